@@ -1,0 +1,163 @@
+"""Training and evaluation input, one thread: batches from the decoded table against per-image pipelines from JPEG files.
+
+Run `python benchmarks/input.py`. Every repeat times all paths one after the other, in CPU seconds of this process; printed are
+medians over repeats and the median (and range) of the paired ratios to the first path, which is the loop of the paper.
+The JPEG files are synthetic, 300 to 500 px; `--jpegs FOLDER` takes real ones.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+from torchvision.transforms import v2
+
+from transferscope.data.augment import Augment
+from transferscope.data.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, eval_batches
+
+BATCH = 32
+
+
+class Folder(Dataset):
+    """Images opened from files one at a time, as the paper's code does."""
+
+    def __init__(self, files: list[Path], transform: Callable) -> None:
+        self.files, self.transform = files, transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        with Image.open(self.files[i]) as image:
+            return self.transform(image.convert("RGB")), 0
+
+
+class Decoded(Dataset):
+    """The same table as ours, read one image at a time through an ordinary transform."""
+
+    def __init__(self, pixels: np.ndarray, transform: Callable) -> None:
+        self.pixels, self.transform = pixels, transform
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        return self.transform(self.pixels[i]), 0
+
+
+class MappedTable:
+    """A memory-mapped uint8 table of the files: train images of side `table`, eval images of side `size`."""
+
+    def __init__(self, folder: Path, files: list[Path], table: int, size: int) -> None:
+        self.maps = {}
+        for which, side in (("train", table), ("eval", size)):
+            shape = (len(files), side, side, 3)
+            pixels = np.memmap(folder / f"{which}{side}", np.uint8, "w+", shape=shape)
+            for i, file in enumerate(files):
+                with Image.open(file) as image:
+                    pixels[i] = np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
+            pixels.flush()
+            self.maps[which] = np.memmap(folder / f"{which}{side}", np.uint8, "r", shape=shape)
+
+    def gather(self, rows: np.ndarray, which: str) -> np.ndarray:
+        return np.asarray(self.maps[which])[rows]
+
+    def pixels(self, which: str) -> np.ndarray:
+        return self.maps[which]
+
+
+def write_jpegs(folder: Path, count: int) -> list[Path]:
+    """Pictures with structure at all scales, so that a decoder has about as much to do as on photographs."""
+    rng = np.random.default_rng(0)
+    files = []
+    for i in range(count):
+        width, height = (int(v) for v in rng.integers(300, 501, 2))
+        picture = np.zeros((height, width, 3))
+        for cells in (3, 8, 20, 60, 150):
+            patch = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+            picture += np.asarray(Image.fromarray(patch).resize((width, height), Image.Resampling.BICUBIC)) / cells**0.5
+        picture *= 255 / picture.max()
+        files.append(folder / f"{i:04d}.jpg")
+        Image.fromarray(picture.astype(np.uint8)).save(files[-1], quality=90)
+    return files
+
+
+def paths(files: list[Path], folder: Path, table_size: int, size: int) -> dict[str, dict[str, Callable[[], None]]]:
+    """The rivals by purpose; the first of each is the reference of the ratios."""
+    table = MappedTable(folder, files, table_size, size)
+    rows, labels = np.arange(len(files)), np.zeros(len(files), dtype=np.int64)
+    finish = [transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+    crop = [transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip()]
+    tensor = [v2.ToImage(), v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()]
+    tensor += [v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+    centre = [transforms.Resize(table_size), transforms.CenterCrop(size)]
+    loaders = {
+        "PIL from JPEG files (the paper's loop)": Folder(files, transforms.Compose(crop + finish)),
+        "PIL from the decoded table": Decoded(
+            table.maps["train"], transforms.Compose([Image.fromarray, *crop, *finish])
+        ),
+        "torchvision v2 tensors from the decoded table": Decoded(table.maps["train"], v2.Compose(tensor)),
+    }
+    train = {name: drain(DataLoader(data, BATCH, shuffle=True, num_workers=0)) for name, data in loaders.items()}
+    options = {"rows": rows, "labels": labels, "size": size, "batch_size": BATCH, "seed": 0}
+    train["transferscope, bilinear"] = drain(Batches(table=table, epoch=0, augment=Augment(), **options))
+    cubic = Augment(interpolation="bicubic")
+    train["transferscope, bicubic"] = drain(Batches(table=table, epoch=0, augment=cubic, **options))
+    evaluation = {
+        "PIL from JPEG files": drain(DataLoader(Folder(files, transforms.Compose(centre + finish)), BATCH)),
+        "transferscope": lambda: drain(eval_batches(table, rows, BATCH, labels=labels))(),
+    }
+    return {"train": train, "evaluation": evaluation}
+
+
+def drain(batches) -> Callable[[], None]:
+    def run() -> None:
+        for _ in batches:
+            pass
+
+    return run
+
+
+def compare(rivals: dict[str, Callable[[], None]], images: int, repeats: int) -> None:
+    for run in rivals.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    for _ in range(repeats):
+        for name, run in rivals.items():
+            start = time.process_time()
+            run()
+            seconds[name].append(time.process_time() - start)
+    reference = np.array(next(iter(seconds.values())))
+    for name, taken in seconds.items():
+        ratios = reference / np.array(taken)
+        print(
+            f"  {name:48s} {images / np.median(taken):8.0f} images/s  "
+            f"{np.median(ratios):5.1f}x  ({ratios.min():.1f} to {ratios.max():.1f})"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--jpegs", type=Path, help="a folder of .jpg files to use instead of synthetic ones")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        found = sorted(options.jpegs.rglob("*.jpg"))[: options.images] if options.jpegs else None
+        files = found or write_jpegs(folder, options.images)
+        for table_size, size in ((96, 64), (256, 224)):
+            for purpose, rivals in paths(files, folder, table_size, size).items():
+                print(f"{size} px from a table of {table_size} px, {purpose}, {len(files)} images, one thread")
+                compare(rivals, len(files), options.repeats)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Transfer: what pretraining gave, in final performance and in speed.
+
+Each arm is trained on each target with the same seeds, data order and augmentation. The gain is the pretrained arm's
+test metric minus the random arm's, paired by seed. (Neyshabur, Sedghi and Zhang 2020, section 2 and figure 2.)
+
+How to read it. The curves show the test metric after every epoch: the line is the mean over seeds, the faint lines are
+single seeds. A pretrained curve that starts higher but ends at the same height bought speed, not performance. If the
+random arm was still rising at the end, part of the gain is only patience: train longer before believing it. The best
+metric is read at the epoch that was best on the validation split, never on test. The relative drop is
+100 (P-T - RI-T) / P-T. Optimisation speed is the mean over epochs (without epoch 0) of the training metric in eval mode.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from transferscope import analyses, charts
+from transferscope.engine.step import Step
+from transferscope.engine.table import Table
+from transferscope.measures.intervals import Interval, mean_interval, paired_interval, ratio_interval, too_few
+from transferscope.section import Chart, Finding, Section, Verdict, View
+from transferscope.study import Study
+
+FLAT = 0.01  # a curve whose mean over the last quarter of epochs rose by less than this has flattened
+
+
+class Options(analyses.Options):
+    """Nothing to set: the study's targets, arms and seeds say it all."""
+
+
+def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
+    """One training run per target, arm and seed."""
+    for target in study.targets:
+        for arm in study.arms:
+            for seed in study.seeds:
+                yield {"target": target, "arm": arm, "seed": seed}, study.run(target, arm, seed)
+
+
+def section(table: Table, options: Options) -> Section:
+    """Learning curves, the gain with its interval, speed, and whether the curves had flattened."""
+    if table.rows.is_empty():
+        return Section("What pretraining gave", notes=["No run has finished yet."])
+    runs = summarise(table.rows)
+    findings: list[Finding] = []
+    notes: list[str] = []
+    for (target,), of_target in runs.group_by("target", maintain_order=True):
+        for arm in of_target["arm"].unique(maintain_order=True):
+            if arm != "random":
+                findings += _gain(str(target), arm, of_target, notes)
+    if few := too_few(runs["seed"].n_unique()):
+        notes.append(few + " Read the intervals, which are wide for that reason, and add seeds before you decide.")
+    return Section(
+        "What pretraining gave",
+        findings=findings,
+        charts=_charts(table.rows),
+        tables=[View("summary", "Every arm, means over seeds", _summary(runs))],
+        notes=notes,
+    )
+
+
+def summarise(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row per target, arm and seed: final, best (chosen on val), speed, rise over the last quarter of epochs."""
+    keys = ["target", "arm", "seed"]
+    last = pl.col("epoch") == pl.col("epoch").max()
+    epochs = pl.col("epoch").max()
+    late = pl.col("epoch") > epochs * 0.75
+    before = (pl.col("epoch") > epochs * 0.5) & ~late
+    return (
+        rows.sort("epoch")
+        .group_by(keys, maintain_order=True)
+        .agg(
+            metric=pl.col("metric").first(),
+            epochs=epochs,
+            final=pl.col("test_metric").filter(last).first(),
+            best=pl.col("test_metric").sort_by("val_metric", descending=True, nulls_last=True).first(),
+            speed=pl.col("train_metric").filter(pl.col("epoch") > 0).mean(),
+            rise=pl.col("val_metric").filter(late).mean() - pl.col("val_metric").filter(before).mean(),
+            curve=pl.col("test_metric"),
+        )
+    )
+
+
+def _paired(runs: pl.DataFrame, arm: str) -> pl.DataFrame:
+    """Runs of `arm` beside the random run of the same seed."""
+    random = runs.filter(pl.col("arm") == "random")
+    return runs.filter(pl.col("arm") == arm).join(random, on="seed", suffix="_random").sort("seed")
+
+
+def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding]:
+    pairs = _paired(runs, arm)
+    if pairs.is_empty():
+        return []
+    metric = pairs["metric"][0]
+    unit = "points" if metric == "accuracy" else "points of AUC"
+    final, random = pairs["final"].to_numpy(), pairs["final_random"].to_numpy()
+    gain = paired_interval(100 * final, 100 * random)
+    drop = ratio_interval(final, random) if (final > 0).all() else None
+    start = "pretraining" if arm == "pretrained" else f"the {arm} start"
+    text = (
+        f"On {target}, {start} {_moves(gain)} the final test {_word(metric)} from {random.mean():.1%} to "
+        f"{final.mean():.1%}: a gain of {_signed(gain)} {unit}"
+    )
+    if drop is not None:
+        text += f"; without it, {drop.mean:.1f}% of the performance is lost" if drop.mean > 0 else ""
+    judged = arm == "pretrained"
+    findings = [_finding(text + ".", gain, unit, 1 if judged else None)]
+
+    speed = paired_interval(100 * pairs["speed"].to_numpy(), 100 * pairs["speed_random"].to_numpy())
+    reach = [_first_at_least(c, r) for c, r in zip(pairs["curve"], random, strict=True)]
+    epochs = int(pairs["epochs"].max())  # type: ignore[arg-type]
+    findings.append(_finding(f"On {target}, {_reached(arm, reach, epochs)} Mean training {_word(metric)} over the epochs "
+                             f"is {_signed(speed)} {unit} higher.", speed, unit, None))  # fmt: skip
+    rising = mean_interval(pairs["rise_random"].drop_nulls().to_numpy()) if pairs["rise_random"].count() else None
+    if rising is not None and rising.mean > FLAT:
+        notes.append(
+            f"On {target} the random arm was still rising over the last quarter of the epochs "
+            f"(by {rising.mean:.1%}): with more epochs the gain may shrink."
+        )
+    return findings
+
+
+def _finding(text: str, effect: Interval, unit: str, claim: int | None) -> Finding:
+    verdict: Verdict | None = None
+    if claim is not None:
+        sure = effect.excludes(0) and too_few(effect.n) is None
+        verdict = ("supports" if effect.mean > 0 else "contradicts") if sure else "open"
+    return Finding(text, effect.mean, effect.low, effect.high, effect.n, unit, claim, verdict)
+
+
+def _reached(arm: str, reach: list[int | None], epochs: int) -> str:
+    """A sentence on when the arm first matched the random arm's final metric."""
+    got = sorted(r for r in reach if r is not None)
+    who = "the pretrained arm" if arm == "pretrained" else f"the {arm} arm"
+    if not got:
+        return f"{who} never reached the random arm's final score."
+    span = f"epoch {got[0]}" if got[0] == got[-1] else f"epochs {got[0]} to {got[-1]}"
+    seeds = "" if len(got) == len(reach) else f" in {len(got)} of {len(reach)} seeds"
+    return f"{who} reached the random arm's final score at {span} of {epochs}{seeds}."
+
+
+def _first_at_least(curve: Any, value: float) -> int | None:
+    return next((epoch for epoch, score in enumerate(curve) if score is not None and score >= value), None)
+
+
+def _moves(gain: Interval) -> str:
+    return "raises" if gain.mean > 0 else "lowers" if gain.mean < 0 else "leaves"
+
+
+def _signed(effect: Interval) -> str:
+    if effect.low is None or effect.high is None:
+        return f"{effect.mean:+.1f} (one seed, no interval)"
+    return f"{effect.mean:+.1f} [{effect.low:+.1f}, {effect.high:+.1f}]"
+
+
+def _word(metric: str) -> str:
+    return "AUC" if metric == "auc" else metric
+
+
+def _summary(runs: pl.DataFrame) -> pl.DataFrame:
+    """Means over seeds with intervals, as text for reading; the numbers are in the CSV."""
+
+    def cell(values: pl.Series) -> str:
+        found = values.drop_nulls()
+        return mean_interval(found.to_numpy()).text() if len(found) else "-"
+
+    rows = []
+    for (target, arm), group in runs.group_by(["target", "arm"], maintain_order=True):
+        rows.append(
+            {
+                "target": target,
+                "arm": arm,
+                "metric": _word(group["metric"][0]),
+                "final": cell(group["final"]),
+                "best (on val)": cell(group["best"]),
+                "optimisation speed": cell(group["speed"]),
+                "flattened": "yes" if (group["rise"].mean() or 0.0) <= FLAT else "no",  # type: ignore[operator]
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def _charts(rows: pl.DataFrame) -> list[Chart]:
+    """Test and training curves, one pair per target."""
+    found = []
+    for (target,), group in rows.group_by("target", maintain_order=True):
+        word = _word(group["metric"][0])
+        for split, what in (("test", "Test"), ("train", "Training")):
+            y = f"{split}_metric"
+            runs = group.select("epoch", "arm", "seed", y).drop_nulls()
+            means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col(y).mean())
+            spec = charts.lines(means, "epoch", y, "arm", runs=runs, x_title="epoch", y_title=f"{what} {word}",
+                                percent=True)  # fmt: skip
+            caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start."
+            found.append(Chart(f"{target}-{split}", f"{what} {word} on {target}", spec, caption))
+    return found

@@ -1,0 +1,145 @@
+"""The whole battery: plan a study, execute what is missing, and turn the store's tables into the report."""
+
+import importlib.metadata
+import inspect
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transferscope import __version__, analyses
+from transferscope.engine.execute import Local, Slots
+from transferscope.engine.machine import Machine, this_machine
+from transferscope.engine.plan import Plan
+from transferscope.engine.store import Store, write_json
+from transferscope.engine.table import Table, gather
+from transferscope.engine.worker import Outcome
+from transferscope.errors import UserError
+from transferscope.report.page import Part, Provenance, write_report
+from transferscope.section import Section
+from transferscope.study import Resources, Study, forget
+
+WORKER_MEMORY = 1_400_000_000  # bytes: a worker with torch, a small network and its batches
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study has so far: its plan, one table and section per analysis, and the page."""
+
+    plan: Plan
+    tables: Mapping[str, Table]
+    sections: Mapping[str, Section]
+    report: Path
+
+
+def plan(study: Study) -> tuple[Plan, Store]:
+    """The study's steps, and the store they live in. Looks at outside files afresh."""
+    forget()
+    return analyses.plan(study), Store(study.store_folder)
+
+
+def slots(resources: Resources, machine: Machine | None = None) -> Slots:
+    """One worker a GPU, or one single-threaded worker a core as far as memory reaches, unless told otherwise."""
+    machine = machine or this_machine()
+    if resources.device == "cuda" and not machine.gpus:
+        raise UserError("resources.device: 'cuda' was asked for but no GPU was found; use 'auto' or 'cpu'.")
+    gpus = machine.gpus if resources.device != "cpu" else ()
+    by_default = len(gpus) or max(1, min(machine.cores, machine.memory // WORKER_MEMORY))
+    count = by_default if resources.slots == "auto" else resources.slots
+    devices = tuple(f"cuda:{i % len(gpus)}" if gpus else "cpu" for i in range(count))
+    share = max(1, machine.cores // count)
+    threads = share if resources.threads == "auto" else min(resources.threads, machine.cores)
+    return Slots(devices, threads, machine.cores)
+
+
+def executor(study: Study) -> Local:
+    """The executor a study asks for."""
+    options = {"table": study.resources.table, "compile": study.resources.compile}
+    return Local(slots(study.resources), options)
+
+
+def results(study: Study, outcomes: Mapping[str, Outcome] | None = None, seconds: float | None = None) -> Results:
+    """Tables, sections and the page from what the store holds; nothing is computed. `outcomes` explain what is missing."""
+    steps, store = plan(study)
+    reasons = failures(store) | {key: o.error for key, o in (outcomes or {}).items() if o.error}
+    tables: dict[str, Table] = {}
+    sections: dict[str, Section] = {}
+    parts: list[Part] = []
+    for name, given in study.analyses.items():
+        module = analyses.load(name)
+        table = gather([cell for cell in steps.cells if cell.analysis == name], store, reasons)
+        section = module.section(table, analyses.options(name, given))
+        tables[name], sections[name] = table, section
+        missing = [(dict(m.labels), m.reason) for m in table.missing]
+        parts.append(Part(name, inspect.getdoc(module) or "", section, table.rows, missing))
+    page = write_report(
+        study.folder,
+        title=study.name,
+        question=_question(study),
+        parts=parts,
+        provenance=_provenance(study, steps, store, seconds),
+    )
+    (study.folder / "resolved.yaml").write_text(study.resolved(), encoding="utf-8")
+    return Results(steps, tables, sections, page)
+
+
+def remember(store: Store, outcomes: Mapping[str, Outcome]) -> None:
+    """Keep the sentences of failed steps, so that a later `report` or `status` can name them. Never read as results."""
+    lost = {key: o.error for key, o in outcomes.items() if o.status in ("failed", "skipped")}
+    kept = {key: why for key, why in failures(store).items() if key not in outcomes}
+    path = store.root / "memo" / "failures.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, kept | lost)
+
+
+def failures(store: Store) -> dict[str, str]:
+    """Why steps failed in earlier runs, by key; the next run tries them again."""
+    try:
+        return dict(json.loads((store.root / "memo" / "failures.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _question(study: Study) -> str:
+    if study.pretrained is None:
+        return f"What does {study.network} learn on {', '.join(study.targets)}?"
+    return (
+        f"What did the weights {study.pretrained.weights} give {study.network} on {', '.join(study.targets)}, "
+        f"and where in the network does it sit?"
+    )
+
+
+def _provenance(study: Study, steps: Plan, store: Store, seconds: float | None) -> Provenance:
+    names = steps.labels()
+    done = [(step, store.get(step).said) for step in steps.steps if store.has(step)]
+    versions: dict[str, str] = {"transferscope": __version__}
+    for _, said in done:
+        versions |= said["versions"]
+    machines = [said["machine"] for _, said in done]
+    return Provenance(
+        study=study.resolved(),
+        versions=versions or {"torch": importlib.metadata.version("torch")},
+        machine=machines[-1] if machines else this_machine().as_dict(),
+        seconds=sum(said["seconds"] for _, said in done) if seconds is None else seconds,
+        steps=[(step.task, step.key, said["seconds"], names[step.key]) for step, said in done],
+    )
+
+
+def disk_free(folder: Path) -> int:
+    """Bytes free where `folder` is or would be."""
+    here = folder.resolve()
+    while not here.exists():
+        here = here.parent
+    stat = os.statvfs(here)
+    return stat.f_bavail * stat.f_frsize
+
+
+def analysis_docs() -> dict[str, str]:
+    """Name and first docstring line of every analysis, for `ls`."""
+    return {name: _first_line(analyses.load(name)) for name in analyses.names()}
+
+
+def _first_line(module: Any) -> str:
+    return (inspect.getdoc(module) or "").strip().split("\n", 1)[0]

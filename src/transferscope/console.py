@@ -1,0 +1,134 @@
+"""What a person sees while a study runs: live bars on a terminal, one plain line a minute elsewhere."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from transferscope.engine.estimate import Past
+from transferscope.engine.plan import Plan
+from transferscope.engine.step import Step
+
+
+@dataclass
+class Watcher:
+    """Hears the executor's events and shows them; use as a context manager and pass it as `watch`."""
+
+    console: Console
+    plan: Plan
+    todo: list[Step]
+    past: Past
+    slots: int
+    live: bool = False
+    _names: dict[str, str] = field(default_factory=dict, init=False)
+    _shares: dict[str, float] = field(default_factory=dict, init=False)  # done share of every running step
+    _rows: dict[str, TaskID] = field(default_factory=dict, init=False)
+    _done: int = field(default=0, init=False)
+    _failed: int = field(default=0, init=False)
+    _spent: float = field(default=0.0, init=False)  # cost of the steps that ended
+    _began: float = field(default_factory=time.monotonic, init=False)
+    _said: float = field(default_factory=time.monotonic, init=False)
+    _bars: Progress | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        labels = self.plan.labels()
+        for step in self.plan.steps:
+            words = " ".join(str(v) for v in labels[step.key].values())
+            self._names[step.key] = f"{step.task} {words}".strip()
+
+    def __enter__(self) -> Self:
+        if self.live:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeElapsedColumn())
+            self._bars = Progress(*columns, console=self.console)
+            self._rows["all"] = self._bars.add_task("all steps", total=len(self.todo), said="")
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, event: str, what: Mapping[str, Any]) -> None:
+        key = what["key"]
+        if event == "started":
+            self._shares[key] = 0.0
+            if self._bars is not None:
+                self._rows[key] = self._bars.add_task(escape(self._names[key]), total=1.0, said="")
+        elif event == "progress":
+            self._progress(key, what)
+        elif event == "ended":
+            self._ended(key, what)
+        if self._bars is None and time.monotonic() - self._said > 60:
+            self._said = time.monotonic()
+            running = ", ".join(f"{self._names[k]} {share:.0%}" for k, share in self._shares.items())
+            self.console.print(f"{self._clock()} {self._done}/{len(self.todo)} steps done; {running}; {self._left()}",
+                               markup=False, highlight=False)  # fmt: skip
+
+    def _progress(self, key: str, what: Mapping[str, Any]) -> None:
+        said = ""
+        if "epochs" in what:
+            batches = max(what.get("batches", 1), 1)
+            self._shares[key] = min(1.0, (what["epoch"] - (what["batch"] > 0) + what["batch"] / batches) / what["epochs"])
+            said = f"epoch {what['epoch']}/{what['epochs']}"
+            if what.get("metric") is not None:
+                said += f"  val {what['metric']:.3f}"
+        elif what.get("total"):
+            self._shares[key] = what["done"] / what["total"]
+            said = f"{what['done']}/{what['total']}"
+        if self._bars is not None:
+            self._bars.update(self._rows[key], completed=self._shares[key], said=said)
+            self._bars.update(self._rows["all"], said=self._left())
+
+    def _ended(self, key: str, what: Mapping[str, Any]) -> None:
+        step = next(s for s in self.plan.steps if s.key == key)
+        self._shares.pop(key, None)
+        self._spent += self.past_seconds(step)
+        self._done += what["status"] in ("done", "cached")
+        self._failed += what["status"] == "failed"
+        if self._bars is not None:
+            if key in self._rows:
+                self._bars.remove_task(self._rows.pop(key))
+            self._bars.update(self._rows["all"], completed=self._done, said=self._left())
+        if what["status"] == "failed":
+            self.console.print(f"[red]failed[/red] {escape(self._names[key])}: {escape(what['error'])}", highlight=False)
+        elif what["status"] == "done" and self._bars is None:
+            self.console.print(f"{self._clock()} done {self._names[key]} ({what['seconds']:.1f} s)", markup=False,
+                               highlight=False)  # fmt: skip
+
+    def past_seconds(self, step: Step) -> float:
+        """What a step was expected to take, or its bare cost when nobody knows."""
+        return self.past.of(step).seconds or step.cost
+
+    def _left(self) -> str:
+        """Time left, from the share of the expected work that is done."""
+        expected = {step.key: self.past_seconds(step) for step in self.todo}
+        total = sum(expected.values())
+        done = self._spent + sum(expected.get(key, 0.0) * share for key, share in self._shares.items())
+        if done < 0.02 * total or total <= 0:
+            return "time left unknown yet"
+        return f"about {duration((time.monotonic() - self._began) * (total - done) / done)} left"
+
+    def _clock(self) -> str:
+        return f"[{duration(time.monotonic() - self._began)}]"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words short enough for a progress line."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def size(count: float) -> str:
+    """Bytes in words."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,191 @@
+"""Batches straight from the decoded image table: epoch order, normalisation, mixup, and the two iterators of a run."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+
+from transferscope.data.augment import Augment, crop_boxes, crop_resize
+from transferscope.data.shuffle import moves_across_channels, shuffle
+from transferscope.streams import stream
+
+Which = Literal["train", "eval"]
+Batch = tuple[torch.Tensor, torch.Tensor, np.ndarray]
+# One permutation for all images, or a function from rows (b,) to one permutation per image (b, n).
+Permutation = np.ndarray | Callable[[np.ndarray], np.ndarray]
+# The uint8 images (b, 3, S, S) at some places of an order of rows.
+Images = Callable[[slice], torch.Tensor]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Pixels(Protocol):
+    """What batches need of an image table: decoded uint8 images, by row."""
+
+    def gather(self, rows: np.ndarray, which: Which) -> np.ndarray:
+        """Images (b, S, S, 3) uint8."""
+
+    def pixels(self, which: Which) -> np.ndarray | None:
+        """All images (n, S, S, 3) uint8 without copying them, or None when they are not held as one array."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Per-channel mean and standard deviation of pixel values in [0, 1], and the type of the result."""
+
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    dtype: torch.dtype = torch.float32
+
+
+def epoch_order(rows: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
+    """`rows` in the order of one epoch: each exactly once, a pure function of (rows, seed, epoch)."""
+    return stream(seed, "order", epoch).permutation(np.asarray(rows))
+
+
+def normalise(
+    images: np.ndarray | torch.Tensor,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+) -> torch.Tensor:
+    """(image / 255 - mean) / std of uint8 images (b, C, S, S) or (b, S, S, C), as (b, C, S, S) channels_last.
+
+    The arithmetic is float32 whatever `dtype`; bytes travel to the device before they become floats.
+    """
+    x = torch.as_tensor(images)
+    channels = len(mean)
+    if x.ndim != 4 or channels not in (x.shape[1], x.shape[3]):
+        raise ValueError(f"images of shape {tuple(x.shape)} do not have {channels} channels")
+    pixels = x.permute(0, 2, 3, 1) if x.shape[1] == channels else x
+    if device is not None:
+        pixels = pixels.to(device, non_blocking=True)
+    batch, height, width, _ = pixels.shape
+    spread = torch.tensor(std, dtype=torch.float64) * 255
+    # One line of pixels is one contiguous vector: a broadcast over 3 channels alone would run in loops of length 3.
+    scale = (1 / spread).to(pixels.device, torch.float32).repeat(width)
+    shift = (-255 * torch.tensor(mean, dtype=torch.float64) / spread).to(pixels.device, torch.float32).repeat(width)
+    lines = pixels.reshape(batch * height, width * channels).to(torch.float32)
+    torch.addcmul(shift, lines, scale, out=lines)
+    return lines.to(dtype).view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def mixup(
+    x: torch.Tensor, y: torch.Tensor, *, alpha: float, seed: int, epoch: int, batch: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each example mixed with another of its batch: `x` (b, ...) and float targets `y` (b, L), one-hot or multi-label.
+
+    One weight for the whole batch, drawn from Beta(alpha, alpha) (Zhang et al. 2018, as in the reference code of
+    Neyshabur et al. 2020); a pure function of (seed, epoch, batch). `alpha` 0 changes nothing.
+    """
+    if alpha <= 0:
+        return x, y
+    draws = stream(seed, "mixup", epoch, batch)
+    weight = float(draws.beta(alpha, alpha))
+    partner = torch.from_numpy(draws.permutation(len(x)))
+    x_partner, y_partner = x[partner.to(x.device)], y[partner.to(y.device)]
+    return x_partner.lerp_(x, weight), y_partner.lerp_(y, weight)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The training batches of one epoch: (images, labels, rows of the table), the last one short, none dropped.
+
+    Images are (b, 3, size, size) channels_last: floats, or uint8 when `normalisation` is None. With `augment` they are
+    crops of the table's train images, else its eval images, which must have side `size`. `labels` belongs to the whole
+    table. An image's look depends on (seed, epoch, row) only, so `start_batch` continues an interrupted epoch.
+    """
+
+    table: Pixels
+    rows: np.ndarray
+    labels: np.ndarray
+    size: int
+    batch_size: int
+    seed: int
+    epoch: int
+    augment: Augment | None = None
+    normalisation: Normalisation | None = Normalisation()
+    permutation: Permutation | None = None
+    start_batch: int = 0
+    device: torch.device | str = "cpu"
+
+    def __len__(self) -> int:
+        """The number of batches still to come."""
+        return max(0, -(-len(self.rows) // self.batch_size) - self.start_batch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = epoch_order(self.rows, seed=self.seed, epoch=self.epoch)[self.start_batch * self.batch_size :]
+        crop = _uncropped(self.table, order) if self.augment is None else self._crop(self.augment, order)
+        for start in range(0, len(order), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            images = crop(part)
+            if images.shape[-1] != self.size:
+                raise ValueError(f"the table's eval images have side {images.shape[-1]}, not {self.size}")
+            x = _finish(images, order[part], self.normalisation, self.permutation, self.device)
+            yield x, torch.from_numpy(self.labels[order[part]]).to(self.device), order[part]
+
+    def _crop(self, augment: Augment, order: np.ndarray) -> Images:
+        """The crops of one epoch: all boxes drawn at once, then cut batch by batch."""
+        whole = self.table.pixels("train")
+        side = (self.table.gather(order[:1], "train") if whole is None else whole).shape[1]
+        options = {"table_size": side, "scale": augment.scale, "ratio": augment.ratio, "flip": augment.flip}
+        boxes, flips = crop_boxes(order, seed=self.seed, epoch=self.epoch, **options)
+        on_cpu = torch.device(self.device).type == "cpu"
+
+        def crop(part: slice) -> torch.Tensor:
+            rows, pixels = order[part], whole
+            if pixels is None or not on_cpu:
+                rows, pixels = np.arange(len(rows)), self.table.gather(rows, "train")
+            source = pixels if on_cpu else torch.from_numpy(pixels).to(self.device)
+            return crop_resize(source, rows, boxes[part], flips[part], self.size, augment.interpolation)
+
+        return crop
+
+
+def _uncropped(table: Pixels, order: np.ndarray, which: Which = "eval") -> Images:
+    return lambda part: torch.from_numpy(table.gather(order[part], which)).permute(0, 3, 1, 2)
+
+
+def eval_batches(
+    table: Pixels,
+    rows: np.ndarray,
+    batch_size: int,
+    *,
+    labels: np.ndarray,
+    normalisation: Normalisation | None = Normalisation(),
+    permutation: Permutation | None = None,
+    which: Which = "eval",
+    device: torch.device | str = "cpu",
+) -> Iterator[Batch]:
+    """(images, labels, rows) in the order given, without augmentation: one gather and one normalisation each."""
+    rows = np.asarray(rows)
+    images = _uncropped(table, rows, which)
+    for start in range(0, len(rows), batch_size):
+        part = slice(start, start + batch_size)
+        x = _finish(images(part), rows[part], normalisation, permutation, device)
+        yield x, torch.from_numpy(labels[rows[part]]).to(device), rows[part]
+
+
+def _finish(
+    x: torch.Tensor,
+    rows: np.ndarray,
+    normalisation: Normalisation | None,
+    permutation: Permutation | None,
+    device: torch.device | str,
+) -> torch.Tensor:
+    """Normalise and shuffle uint8 images; blocks move while pixels are bytes: cheaper, and the result is the same."""
+    moves = permutation(rows) if callable(permutation) else permutation
+    late = moves is not None and moves_across_channels(moves, x.shape[-1])
+    if late and normalisation is None:
+        raise ValueError("a permutation across channels needs normalised images")
+    if moves is not None and not late:
+        x = shuffle(x, moves)
+    if normalisation is not None:
+        x = normalise(x, normalisation.mean, normalisation.std, normalisation.dtype, device)
+    if moves is not None and late:
+        x = shuffle(x, moves)
+    return x.to(device)

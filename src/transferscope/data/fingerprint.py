@@ -1,0 +1,91 @@
+"""Content hashes of image collections, cheap to ask for again thanks to a memo of (path, size, mtime)."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+SETTLED_NS = 2_000_000_000  # a file changed within the last 2 s may change again without its mtime moving
+THREADS = 8
+CHUNK_BYTES = 1 << 20
+
+MEMO_FILE = "file-digests.json"
+
+Memo = dict[str, list[int | str]]  # absolute path -> [size in bytes, mtime in ns, digest]
+
+
+def files_fingerprint(files: Mapping[str, Path], memo: Path | None = None, extra: Iterable[str] = ()) -> str:
+    """Hex digest of every (name, content) pair in sorted order, and of the `extra` texts.
+
+    Names are the caller's (relative) names, so moving the folder does not change the digest. `memo` is a folder
+    kept between calls; a file whose size and mtime are as it remembers is not read again. A lost, damaged or read-only
+    memo costs time only. Raises OSError when a file cannot be read.
+    """
+    names = sorted(files)
+    digests = _digests([os.path.abspath(files[name]) for name in names], memo)  # noqa: PTH100 (links stay links)
+    pairs = (text for pair in zip(names, digests, strict=True) for text in pair)
+    return text_fingerprint([*extra, *pairs])
+
+
+def text_fingerprint(texts: Iterable[str]) -> str:
+    """Hex digest (32 characters) of a sequence of texts; where one ends and the next begins counts."""
+    total = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        data = text.encode("utf-8", "surrogateescape")
+        total.update(len(data).to_bytes(8, "little") + data)
+    return total.hexdigest()
+
+
+def _digests(paths: list[str], memo: Path | None) -> list[str]:
+    known = _read(memo)
+    now = time.time_ns()
+    found: dict[int, str] = {}
+    stats: dict[int, os.stat_result] = {}
+    for index, path in enumerate(paths):
+        stats[index] = os.stat(path)  # noqa: PTH116 (ten thousand calls)
+        entry = known.get(path)
+        if entry and entry[:2] == [stats[index].st_size, stats[index].st_mtime_ns]:
+            found[index] = str(entry[2])
+    missing = [index for index in range(len(paths)) if index not in found]
+    if missing:
+        with ThreadPoolExecutor(THREADS) as pool:
+            fresh = pool.map(file_digest, [paths[index] for index in missing])
+            found.update(zip(missing, fresh, strict=True))
+        settled = [index for index in missing if now - stats[index].st_mtime_ns > SETTLED_NS]
+        if memo is not None and settled:
+            known = _read(memo)  # another process may have added to it meanwhile
+            known.update({paths[i]: [stats[i].st_size, stats[i].st_mtime_ns, found[i]] for i in settled})
+            _write(memo, known)
+    return [found[index] for index in range(len(paths))]
+
+
+def file_digest(path: str) -> str:
+    """Hex blake2b digest of one file's bytes."""
+    total = hashlib.blake2b(digest_size=16)
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+        while chunk := file.read(CHUNK_BYTES):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def _read(memo: Path | None) -> Memo:
+    if memo is None:
+        return {}
+    try:
+        known = json.loads((memo / MEMO_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write(memo: Path, known: Memo) -> None:
+    scratch = memo / f"{MEMO_FILE}.{uuid4().hex}"
+    with suppress(OSError):
+        memo.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(json.dumps(known, separators=(",", ":")))
+        scratch.replace(memo / MEMO_FILE)

@@ -1,0 +1,70 @@
+"""Squares of uint8 pixels in one safetensors file: written row by row from several processes, read as a memory map."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+TENSOR = "pixels"
+DATA_AT = 256  # bytes before the first pixel: 8 of length, the rest a header padded with spaces
+MOVE_ROWS = 256  # rows moved at once when closing gaps
+
+
+@dataclass(frozen=True)
+class PixelFile:
+    """The file of `rows` images of `size` x `size` x 3; rows are written with plain writes, which report a full disk
+    (a write through a memory map of a file with holes would kill the process instead)."""
+
+    path: Path
+    rows: int
+    size: int
+
+    @property
+    def row_bytes(self) -> int:
+        return self.size * self.size * 3
+
+    @property
+    def data_bytes(self) -> int:
+        return self.rows * self.row_bytes
+
+    def create(self) -> None:
+        """The header, and no pixel yet. Raises OSError."""
+        with self.path.open("wb") as file:
+            file.write(self._head())
+
+    def write(self, start: int, squares: np.ndarray) -> None:
+        """Rows `start`, `start` + 1, ... from uint8 (b, size, size, 3). Raises OSError, such as on a full disk."""
+        with self.path.open("r+b") as file:
+            file.seek(DATA_AT + start * self.row_bytes)
+            file.write(np.ascontiguousarray(squares).data)
+
+    def keep(self, rows: np.ndarray) -> "PixelFile":
+        """The file cut down in place to some of its rows, (m,) strictly increasing."""
+        if len(rows) == self.rows:
+            return self
+        kept = PixelFile(self.path, len(rows), self.size)
+        with self.path.open("r+b") as file:
+            file.write(kept._head())
+        pixels = self.map("r+")
+        for start in range(0, len(rows), MOVE_ROWS):
+            chunk = rows[start : start + MOVE_ROWS]
+            pixels[start : start + len(chunk)] = pixels[chunk]
+        pixels.flush()
+        del pixels
+        os.truncate(self.path, DATA_AT + kept.data_bytes)
+        return kept
+
+    def map(self, mode: Literal["r", "r+"] = "r") -> np.memmap:
+        """uint8 (rows, size, size, 3), read from disk as it is touched."""
+        shape = (self.rows, self.size, self.size, 3)
+        return np.memmap(self.path, dtype=np.uint8, mode=mode, offset=DATA_AT, shape=shape)
+
+    def _head(self) -> bytes:
+        shape = [self.rows, self.size, self.size, 3]
+        entry = {"dtype": "U8", "shape": shape, "data_offsets": [0, self.data_bytes]}
+        text = json.dumps({TENSOR: entry}, separators=(",", ":")).encode()
+        length = DATA_AT - 8
+        return length.to_bytes(8, "little") + text.ljust(length)

@@ -1,0 +1,85 @@
+"""References such as `folder:PATH`: which source reads them, what it lists, and their fingerprint."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from transferscope.data.listing import Listing, check_listing
+from transferscope.errors import UserError, did_you_mean
+
+_SOURCES = Path(__file__).parent / "sources"
+
+
+@cache
+def source_names() -> dict[str, str]:
+    """Every built-in source of images and the first line of its docstring; a source is a file of `data/sources`."""
+    files = sorted(file for file in _SOURCES.glob("*.py") if not file.stem.startswith("_"))
+    docs = {file.stem: ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "" for file in files}
+    return {name: doc.partition("\n")[0] for name, doc in docs.items()}
+
+
+def open_listing(ref: str) -> Listing:
+    """The checked listing of a reference `scheme:rest`; a UserError when it cannot be used as a classification set."""
+    source, rest = _resolve(ref)
+    with _readable(ref):
+        return check_listing(replace(source.listing(rest), ref=ref), where=ref)
+
+
+def source_fingerprint(ref: str, memo: Path | None = None) -> str:
+    """Hex digest of everything behind a reference that can change its listing or pixels.
+
+    `memo` is a folder where content hashes of files are kept between calls, as in `files_fingerprint`.
+    """
+    source, rest = _resolve(ref)
+    with _readable(ref):
+        digest: str = source.fingerprint(rest, memo)
+        return digest
+
+
+def check_ref(ref: str) -> None:
+    """Cheap look at a reference (scheme, existence, installed extra); a UserError when it cannot work."""
+    source, rest = _resolve(ref)
+    if hasattr(source, "check"):
+        with _readable(ref):
+            source.check(rest)
+
+
+def absolute(ref: str, folder: Path) -> str:
+    """The reference with a relative path made to start from `folder`; references without a path come back unchanged."""
+    source, rest = _resolve(ref)
+    if not rest or not hasattr(source, "absolute"):
+        return ref
+    return f"{ref.partition(':')[0]}:{source.absolute(rest, folder)}"
+
+
+@contextmanager
+def _readable(ref: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"'{ref}' cannot be read: {error.strerror or error} ('{error.filename}').") from error
+
+
+def _resolve(ref: str) -> tuple[ModuleType, str]:
+    """The module of a reference's scheme, and what follows the colon."""
+    scheme, _, rest = ref.partition(":")
+    if scheme in source_names():
+        return importlib.import_module(f"transferscope.data.sources.{scheme}"), rest
+    if "." not in scheme or not all(part.isidentifier() for part in scheme.split(".")):
+        hint = did_you_mean(scheme, tuple(source_names()))
+        raise UserError(f"Unknown data source '{scheme}' in '{ref}'; write scheme:rest, {hint}")
+    try:
+        module = importlib.import_module(scheme)
+    except ModuleNotFoundError as error:
+        if error.name and not scheme.startswith(error.name):
+            raise
+        raise UserError(f"The data source '{ref}' needs a module '{scheme}', which Python cannot find.") from None
+    absent = [name for name in ("listing", "fingerprint") if not hasattr(module, name)]
+    if absent:
+        raise UserError(f"The module '{scheme}' of the data source '{ref}' has no function '{absent[0]}(rest, ...)'.")
+    return module, rest

@@ -1,0 +1,177 @@
+"""Steps: cached pieces of work, each named by everything that can change its numbers and by nothing else."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+KEY_LENGTH = 24  # hex digits: 96 bits, no collision before the sun goes out
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A thing outside the store: `ref` says where it is, `fingerprint` what it is. Only the latter is identity."""
+
+    ref: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One piece of work: a task, its version and all of its parameters, defaults filled in.
+
+    Parameters are JSON values, `Outside` things, or other steps (the inputs).
+    """
+
+    task: str
+    version: int
+    call: str  # "module:function", how a worker finds the task; not part of the identity
+    params: Mapping[str, Any]
+    neutral: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    cost: float = 1.0  # relative work, for estimates and for starting the longest first
+    key: str = field(init=False)
+    inputs: tuple["Step", ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        inputs: dict[str, Step] = {}
+        said = {n: v for n, v in self.params.items() if n not in self.neutral or v != self.neutral[n]}
+        identity = {"params": _identity(said, inputs), "task": self.task, "version": self.version}
+        object.__setattr__(self, "key", hashlib.blake2b(canonical(identity)).hexdigest()[:KEY_LENGTH])
+        object.__setattr__(self, "inputs", tuple(inputs.values()))
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Step) and other.key == self.key
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Everything a worker needs to do the step, as plain JSON."""
+        return {
+            "task": self.task,
+            "version": self.version,
+            "key": self.key,
+            "call": self.call,
+            "cost": self.cost,
+            "params": _encode(self.params),
+        }
+
+
+def canonical(value: Any) -> bytes:
+    """Canonical JSON: sorted keys, no white space, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode()
+
+
+def _identity(value: Any, inputs: dict[str, Step]) -> Any:
+    """The part of a parameter that decides numbers; the steps met on the way are collected in `inputs`."""
+    if isinstance(value, Step):
+        inputs.setdefault(value.key, value)
+        return {"$step": value.key}
+    if isinstance(value, Outside):
+        return {"$outside": value.fingerprint}
+    if isinstance(value, Mapping):
+        return {str(k): _identity(v, inputs) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_identity(v, inputs) for v in value]
+    return value
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Step):
+        return {"$step": [value.task, value.key]}
+    if isinstance(value, Outside):
+        return {"$outside": [value.ref, value.fingerprint]}
+    if isinstance(value, Mapping):
+        return {str(k): _encode(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(v) for v in value]
+    return value
+
+
+def decode(value: Any, artifact: Callable[[str, str], Any]) -> Any:
+    """Turn the parameters of a recipe back into values; ``artifact(task, key)`` stands in for each input step."""
+    if isinstance(value, dict):
+        if "$step" in value:
+            return artifact(*value["$step"])
+        if "$outside" in value:
+            return Outside(*value["$outside"])
+        return {k: decode(v, artifact) for k, v in value.items()}
+    if isinstance(value, list):
+        return [decode(v, artifact) for v in value]
+    return value
+
+
+@dataclass(frozen=True)
+class Task:
+    """A function made cacheable. Call it as the function it is, or plan it with `step`.
+
+    `neutral` names parameters added later and the value at which each changes nothing: at that value it stays out of
+    the key, so results made before the parameter existed are still found. `version` is raised by hand when the meaning
+    of the code changes. `resumes` says that a half-finished scratch folder is of use to the next attempt.
+    """
+
+    name: str
+    version: int
+    function: Callable[..., Any]
+    neutral: Mapping[str, Any]
+    resumes: bool
+    cost: Callable[[Mapping[str, Any]], float] | None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def step(self, **params: Any) -> Step:
+        """The step that runs this task on `params` (every default filled in now). TypeError for a wrong name."""
+        signature = inspect.signature(self.function)
+        bound = signature.bind_partial(**params)
+        bound.apply_defaults()
+        full = {n: v for n, v in bound.arguments.items() if n != "work"}
+        absent = [n for n in signature.parameters if n not in full and n != "work"]
+        if absent:
+            raise TypeError(f"task {self.name} needs {', '.join(absent)}")
+        call = f"{self.function.__module__}:{self.function.__qualname__}"
+        cost = self.cost(full) if self.cost else 1.0
+        return Step(self.name, self.version, call, full, self.neutral, cost)
+
+
+def task(
+    name: str,
+    *,
+    version: int,
+    neutral: Mapping[str, Any] | None = None,
+    resumes: bool = False,
+    cost: Callable[[Mapping[str, Any]], float] | None = None,
+) -> Callable[[Callable[..., Any]], Task]:
+    """Decorator: a function of keyword parameters and ``work: Work`` becomes a `Task`. It returns rows (a list of dicts)."""
+
+    def wrap(function: Callable[..., Any]) -> Task:
+        return Task(name, version, function, neutral or {}, resumes, cost)
+
+    return wrap
+
+
+def find(call: str) -> Task:
+    """The task behind a recipe's ``"module:function"``."""
+    import importlib
+
+    module, _, name = call.partition(":")
+    return cast(Task, getattr(importlib.import_module(module), name))
+
+
+def walk(steps: Iterator[Step] | list[Step]) -> list[Step]:
+    """Distinct steps and all their inputs, every input before what needs it."""
+    seen: dict[str, Step] = {}
+    stack = [(step, False) for step in reversed(list(steps))]
+    while stack:
+        step, ready = stack.pop()
+        if step.key in seen:
+            continue
+        if ready:
+            seen[step.key] = step
+        else:
+            stack.append((step, True))
+            stack.extend((i, False) for i in reversed(step.inputs))
+    return list(seen.values())

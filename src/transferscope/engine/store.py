@@ -1,0 +1,188 @@
+"""The store: one folder a finished step, complete or absent, shared by any number of processes and machines."""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from transferscope.engine.step import Step
+from transferscope.errors import UserError
+
+SAID = "step.json"  # written last: a folder without it is not a result
+ROWS = "rows.json"
+SCRATCH = ".scratch"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished step's folder."""
+
+    path: Path
+
+    @cached_property
+    def said(self) -> dict[str, Any]:
+        """`step.json`: recipe, versions, machine, seconds."""
+        return dict(json.loads((self.path / SAID).read_text()))
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """The step's table."""
+        return list(json.loads((self.path / ROWS).read_text()))
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """The arrays of one ``.safetensors`` file of the folder."""
+        from safetensors.numpy import load_file
+
+        return dict(load_file(self.path / f"{name}.safetensors"))
+
+
+class Store:
+    """Results under `root`, found by step: ``root/<task>/<key>/{step.json, rows.json, *.safetensors, log.txt}``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def prepare(self) -> None:
+        """Make the root and see that it can be written. UserError when it cannot."""
+        try:
+            (self.root / SCRATCH).mkdir(parents=True, exist_ok=True)
+            probe = self.root / SCRATCH / f"probe-{os.getpid()}"
+            probe.write_bytes(b"x")
+            probe.unlink()
+        except OSError as error:
+            raise UserError(f"The store {self.root} cannot be written: {reason(error)}.") from None
+
+    def path(self, task: str, key: str) -> Path:
+        return self.root / task / key
+
+    def has(self, step: Step) -> bool:
+        return (self.path(step.task, step.key) / SAID).exists()
+
+    def get(self, step: Step) -> Artifact:
+        """The result of a finished step; KeyError when there is none."""
+        if not self.has(step):
+            raise KeyError(f"{step.task} {step.key} is not in {self.root}")
+        return self.artifact(step.task, step.key)
+
+    def artifact(self, task: str, key: str) -> Artifact:
+        return Artifact(self.path(task, key))
+
+    def scratch(self, task: str, key: str) -> Path:
+        return self.root / SCRATCH / f"{task}-{key}"
+
+    @contextmanager
+    def writing(self, task: str, key: str, *, resumes: bool = False) -> Iterator[Path | None]:
+        """The scratch folder of one step, under its lock; renamed into place on success, dropped on failure.
+
+        Yields None when another process finished the step meanwhile. The block must write `step.json` itself. With
+        `resumes`, a folder left by a killed process is handed over as it is, and an `Interrupted` block keeps it.
+        """
+        from transferscope.engine.work import Interrupted
+
+        scratch, final = self.scratch(task, key), self.path(task, key)
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{scratch}.lock"):
+            if (final / SAID).exists():
+                yield None
+                return
+            if not resumes:
+                shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(exist_ok=True)
+            try:
+                yield scratch
+            except Interrupted:
+                if not resumes:
+                    shutil.rmtree(scratch, ignore_errors=True)
+                raise
+            except BaseException:
+                shutil.rmtree(scratch, ignore_errors=True)
+                raise
+            final.parent.mkdir(exist_ok=True)
+            if final.exists():  # a folder without step.json: somebody's half-deleted result
+                shutil.rmtree(final)
+            for file in scratch.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            _sync(scratch)
+            scratch.rename(final)
+            _sync(final.parent)
+            Path(f"{scratch}.lock").unlink(missing_ok=True)
+
+    def entries(self) -> Iterator[tuple[str, str]]:
+        """(task, key) of every finished step."""
+        for said in sorted(self.root.glob(f"[!.]*/*/{SAID}")):
+            yield said.parent.parent.name, said.parent.name
+
+    def remove(self, task: str, key: str) -> int:
+        """Delete one result; the bytes it freed."""
+        folder = self.path(task, key)
+        size = folder_bytes(folder)
+        (folder / SAID).unlink(missing_ok=True)  # first: from now on it is absent
+        shutil.rmtree(folder, ignore_errors=True)
+        return size
+
+
+    def sweep(self, wanted: set[str], *, delete: bool) -> int:
+        """Bytes of scratch folders that no running process holds and no key of `wanted` ("task-key") may still resume."""
+        total = 0
+        for scratch in sorted((self.root / SCRATCH).glob("*-*")):
+            if not scratch.is_dir() or scratch.name in wanted:
+                continue
+            lock = FileLock(f"{scratch}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue  # somebody is at work in it
+            try:
+                total += folder_bytes(scratch)
+                if delete:
+                    shutil.rmtree(scratch, ignore_errors=True)
+            finally:
+                lock.release()
+                if delete:
+                    Path(f"{scratch}.lock").unlink(missing_ok=True)
+        return total
+
+
+def reason(error: OSError) -> str:
+    """An OSError in words."""
+    words = {
+        errno.ENOSPC: "the disk is full",
+        errno.EROFS: "the file system is read-only",
+        errno.EACCES: "permission denied",
+        errno.EPERM: "permission denied",
+        errno.ENOTDIR: "a file stands where a folder is needed",
+        errno.EEXIST: "a file stands where a folder is needed",
+    }
+    return words.get(error.errno or 0, (error.strerror or str(error)).lower())
+
+
+def folder_bytes(folder: Path) -> int:
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
+    """Write JSON in one rename, so that a reader sees the whole file or the old one."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch.write_text(json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    scratch.replace(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:  # some network file systems cannot sync a folder
+        if error.errno == errno.ENOSPC:
+            raise
+    finally:
+        os.close(handle)

@@ -1,0 +1,35 @@
+"""What a running task is given besides its parameters: a folder, cores, and a way to be heard and stopped."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class Interrupted(Exception):
+    """Raised by a task that was asked to stop and has saved what it needs to go on later."""
+
+
+def _silent(**_: Any) -> None:
+    return None
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Work:
+    """The bench a task works at. Nothing here may change a number.
+
+    `folder` is the scratch folder that becomes the result; `cores` counts those of the whole run (a task alone on the
+    machine may use them), `threads` those of this slot; `tell` reports progress; `stopping` is asked between batches.
+    """
+
+    folder: Path
+    cores: int = 1
+    threads: int = 1
+    device: str = "cpu"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tell: Callable[..., None] = _silent
+    stopping: Callable[[], bool] = _never

@@ -1,0 +1,188 @@
+"""One worker: takes recipes, does the steps, returns outcomes. Results travel through the store, never through here."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Literal
+
+from transferscope.engine.machine import this_machine
+from transferscope.engine.step import decode, find
+from transferscope.engine.store import ROWS, SAID, Store, reason, write_json
+from transferscope.engine.work import Interrupted, Work
+from transferscope.errors import UserError
+
+Status = Literal["done", "cached", "failed", "skipped", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step ended. `error` is one sentence; the traceback, if any, is in the store's ``failures`` folder."""
+
+    key: str
+    status: Status
+    seconds: float = 0.0
+    error: str = ""
+
+
+def execute(recipe: Mapping[str, Any], store: Store, work: Work) -> Outcome:
+    """Do one step: read its inputs from `store`, run the task in a scratch folder, rename. Never raises Exception."""
+    began = time.perf_counter()
+    name, key = recipe["task"], recipe["key"]
+
+    def ended(status: Status, error: str = "") -> Outcome:
+        return Outcome(key, status, time.perf_counter() - began, error)
+
+    failure = store.root / "failures" / f"{name}-{key}.txt"
+    try:
+        task = find(recipe["call"])
+        with store.writing(name, key, resumes=task.resumes) as scratch:
+            if scratch is None:
+                return ended("cached")
+            cpu = time.process_time()
+            params = decode(recipe["params"], store.artifact)
+            with _logged(scratch / "log.txt"):
+                rows = task(**params, work=replace(work, folder=scratch))
+            (scratch / ROWS).write_text(_rows_text(rows), encoding="utf-8")
+            said = {
+                "task": name,
+                "version": recipe["version"],
+                "key": key,
+                "params": recipe["params"],
+                "cost": recipe["cost"],
+                "seconds": round(time.perf_counter() - began, 3),
+                "cpu_seconds": round(time.process_time() - cpu, 3),
+                "threads": work.threads,
+                "device": work.device,
+                "machine": this_machine().as_dict(),
+                "versions": _versions(),
+            }
+            write_json(scratch / SAID, said, indent=1)
+        failure.unlink(missing_ok=True)
+        return ended("done")
+    except Interrupted:
+        return ended("interrupted", "stopped before it was done; run again to go on")
+    except UserError as error:
+        return ended("failed", str(error))
+    except OSError as error:
+        _keep(failure)
+        return ended("failed", f"{_plain(error)} [{name}]")
+    except Exception as error:
+        _keep(failure)
+        return ended("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]} (traceback in {failure})")
+
+
+def _plain(error: OSError) -> str:
+    where = f" {error.filename}" if error.filename else ""
+    return f"Could not read or write{where}: {reason(error)}."
+
+
+def _keep(failure: Path) -> None:
+    try:
+        failure.parent.mkdir(exist_ok=True)
+        failure.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError:
+        print(traceback.format_exc(), file=sys.stderr)
+
+
+def _rows_text(rows: Any) -> str:
+    """Rows as JSON, one a line, so that equal tables are equal bytes and a person can read them."""
+    lines = ",\n".join(json.dumps(row, allow_nan=False, ensure_ascii=False) for row in rows)
+    return f"[\n{lines}\n]\n"
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the libraries that are loaded and can change a number."""
+    names = ("transferscope", "torch", "torchvision", "timm", "numpy", "PIL", "safetensors")
+    found = {"python": sys.version.split()[0]}
+    for name in names:
+        module = sys.modules.get(name)
+        if module is not None and hasattr(module, "__version__"):
+            found[name] = str(module.__version__)
+    return found
+
+
+@contextmanager
+def _logged(path: Path) -> Any:
+    """Send what the task and its libraries print to `path` (only in worker processes, which own their outputs)."""
+    if not _OWNS_OUTPUT:
+        yield
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, handle in zip((1, 2), kept, strict=True):
+            os.dup2(handle, number)
+            os.close(handle)
+
+
+_OWNS_OUTPUT = False
+
+
+def serve(pipe: Connection, root: str, work: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """A worker process's whole life. Messages in: recipes, "stop"; a closed pipe means the parent is gone."""
+    global _OWNS_OUTPUT
+    _OWNS_OUTPUT = True
+    os.environ.update(environment)  # before torch is imported: OpenMP reads its threads then
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; a Ctrl-C reaches the whole group
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    recipes: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+    stop = threading.Event()
+
+    def listen() -> None:
+        while True:
+            try:
+                message = pipe.recv()
+            except (EOFError, OSError):
+                stop.set()
+                recipes.put(None)
+                return
+            if message == "stop":
+                stop.set()
+            else:
+                recipes.put(message)
+
+    threading.Thread(target=listen, daemon=True).start()
+    store = Store(Path(root))
+    while (recipe := recipes.get()) is not None:
+        key = recipe["key"]
+        bench = Work(folder=store.root, stopping=stop.is_set, tell=_teller(pipe, key), **work)
+        outcome = execute(recipe, store, bench)
+        try:
+            pipe.send(("ended", asdict(outcome)))
+        except OSError:
+            return
+
+
+def _teller(pipe: Connection, key: str) -> Callable[..., None]:
+    """Progress to the parent, at most ten times a second."""
+    last = 0.0
+
+    def tell(**said: Any) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= 0.1:
+            last = now
+            try:
+                pipe.send(("progress", {"key": key, **said}))
+            except OSError:  # the parent is gone; the listener ends this worker
+                return
+
+    return tell

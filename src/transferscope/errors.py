@@ -1,0 +1,15 @@
+"""The one exception a user is meant to read."""
+
+
+class UserError(Exception):
+    """Something the user can mend: one sentence saying what, where (file:key) and what to do."""
+
+
+def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """The tail of an "unknown name" sentence: the nearest known name, or the whole list when it is short."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"known: {', '.join(known)}." if known else "none is known here."

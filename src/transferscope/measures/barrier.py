@@ -1,0 +1,91 @@
+"""The barrier on the line between two networks: two definitions, each with a bootstrap interval over test examples."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from transferscope.measures.intervals import Interval, bootstrap_means
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """Barrier heights in the units of the curve, and the alphas in [0, 1] where their suprema lie.
+
+    Equal ends make the two agree. With unequal ends Frankle's is positive on a straight slope, Entezari's is 0.
+    """
+
+    frankle: Interval
+    entezari: Interval
+    frankle_alpha: float
+    entezari_alpha: float
+
+
+def frankle(alphas: ArrayLike, curve: ArrayLike) -> float:
+    """Linear interpolation instability: sup of the curve on [0, 1] minus the mean of its ends (Frankle et al. 2020,
+    section 2). `curve` (m,) is an error or loss (lower is better) at `alphas` (m,), which must hold 0 and 1."""
+    a, c = _inside(alphas, curve)
+    return float(_frankle(a, c).max())
+
+
+def entezari(alphas: ArrayLike, curve: ArrayLike) -> float:
+    """Sup over [0, 1] of the curve minus the chord (1 - alpha) E(0) + alpha E(1) (Entezari et al. 2022, eq. 1); >= 0.
+
+    The supremum is of the difference: the chord's gap where the curve itself peaks can be smaller.
+    """
+    a, c = _inside(alphas, curve)
+    return float(_entezari(a, c).max())
+
+
+def barrier(
+    alphas: ArrayLike, values: ArrayLike, rng: np.random.Generator, level: float = 0.95, draws: int = 1000
+) -> Barrier:
+    """Both barriers of the mean curve of per-example losses or errors `values` (m alphas, n examples).
+
+    Every resample of the examples is shared by all alphas, so their pairing is kept.
+    """
+    v = np.asarray(values, dtype=np.float64)
+    if v.ndim != 2 or not v.shape[1]:
+        raise ValueError(f"per-example values must be (alphas, examples) with at least one example, not {v.shape}.")
+    return barrier_of(alphas, v.mean(1), bootstrap_means(v, rng, draws), v.shape[1], level)
+
+
+def barrier_of(alphas: ArrayLike, curve: ArrayLike, resampled: ArrayLike, n: int, level: float = 0.95) -> Barrier:
+    """Both barriers of any `curve` (m,) with percentile intervals from `resampled` curves (draws, m) of n examples.
+
+    For curves that are no mean over examples, such as 1 - AUC. A supremum of noisy values leans upward, and so do its
+    resamples: where there is no barrier the interval starts above 0 by about the noise.
+    """
+    a, c = _inside(alphas, curve)
+    _, r = _inside(alphas, resampled)
+    found = []
+    for excess in (_frankle, _entezari):
+        heights = excess(a, c)
+        low, high = np.quantile(excess(a, r).max(-1), [(1 - level) / 2, (1 + level) / 2])
+        found.append((Interval(float(heights.max()), float(low), float(high), n), float(a[heights.argmax()])))
+    return Barrier(found[0][0], found[1][0], found[0][1], found[1][1])
+
+
+def _frankle(alphas: Array, curves: Array) -> Array:
+    return curves - (curves[..., :1] + curves[..., -1:]) / 2
+
+
+def _entezari(alphas: Array, curves: Array) -> Array:
+    return curves - (1 - alphas) * curves[..., :1] - alphas * curves[..., -1:]
+
+
+def _inside(alphas: ArrayLike, curves: ArrayLike) -> tuple[Array, Array]:
+    """Alphas in [0, 1] in ascending order and the curves (..., m) there; both ends must have been evaluated."""
+    a, c = np.asarray(alphas, dtype=np.float64), np.asarray(curves, dtype=np.float64)
+    if a.ndim != 1 or c.shape[-1:] != a.shape:
+        raise ValueError(f"a curve needs one value per alpha, not {c.shape} for {a.shape}.")
+    if not np.isfinite(c).all():
+        raise ValueError("the curve has values that are NaN or infinite: no barrier is reported for it.")
+    order = np.argsort(a, kind="stable")
+    order = order[(a[order] >= 0) & (a[order] <= 1)]
+    a, c = a[order], c[..., order]
+    if not len(a) or a[0] != 0 or a[-1] != 1:
+        raise ValueError("a barrier needs the curve at alpha = 0 and at alpha = 1 exactly.")
+    return a, c

@@ -1,0 +1,119 @@
+"""The one cut of a network into its named modules in execution order: `conv1`, `layer1.0`, ..., `fc`.
+
+How a network is cut: its root is opened, and so is every list of modules (Sequential, ModuleList, ModuleDict) that
+holds more than one weight layer, and every module that has a list made of such modules only (a stage, an encoder).
+Everything else is one block. A child without a weight matrix (a norm after its convolution) joins the block before it
+when that is a single layer, else is a block of its own; tensors that an opened module holds directly (a class token)
+join the next block. A weight layer is a module that owns a parameter with two or more dimensions.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from transferscope.errors import UserError
+from transferscope.models.weights import belongs
+
+LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block: its name (that of its first module) and the dotted prefixes of everything in it."""
+
+    name: str
+    prefixes: tuple[str, ...]
+
+
+def parameters_of(block: Block, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the names (of parameters, buffers or a state dict) that belong to the block, in their order."""
+    return tuple(name for name in names if belongs(name, block.prefixes))
+
+
+def blocks(net: nn.Module, example: Tensor | None = None) -> tuple[Block, ...]:
+    """The blocks of `net` in execution order; every parameter and buffer is in exactly one.
+
+    Without `example` the order is that of definition, which for nearly all networks is the same. With one (a batch of
+    inputs on the device of `net`) the network is run once, in eval mode, and blocks are sorted by their first call;
+    those never called keep their place after the block before them. Raises UserError for a network without weights.
+    """
+    cut = _cut(net)
+    if example is None:
+        return cut
+    first = _first_calls(net, [prefix for block in cut for prefix in block.prefixes], example)
+    places: list[int] = []
+    for block in cut:
+        calls = [first[prefix] for prefix in block.prefixes if prefix in first]
+        places.append(min(calls) if calls else (places[-1] if places else -1))
+    return tuple(cut[i] for i in sorted(range(len(cut)), key=lambda i: places[i]))
+
+
+def _layers(module: nn.Module) -> int:
+    return sum(any(p.ndim > 1 for p in m.parameters(recurse=False)) for m in module.modules())
+
+
+def _opened(module: nn.Module) -> bool:
+    if isinstance(module, LISTS):
+        return _layers(module) > 1
+    for child in module.children():
+        if isinstance(child, LISTS):
+            sizes = [(_layers(element), element) for element in child.children()]
+            sizes = [(size, element) for size, element in sizes if size]
+            if sizes and all(size > 1 for size, _ in sizes):
+                return True
+    return False
+
+
+def _cut(net: nn.Module) -> tuple[Block, ...]:
+    done: list[tuple[list[str], bool]] = []  # prefixes of a block, whether it is a single layer
+    waiting: list[str] = []  # prefixes that join the next block
+
+    def visit(module: nn.Module, path: str) -> None:
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        waiting.extend(path + name for name, _ in own)
+        for name, child in module.named_children():
+            full = path + name
+            if not any(True for _ in child.parameters()) and not any(True for _ in child.buffers()):
+                continue
+            size = _layers(child)
+            if size and _opened(child):
+                visit(child, full + ".")
+            elif not size and done and (done[-1][1] or not any(True for _ in child.parameters())):
+                done[-1][0].append(full)
+            elif not size and not any(True for _ in child.parameters()):
+                waiting.append(full)
+            else:
+                done.append(([full, *waiting], size == 1))
+                waiting.clear()
+
+    visit(net, "")
+    if not done:
+        raise UserError(f"network: {type(net).__name__} has no weight layers to cut into blocks.")
+    done[-1][0].extend(waiting)
+    return tuple(Block(prefixes[0], tuple(prefixes)) for prefixes, _ in done)
+
+
+def _first_calls(net: nn.Module, names: list[str], example: Tensor) -> dict[str, int]:
+    modules = dict(net.named_modules())
+    order: dict[str, int] = {}
+    training = {module: module.training for module in net.modules()}
+
+    def record(name: str) -> None:
+        order.setdefault(name, len(order))
+
+    hooks = [
+        modules[name].register_forward_pre_hook(lambda module, inputs, name=name: record(name))
+        for name in names
+        if name in modules
+    ]
+    try:
+        with torch.no_grad():
+            net.eval()(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, flag in training.items():
+            module.training = flag
+    return order

@@ -1,0 +1,80 @@
+"""From a reference to a network: fresh initial values as a pure function of (ref, classes, seed), and its head."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from transferscope.errors import UserError
+from transferscope.models.networks import make_network
+from transferscope.streams import stream_seed
+
+
+@contextmanager
+def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
+    """Seed the global generators (torch's for the CPU and for `device`, numpy's, Python's) inside the block only.
+
+    The one place where global random state is set: other people's initialisers, and dropout, read it. It is left as
+    found, also on an exception.
+    """
+    cuda = torch.device(device).type == "cuda"
+    torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    cuda_state = torch.cuda.get_rng_state(device) if cuda else None
+    try:
+        # Not torch.manual_seed, which would also reseed every GPU.
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+    finally:
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
+        if cuda_state is not None:
+            torch.cuda.set_rng_state(cuda_state, device)
+
+
+def build_network(ref: str, classes: int, *, seed: int) -> nn.Module:
+    """The network of `ref` with `classes` outputs, freshly initialised on the CPU, in training mode.
+
+    A pure function of its three arguments (stream `init` of the seed); global random state is left as found.
+    Raises UserError for an unknown network and for a factory that does not return an `nn.Module` with such a head.
+    """
+    with seeded(stream_seed(seed, "init")), torch.device("cpu"):
+        net = make_network(ref, classes)
+    if not isinstance(net, nn.Module):
+        raise UserError(f"network: '{ref}' returned a {type(net).__name__}, not a torch.nn.Module.")
+    head_names(net, classes)
+    return net.train()
+
+
+def head_names(net: nn.Module, classes: int) -> tuple[str, ...]:
+    """The state-dict prefixes of the classifier head, e.g. `("fc",)`; distilled networks of timm have two.
+
+    What timm's `get_classifier` names, else the last linear layer with `classes` outputs in definition order, else
+    the last such convolution. Raises UserError where there is none.
+    """
+    if callable(get := getattr(net, "get_classifier", None)):
+        found = get()
+        heads = found if isinstance(found, tuple | list) else (found,)
+        names = tuple(
+            name
+            for name, module in net.named_modules()
+            if any(module is head for head in heads) and any(True for _ in module.parameters())
+        )
+        if names:
+            return names
+    for kind, attribute in ((nn.Linear, "out_features"), (nn.Conv2d, "out_channels")):
+        fitting = [n for n, m in net.named_modules() if isinstance(m, kind) and getattr(m, attribute) == classes and n]
+        if fitting:
+            return (fitting[-1],)
+    raise UserError(
+        f"network: {type(net).__name__} has no head with {classes} outputs (no linear layer or convolution of that "
+        "width); its factory must use num_classes."
+    )

@@ -1,0 +1,55 @@
+"""Where networks come from: one file per scheme (`timm:NAME`), or anyone's `package.module:factory`.
+
+A scheme file has a one-line docstring, `check(name)` (cheap, no torch) and `build(name, classes)` (an `nn.Module`).
+"""
+
+from typing import TYPE_CHECKING
+
+from transferscope.errors import UserError, did_you_mean
+from transferscope.models import refs
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def network_schemes() -> tuple[str, ...]:
+    """The schemes shipped here."""
+    return refs.schemes(__path__)
+
+
+def check_network_ref(ref: str) -> None:
+    """Raise UserError unless `ref` is well formed and of a known scheme; whether it exists is seen at build time."""
+    scheme, name = refs.split(ref)
+    known = network_schemes()
+    if scheme in known:
+        if not name:
+            raise UserError(f"'{ref}' lacks a name after '{scheme}:'.")
+        refs.load(__name__, __path__, scheme, "network").check(name)
+    elif "." in scheme and name:
+        if not refs.is_importable(scheme):
+            raise UserError(f"there is no package '{scheme.split('.')[0]}' for '{ref}'; put it on PYTHONPATH.")
+        if not name.isidentifier():
+            raise UserError(f"'{name}' in '{ref}' is not the name of a function.")
+    elif ":" not in ref:
+        raise UserError(f"'{ref}' lacks its scheme; write timm:{ref} or package.module:factory.")
+    else:
+        raise UserError(f"'{scheme}' in '{ref}' is not a known scheme; {did_you_mean(scheme, known)}")
+
+
+def make_network(ref: str, classes: int) -> "nn.Module":
+    """The network of a ref, initialised from the random state of the moment (`build.build_network` fixes it).
+
+    A factory of one's own is called as `factory(num_classes=classes)`. Raises UserError.
+    """
+    check_network_ref(ref)
+    scheme, name = refs.split(ref)
+    module = refs.load(__name__, __path__, scheme, "network")
+    if scheme in network_schemes():
+        shipped: nn.Module = module.build(name, classes)
+        return shipped
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        public = [n for n in vars(module) if not n.startswith("_") and callable(getattr(module, n))]
+        raise UserError(f"network: '{scheme}' has no function '{name}'; {did_you_mean(name, public)}")
+    net: nn.Module = factory(num_classes=classes)
+    return net

@@ -1,0 +1,28 @@
+"""`torchvision:NAME`: any classification network of torchvision, e.g. `torchvision:vgg11`."""
+
+from typing import TYPE_CHECKING, Any
+
+from transferscope.errors import UserError
+from transferscope.models.refs import nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def check(name: str) -> None:
+    """Nothing is looked up before the network is built: importing torchvision takes seconds."""
+
+
+def build(name: str, classes: int) -> "nn.Module":
+    """The network with a head of `classes` outputs, fresh weights and no auxiliary heads."""
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        tail = nearest(name, known, "torchvision.models.list_models() has all names.")
+        raise UserError(f"network: torchvision has no '{name}'; {tail}")
+    extra: dict[str, Any] = {"weights": None, "num_classes": classes}
+    if "inception" in name or name == "googlenet":
+        extra |= {"aux_logits": False, "init_weights": True}
+    net: nn.Module = models.get_model(name, **extra)
+    return net

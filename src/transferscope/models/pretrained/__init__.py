@@ -1,0 +1,97 @@
+"""Where pretrained weights come from: one file per scheme (`timm`, `package:NAME`, `file:PATH`), or anyone's module.
+
+A scheme file has a one-line docstring and four functions of (rest, network ref): `check` (cheap; the network may be
+None), `fingerprint` (text that changes whenever the tensors do, for keys), `describe` (mean, std, interpolation,
+source) and `state` (name to tensor). One whose `fingerprint` is slow adds `files` (the paths it reads), so that the
+answer can be kept until a file changes.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transferscope.errors import UserError, did_you_mean
+from transferscope.models import refs
+from transferscope.models.memo import remembered
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+PLAIN_PREPROCESSING = {
+    "mean": list(IMAGENET_MEAN),
+    "std": list(IMAGENET_STD),
+    "interpolation": "bicubic",
+    "source": "no pretrained weights: ImageNet mean and std",
+}
+
+
+def weights_schemes() -> tuple[str, ...]:
+    """The schemes shipped here."""
+    return refs.schemes(__path__)
+
+
+def absolute_weights(ref: str, folder: Path) -> str:
+    """`ref` with the path of a `file:` reference made absolute, relative ones starting at `folder`."""
+    scheme, rest = refs.split(ref)
+    return f"file:{(folder / Path(rest).expanduser()).absolute()}" if scheme == "file" and rest else ref
+
+
+def check_weights_ref(ref: str, network: str | None = None) -> None:
+    """Raise UserError unless `ref` has a known scheme and is well formed; torch is not loaded.
+
+    With `network` also unless the weights are there and fit that network, as far as can be seen without opening them.
+    """
+    scheme, rest = refs.split(ref)
+    known = weights_schemes()
+    if scheme in known:
+        _module(scheme).check(rest, network)
+    elif "." not in scheme:
+        raise UserError(f"'{ref}' is not a known source of weights; {did_you_mean(scheme, known)}")
+    elif not refs.is_importable(scheme):
+        raise UserError(f"there is no package '{scheme.split('.')[0]}' for '{ref}'; put it on PYTHONPATH.")
+
+
+def weights_fingerprint(ref: str, network: str, memo: Path | None = None) -> str:
+    """Text that identifies the values of the weights, for the key of a step; slow answers are kept in folder `memo`."""
+    module, rest = _checked(ref, network)
+    if not hasattr(module, "files"):
+        return str(module.fingerprint(rest, network))
+    found = remembered(
+        memo,
+        ["fingerprint", ref, network],
+        lambda: module.fingerprint(rest, network),
+        lambda: module.files(rest, network),
+    )
+    return str(found)
+
+
+def describe_weights(ref: str, network: str, memo: Path | None = None) -> dict[str, Any]:
+    """`mean` and `std` (per channel, for pixels in [0, 1]), `interpolation` (a name) and `source` (a sentence)."""
+    module, rest = _checked(ref, network)
+
+    def describe() -> dict[str, Any]:
+        found: dict[str, Any] = module.describe(rest, network)
+        return found | {"mean": list(found["mean"]), "std": list(found["std"])}
+
+    if not hasattr(module, "files"):
+        return describe()
+    return dict(remembered(memo, ["describe", ref, network], describe, list))
+
+
+def weights_state(ref: str, network: str) -> "dict[str, Tensor]":
+    """The tensors by name, in the naming of `network` or with a wrapper's prefix before it, on the CPU."""
+    module, rest = _checked(ref, network)
+    return dict(module.state(rest, network))
+
+
+def _module(scheme: str) -> "ModuleType":
+    return refs.load(__name__, __path__, scheme, "weights")
+
+
+def _checked(ref: str, network: str) -> "tuple[ModuleType, str]":
+    check_weights_ref(ref, network)
+    scheme, rest = refs.split(ref)
+    return _module(scheme), rest

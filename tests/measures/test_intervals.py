@@ -1,0 +1,118 @@
+"""Intervals against scipy, and their coverage by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+
+from transferscope.measures.intervals import (
+    bootstrap_interval,
+    bootstrap_means,
+    bootstrap_statistic,
+    mean_interval,
+    paired_interval,
+    ratio_interval,
+    spearman,
+    too_few,
+    wilson,
+)
+from transferscope.measures.metrics import auc
+from transferscope.measures.student import t_quantile, t_tail
+
+stats = pytest.importorskip("scipy.stats")
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 9, 29, 120, 1000])
+def test_t_matches_scipy(df):
+    for p in (0.025, 0.4, 0.5, 0.6, 0.9, 0.975, 0.995, 0.9999):
+        assert t_quantile(p, df) == pytest.approx(stats.t.ppf(p, df), rel=1e-11, abs=1e-12)
+    for t in (0.0, 1e-6, 0.3, 2.0, 40.0):
+        assert t_tail(t, df) == pytest.approx(stats.t.sf(t, df), rel=1e-10)
+
+
+def test_mean_interval_is_scipys():
+    x = np.random.default_rng(0).normal(size=7)
+    low, high = stats.t.interval(0.95, 6, x.mean(), stats.sem(x))
+    found = mean_interval(x)
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-12)
+    assert found.n == 7 and found.excludes(high + 1) and not found.excludes(x.mean())
+
+
+def test_one_seed_has_a_mean_and_a_word_but_no_interval():
+    found = mean_interval([0.5])
+    assert (found.mean, found.low, found.high, found.n) == (0.5, None, None, 1)
+    assert found.note in found.text() and not found.excludes(0)
+
+
+def test_paired_interval_drops_what_seeds_share():
+    rng = np.random.default_rng(1)
+    shared = 10 * rng.normal(size=6)
+    b = shared + rng.normal(0, 0.01, 6)
+    found = paired_interval(shared + 1, b)
+    assert found.low is not None and found.low > 0.95 and found.high < 1.05
+    test = stats.ttest_rel(shared + 1, b).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((test.low, test.high), rel=1e-9)
+
+
+def test_ratio_interval_is_the_relative_drop():
+    found = ratio_interval([0.8, 0.5], [0.4, 0.4])
+    assert found.mean == pytest.approx((50 + 20) / 2)
+    with pytest.raises(ValueError, match="above zero"):
+        ratio_interval([0.0, 1.0], [0.0, 1.0])
+
+
+def test_wilson_matches_scipy_and_has_width_at_the_ends():
+    for k, n in ((0, 125), (125, 125), (3, 10), (1, 1)):
+        low, high = stats.binomtest(k, n).proportion_ci(method="wilson")
+        found = wilson(k, n)
+        assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
+        assert found.high - found.low > 0.02
+
+
+def test_bootstrap_agrees_with_the_normal_interval():
+    x = np.random.default_rng(2).normal(3, 2, 400)
+    found = bootstrap_interval(x, np.random.default_rng(0), draws=4000)
+    half = 1.96 * x.std() / math.sqrt(400)
+    assert found.low == pytest.approx(x.mean() - half, abs=0.03)
+    assert found.high == pytest.approx(x.mean() + half, abs=0.03)
+
+
+def test_bootstrap_is_a_function_of_its_generator_only():
+    x = np.arange(50.0)
+    assert bootstrap_interval(x, np.random.default_rng(5)) == bootstrap_interval(x, np.random.default_rng(5))
+    assert bootstrap_interval(x, np.random.default_rng(5)) != bootstrap_interval(x, np.random.default_rng(6))
+
+
+def test_resampled_means_equal_gathering_and_keep_rows_paired():
+    x = np.random.default_rng(3).normal(size=40)
+    means = bootstrap_means(np.stack([x, x + 1]), np.random.default_rng(1), 30)
+    rng = np.random.default_rng(1)
+    np.testing.assert_allclose(means[:, 0], x[rng.integers(0, 40, (30, 40))].mean(1), rtol=1e-12)
+    np.testing.assert_allclose(means[:, 1] - means[:, 0], 1, rtol=1e-12)
+
+
+def test_bootstrap_of_a_statistic_counts_undefined_resamples():
+    labels, scores = np.array([1, 0, 0, 0]), np.array([3.0, 1, 2, 4])
+    found = bootstrap_statistic(lambda i: auc(scores[i], labels[i]), 4, np.random.default_rng(0), draws=200)
+    assert found is not None and found.mean == auc(scores, labels) and "of 200" in found.note
+    assert bootstrap_statistic(lambda i: None, 4, np.random.default_rng(0)) is None
+
+
+def test_spearman_matches_scipy_with_ties_and_covers():
+    rng = np.random.default_rng(4)
+    x, y = rng.integers(0, 9, 30), rng.integers(0, 9, 30)
+    assert spearman(x, y).mean == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
+    assert spearman([1, 1, 1, 1], [1, 2, 3, 4]) is None
+    assert spearman([1, 2, 3], [1, 2, 3]).low is None
+    hits = [(i := spearman(rng.normal(size=25), rng.normal(size=25))).low < 0 < i.high for _ in range(400)]
+    assert 0.91 < np.mean(hits) < 0.985
+
+
+def test_fewer_than_six_seeds_are_too_few():
+    assert too_few(6) is None and "Only 5 seeds" in too_few(5) and "1 seed:" in too_few(1)
+
+
+@pytest.mark.parametrize("values", [[], [np.nan, 1.0], [[1.0]]])
+def test_gaps_are_refused(values):
+    with pytest.raises(ValueError):
+        mean_interval(values)
