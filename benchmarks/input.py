@@ -1,7 +1,7 @@
-"""Training and evaluation input, one thread: batches from the decoded table against per-image pipelines from JPEG files.
+"""Training and evaluation input, one thread: batches from the decoded table against pipelines that go image by image.
 
-Run `python benchmarks/input.py`. Every repeat times all paths one after the other, in CPU seconds of this process; printed are
-medians over repeats and the median (and range) of the paired ratios to the first path, which is the loop of the paper.
+Run `python benchmarks/input.py`. Every repeat times all paths one after the other, in CPU seconds of this process;
+printed are medians over repeats and the median (and range) of the paired ratios to the first path, the paper's loop.
 The JPEG files are synthetic, 300 to 500 px; `--jpegs FOLDER` takes real ones.
 """
 
@@ -48,7 +48,7 @@ class Decoded(Dataset):
         return len(self.pixels)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
-        return self.transform(self.pixels[i]), 0
+        return self.transform(np.array(self.pixels[i])), 0
 
 
 class MappedTable:

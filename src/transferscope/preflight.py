@@ -97,15 +97,23 @@ def _arm(study: Study, arm: str, classes: int) -> str:
 
     from transferscope import models
     from transferscope.models import inits
-    from transferscope.models.pretrained import weights_state
+    from transferscope.models.build import build_network
 
     weights = models.absolute_weights(study.pretrained.weights, study.folder) if study.pretrained else None
-    state = weights_state(weights, study.network) if weights and arm != "random" else None
-    share = study.pretrained.min_share if study.pretrained else 0.0
-    begun = inits.start(arm, study.network, classes, state, seed=0, head_seed=0, min_share=share)
+    net = build_network(study.network, classes, seed=0)
+    loaded = inits.start(
+        arm,
+        net,
+        network=study.network,
+        classes=classes,
+        weights=weights,
+        seed=0,
+        head_seed=0,
+        min_share=study.pretrained.min_share if study.pretrained else 0.0,
+    )
     size = study.image_size
     try:
-        out = begun.net(torch.zeros(4, 3, size, size))
+        out = net(torch.zeros(4, 3, size, size))
         out.square().mean().backward()
     except (RuntimeError, ValueError) as error:
         raise UserError(
@@ -114,11 +122,10 @@ def _arm(study: Study, arm: str, classes: int) -> str:
         ) from None
     if out.shape != (4, classes) or not bool(torch.isfinite(out).all()):
         raise UserError(f"network: {study.network} gives outputs of shape {tuple(out.shape)}, or not finite ones.")
-    count = sum(p.numel() for p in begun.net.parameters())
-    if begun.loaded is None:
+    count = sum(p.numel() for p in net.parameters())
+    if loaded is None:
         return f"{count:,} parameters, random"
-    found = begun.loaded
     return (
-        f"{count:,} parameters; {found.tensors_matched} of {found.tensors_total} body tensors "
-        f"({found.share:.1%} of its parameters) matched"
+        f"{count:,} parameters; {loaded.tensors_matched} of {loaded.tensors_total} body tensors "
+        f"({loaded.share:.1%} of its parameters) matched"
     )

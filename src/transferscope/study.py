@@ -178,7 +178,7 @@ class Study(_Part):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name, ref in self.targets.items():
-            _checked(f"targets.{name}", data.check_ref, ref)
+            _checked(f"targets.{name}", data.check_ref, data.absolute(ref, self.folder))
         _checked("network", models.check_network_ref, self.network)
         for arm in self.arms:
             _checked("arms", models.check_arm, arm)
@@ -186,7 +186,8 @@ class Study(_Part):
                 raise ValueError(f"arms: '{arm}' needs weights to start from: add 'pretrained: ...'")
             _checked("recipe.lr", self.recipe.rates, arm)
         if self.pretrained is not None:
-            _checked("pretrained.weights", models.check_weights_ref, self.pretrained.weights)
+            ref = models.absolute_weights(self.pretrained.weights, self.folder)
+            _checked("pretrained.weights", models.check_weights_ref, ref, self.network)
         for field, values in (("arms", self.arms), ("seeds", self.seeds)):
             if len(set(values)) < len(values):
                 raise ValueError(f"{field}: something is listed twice")

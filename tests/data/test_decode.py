@@ -98,12 +98,12 @@ def test_truncated_and_empty_files_raise(tmp_path: Path, kind: str, share: float
     Image.fromarray(noise).save(file, kind)
     content = file.read_bytes()
     file.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(Exception):  # noqa: B017, PT011 (each format has its own)
+    with pytest.raises(Exception):  # noqa: B017 (each format has its own)
         to_rgb(open_image(file))
 
 
 @pytest.mark.parametrize("crop", [1.0, 0.875, 0.5])
-@pytest.mark.parametrize("shape", [(96, 64), (64, 96), (80, 80)])
+@pytest.mark.parametrize("shape", [(128, 64), (64, 128), (112, 112)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
 def test_square_equals_resize_then_crop(crop: float, shape: tuple[int, int], interpolation: str) -> None:
     rng = np.random.default_rng(1)
@@ -114,12 +114,10 @@ def test_square_equals_resize_then_crop(crop: float, shape: tuple[int, int], int
         (round(image.width * ratio), round(image.height * ratio)), decode.INTERPOLATIONS[interpolation]
     )
     left, top = (whole.width - size) // 2, (whole.height - size) // 2
-    if (whole.width - size) % 2 or (whole.height - size) % 2 or abs(whole.width - image.width * ratio) > 1e-6:
-        pytest.skip("the slow way would round")
     slow = np.asarray(whole)[top : top + size, left : left + size].astype(int)
     fast = square(image, size, interpolation, crop)
     assert fast.shape == (size, size, 3) and fast.dtype == np.uint8
-    assert np.abs(fast - slow).max() <= 1
+    assert np.abs(fast - slow).max() <= 2 and np.abs(fast - slow).mean() < 0.6  # both round between the two passes
 
 
 def test_square_is_the_centre_and_antialiased() -> None:

@@ -98,6 +98,16 @@ def test_full_batch_equals_the_naive_one_biased_and_debiased(kernel):
     np.testing.assert_allclose(debiased.matrix, stream([layers], kernel).result().matrix, atol=2e-6)
 
 
+@pytest.mark.parametrize("shift", [0.0, 1000.0])
+def test_a_few_dominant_directions_stay_within_1e_6_of_float64(shift):
+    layers = [torch.relu(draw(256, 3) @ draw(3, width, seed=width)) for width in (64, 4096, 16384, 512)]
+    layers = [x + shift * x.std() for x in layers]
+    np.testing.assert_allclose(stream([layers]).result().matrix, naive_minibatch([layers]), atol=1e-6)
+    biased, debiased = full(layers)
+    np.testing.assert_allclose(biased.matrix, naive_biased(layers), atol=1e-6)
+    np.testing.assert_allclose(debiased.matrix, naive_minibatch([layers]), atol=1e-6)
+
+
 def test_wide_features_cross_block_borders():
     layers = [draw(70, 5000, seed=1), draw(70, 3, 40, 40, seed=2), draw(70, 2049, seed=3)]
     layers[2][:, :10] += layers[0][:, :10] * 50

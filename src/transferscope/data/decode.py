@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from transferscope.errors import UserError, did_you_mean
 
@@ -33,7 +33,13 @@ class ImageFiles:
 
 def open_image(path: Path) -> Image.Image:
     """The image of a file, pixels not decoded yet; no file stays open. Raises OSError, or what Pillow raises."""
-    return _refuse_bomb(Image.open(io.BytesIO(path.read_bytes())))
+    content = path.read_bytes()
+    if not content:
+        raise OSError("the file is empty")
+    try:
+        return _refuse_bomb(Image.open(io.BytesIO(content)))
+    except UnidentifiedImageError:
+        raise OSError("not an image of a known kind") from None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

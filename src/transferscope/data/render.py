@@ -2,6 +2,7 @@
 
 import errno
 import multiprocessing
+import re
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -109,13 +110,19 @@ class _Work:
             try:
                 squares = self.geometry.squares(self.load(row))
             except Exception as error:  # whatever a loader or a damaged file raises
-                failed.append((row, f"{type(error).__name__}: {str(error).strip() or 'no message'}"))
+                failed.append((row, _reason(error)))
                 continue
             for name, block in blocks.items():
                 block[place] = squares[name]
         for name, block in blocks.items():
             self.files[name].write(rows[0], block)
         return len(rows), failed
+
+
+def _reason(error: Exception) -> str:
+    """An exception in words, without the addresses of objects, which differ from run to run."""
+    words = re.sub(r" at 0x[0-9a-fA-F]+", "", str(error)).strip()
+    return f"{type(error).__name__}: {words or 'no message'}"
 
 
 _work: _Work | None = None  # a worker process's own copy

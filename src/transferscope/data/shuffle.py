@@ -112,7 +112,7 @@ def _gather(segments: torch.Tensor, moves: np.ndarray) -> torch.Tensor:
         if moves.ndim == 1:
             return segments.index_select(1, index)
         return segments[torch.arange(len(moves), device=segments.device)[:, None], index]
-    # numpy's take copies whole segments and draws on huge pages: measured 2 to 5 times faster than index_select.
+    # numpy's take allocates on huge pages: level with index_select on small batches, mostly faster on large ones.
     source = segments.numpy()
     if moves.ndim == 1:
         return torch.from_numpy(source.take(moves, axis=1, mode="clip"))

@@ -35,6 +35,8 @@ def _root(rows: Tensor) -> Tensor | None:
     if trace <= CONSTANT * energy:
         return None
     if d <= min(n, COLUMNS):
-        return centred / trace**0.5
-    values, vectors = torch.linalg.eigh(gram / trace)
-    return vectors * values.clamp_min(0).sqrt()
+        root: Tensor = centred / trace**0.5
+    else:
+        values, vectors = torch.linalg.eigh(gram / trace)
+        root = vectors * values.clamp_min(0).sqrt()
+    return root

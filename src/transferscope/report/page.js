@@ -18,6 +18,7 @@
       spec.vconcat.forEach(narrow);
     } else if (!spec.hconcat && !spec.vconcat && !spec.concat && typeof spec.width === "number") {
       const widest = spec.width + 140;
+      if (spec.width < 500 && widest < room) return null; // a small matrix keeps its square cells
       spec.width = "container";
       return widest;
     }

@@ -51,8 +51,9 @@ class Provenance:
 def write_report(folder: Path, *, title: str, question: str, parts: Sequence[Part], provenance: Provenance) -> Path:
     """Write `report.html`, `figures/`, `tables/` and `results.json` into `folder` and return the page's path.
 
-    The same study gives the same bytes in every file but the page, which also tells of the machine. Files whose content
-    would not change are left alone. A chart that cannot be drawn costs its place on the page, where the reason stands.
+    The same study gives the same bytes in every file but the page, which also tells of the machine, and the PDFs, whose
+    converter lists its resources in any order. Files whose content would not change are left alone. A chart that
+    cannot be drawn costs its place on the page, where the reason stands.
     """
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "report.html"

@@ -22,9 +22,8 @@ from transferscope.engine.work import Interrupted, Work
 from transferscope.errors import UserError
 from transferscope.measures import metrics
 from transferscope.models import inits
-from transferscope.models.build import forked_rng
+from transferscope.models.build import build_network, seeded
 from transferscope.models.precision import prepare, running
-from transferscope.models.pretrained import weights_state
 from transferscope.probes.predictions import logits
 from transferscope.streams import stream_seed
 from transferscope.tasks.schedule import Schedule
@@ -99,17 +98,18 @@ class _Run:
         self.folder, self.device = work.folder, work.device
         self.train_rows = table.rows["train"]
         self.metric = metrics.metric_name(len(table.classes), table.multilabel)
-        begun = inits.start(
+        net = build_network(start.network, len(table.classes), seed=start.seed)
+        self.loaded = inits.start(
             start.arm,
-            start.network,
-            len(table.classes),
-            weights_state(start.weights, start.network) if start.weights else None,
+            net,
+            network=start.network,
+            classes=len(table.classes),
+            weights=start.weights,
             seed=start.seed,
             head_seed=start.head_seed,
             min_share=start.min_share,
         )
-        self.loaded = begun.loaded
-        self.net: nn.Module = prepare(begun.net, recipe.precision, work.device)
+        self.net: nn.Module = prepare(net, recipe.precision, work.device)
         self.optimizer = torch.optim.SGD(
             self.net.parameters(),
             lr=recipe.schedule.lr,
@@ -161,7 +161,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = recipe.schedule.at(number - 1 + now.batch / count)
         with (
-            forked_rng(stream_seed(self.start.seed, "dropout", number, now.batch)),
+            seeded(stream_seed(self.start.seed, "dropout", number, now.batch), self.device),
             running(recipe.precision, self.device),
         ):
             out = self.net(x).float()

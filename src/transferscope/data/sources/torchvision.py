@@ -129,7 +129,7 @@ def _open(name: str, root: str) -> dict[str, Any]:
             return dict(_parts(lambda word: build(root, split=word, **offline)))
         return {"": build(root, **offline)}
     except (RuntimeError, OSError, TypeError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
+        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
         raise UserError(f"torchvision's {name} could not be opened in '{root}': {reason}.") from None
 
 

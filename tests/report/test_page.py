@@ -1,0 +1,204 @@
+"""The page says everything, loads nothing, and obeys no text that came from outside."""
+
+import dataclasses
+import html
+import html.parser
+import json
+import math
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from urllib.parse import unquote
+
+import polars as pl
+import pytest
+from sample_study import HOSTILE, empty_part, provenance, transfer_part, write
+
+from transferscope.report import Part, write_report
+from transferscope.report import page as page_module
+from transferscope.section import Chart, Finding, Section, View
+
+
+class Elements(html.parser.HTMLParser):
+    """Every element with its attributes, the text of scripts, and the visible text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+        elif self.cdata_elem is None:
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def elements(report: Path) -> Elements:
+    return Elements(report.read_text(encoding="utf-8"))
+
+
+def one_section(folder: Path, section: Section, table: pl.DataFrame | None = None) -> str:
+    part = Part("one", "What it is.", section, pl.DataFrame() if table is None else table)
+    write_report(folder, title="t", question="", parts=[part], provenance=provenance())
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_hostile_text_is_shown_and_never_becomes_an_element(elements: Elements) -> None:
+    scripts = [attributes for tag, attributes in elements.found if tag == "script"]
+    assert [s.get("type") for s in scripts] == ["application/json"] * 4 + [None, None]
+    assert not any(name.startswith("on") for _, attributes in elements.found for name in attributes)
+    # finding (three places), chart title, missing cell, study, step label
+    assert elements.text.count(HOSTILE) >= 7
+    assert "<img src=x onerror=alert(2)>" in elements.text
+
+
+def test_chart_json_is_intact_and_holds_no_markup(elements: Elements) -> None:
+    charts = elements.scripts[:4]
+    assert not any("<" in text or ">" in text or "&" in text for text in charts)
+    facets = json.loads(charts[2])
+    targets = {row["target"] for rows in facets["datasets"].values() for row in rows}
+    assert targets == {"openmoji:color", HOSTILE}
+
+
+def test_hostile_table_cells_and_names_are_escaped(tmp_path: Path) -> None:
+    rows = pl.DataFrame({f"class {HOSTILE}": [HOSTILE], "n": [3]})
+    text = one_section(tmp_path, Section(HOSTILE, tables=(View("v", HOSTILE, rows, HOSTILE),), notes=(HOSTILE,)))
+    assert "alert(1)" in text
+    assert "<script>alert" not in text
+
+
+def test_the_script_library_is_embedded_once(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    assert text.count("window.vegaEmbed=") == 1
+    assert text.count('<script id="library"') == 1
+
+
+def test_nothing_is_loaded_from_anywhere(elements: Elements) -> None:
+    for tag, attributes in elements.found:
+        for name in ("src", "srcset", "data", "poster", "action", "background"):
+            assert attributes.get(name, "data:").startswith("data:"), (tag, name)
+        assert tag == "a" or attributes.get("href", "data:").startswith("data:")
+    policy = next(a["content"] for tag, a in elements.found if tag == "meta" and "http-equiv" in a) or ""
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+    assert "url(" not in (Path(page_module.__file__).parent / "style.css").read_text()
+
+
+def test_findings_come_first_with_interval_verdict_and_notes(elements: Elements) -> None:
+    text = " ".join(elements.text.split())
+    first = text.index("Pretraining raised the final test accuracy by 15.8 points.")
+    assert first < text.index("How to read this")
+    assert "15.8 points · 95% interval 11.2 to 20.4 points · 3 seeds" in text
+    assert text.index("Only 3 seeds") < first
+    for words in ("Supports claim 1", "Leaves claim 2 open", "Contradicts claim 3"):
+        assert words in text
+
+
+def test_missing_cells_are_named_with_their_reason(elements: Elements) -> None:
+    text = " ".join(elements.text.split())
+    assert "7 cells are missing." in text
+    assert "target openmoji:color, arm random, seed 3 : the loss became NaN" in text.replace("3:", "3 :")
+    assert "arm pretrained, seed 2: not run yet" in text
+
+
+def test_provenance_is_complete(elements: Elements) -> None:
+    text = " ".join(elements.text.split())
+    for words in ("torch 2.5.1", "2 cores", "00ab34cd56ef", "arms: [random, pretrained]", "1 June 2025"):
+        assert words in text
+
+
+def test_every_link_and_label_has_its_anchor(elements: Elements) -> None:
+    anchors = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+    assert len(anchors) == len(set(anchors))
+    for _, attributes in elements.found:
+        for name in ("href", "aria-labelledby"):
+            target = attributes.get(name) or ""
+            if target.startswith("#") or (name == "aria-labelledby" and target):
+                assert target.lstrip("#") in anchors
+    assert all(attributes.get("alt") for tag, attributes in elements.found if tag == "img")
+
+
+def test_empty_everything_still_gives_a_page(tmp_path: Path) -> None:
+    page = write_report(
+        tmp_path, title="", question="", parts=[], provenance=dataclasses.replace(provenance(), steps=())
+    )
+    assert "No analysis has a finding yet." in page.read_text(encoding="utf-8")
+    assert "No rows yet." in one_section(tmp_path / "a", empty_part().section)
+
+
+def test_a_chart_that_cannot_be_drawn_costs_only_itself(tmp_path: Path) -> None:
+    good = transfer_part().section.charts[1]
+    broken = Chart("broken", "Broken", {"$schema": "https://vega.github.io/schema/vega-lite/v6.json", "mark": 3})
+    text = one_section(tmp_path, Section("s", charts=(broken, good)))
+    assert text.count("This chart could not be drawn.") == 1
+    assert [path.name for path in (tmp_path / "figures").glob("*.svg")] == ["one-final.svg"]
+    summary = json.loads((tmp_path / "results.json").read_text())
+    assert [chart["name"] for chart in summary["analyses"][0]["charts"]] == ["one-final"]
+
+
+def test_a_long_table_is_cut_on_the_page_only(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"n": range(1000)})
+    text = one_section(tmp_path, Section("s", tables=(View("v", "v", rows),)), rows)
+    assert "800 more rows" in text
+    assert (tmp_path / "tables" / "one.csv").read_text().count("\n") == 1001
+
+
+def test_results_json_holds_every_finding(report: Path) -> None:
+    summary = json.loads((report.parent / "results.json").read_text(encoding="utf-8"))
+    assert summary["versions"] == {"transferscope": "0.1.0", "torch": "2.5.1"}
+    first = summary["analyses"][0]
+    assert tuple(Finding(**finding) for finding in first["findings"]) == transfer_part().section.findings
+    reason = f"the loss became NaN in {HOSTILE}"
+    assert first["missing"] == [{"labels": {"target": "openmoji:color", "arm": "random", "seed": 3}, "reason": reason}]
+    assert pl.read_csv(report.parent / first["table"]).height == first["rows"] == 186
+    for chart in first["charts"]:
+        assert (report.parent / "figures" / f"{chart['name']}.svg").exists()
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
+    finding = Finding("None.", math.nan, -math.inf, math.inf, 2)
+    text = one_section(tmp_path, Section("s", (finding,)), pl.DataFrame({"list": [[1, 2]], "x": [math.nan]}))
+    assert not re.search(r"\b(nan|inf)\b", text.partition("<body>")[2].partition("<script")[0])
+    written = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)["analyses"][0][
+        "findings"
+    ][0]
+    assert (written["effect"], written["low"], written["high"]) == (None, None, None)
+    assert (tmp_path / "tables" / "one.csv").read_text() == 'list,x\n"[1, 2]",NaN\n'
+
+
+def test_data_files_do_not_tell_of_the_machine(tmp_path: Path) -> None:
+    other = dataclasses.replace(provenance(), machine={"processor": "another"}, seconds=1.0, steps=(), created="later")
+    for folder, origin in (("here", provenance()), ("there", other)):
+        write_report(tmp_path / folder, title="t", question="q", parts=[transfer_part()], provenance=origin)
+    for name in ("results.json", "tables/transfer.csv", "figures/transfer-curves.svg"):
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
+
+
+def test_writing_again_changes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def files() -> dict[Path, tuple[int, int, bytes]]:
+        found = [path for path in tmp_path.rglob("*") if path.is_file()]
+        return {path: (path.stat().st_mtime_ns, path.stat().st_ino, path.read_bytes()) for path in found}
+
+    write(tmp_path)
+    before = files()
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", None)
+    monkeypatch.setattr("vl_convert.javascript_bundle", None)
+    write(tmp_path)
+    assert files() == before
+
+
+def test_a_reader_without_scripts_sees_still_images(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    stills = re.findall(r'<noscript><img src="data:image/svg\+xml,([^"]+)" alt="[^"]+"></noscript>', text)
+    assert [ET.fromstring(unquote(html.unescape(still))).tag for still in stills] == [
+        "{http://www.w3.org/2000/svg}svg"
+    ] * 4

@@ -1,0 +1,49 @@
+"""The page in a real browser with the network blocked: every chart is drawn and nothing hostile runs."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--virtual-time-budget=8000", "--dump-dom",
+)  # fmt: skip
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+
+
+def browse(page: Path, profile: Path, *options: str) -> str:
+    """The elements Chromium ends up with for `page`, with every host name refused."""
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", *options, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
+
+
+@pytest.mark.parametrize("width", [1280, 420])
+def test_every_chart_is_drawn(report: Path, tmp_path: Path, width: int) -> None:
+    dom = browse(report, tmp_path, f"--window-size={width},900")
+    charts = re.findall(r'<div class="chart" id="([^"]+)"[^>]*data-drawn="(\w+)"', dom)
+    assert charts == [
+        ("transfer-curves", "yes"),
+        ("transfer-final", "yes"),
+        ("transfer-targets", "yes"),
+        ("similarity-cka", "yes"),
+    ]
+    assert dom.count('class="marks"') == 4
+    assert 'data-ready="yes"' in dom
+
+
+def test_injected_scripts_do_not_run(report: Path, tmp_path: Path) -> None:
+    """Even a hole in the escaping would not do: the policy admits the page's own two scripts and no third."""
+    injected = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"></body>"
+    page = tmp_path / "report.html"
+    start, _, rest = report.read_text(encoding="utf-8").rpartition("</body>")
+    page.write_text(start + injected + rest, encoding="utf-8")
+    dom = browse(page, tmp_path / "profile")
+    assert "document.title = 'taken'" in dom
+    assert "<title>Emoji from ImageNet</title>" in dom
+    assert dom.count('class="marks"') == 4
