@@ -59,7 +59,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _callback(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -85,7 +87,9 @@ def quickstart(
 
 @app.command()
 def init(
-    images: Annotated[Path, typer.Argument(help="A folder of images: one subfolder per class (or train/, test/ first).")],
+    images: Annotated[
+        Path, typer.Argument(help="A folder of images: one subfolder per class (or train/, test/ first).")
+    ],
     file: Annotated[Path, typer.Option("--out", help="The study file to write.")] = DEFAULT,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
 ) -> None:
@@ -129,7 +133,9 @@ def check(file: StudyFile = DEFAULT, set_: Set = None) -> None:
 def plan(
     file: StudyFile = DEFAULT,
     set_: Set = None,
-    calibrate: Annotated[bool, typer.Option(help="Time the network briefly when no past run tells how fast it is.")] = True,
+    calibrate: Annotated[
+        bool, typer.Option(help="Time the network briefly when no past run tells how fast it is.")
+    ] = True,
     json_: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Show the steps, which are cached, and what the rest will cost. Runs nothing but a short calibration.
@@ -163,9 +169,13 @@ def plan(
         words = " ".join(str(v) for v in labels[step.key].values())
         seconds = past.of(step).seconds
         state = "to do" if step.key in todo else "[green]cached[/green]"
-        table.add_row(step.task, escape(words), state, duration(seconds) if seconds is not None and step.key in todo else "")
+        table.add_row(
+            step.task, escape(words), state, duration(seconds) if seconds is not None and step.key in todo else ""
+        )
     out.print(table)
-    out.print(f"{len(steps.steps)} steps, {len(steps.steps) - len(todo)} cached, {len(todo)} to do on {slots} worker(s).")
+    out.print(
+        f"{len(steps.steps)} steps, {len(steps.steps) - len(todo)} cached, {len(todo)} to do on {slots} worker(s)."
+    )
     if todo and total.seconds is not None:
         disk = f" and {size(total.bytes)} of disk" if total.bytes else ""
         out.print(f"About {duration(total.seconds)}{disk}.")
@@ -194,13 +204,17 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
             raise typer.Exit(REFUSED)
         executor = battery.executor(study)
         workers = len(executor.slots.devices)
-        out.print(f"{len(steps.steps)} steps, {len(todo)} to do on {workers} worker(s) with {executor.slots.threads} thread(s) each.")
+        out.print(
+            f"{len(steps.steps)} steps, {len(todo)} to do on {workers} worker(s) with {executor.slots.threads} thread(s) each."
+        )
         resume = f"transferscope run {file}" + "".join(f" --set {s}" for s in set_ or [])
 
         def on_signal(number: int, _: object) -> None:
             caught.append(number)
             if len(caught) == 1:
-                err.print(f"Stopping after this batch and saving (again to stop at once). To go on: {resume}", markup=False)
+                err.print(
+                    f"Stopping after this batch and saving (again to stop at once). To go on: {resume}", markup=False
+                )
                 executor.stop()
             else:
                 executor.kill()
@@ -292,7 +306,9 @@ def results(
     if form not in ("csv", "json"):
         raise UserError(f"--format: '{form}' is not a format; {did_you_mean(form, ['csv', 'json'])}")
     if analysis is not None and analysis not in study.analyses:
-        raise UserError(f"--analysis: '{analysis}' is not in this study; {did_you_mean(analysis, list(study.analyses))}")
+        raise UserError(
+            f"--analysis: '{analysis}' is not in this study; {did_you_mean(analysis, list(study.analyses))}"
+        )
     chosen = [analysis] if analysis else list(study.analyses)
     tables = {name: gather([c for c in steps.cells if c.analysis == name], store).rows for name in chosen}
     if form == "json":
@@ -321,7 +337,9 @@ def gc(
     planned = [_planned(file, None) for file in files]
     stores = {store.root.resolve() for _, _, store in planned}
     if len(stores) > 1:
-        raise UserError(f"gc: the studies use different stores ({', '.join(map(str, stores))}); give those of one store.")
+        raise UserError(
+            f"gc: the studies use different stores ({', '.join(map(str, stores))}); give those of one store."
+        )
     store = planned[0][2]
     kept = {(step.task, step.key) for _, steps, _ in planned for step in steps.steps}
     total = 0

@@ -42,7 +42,12 @@ class Watcher:
 
     def __enter__(self) -> Self:
         if self.live:
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeElapsedColumn())
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[said]}"),
+                TimeElapsedColumn(),
+            )
             self._bars = Progress(*columns, console=self.console)
             self._rows["all"] = self._bars.add_task("all steps", total=len(self.todo), said="")
             self._bars.start()
@@ -72,7 +77,9 @@ class Watcher:
         said = ""
         if "epochs" in what:
             batches = max(what.get("batches", 1), 1)
-            self._shares[key] = min(1.0, (what["epoch"] - (what["batch"] > 0) + what["batch"] / batches) / what["epochs"])
+            self._shares[key] = min(
+                1.0, (what["epoch"] - (what["batch"] > 0) + what["batch"] / batches) / what["epochs"]
+            )
             said = f"epoch {what['epoch']}/{what['epochs']}"
             if what.get("metric") is not None:
                 said += f"  val {what['metric']:.3f}"
@@ -94,7 +101,9 @@ class Watcher:
                 self._bars.remove_task(self._rows.pop(key))
             self._bars.update(self._rows["all"], completed=self._done, said=self._left())
         if what["status"] == "failed":
-            self.console.print(f"[red]failed[/red] {escape(self._names[key])}: {escape(what['error'])}", highlight=False)
+            self.console.print(
+                f"[red]failed[/red] {escape(self._names[key])}: {escape(what['error'])}", highlight=False
+            )
         elif what["status"] == "done" and self._bars is None:
             self.console.print(f"{self._clock()} done {self._names[key]} ({what['seconds']:.1f} s)", markup=False,
                                highlight=False)  # fmt: skip

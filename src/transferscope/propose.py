@@ -62,7 +62,9 @@ def propose(images: Path, beside: Path) -> tuple[str, str]:
     epochs = int(np.clip(round(30_000 / max(train, 1)), 10, 60))
     network, weights = _weights()
     kind = "labels" if listing.multilabel else "classes"
-    found = f"{n:,} images, {classes} {kind}" + _smallest(listing) + (", groups kept together" if listing.groups else "")
+    found = (
+        f"{n:,} images, {classes} {kind}" + _smallest(listing) + (", groups kept together" if listing.groups else "")
+    )
     text = TEMPLATE.format(
         ref=_quoted(f"{scheme}:{_relative(images, beside)}"),
         found=found,

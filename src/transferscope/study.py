@@ -61,7 +61,9 @@ class Augment(_Part):
     @model_validator(mode="before")
     @classmethod
     def _lists(cls, value: Any) -> Any:
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()} if isinstance(value, dict) else value
+        return (
+            {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()} if isinstance(value, dict) else value
+        )
 
 
 def _milestones(value: Any) -> Any:

@@ -52,7 +52,5 @@ def plan(study: Study) -> Plan:
     """Every cell of every analysis of a study, merged into one plan."""
     checked = {name: options(name, given) for name, given in study.analyses.items()}
     return Plan.of(
-        Cell(name, labels, step)
-        for name, chosen in checked.items()
-        for labels, step in load(name).plan(study, chosen)
+        Cell(name, labels, step) for name, chosen in checked.items() for labels, step in load(name).plan(study, chosen)
     )

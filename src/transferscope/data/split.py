@@ -160,3 +160,20 @@ def _require(out: np.ndarray, labels: np.ndarray, names: Sequence[str], shares: 
     for word, share in shares.items():
         if share > 0 and not (out == word).any():
             raise UserError(f"Too few images or groups to fill the {word} split; add images, or give the splits.")
+
+
+def nested_fraction(labels: np.ndarray, rows: np.ndarray, fraction: float, *, seed: int) -> np.ndarray:
+    """A stratified share of `rows` (m,), in increasing order: nested (a smaller share lies in every larger one).
+
+    `labels` (n,) or (n, k) are those of the whole table. Every class keeps at least one row; with several labels rows
+    are drawn without strata. A pure function of its arguments, so that all arms of a seed see the same subset.
+    """
+    if not 0 < fraction <= 1:
+        raise UserError(f"A fraction of the training images must lie in (0, 1], not {fraction}.")
+    strata = labels[rows] if labels.ndim == 1 else np.zeros(len(rows), dtype=np.int64)
+    kept = []
+    for stratum in np.unique(strata):
+        members = rows[strata == stratum]
+        order = stream(seed, "fraction", int(stratum)).permutation(members)
+        kept.append(order[: max(1, round(fraction * len(members)))])
+    return np.sort(np.concatenate(kept))

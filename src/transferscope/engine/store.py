@@ -130,7 +130,6 @@ class Store:
         shutil.rmtree(folder, ignore_errors=True)
         return size
 
-
     def sweep(self, wanted: set[str], *, delete: bool) -> int:
         """Bytes of scratch folders that no running process holds and no key of `wanted` ("task-key") may still resume."""
         total = 0

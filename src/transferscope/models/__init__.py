@@ -6,13 +6,14 @@ The work is in `build` (refs to networks), `weights`, `blocks`, `inits` (the arm
 """
 
 from transferscope.models.arms import Arm, check_arm, parse_arm
-from transferscope.models.networks import check_network_ref
+from transferscope.models.networks import check_network_ref, network_names
 from transferscope.models.pretrained import (
     PLAIN_PREPROCESSING,
     absolute_weights,
     check_weights_ref,
     describe_weights,
     weights_fingerprint,
+    weights_names,
 )
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "check_network_ref",
     "check_weights_ref",
     "describe_weights",
+    "network_names",
     "parse_arm",
     "weights_fingerprint",
+    "weights_names",
 ]

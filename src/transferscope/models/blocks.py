@@ -117,3 +117,22 @@ def _first_calls(net: nn.Module, names: list[str], example: Tensor) -> dict[str,
         for module, flag in training.items():
             module.training = flag
     return order
+
+
+def top_parameters(net: nn.Module, trainable: str, classes: int) -> set[str]:
+    """Names of the parameters in the head (`trainable` "head") or the last K blocks ("top:K", the head among them).
+
+    Raises UserError for anything else and for more blocks than there are.
+    """
+    from transferscope.models.build import head_names
+    from transferscope.models.weights import belongs
+
+    names = [name for name, _ in net.named_parameters()]
+    head = {name for name in names if belongs(name, head_names(net, classes))}
+    if trainable == "head":
+        return head
+    cut = blocks(net)
+    word, _, count = trainable.partition(":")
+    if word != "top" or not count.isdigit() or not 1 <= int(count) <= len(cut):
+        raise UserError(f"trainable: '{trainable}' should be all, head, or top:K with K from 1 to {len(cut)} blocks.")
+    return head.union(*(parameters_of(block, names) for block in cut[-int(count) :]))

@@ -1,10 +1,12 @@
 """References of the form `scheme:rest`, where the scheme is a file of a package or anyone's importable module."""
 
 import difflib
+import ast
 import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 from transferscope.errors import UserError, did_you_mean
@@ -54,3 +56,12 @@ def load(package: str, paths: Sequence[str], scheme: str, what: str) -> ModuleTy
         raise UserError(
             f"{what}: cannot import '{scheme}' ({error}); install it or put its folder on PYTHONPATH."
         ) from error
+
+
+def first_lines(paths: Sequence[str]) -> dict[str, str]:
+    """Every scheme of a package and the first line of its file's docstring; imports nothing."""
+    found = {}
+    for name in schemes(paths):
+        text = (Path(next(iter(paths))) / f"{name}.py").read_text(encoding="utf-8")
+        found[name] = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    return found

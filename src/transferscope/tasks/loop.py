@@ -1,9 +1,9 @@
 """The training loop of every arm: plain, resumable at any batch, and a pure function of its parameters."""
 
-import json
 import math
+import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,20 @@ from torch import Tensor, nn
 
 from transferscope.data.augment import Augment
 from transferscope.data.batches import Batches, Normalisation, eval_batches, mixup
+from transferscope.data.shuffle import block_permutation, image_permutations
+from transferscope.data.split import nested_fraction
 from transferscope.data.table import Table
 from transferscope.engine.store import write_json
 from transferscope.engine.work import Interrupted, Work
 from transferscope.errors import UserError
 from transferscope.measures import metrics
 from transferscope.models import inits
+from transferscope.models.blocks import top_parameters
 from transferscope.models.build import build_network, seeded
 from transferscope.models.precision import prepare, running
 from transferscope.probes.predictions import logits
 from transferscope.streams import stream_seed
+from transferscope.tasks import resume
 from transferscope.tasks.schedule import Schedule
 
 SAVE_EVERY = 30.0  # seconds between saves inside an epoch; every epoch's end is saved too
@@ -34,7 +38,7 @@ EVAL_BATCH = 256
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run starts: see `models.inits`."""
+    """Where a run starts: an arm (see `models.inits`), or the last weights of another run (`begin`, a folder)."""
 
     network: str
     arm: str
@@ -42,6 +46,7 @@ class Start:
     min_share: float
     seed: int
     head_seed: int
+    begin: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -59,45 +64,35 @@ class Recipe:
     augment: Augment | None
     precision: str
     normalisation: Normalisation
-
-
-@dataclass
-class _Progress:
-    """All that changes while training, besides tensors: what a save must hold."""
-
-    epoch: int = 0  # the last one finished
-    batch: int = 0  # batches done of the next one
-    images: float = 0.0  # sums over those batches
-    loss: float = 0.0
-    right: float = 0.0
-    best: float = -math.inf
-    best_epoch: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    timing: list[dict[str, Any]] = field(default_factory=list)
+    shuffle: dict[str, Any] | None = None
+    fraction: float = 1.0
+    trainable: str = "all"
 
 
 def fit(table: Table, start: Start, recipe: Recipe, work: Work) -> list[dict[str, Any]]:
     """Train `start` on the table's training rows; the rows, files and errors of `tasks.train`."""
     torch.set_num_threads(work.threads)
     run = _Run(table, start, recipe, work)
-    if not run.resumed():
+    if not run.now.rows:
         run.save_weights("epoch-0000")
-        run.evaluate(clock=time.perf_counter())
+        run.evaluate()
         run.save()
     while run.now.epoch < recipe.epochs:
         run.epoch()
-    run.finish()
-    return run.now.rows
+    return run.finish()
 
 
 class _Run:
-    """One training run in its scratch folder."""
+    """One training run in its scratch folder; `now` is where it stands."""
 
     def __init__(self, table: Table, start: Start, recipe: Recipe, work: Work) -> None:
         self.table, self.start, self.recipe, self.work = table, start, recipe, work
         self.folder, self.device = work.folder, work.device
-        self.train_rows = table.rows["train"]
+        self.rows = dict(table.rows)
+        if recipe.fraction < 1:
+            self.rows["train"] = nested_fraction(table.labels, table.rows["train"], recipe.fraction, seed=start.seed)
         self.metric = metrics.metric_name(len(table.classes), table.multilabel)
+        self.permutation = self._permutation()
         net = build_network(start.network, len(table.classes), seed=start.seed)
         self.loaded = inits.start(
             start.arm,
@@ -109,26 +104,47 @@ class _Run:
             head_seed=start.head_seed,
             min_share=start.min_share,
         )
+        if start.begin is not None:
+            net.load_state_dict(load_file(start.begin / "final.safetensors"))
         self.net: nn.Module = prepare(net, recipe.precision, work.device)
+        self.frozen = self._freeze()
         self.optimizer = torch.optim.SGD(
-            self.net.parameters(),
+            [p for p in self.net.parameters() if p.requires_grad],
             lr=recipe.schedule.lr,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
             weight_decay=recipe.weight_decay,
         )
-        self.now = _Progress()
+        self.now = resume.load(self.folder, self.net, self.optimizer) or resume.Progress()
         self.saved = time.monotonic()
+
+    def _permutation(self) -> Any:
+        """The fixed block permutation of a shuffled run, or a function giving every image its own."""
+        if (how := self.recipe.shuffle) is None:
+            return None
+        size, seed, block = self.table.size("eval"), self.start.seed, how["block"]
+        if how.get("per_image"):
+            return lambda rows: image_permutations(rows, size, block, seed=seed)
+        return block_permutation(size, block, seed=seed)
+
+    def _freeze(self) -> list[nn.Module]:
+        """Freeze what the recipe does not train; the modules that hold nothing trainable stay in eval mode."""
+        if self.recipe.trainable == "all":
+            return []
+        kept = top_parameters(self.net, self.recipe.trainable, len(self.table.classes))
+        for name, p in self.net.named_parameters():
+            p.requires_grad_(name in kept)
+        modules = dict(self.net.named_modules())
+        return [m for m in modules.values() if not any(p.requires_grad for p in m.parameters())]
 
     # -- one epoch -----------------------------------------------------------------------------------------------
 
     def epoch(self) -> None:
         """Train one epoch from where the last save left it, then evaluate and save."""
         number = self.now.epoch + 1
-        began = time.perf_counter()
         batches = Batches(
             self.table,
-            self.train_rows,
+            self.rows["train"],
             self.table.labels,
             size=self.table.size("eval"),
             batch_size=self.recipe.batch_size,
@@ -136,19 +152,25 @@ class _Run:
             epoch=number,
             augment=self.recipe.augment,
             normalisation=self.recipe.normalisation,
+            permutation=self.permutation,
             start_batch=self.now.batch,
             device=self.device,
         )
-        count = math.ceil(len(self.train_rows) / self.recipe.batch_size)
+        count = self.now.batch + len(batches)
         self.net.train()
+        for module in self.frozen:
+            module.eval()
+        clock = time.perf_counter()
         for x, labels, _ in batches:
             self._batch(x, labels, number, count)
+            self.now.seconds += time.perf_counter() - clock
+            clock = time.perf_counter()
             if self.work.stopping():
                 self.save()
                 raise Interrupted
             if time.monotonic() - self.saved > SAVE_EVERY:
                 self.save()
-        self.evaluate(clock=began)
+        self.evaluate()
         if number & (number - 1) == 0 and number < self.recipe.epochs:
             self.save_weights(f"epoch-{number:04d}")
         self.save()
@@ -165,7 +187,7 @@ class _Run:
             running(recipe.precision, self.device),
         ):
             out = self.net(x).float()
-        loss = self._loss(out, y, recipe.label_smoothing)
+        loss = self._loss(out, y)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -182,10 +204,10 @@ class _Run:
             now.right += float(y.gather(1, out.detach().argmax(1, keepdim=True)).sum())
         self.work.tell(epoch=number, epochs=recipe.epochs, batch=now.batch, batches=count)
 
-    def _loss(self, out: Tensor, y: Tensor, smoothing: float) -> Tensor:
+    def _loss(self, out: Tensor, y: Tensor) -> Tensor:
         if self.table.multilabel:
             return F.binary_cross_entropy_with_logits(out, y)
-        return F.cross_entropy(out, y, label_smoothing=smoothing)
+        return F.cross_entropy(out, y, label_smoothing=self.recipe.label_smoothing)
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
@@ -193,108 +215,72 @@ class _Run:
         """Logits of one split in the table's order."""
         batches = eval_batches(
             self.table,
-            self.table.rows[split],
+            self.rows[split],
             EVAL_BATCH,
             labels=self.table.labels,
             normalisation=self.recipe.normalisation,
+            permutation=self.permutation,
             device=self.device,
         )
         images = (x for x, _, _ in batches)
         return logits(self.net, images, device=self.device, precision=self.recipe.precision)
 
-    def evaluate(self, clock: float) -> None:
+    def evaluate(self) -> None:
         """Close the epoch: one row of metrics, and the best weights when val improved."""
-        now, first = self.now, not self.now.rows
-        number = 0 if first else now.epoch + 1
-        trained = time.perf_counter()
+        now, began = self.now, time.perf_counter()
+        number = now.epoch + 1 if now.rows else 0
         outputs = {split: self.predict(split) for split in ("train", "val", "test")}
         row: dict[str, Any] = {
             "epoch": number,
             "metric": self.metric,
             "lr": self.recipe.schedule.at(number),
-            "running_loss": None if first else now.loss / now.images,
-            "running_accuracy": None if first or self.table.multilabel else now.right / now.images,
+            "running_loss": now.loss / now.images if number else None,
+            "running_accuracy": now.right / now.images if number and not self.table.multilabel else None,
         }
         for split, out in outputs.items():
-            labels = self.table.labels[self.table.rows[split]]
-            entropy = metrics.binary_cross_entropy if self.table.multilabel else metrics.cross_entropy
-            try:
-                row[f"{split}_loss"] = entropy(out, labels)
-                row[f"{split}_metric"] = metrics.score(out, labels, self.metric)
-            except ValueError as error:
-                where = f"epoch {number}, arm {self.start.arm}, lr {self.recipe.schedule.lr:.4g}"
-                raise UserError(f"The {split} outputs cannot be scored ({where}): {error}") from None
+            row[f"{split}_loss"], row[f"{split}_metric"] = self._score(split, out, number)
         now.rows.append(row)
-        now.epoch, now.batch, now.images, now.loss, now.right = number, 0, 0.0, 0.0, 0.0
         val = row["val_metric"]
-        if val is not None and val > now.best and not first:
+        if number and val is not None and val > now.best:
             now.best, now.best_epoch = val, number
-            self.save_weights("best")
-            self._save_predictions("best", outputs)
+            self.save_weights("best", outputs)
         if number == self.recipe.epochs:
-            self.save_weights("final")
-            self._save_predictions("final", outputs)
-        ended = time.perf_counter()
-        now.timing.append({"epoch": number, "train_seconds": trained - clock, "eval_seconds": ended - trained})
-        self.work.tell(epoch=number, epochs=self.recipe.epochs, metric=row["val_metric"], batch=0, batches=1)
+            self.save_weights("final", outputs)
+        now.timing.append({"epoch": number, "train_seconds": now.seconds, "eval_seconds": time.perf_counter() - began})
+        now.epoch, now.batch, now.images, now.loss, now.right, now.seconds = number, 0, 0.0, 0.0, 0.0, 0.0
+        self.work.tell(epoch=number, epochs=self.recipe.epochs, metric=val, batch=0, batches=1)
+
+    def _score(self, split: str, out: np.ndarray, number: int) -> tuple[float, float | None]:
+        labels = self.table.labels[self.rows[split]]
+        entropy = metrics.binary_cross_entropy if self.table.multilabel else metrics.cross_entropy
+        try:
+            return entropy(out, labels), metrics.score(out, labels, self.metric)
+        except ValueError as error:
+            where = f"epoch {number}, arm {self.start.arm}, lr {self.recipe.schedule.lr:.4g}"
+            raise UserError(f"The {split} outputs cannot be scored ({where}): {error}") from None
 
     # -- files ---------------------------------------------------------------------------------------------------
 
-    def save_weights(self, name: str) -> None:
-        save_file(_plain(self.net.state_dict()), self.folder / f"{name}.safetensors")
-
-    def _save_predictions(self, name: str, outputs: dict[str, np.ndarray]) -> None:
-        arrays = {split: np.ascontiguousarray(outputs[split]) for split in ("val", "test")}
-        save_arrays(arrays, self.folder / f"predictions-{name}.safetensors")
-
     def save(self) -> None:
-        """Everything needed to go on from this batch, in one rename."""
-        momenta = {
-            f"momentum.{name}": self.optimizer.state[p]["momentum_buffer"]
-            for name, p in self.net.named_parameters()
-            if p in self.optimizer.state and self.optimizer.state[p].get("momentum_buffer") is not None
-        }
-        weights = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
-        scratch = self.folder / "resume.part"
-        said = {"progress": json.dumps(asdict(self.now), allow_nan=True)}
-        save_file(_plain({**weights, **momenta}), scratch, metadata=said)
-        scratch.replace(self.folder / "resume.safetensors")
+        resume.save(self.folder, self.net, self.optimizer, self.now)
         self.saved = time.monotonic()
 
-    def resumed(self) -> bool:
-        """Go back to the last save, if there is a whole one."""
-        from safetensors import SafetensorError, safe_open
+    def save_weights(self, name: str, outputs: dict[str, np.ndarray] | None = None) -> None:
+        """The weights under a name, and the val and test logits they give."""
+        save_file(resume.plain(self.net.state_dict()), self.folder / f"{name}.safetensors")
+        if outputs is not None:
+            arrays = {split: np.ascontiguousarray(outputs[split]) for split in ("val", "test")}
+            save_arrays(arrays, self.folder / f"predictions-{name}.safetensors")
 
-        path = self.folder / "resume.safetensors"
-        try:
-            with safe_open(path, "pt") as file:
-                progress = json.loads(file.metadata()["progress"])
-            state = load_file(path)
-        except (OSError, SafetensorError):
-            return False
-        self.net.load_state_dict({n.removeprefix("net."): t for n, t in state.items() if n.startswith("net.")})
-        for name, p in self.net.named_parameters():
-            if (momentum := state.get(f"momentum.{name}")) is not None:
-                layout = torch.channels_last if p.ndim == 4 else torch.contiguous_format
-                self.optimizer.state[p]["momentum_buffer"] = momentum.to(self.device, memory_format=layout)
-        self.now = _Progress(**progress)
-        return True
-
-    def finish(self) -> None:
-        """Leave only what later steps read."""
+    def finish(self) -> list[dict[str, Any]]:
+        """Leave only what later steps read; the rows of the run."""
         now = self.now
-        if not (self.folder / "best.safetensors").exists():  # val was never defined: the last epoch is all there is
-            for name in ("", "predictions-"):
-                final = self.folder / f"{name}final.safetensors"
-                (self.folder / f"{name}best.safetensors").write_bytes(final.read_bytes())
+        if not now.best_epoch:  # val was never defined: the last epoch is all there is
             now.best_epoch = self.recipe.epochs
+            for kind in ("", "predictions-"):
+                shutil.copy(self.folder / f"{kind}final.safetensors", self.folder / f"{kind}best.safetensors")
         write_json(self.folder / "timing.json", now.timing)
-        said = {"best_epoch": now.best_epoch, "loaded": asdict(self.loaded) if self.loaded else None}
-        write_json(self.folder / "run.json", said)
-        for leftover in ("resume.safetensors", "resume.part"):
-            Path(self.folder / leftover).unlink(missing_ok=True)
-
-
-def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as safetensors wants them: on the CPU, contiguous, none sharing memory with another."""
-    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
+        loaded = asdict(self.loaded) if self.loaded else None
+        write_json(self.folder / "run.json", {"best_epoch": now.best_epoch, "loaded": loaded})
+        resume.clear(self.folder)
+        return now.rows

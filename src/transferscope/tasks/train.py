@@ -1,5 +1,6 @@
 """train: one arm, one seed, one recipe, from its starting weights to the last epoch."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from transferscope.engine.step import Outside, task
@@ -9,7 +10,16 @@ from transferscope.tasks.choose import chosen
 from transferscope.tasks.schedule import Schedule
 
 
-@task("train", version=1, resumes=True, cost=lambda p: float(p["epochs"]))
+def _cost(params: Mapping[str, Any]) -> float:
+    """Epochs of the whole training set, with the evaluation (about a third of the work) that a fraction keeps."""
+    return float(params["epochs"]) * (0.35 + 0.65 * params["fraction"])
+
+
+# Parameters added later, each at the value where it changes nothing.
+NEUTRAL = {"shuffle": None, "fraction": 1.0, "trainable": "all", "begin": None}
+
+
+@task("train", version=1, neutral=NEUTRAL, resumes=True, cost=_cost)
 def train(
     *,
     data: Artifact,
@@ -35,9 +45,17 @@ def train(
     label_smoothing: float,
     augment: dict[str, Any] | None,
     precision: str,
+    shuffle: dict[str, Any] | None = None,
+    fraction: float = 1.0,
+    trainable: str = "all",
+    begin: Artifact | None = None,
     work: Work,
 ) -> list[dict[str, Any]]:
     """Fine-tune, one row an epoch (epoch 0 is the start), evaluated on train (eval mode), val and test.
+
+    `shuffle` is ``{"block": b}`` or ``{"block": "channels"}`` (one fixed permutation a seed, `per_image` for one an
+    image); `fraction` of the training images (nested, stratified, by seed); `trainable` is "all", "head" or "top:K"
+    (the last K blocks); `begin` starts from another run's final weights.
 
     Writes ``epoch-0000``, ``epoch-0001``, ``-0002``, ``-0004``, ... (log-spaced), ``best`` (highest val metric) and
     ``final`` as ``.safetensors``, ``predictions`` (logits of the test and val images, best and final),
@@ -50,7 +68,9 @@ def train(
     from transferscope.tasks import loop
 
     table = open_table(data.path)
-    start = loop.Start(network, arm, weights.ref if weights else None, min_share or 0.0, seed, head_seed)
+    start = loop.Start(
+        network, arm, weights.ref if weights else None, min_share or 0.0, seed, head_seed, begin.path if begin else None
+    )
     recipe = loop.Recipe(
         epochs=epochs,
         batch_size=batch_size,
@@ -60,10 +80,14 @@ def train(
         weight_decay=weight_decay,
         mixup=mixup,
         label_smoothing=label_smoothing,
-        augment=augment and Augment(
+        augment=augment
+        and Augment(
             tuple(augment["scale"]), tuple(augment["ratio"]), 0.5 if augment["flip"] else 0.0, augment["interpolation"]
         ),
         precision=precision,
         normalisation=Normalisation(tuple(mean), tuple(std)),
+        shuffle=shuffle,
+        fraction=fraction,
+        trainable=trainable,
     )
     return loop.fit(table, start, recipe, work)

@@ -17,6 +17,11 @@ def network_schemes() -> tuple[str, ...]:
     return refs.schemes(__path__)
 
 
+def network_names() -> dict[str, str]:
+    """The schemes and their first docstring lines."""
+    return refs.first_lines(__path__)
+
+
 def check_network_ref(ref: str) -> None:
     """Raise UserError unless `ref` is well formed and of a known scheme; whether it exists is seen at build time."""
     scheme, name = refs.split(ref)

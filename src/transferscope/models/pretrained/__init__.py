@@ -33,6 +33,11 @@ def weights_schemes() -> tuple[str, ...]:
     return refs.schemes(__path__)
 
 
+def weights_names() -> dict[str, str]:
+    """The schemes and their first docstring lines."""
+    return refs.first_lines(__path__)
+
+
 def absolute_weights(ref: str, folder: Path) -> str:
     """`ref` with the path of a `file:` reference made absolute, relative ones starting at `folder`."""
     scheme, rest = refs.split(ref)
