@@ -61,13 +61,13 @@ def executor(study: Study) -> Local:
 
 
 def results(study: Study, outcomes: Mapping[str, Outcome] | None = None, seconds: float | None = None) -> Results:
-    """Tables, sections and the page from what the store holds; nothing is computed. `outcomes` explain what is missing."""
+    """Tables, sections and the page from what the store holds; nothing is computed. `outcomes` say why cells miss."""
     steps, store = plan(study)
     reasons = failures(store) | {key: o.error for key, o in (outcomes or {}).items() if o.error}
     tables: dict[str, Table] = {}
     sections: dict[str, Section] = {}
     parts: list[Part] = []
-    for name, given in study.analyses.items():
+    for name, given in analyses.chosen(study).items():
         module = analyses.load(name)
         table = gather([cell for cell in steps.cells if cell.analysis == name], store, reasons)
         section = module.section(table, analyses.options(name, given))

@@ -29,8 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="What did pretraining give this network on these images, and where in the network does it sit?",
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
 Set = Annotated[
@@ -187,7 +187,8 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
 
     Example: [bold]transferscope run study.yaml --set recipe.epochs=3[/bold]
 
-    Exit codes: 0 done, 1 some steps failed, 2 wrong usage or study, 3 preflight refused, 4 incomplete, 130 Ctrl-C, 143 SIGTERM.
+    Exit codes: 0 done, 1 some steps failed, 2 wrong usage or study, 3 preflight refused, 4 incomplete,
+    130 stopped by Ctrl-C, 143 stopped by SIGTERM.
     """
     from transferscope import battery, preflight
     from transferscope.console import Watcher
@@ -204,9 +205,8 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
             raise typer.Exit(REFUSED)
         executor = battery.executor(study)
         workers = len(executor.slots.devices)
-        out.print(
-            f"{len(steps.steps)} steps, {len(todo)} to do on {workers} worker(s) with {executor.slots.threads} thread(s) each."
-        )
+        each = f"{workers} worker(s) with {executor.slots.threads} thread(s) each"
+        out.print(f"{len(steps.steps)} steps, {len(todo)} to do on {each}.")
         resume = f"transferscope run {file}" + "".join(f" --set {s}" for s in set_ or [])
 
         def on_signal(number: int, _: object) -> None:
@@ -254,13 +254,14 @@ def status(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     Example: [bold]transferscope status study.yaml[/bold]
     """
     from transferscope import battery
+    from transferscope.analyses import chosen
     from transferscope.engine.table import gather
 
     study, steps, store = _planned(file, set_)
     reasons = battery.failures(store)
     table = RichTable("analysis", "cells", "done", "missing", box=None)
     missing = []
-    for name in study.analyses:
+    for name in chosen(study):
         cells = [c for c in steps.cells if c.analysis == name]
         lost = gather(cells, store, reasons).missing
         missing += lost
@@ -299,18 +300,18 @@ def results(
 
     Example: [bold]transferscope results study.yaml --analysis transfer --format csv > transfer.csv[/bold]
     """
+    from transferscope.analyses import chosen
     from transferscope.engine.table import gather
     from transferscope.errors import did_you_mean
 
     study, steps, store = _planned(file, set_)
     if form not in ("csv", "json"):
         raise UserError(f"--format: '{form}' is not a format; {did_you_mean(form, ['csv', 'json'])}")
-    if analysis is not None and analysis not in study.analyses:
-        raise UserError(
-            f"--analysis: '{analysis}' is not in this study; {did_you_mean(analysis, list(study.analyses))}"
-        )
-    chosen = [analysis] if analysis else list(study.analyses)
-    tables = {name: gather([c for c in steps.cells if c.analysis == name], store).rows for name in chosen}
+    known = list(chosen(study))
+    if analysis is not None and analysis not in known:
+        raise UserError(f"--analysis: '{analysis}' is not in this study; {did_you_mean(analysis, known)}")
+    names = [analysis] if analysis else known
+    tables = {name: gather([c for c in steps.cells if c.analysis == name], store).rows for name in names}
     if form == "json":
         import json
 

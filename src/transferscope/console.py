@@ -29,7 +29,12 @@ class Watcher:
     _rows: dict[str, TaskID] = field(default_factory=dict, init=False)
     _done: int = field(default=0, init=False)
     _failed: int = field(default=0, init=False)
-    _spent: float = field(default=0.0, init=False)  # cost of the steps that ended
+    _steps: dict[str, Step] = field(default_factory=dict, init=False)
+    _starts: dict[str, float] = field(default_factory=dict, init=False)
+    _over: set[str] = field(default_factory=set, init=False)
+    _ran: list[tuple[str, float, float]] = field(
+        default_factory=list, init=False
+    )  # task, seconds, cost
     _began: float = field(default_factory=time.monotonic, init=False)
     _said: float = field(default_factory=time.monotonic, init=False)
     _bars: Progress | None = field(default=None, init=False)
@@ -39,6 +44,7 @@ class Watcher:
         for step in self.plan.steps:
             words = " ".join(str(v) for v in labels[step.key].values())
             self._names[step.key] = f"{step.task} {words}".strip()
+            self._steps[step.key] = step
 
     def __enter__(self) -> Self:
         if self.live:
@@ -61,6 +67,7 @@ class Watcher:
         key = what["key"]
         if event == "started":
             self._shares[key] = 0.0
+            self._starts[key] = time.monotonic()
             if self._bars is not None:
                 self._rows[key] = self._bars.add_task(escape(self._names[key]), total=1.0, said="")
         elif event == "progress":
@@ -91,9 +98,10 @@ class Watcher:
             self._bars.update(self._rows["all"], said=self._left())
 
     def _ended(self, key: str, what: Mapping[str, Any]) -> None:
-        step = next(s for s in self.plan.steps if s.key == key)
         self._shares.pop(key, None)
-        self._spent += self.past_seconds(step)
+        self._over.add(key)
+        if what["status"] == "done":
+            self._ran.append((self._steps[key].task, what["seconds"], self._steps[key].cost))
         self._done += what["status"] in ("done", "cached")
         self._failed += what["status"] == "failed"
         if self._bars is not None:
@@ -108,18 +116,29 @@ class Watcher:
             self.console.print(f"{self._clock()} done {self._names[key]} ({what['seconds']:.1f} s)", markup=False,
                                highlight=False)  # fmt: skip
 
-    def past_seconds(self, step: Step) -> float:
-        """What a step was expected to take, or its bare cost when nobody knows."""
-        return self.past.of(step).seconds or step.cost
+    def _rate(self, task: str) -> float | None:
+        """Seconds per cost of a task: from what ran so far, else from past runs; None when nobody knows."""
+        spent = sum(seconds for t, seconds, _ in self._ran if t == task)
+        cost = sum(c for t, _, c in self._ran if t == task)
+        for key, share in self._shares.items():
+            step = self._steps[key]
+            if step.task == task and share > 0.02:
+                spent += time.monotonic() - self._starts[key]
+                cost += share * step.cost
+        return spent / cost if cost else None
 
     def _left(self) -> str:
-        """Time left, from the share of the expected work that is done."""
-        expected = {step.key: self.past_seconds(step) for step in self.todo}
-        total = sum(expected.values())
-        done = self._spent + sum(expected.get(key, 0.0) * share for key, share in self._shares.items())
-        if done < 0.02 * total or total <= 0:
-            return "time left unknown yet"
-        return f"about {duration((time.monotonic() - self._began) * (total - done) / done)} left"
+        """Time left: what the steps that are not done cost, at the rate seen so far, shared by the workers."""
+        left = 0.0
+        for step in self.todo:
+            if step.key in self._over:
+                continue
+            rate, known = self._rate(step.task), self.past.of(step).seconds
+            if rate is None and known is None:
+                return "time left not known yet"
+            whole = rate * step.cost if rate is not None else known or 0.0
+            left += whole * (1 - self._shares.get(step.key, 0.0))
+        return f"about {duration(left / self.slots)} left"
 
     def _clock(self) -> str:
         return f"[{duration(time.monotonic() - self._began)}]"

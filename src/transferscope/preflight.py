@@ -74,8 +74,8 @@ def _disk(study: Study, plan: Plan, store: Store) -> str:
     needed = Past(store).total(plan.todo(store), 1).bytes
     if free < RESERVE + (needed or 0):
         raise UserError(
-            f"{free / 1e9:.1f} GB are free at {store.root} but about {((needed or 0) + RESERVE) / 1e9:.1f} GB are needed; "
-            "free some space or set resources.store to another disk."
+            f"{free / 1e9:.1f} GB are free at {store.root} but about {((needed or 0) + RESERVE) / 1e9:.1f} GB are "
+            "needed; free some space or set resources.store to another disk."
         )
     return f"{free / 1e9:.0f} GB free" + (f", about {needed / 1e9:.1f} GB needed" if needed else "")
 

@@ -11,7 +11,7 @@ Verdict = Literal["supports", "contradicts", "open"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence with its effect, 95% interval and number of seeds; `claim` numbers the paper's statement it judges."""
+    """One sentence with its effect, 95% interval and count; `claim` numbers the paper's statement it judges."""
 
     text: str
     effect: float | None = None

@@ -88,7 +88,7 @@ def _rates_checked(value: Any) -> Any:
 
 
 class Recipe(_Part):
-    """Everything about training that can change a number. `lr` is one number, a list searched on val, or a map per arm."""
+    """All of training that can change a number. `lr`: one number, a list searched on val, or either per arm."""
 
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=2)] = 64
@@ -201,7 +201,7 @@ class Study(_Part):
 
     @classmethod
     def load(cls, path: Path | str, changes: Mapping[str, str] | None = None) -> "Study":
-        """Read a study file; `changes` are ``{"recipe.epochs": "3"}`` as given by ``--set``. UserError in one sentence."""
+        """Read a study file; `changes` are ``{"recipe.epochs": "3"}``, as by ``--set``. UserError in one sentence."""
         path = Path(path)
         try:
             text = path.read_text(encoding="utf-8")

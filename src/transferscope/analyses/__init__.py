@@ -48,9 +48,14 @@ def options(name: str, given: dict[str, Any]) -> Any:
         raise UserError(explain(error, model, f"analyses.{name}")) from None
 
 
+def chosen(study: Study) -> dict[str, dict[str, Any]]:
+    """The analyses of a study with their options; `images` opens every report, asked for or not."""
+    return {"images": {}, **study.analyses}
+
+
 def plan(study: Study) -> Plan:
     """Every cell of every analysis of a study, merged into one plan."""
-    checked = {name: options(name, given) for name, given in study.analyses.items()}
+    checked = {name: options(name, given) for name, given in chosen(study).items()}
     return Plan.of(
-        Cell(name, labels, step) for name, chosen in checked.items() for labels, step in load(name).plan(study, chosen)
+        Cell(name, labels, step) for name, given in checked.items() for labels, step in load(name).plan(study, given)
     )

@@ -7,7 +7,8 @@ How to read it. The curves show the test metric after every epoch: the line is t
 single seeds. A pretrained curve that starts higher but ends at the same height bought speed, not performance. If the
 random arm was still rising at the end, part of the gain is only patience: train longer before believing it. The best
 metric is read at the epoch that was best on the validation split, never on test. The relative drop is
-100 (P-T - RI-T) / P-T. Optimisation speed is the mean over epochs (without epoch 0) of the training metric in eval mode.
+100 (P-T - RI-T) / P-T. Optimisation speed is the mean over epochs (without epoch 0) of the training metric, in eval
+mode.
 """
 
 from collections.abc import Iterator
@@ -109,8 +110,11 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     speed = paired_interval(100 * pairs["speed"].to_numpy(), 100 * pairs["speed_random"].to_numpy())
     reach = [_first_at_least(c, r) for c, r in zip(pairs["curve"], random, strict=True)]
     epochs = int(pairs["epochs"].max())  # type: ignore[arg-type]
-    findings.append(_finding(f"On {target}, {_reached(arm, reach, epochs)} Mean training {_word(metric)} over the epochs "
-                             f"is {_signed(speed)} {unit} higher.", speed, unit, None))  # fmt: skip
+    text = (
+        f"On {target}, {_reached(arm, reach, epochs)} Over the epochs its training {_word(metric)} is on average "
+        f"{_signed(speed)} {unit} higher."
+    )
+    findings.append(_finding(text, speed, unit, None))
     rising = mean_interval(pairs["rise_random"].drop_nulls().to_numpy()) if pairs["rise_random"].count() else None
     if rising is not None and rising.mean > FLAT:
         notes.append(

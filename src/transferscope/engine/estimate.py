@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from transferscope.engine.step import Step
-from transferscope.engine.store import Artifact, Store, folder_bytes
+from transferscope.engine.store import Store, folder_bytes
 
 SAMPLE = 200  # results read at most: enough for a median, little enough for a second
 

@@ -145,7 +145,7 @@ def task(
     resumes: bool = False,
     cost: Callable[[Mapping[str, Any]], float] | None = None,
 ) -> Callable[[Callable[..., Any]], Task]:
-    """Decorator: a function of keyword parameters and ``work: Work`` becomes a `Task`. It returns rows (a list of dicts)."""
+    """Decorator: a function of keyword parameters and ``work: Work``, returning rows (dicts), becomes a `Task`."""
 
     def wrap(function: Callable[..., Any]) -> Task:
         return Task(name, version, function, neutral or {}, resumes, cost)

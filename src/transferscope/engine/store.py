@@ -131,7 +131,7 @@ class Store:
         return size
 
     def sweep(self, wanted: set[str], *, delete: bool) -> int:
-        """Bytes of scratch folders that no running process holds and no key of `wanted` ("task-key") may still resume."""
+        """Bytes of scratch folders that no process holds and no step of `wanted` ("task-key") may still resume."""
         total = 0
         for scratch in sorted((self.root / SCRATCH).glob("*-*")):
             if not scratch.is_dir() or scratch.name in wanted:

@@ -1,7 +1,7 @@
 """References of the form `scheme:rest`, where the scheme is a file of a package or anyone's importable module."""
 
-import difflib
 import ast
+import difflib
 import importlib
 import importlib.util
 import pkgutil
