@@ -1,0 +1,249 @@
+"""Reading activations while networks run: each layer is handed over inside its hook, and nothing is left changed."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from transferscope.errors import UserError
+from transferscope.models.build import seeded
+from transferscope.models.precision import running
+from transferscope.probes.layers import Layers, Pool, Wanted, pooled, wanted
+from transferscope.probes.samples import Order, unpacked
+from transferscope.streams import stream_seed
+
+Mode = Literal["eval", "as found"]
+TRIAL = 2  # samples of the first batch that show which layers run, how often and in which order
+MEMORY = 2**29  # bytes of activations held at once where all samples of a layer are needed together
+
+
+class _Enough(Exception):
+    """Raised in a hook when nothing after it is wanted: the rest of the forward pass would be for nothing."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One layer to read: its name, the module it is the output of, and which of its calls (from 1) in a pass."""
+
+    name: str
+    module: str
+    call: int
+
+
+@dataclass(frozen=True)
+class How:
+    """How networks are run and read. "as found" keeps training flags (dropout then draws from `seed`), else eval."""
+
+    pool: Pool = None
+    mode: Mode = "eval"
+    precision: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("eval", "as found"):
+            raise UserError(f"mode: '{self.mode}' is neither 'eval' nor 'as found'.")
+
+
+Take = Callable[[int, Tensor], None]  # (number of the slot, features (n, ...) pooled)
+
+
+class Tap:
+    """The layers of one network that are read. Use inside `undisturbed`.
+
+    A module that runs several times in a pass is one layer per call, named `name#1`, `name#2`, ...; one that never
+    runs, or does not give one row per sample, is refused when it was asked for by its name and left out (and listed
+    in `skipped`, with the reason) when it came by a pattern, as a leaf or as a block.
+    """
+
+    def __init__(self, net: nn.Module, layers: Layers, how: How, example: Tensor) -> None:
+        self.net, self.how = net, how
+        self.device = device_of(net)
+        self.slots, self.skipped = self._trial(wanted(net, layers), example[:TRIAL])
+
+    def run(self, x: Tensor, take: Take, only: frozenset[int] | None = None, number: int = 0) -> None:
+        """One forward pass of batch `number`; `take` gets every slot (those in `only`) as soon as it is computed."""
+        slots = {(s.module, s.call): i for i, s in enumerate(self.slots) if only is None or i in only}
+        most = {s.module: max(t.call for t in self.slots if t.module == s.module) for s in self.slots}
+        left = len(slots)
+
+        def hand(module: str, call: int, output: Any) -> None:
+            nonlocal left
+            if call > most[module]:
+                raise UserError(f"layers: '{module}' ran {call} times in a batch, {most[module]} times before.")
+            if (module, call) not in slots:
+                return
+            features = _tensor(output)
+            if features is None or len(features) != len(x):
+                raise UserError(f"layers: '{module}' does not give one row for each of the {len(x)} samples.")
+            take(slots[module, call], pooled(features, self.how.pool))
+            left -= 1
+            if not left:
+                raise _Enough
+
+        self._forward(x, {module for module, _ in slots}, hand, number)
+        if left:
+            raise UserError("layers: some ran in the first batch but not in every later one; leave those out.")
+
+    def _forward(self, x: Tensor, modules: Iterable[str], hand: Callable[[str, int, Any], None], number: int) -> None:
+        calls: dict[str, int] = {}
+        named = dict(self.net.named_modules())
+
+        def hook(name: str) -> Callable[..., None]:
+            def read(_: nn.Module, __: Any, output: Any) -> None:
+                calls[name] = calls.get(name, 0) + 1
+                hand(name, calls[name], output)
+
+            return read
+
+        handles = [named[name].register_forward_hook(hook(name)) for name in modules]
+        try:
+            with (
+                torch.no_grad(),
+                seeded(stream_seed(self.how.seed, "probe", number), self.device),
+                running(self.how.precision, str(self.device)),
+            ):
+                self.net(x.to(self.device, non_blocking=True))
+        except _Enough:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _trial(self, asked: tuple[Wanted, ...], example: Tensor) -> tuple[tuple[Slot, ...], tuple[str, ...]]:
+        order: list[tuple[str, bool]] = []  # every call in order: its module, whether it gives one row per sample
+
+        def note(module: str, _: int, output: Any) -> None:
+            features = _tensor(output)
+            order.append((module, features is not None and len(features) == len(example)))
+
+        self._forward(example, {m for one in asked for m in one.modules}, note, 0)
+        last = {module: place for place, (module, _) in enumerate(order)}
+        found: list[tuple[int, Slot]] = []
+        skipped: list[str] = []
+        for one in asked:
+            ran = [module for module in one.modules if module in last]
+            module = max(ran, key=lambda m: last[m]) if ran else ""
+            places = [place for place, (name, _) in enumerate(order) if name == module]
+            if not places or not all(order[place][1] for place in places):
+                why = "does not give one row per sample" if places else "never runs"
+                if one.must:
+                    raise UserError(f"layers: '{one.name}' {why}; leave it out.")
+                skipped.append(f"{one.name}: {why}")
+                continue
+            for call, place in enumerate(places, 1):
+                name = one.name if len(places) == 1 else f"{one.name}#{call}"
+                found.append((place, Slot(name, module, call)))
+        if not found:
+            raise UserError(f"layers: none of them can be read ({'; '.join(skipped[:3])}).")
+        return tuple(slot for _, slot in sorted(found, key=lambda pair: pair[0])), tuple(skipped)
+
+
+def _tensor(output: Any) -> Tensor | None:
+    """The tensor a module returned, or the first of a tuple (attention modules return their weights beside it)."""
+    if isinstance(output, tuple | list) and output:
+        output = output[0]
+    return output if isinstance(output, Tensor) and output.ndim > 1 else None
+
+
+def device_of(net: nn.Module) -> torch.device:
+    """Where a network's weights are; the CPU for one without any."""
+    tensor = next(net.parameters(), None)
+    return tensor.device if tensor is not None else torch.device("cpu")
+
+
+@contextmanager
+def undisturbed(nets: Sequence[nn.Module], mode: Mode) -> Iterator[None]:
+    """Put networks in `mode` inside the block; flags and buffers are as found afterwards, whatever ended the block."""
+    modules = list({id(m): m for net in nets for m in net.modules()}.values())
+    flags = [(module, module.training) for module in modules]
+    buffers = [(m, name, t, t.detach().clone()) for m in modules for name, t in m._buffers.items() if t is not None]
+    try:
+        if mode == "eval":
+            for net in nets:
+                net.eval()
+        yield
+    finally:
+        for module, flag in flags:
+            module.training = flag
+        with torch.no_grad():
+            for module, name, tensor, before in buffers:
+                module._buffers[name] = tensor
+                if not torch.equal(tensor, before):
+                    tensor.copy_(before)
+
+
+def same_device(nets: Sequence[nn.Module]) -> None:
+    """Raise UserError unless all networks are on one device: their Grams have to meet."""
+    found = {str(device_of(net)) for net in nets}
+    if len(found) > 1:
+        raise UserError(f"networks: they lie on different devices ({', '.join(sorted(found))}); move them to one.")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A layer on all samples: its place in the order asked for, and its features in consecutive chunks (n_i, d)."""
+
+    place: int
+    chunks: list[Tensor]
+
+
+def gathered(
+    taps: Sequence[Tap], batches: Iterable[Any], order: Sequence[tuple[int, int]], memory: int = MEMORY
+) -> Iterator[Whole]:
+    """Every (tap, slot) of `order` on all samples, in that order, holding about `memory` bytes of features at once.
+
+    Layers that do not fit wait for another pass, for which the batches must come again in the same order: that is
+    checked. A single layer is held whole, whatever it takes. Raises UserError for batches that can be had only once.
+    """
+    once = iter(batches) is batches
+    first, waiting = Order(), list(range(len(order)))
+    later = False
+    sizes: dict[int, int] = {}
+    while waiting:
+        now = _fitting(waiting, sizes, memory) if later else list(waiting)
+        held: dict[int, list[Tensor]] = {place: [] for place in now}
+        total = 0
+        for number, batch in enumerate(unpacked(batches)):
+            if later:
+                first.check(number, batch.x)
+            else:
+                first.note(batch.x)
+            for t, tap in enumerate(taps):
+                places = {order[p][1]: p for p in held if order[p][0] == t}
+                if not places:
+                    continue
+                got: dict[int, Tensor] = {}
+                tap.run(batch.x, lambda i, f, got=got: got.__setitem__(i, _kept(f)), frozenset(places), number)  # type: ignore[misc]
+                for slot, features in got.items():
+                    held[places[slot]].append(features)
+                    total += features.numel() * features.element_size()
+            while total > memory and len(held) > 1:  # the last ones wait for a later pass
+                if once:
+                    raise UserError(
+                        "batches: these layers need more than one pass, and a generator gives only one; "
+                        "give a list or a loader, or allow more memory."
+                    )
+                total -= sum(f.numel() * f.element_size() for f in held.pop(max(held)))
+        if not first.samples:
+            raise UserError("batches: there were none.")
+        for place, chunks in held.items():
+            if sum(map(len, chunks)) != first.samples:
+                raise UserError("batches: fewer came in a later pass; give a list of batches or a loader.")
+            sizes[place] = sum(f.numel() * f.element_size() for f in chunks)
+        for place in list(held):
+            yield Whole(place, held.pop(place))
+            waiting.remove(place)
+        later = True
+
+
+def _fitting(waiting: list[int], sizes: dict[int, int], memory: int) -> list[int]:
+    """As many waiting layers as were held before; the eviction above settles the rest."""
+    return waiting
+
+
+def _kept(features: Tensor) -> Tensor:
+    """A copy of its own: the next module may change the activations in place."""
+    return features.detach().reshape(len(features), -1).to(torch.float32, copy=True)

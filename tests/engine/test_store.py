@@ -1,0 +1,154 @@
+"""Results are complete or absent, whoever writes and whoever dies."""
+
+import json
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+from toy import tasks
+
+from transferscope.engine.store import SAID, Store
+from transferscope.engine.work import Interrupted, Work
+from transferscope.engine.worker import execute
+from transferscope.errors import UserError
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    store = Store(tmp_path / "store")
+    store.prepare()
+    return store
+
+
+def _do(step, store: Store):
+    return execute(step.recipe, store, Work(store.root))
+
+
+def test_a_result_can_be_read_back(store) -> None:
+    step = tasks.number.step(value=3)
+    assert not store.has(step)
+    assert _do(step, store).status == "done"
+    artifact = store.get(step)
+    assert artifact.rows == [{"value": 3.0}]
+    assert artifact.said["params"] == {"value": 3, "scale": 1.0}
+    assert artifact.said["versions"]["transferscope"]
+    assert (artifact.path / "value.txt").read_text() == "3.0"
+    assert _do(step, store).status == "cached"
+
+
+def test_reading_an_absent_result_is_a_key_error(store) -> None:
+    with pytest.raises(KeyError):
+        store.get(tasks.number.step(value=3))
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [("user", "the sentence for the user"), ("bug", "RuntimeError: an unexpected error"), ("disk", "the disk is full")],
+)
+def test_a_failure_leaves_nothing_and_is_not_cached(store, how, sentence) -> None:
+    step = tasks.fail.step(how=how)
+    for _ in range(2):
+        outcome = _do(step, store)
+        assert outcome.status == "failed"
+        assert sentence in outcome.error
+        assert not store.has(step)
+        assert not store.scratch("fail", step.key).exists()
+
+
+def test_an_interrupted_block_keeps_its_scratch_only_when_it_resumes(store) -> None:
+    for resumes in (True, False):
+        with pytest.raises(Interrupted), store.writing("task", f"key{resumes}", resumes=resumes) as scratch:
+            (scratch / "half").write_text("half")
+            raise Interrupted
+        assert (store.scratch("task", f"key{resumes}") / "half").exists() is resumes
+
+
+def test_a_folder_without_step_json_is_no_result(store) -> None:
+    step = tasks.number.step(value=3)
+    _do(step, store)
+    (store.path(step.task, step.key) / SAID).unlink()
+    assert not store.has(step)
+    assert _do(step, store).status == "done"
+    assert store.has(step)
+
+
+def _write_slowly(root: str, key: str, started, results) -> None:
+    store = Store(Path(root))
+    with store.writing("task", key) as scratch:
+        if scratch is None:
+            results.put("found")
+            return
+        started.set()
+        time.sleep(0.5)
+        (scratch / "rows.json").write_text("[]")
+        (scratch / SAID).write_text("{}")
+        results.put("wrote")
+
+
+def test_two_writers_of_one_step_do_the_work_once(store) -> None:
+    context = multiprocessing.get_context("fork")
+    started, results = context.Event(), context.Queue()
+    both = [context.Process(target=_write_slowly, args=(str(store.root), "k", started, results)) for _ in range(2)]
+    for process in both:
+        process.start()
+    said = sorted(results.get(timeout=20) for _ in both)
+    for process in both:
+        process.join()
+    assert said == ["found", "wrote"]
+    assert (store.path("task", "k") / SAID).exists()
+
+
+def test_a_killed_writer_leaves_no_result_and_no_lock(store) -> None:
+    context = multiprocessing.get_context("fork")
+    started, results = context.Event(), context.Queue()
+    process = context.Process(target=_write_slowly, args=(str(store.root), "k", started, results))
+    process.start()
+    assert started.wait(20)
+    process.kill()
+    process.join()
+    assert not (store.path("task", "k") / SAID).exists()
+    with store.writing("task", "k") as scratch:  # does not wait for the dead
+        assert scratch is not None
+        (scratch / SAID).write_text("{}")
+    assert (store.path("task", "k") / SAID).exists()
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(UserError, match="cannot be written: a file stands where a folder is needed"):
+        Store(tmp_path / "file").prepare()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_place_is_one_sentence(tmp_path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="permission denied"):
+        Store(tmp_path / "store").prepare()
+
+
+def test_entries_remove_and_sweep(store) -> None:
+    steps = [tasks.number.step(value=v) for v in range(3)]
+    for step in steps:
+        _do(step, store)
+    assert set(store.entries()) == {("number", s.key) for s in steps}
+    assert store.remove("number", steps[0].key) > 0
+    assert not store.has(steps[0])
+    for name in ("kept", "left"):
+        folder = store.scratch("task", name)
+        folder.mkdir()
+        (folder / "half").write_text("0123456789")
+    assert store.sweep({"task-kept"}, delete=False) == 10
+    assert store.scratch("task", "left").exists()
+    assert store.sweep({"task-kept"}, delete=True) == 10
+    assert not store.scratch("task", "left").exists()
+    assert store.scratch("task", "kept").exists()
+
+
+def test_rows_are_one_a_line(store) -> None:
+    step = tasks.number.step(value=1)
+    _do(step, store)
+    text = (store.get(step).path / "rows.json").read_text()
+    assert text == '[\n{"value": 1.0}\n]\n'
+    assert json.loads(text) == store.get(step).rows
