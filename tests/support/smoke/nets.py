@@ -1,0 +1,52 @@
+"""Networks of a few thousand parameters, as a user's own factories."""
+
+import os
+import time
+
+import torch
+from torch import Tensor, nn
+
+
+class Tiny(nn.Sequential):
+    """Three convolutions with batch norm and a linear head."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and (pause := os.environ.get("SMOKE_PAUSE")):
+            time.sleep(float(pause))  # gives a test the time to kill the run; changes no number
+        return super().forward(x)
+
+
+def tiny(num_classes: int) -> nn.Module:
+    """About 6,000 parameters; images of any size."""
+    return _stack(num_classes, (8, 16, 24))
+
+
+def wider(num_classes: int) -> nn.Module:
+    """Another architecture: none of its body's tensors has the shape of one of `tiny`."""
+    return _stack(num_classes, (10, 20, 28))
+
+
+def hungry(num_classes: int) -> nn.Module:
+    """A network that takes images of 64 px only."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 2), nn.Linear(2, num_classes))
+
+
+def headless(num_classes: int) -> nn.Module:
+    """A network that pays no heed to `num_classes`."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 117))
+
+
+def _stack(classes: int, widths: tuple[int, ...]) -> nn.Module:
+    layers: list[nn.Module] = []
+    before = 3
+    for width in widths:
+        layers += [nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        before = width
+    return Tiny(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))
+
+
+def weights(seed: int, network: nn.Module | None = None) -> dict[str, Tensor]:
+    """The state of a freshly initialised `tiny` (1,000 classes) of a seed; global random state is left as found."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return (network or tiny(1000)).state_dict()

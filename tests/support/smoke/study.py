@@ -1,0 +1,58 @@
+"""The smoke study: 120 generated images, a tiny network, weights of another seed, two arms, two seeds, two epochs."""
+
+import json
+import struct
+from pathlib import Path
+
+from smoke import images, nets
+
+TEXT = """\
+name: smoke
+targets: {shapes: "folder:images"}
+network: smoke.nets:tiny
+pretrained: file:weights.safetensors
+image_size: 32
+arms: [random, pretrained]
+seeds: 2
+recipe: {epochs: 2, batch_size: 16, lr: 0.05, augment: {scale: [0.5, 1.0]}}
+analyses: {transfer: {}}
+resources: {slots: 2, device: cpu}
+"""
+
+
+def write(folder: Path, text: str = TEXT) -> Path:
+    """Images, weights and the study file below `folder`; nothing is run. The path of the file."""
+    from safetensors.torch import save_file
+
+    images.write(folder / "images")
+    save_file(nets.weights(seed=1), folder / "weights.safetensors")
+    (folder / "study.yaml").write_text(text, encoding="utf-8")
+    return folder / "study.yaml"
+
+
+def numbers(folder: Path) -> dict[str, bytes]:
+    """Every file below `folder` whose bytes must be a pure function of the study: weights, tables, results."""
+    found = {}
+    for pattern in ("store/*/*/*.safetensors", "store/*/*/rows.json", "store/*/*/table.json", "tables/*.csv"):
+        found |= {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.glob(pattern)}
+    return found | {"results.json": (folder / "results.json").read_bytes()}
+
+
+def times(folder: Path) -> dict[str, int]:
+    """When each file of the finished steps was last written."""
+    files = [path for path in (folder / "store").glob("[!.]*/*/*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in files}
+
+
+def progress(folder: Path) -> list[tuple[int, int]]:
+    """(epochs finished, batches of the next) of every half-finished training run's last save."""
+    found = []
+    for path in (folder / "store" / ".scratch").glob("train-*/resume.safetensors"):
+        try:
+            with path.open("rb") as file:
+                (length,) = struct.unpack("<Q", file.read(8))
+                said = json.loads(json.loads(file.read(length))["__metadata__"]["progress"])
+        except (OSError, struct.error, ValueError):
+            continue  # just replaced or removed
+        found.append((said["epoch"], said["batch"]))
+    return found

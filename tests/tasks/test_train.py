@@ -1,0 +1,235 @@
+"""The training loop: what changes, what does not, and that stopping it anywhere leaves no trace."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from transferscope.engine.step import Outside
+from transferscope.engine.work import Interrupted
+from transferscope.errors import UserError
+from transferscope.tasks.train import train
+
+WEIGHTS = ("epoch-0000", "epoch-0001", "epoch-0002", "best", "final")
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {f.name: f.read_bytes() for f in folder.glob("*.safetensors")} | {"run.json": (folder / "run.json").read_bytes()}
+
+
+def test_rows_and_files(fit) -> None:
+    folder, rows = fit("run")
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    assert rows[0]["running_loss"] is None
+    assert rows[-1]["lr"] == pytest.approx(0.0, abs=1e-12)
+    assert all(0 <= row[f"{s}_metric"] <= 1 for row in rows for s in ("train", "val", "test"))
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert {f.stem for f in folder.glob("*.safetensors")} == {*WEIGHTS, "predictions-best", "predictions-final"}
+    assert len(json.loads((folder / "timing.json").read_text())) == 4
+    json.dumps(rows, allow_nan=False)
+
+
+def test_predictions_are_those_of_the_rows(fit, digits) -> None:
+    from transferscope.data import open_table
+    from transferscope.measures.metrics import accuracy, cross_entropy
+
+    folder, rows = fit("run")
+    table = open_table(digits.path)
+    for name, row in (("final", rows[-1]), ("best", max(rows[1:], key=lambda r: r["val_metric"]))):
+        logits = load_file(folder / f"predictions-{name}.safetensors")["test"].numpy()
+        labels = table.labels[table.rows["test"]]
+        assert accuracy(logits, labels) == row["test_metric"]
+        assert cross_entropy(logits, labels) == row["test_loss"]
+
+
+def test_the_same_parameters_give_the_same_bytes(fit) -> None:
+    (a, rows_a), (b, rows_b) = fit("a"), fit("b")
+    assert rows_a == rows_b
+    assert _bytes(a) == _bytes(b)
+
+
+@pytest.mark.parametrize("seed_of", ["seed", "head_seed"])
+def test_every_seed_matters(fit, seed_of) -> None:
+    assert fit("a", epochs=1)[1] != fit("b", epochs=1, **{seed_of: 1})[1]
+
+
+def test_global_randomness_is_neither_read_nor_changed(fit) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    _, rows_a = fit("a", epochs=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert fit("b", epochs=1)[1] == rows_a
+
+
+class _StopAfter:
+    """Asks to stop after so many batches, again and again."""
+
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+@pytest.mark.parametrize("every", [1, 4, 7])
+def test_stopped_and_resumed_ends_in_the_same_bytes(fit, every) -> None:
+    straight, rows = fit("straight", epochs=2)
+    stops = 0
+    while True:
+        try:
+            folder, again = fit("stopped", epochs=2, work={"stopping": _StopAfter(every)})
+            break
+        except Interrupted:
+            stops += 1
+    assert stops >= 2
+    assert again == rows
+    assert _bytes(folder) == _bytes(straight)
+    assert not list(folder.glob("resume*"))
+
+
+def test_a_kill_between_saves_ends_in_the_same_bytes(fit, monkeypatch) -> None:
+    """As `kill -9`: the exception comes from inside, nothing is saved on the way out."""
+    from transferscope.tasks import loop
+
+    straight, _ = fit("straight", epochs=3)
+
+    class Killed(BaseException):
+        pass
+
+    original = loop._Run.evaluate
+
+    def dies(self) -> None:
+        original(self)  # best and final are already on disk, the progress is not
+        if self.now.epoch == 2:
+            raise Killed
+
+    monkeypatch.setattr(loop._Run, "evaluate", dies)
+    with pytest.raises(Killed):
+        fit("killed", epochs=3)
+    monkeypatch.setattr(loop._Run, "evaluate", original)
+    folder, _ = fit("killed", epochs=3)
+    assert _bytes(folder) == _bytes(straight)
+
+
+def test_a_torn_save_is_not_believed(fit) -> None:
+    straight, _ = fit("straight", epochs=1)
+    (straight.parent / "torn").mkdir()
+    (straight.parent / "torn" / "resume.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{torn")
+    folder, _ = fit("torn", epochs=1)
+    assert _bytes(folder) == _bytes(straight)
+
+
+def test_evaluating_never_changes_training(fit, monkeypatch) -> None:
+    from transferscope.tasks import loop
+
+    folder, _ = fit("often", epochs=2)
+    original, calls = loop._Run.evaluate, []
+
+    def twice(self) -> None:
+        for split in ("test", "train", "val"):
+            self.predict(split)
+        calls.append(1)
+        original(self)
+
+    monkeypatch.setattr(loop._Run, "evaluate", twice)
+    again, _ = fit("more", epochs=2)
+    assert calls
+    assert _bytes(again) == _bytes(folder)
+
+
+def test_an_epoch_sees_every_training_image_once(fit, digits, monkeypatch) -> None:
+    from transferscope.data import open_table
+    from transferscope.data.batches import Batches
+
+    seen: list[np.ndarray] = []
+    original = Batches.__iter__
+
+    def spy(self):
+        for x, y, rows in original(self):
+            seen.append(rows)
+            yield x, y, rows
+
+    monkeypatch.setattr(Batches, "__iter__", spy)
+    fit("run", epochs=1)
+    assert sorted(np.concatenate(seen)) == sorted(open_table(digits.path).rows["train"])
+
+
+def test_a_loss_that_is_not_finite_fails_and_says_where(fit) -> None:
+    with pytest.raises(UserError, match=r"epoch 1, batch 3 of \d+ \(arm random, lr 0\.\d+\): lower recipe\.lr"):
+        fit("run", network="toy.nets:poisoned")
+
+
+def test_only_the_head_or_the_top_blocks_train(fit) -> None:
+    def changed(folder: Path) -> set[str]:
+        a, b = load_file(folder / "epoch-0000.safetensors"), load_file(folder / "final.safetensors")
+        return {name for name in a if not torch.equal(a[name], b[name])}
+
+    assert changed(fit("head", epochs=1, trainable="head")[0]) == {"9.weight", "9.bias"}
+    top = changed(fit("top", epochs=1, trainable="top:2")[0])
+    assert {"3.weight", "4.weight", "4.running_mean", "9.weight"} <= top
+    assert not {"0.weight", "1.weight", "1.running_mean", "1.num_batches_tracked"} & top
+    everything = changed(fit("all", epochs=1)[0])
+    assert everything == set(load_file(fit("all", epochs=1)[0] / "final.safetensors"))
+
+
+def test_more_top_blocks_than_there_are_is_one_sentence(fit) -> None:
+    with pytest.raises(UserError, match=r"top:K with K from 1 to 3"):
+        fit("run", trainable="top:9")
+
+
+def test_a_run_can_begin_from_another(fit) -> None:
+    from transferscope.engine.store import Artifact
+
+    probe, _ = fit("probe", epochs=1, trainable="head")
+    full, _ = fit("full", epochs=1, begin=Artifact(probe))
+    first = load_file(full / "epoch-0000.safetensors")
+    assert all(torch.equal(t, first[n]) for n, t in load_file(probe / "final.safetensors").items())
+
+
+def test_fractions_are_nested_and_stratified(digits) -> None:
+    from transferscope.data import open_table
+    from transferscope.data.split import nested_fraction
+
+    table = open_table(digits.path)
+    train_rows = table.rows["train"]
+    half = nested_fraction(table.labels, train_rows, 0.5, seed=3)
+    tenth = nested_fraction(table.labels, train_rows, 0.1, seed=3)
+    assert set(tenth) < set(half) < set(train_rows)
+    assert set(table.labels[tenth]) == set(range(10))
+    assert np.abs(np.bincount(table.labels[half]) - np.bincount(table.labels[train_rows]) / 2).max() <= 1
+    assert np.array_equal(nested_fraction(table.labels, train_rows, 1.0, seed=3), train_rows)
+
+
+def test_a_shuffled_run_trains_and_tests_on_shuffled_images(fit) -> None:
+    _, plain = fit("plain", augment=None, epochs=1)
+    _, moved = fit("moved", augment=None, epochs=1, shuffle={"block": 3})
+    _, same = fit("same", augment=None, epochs=1, shuffle={"block": 12})
+    assert moved != plain
+    assert same == plain
+    assert fit("own", augment=None, epochs=1, shuffle={"block": 3, "per_image": True})[1] != moved
+
+
+def test_pretrained_weights_are_loaded_and_counted(fit, tmp_path) -> None:
+    source, _ = fit("source", epochs=1)
+    ref = f"file:{source / 'final.safetensors'}"
+    folder, _ = fit("target", epochs=1, arm="pretrained", weights=Outside(ref, "x"), min_share=0.9, seed=5)
+    start, given = load_file(folder / "epoch-0000.safetensors"), load_file(source / "final.safetensors")
+    assert torch.equal(start["0.weight"], given["0.weight"])
+    assert not torch.equal(start["9.weight"], given["9.weight"])  # the head is new
+    assert json.loads((folder / "run.json").read_text())["loaded"]["share"] == 1.0
+
+
+def test_the_best_epoch_is_chosen_on_val(fit) -> None:
+    folder, rows = fit("run", epochs=4)
+    best = json.loads((folder / "run.json").read_text())["best_epoch"]
+    assert best == max(rows[1:], key=lambda row: row["val_metric"])["epoch"]
+
+
+def test_later_parameters_are_neutral() -> None:
+    """At these values the parameters stay out of the key; changing one makes every stored run unfindable."""
+    assert dict(train.neutral) == {"shuffle": None, "fraction": 1.0, "trainable": "all", "begin": None}
