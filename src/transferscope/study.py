@@ -180,7 +180,7 @@ class Study(_Part):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name, ref in self.targets.items():
-            _checked(f"targets.{name}", data.check_ref, data.absolute(ref, self.folder))
+            _checked(f"targets.{name}", lambda ref: data.check_ref(data.absolute(ref, self.folder)), ref)
         _checked("network", models.check_network_ref, self.network)
         for arm in self.arms:
             _checked("arms", models.check_arm, arm)
@@ -188,8 +188,7 @@ class Study(_Part):
                 raise ValueError(f"arms: '{arm}' needs weights to start from: add 'pretrained: ...'")
             _checked("recipe.lr", self.recipe.rates, arm)
         if self.pretrained is not None:
-            ref = models.absolute_weights(self.pretrained.weights, self.folder)
-            _checked("pretrained.weights", models.check_weights_ref, ref, self.network)
+            _checked("pretrained.weights", self._check_weights, self.pretrained.weights)
         for field, values in (("arms", self.arms), ("seeds", self.seeds)):
             if len(set(values)) < len(values):
                 raise ValueError(f"{field}: something is listed twice")
@@ -198,6 +197,9 @@ class Study(_Part):
         if self.recipe.table_size is not None and self.recipe.table_size < self.image_size:
             raise ValueError(f"recipe.table_size: must be at least image_size ({self.image_size})")
         return self
+
+    def _check_weights(self, ref: str) -> None:
+        models.check_weights_ref(models.absolute_weights(ref, self.folder), self.network)
 
     @classmethod
     def load(cls, path: Path | str, changes: Mapping[str, str] | None = None) -> "Study":

@@ -200,50 +200,58 @@ def gathered(
     """
     once = iter(batches) is batches
     first, waiting = Order(), list(range(len(order)))
-    later = False
-    sizes: dict[int, int] = {}
+    widths: dict[int, int] = {}  # bytes per sample, known after the first batch
     while waiting:
-        now = _fitting(waiting, sizes, memory) if later else list(waiting)
+        later = first.samples > 0
+        now = _prefix(waiting, widths, first.samples, memory) if later else waiting
         held: dict[int, list[Tensor]] = {place: [] for place in now}
-        total = 0
         for number, batch in enumerate(unpacked(batches)):
             if later:
                 first.check(number, batch.x)
             else:
                 first.note(batch.x)
-            for t, tap in enumerate(taps):
-                places = {order[p][1]: p for p in held if order[p][0] == t}
-                if not places:
-                    continue
-                got: dict[int, Tensor] = {}
-                tap.run(batch.x, lambda i, f, got=got: got.__setitem__(i, _kept(f)), frozenset(places), number)  # type: ignore[misc]
-                for slot, features in got.items():
-                    held[places[slot]].append(features)
-                    total += features.numel() * features.element_size()
-            while total > memory and len(held) > 1:  # the last ones wait for a later pass
+            for place, features in _pass(taps, order, held, batch.x, number):
+                held[place].append(features)
+                widths[place] = 4 * features.shape[1]
+            if len(fitting := _prefix(list(held), widths, first.samples, memory)) < len(held):
                 if once:
                     raise UserError(
                         "batches: these layers need more than one pass, and a generator gives only one; "
                         "give a list or a loader, or allow more memory."
                     )
-                total -= sum(f.numel() * f.element_size() for f in held.pop(max(held)))
+                held = {place: held[place] for place in fitting}  # the others wait for a later pass
         if not first.samples:
             raise UserError("batches: there were none.")
-        for place, chunks in held.items():
+        waiting = [place for place in waiting if place not in held]
+        for place in list(held):
+            chunks = held.pop(place)
             if sum(map(len, chunks)) != first.samples:
                 raise UserError("batches: fewer came in a later pass; give a list of batches or a loader.")
-            sizes[place] = sum(f.numel() * f.element_size() for f in chunks)
-        for place in list(held):
-            yield Whole(place, held.pop(place))
-            waiting.remove(place)
-        later = True
+            yield Whole(place, chunks)
 
 
-def _fitting(waiting: list[int], sizes: dict[int, int], memory: int) -> list[int]:
-    """As many waiting layers as were held before; the eviction above settles the rest."""
-    return waiting
+def _pass(
+    taps: Sequence[Tap], order: Sequence[tuple[int, int]], held: Iterable[int], x: Tensor, number: int
+) -> Iterator[tuple[int, Tensor]]:
+    """The features of one batch of every place in `held`."""
+    for t, tap in enumerate(taps):
+        places = {order[p][1]: p for p in held if order[p][0] == t}
+        got: list[tuple[int, Tensor]] = []
+        if places:
+            tap.run(x, lambda slot, f, got=got: got.append((slot, _kept(f))), frozenset(places), number)  # type: ignore[misc]
+        yield from ((places[slot], features) for slot, features in got)
+
+
+def _prefix(places: list[int], widths: dict[int, int], samples: int, memory: int) -> list[int]:
+    """The first of `places` that fit into `memory` together, at least one."""
+    total = 0
+    for count, place in enumerate(places):
+        total += widths[place] * samples
+        if total > memory and count:
+            return places[:count]
+    return places
 
 
 def _kept(features: Tensor) -> Tensor:
-    """A copy of its own: the next module may change the activations in place."""
+    """A copy of its own, rows in one order of columns: the next module may change the activations in place."""
     return features.detach().reshape(len(features), -1).to(torch.float32, copy=True)

@@ -1,0 +1,172 @@
+"""The study file: strict, one sentence a mistake, and keys that hold what matters."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from transferscope.errors import UserError
+from transferscope.study import Study
+
+PLAIN = """
+targets: {digits: digits}
+network: toy.nets:tiny
+arms: [random]
+image_size: 16
+recipe: {lr: 0.1, epochs: 2}
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def read(text: str = PLAIN, **changes: str) -> Study:
+        path = tmp_path / "study.yaml"
+        path.write_text(text)
+        return Study.load(path, {key.replace("__", "."): value for key, value in changes.items()})
+
+    return read
+
+
+def test_a_plain_study(load) -> None:
+    study = load()
+    assert study.seeds == (0, 1)
+    assert study.analyses == {"transfer": {}}
+    assert study.recipe.rates("random") == (0.1,)
+
+
+def test_short_forms(load, tmp_path) -> None:
+    (tmp_path / "w.safetensors").touch()
+    study = load(
+        "targets: [digits]\nnetwork: toy.nets:tiny\npretrained: file:w.safetensors\nseeds: 3\nanalyses: [transfer]\n"
+        "recipe: {lr: {random: [0.1, 1], pretrained: 1e-3}}",
+        arms="[random]",
+    )
+    assert study.targets == {"digits": "digits"}
+    assert study.seeds == (0, 1, 2)
+    assert study.pretrained.weights == "file:w.safetensors"
+    assert study.recipe.rates("random") == (0.1, 1.0)
+    assert study.recipe.rates("pretrained") == study.recipe.rates("transfuse:2") == (0.001,)
+    assert study.recipe.rates("stats") == (0.1, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"recipe__epoch": "3"}, "unknown key 'recipe.epoch'; did you mean 'epochs'?"),
+        ({"target": "digits"}, "unknown key 'target'; did you mean 'targets'?"),
+        ({"recipe__augment__flipp": "true"}, "unknown key 'recipe.augment.flipp'; did you mean 'flip'?"),
+        ({"recipe__epochs": "three"}, "recipe.epochs: input should be a valid integer (it is 'three')"),
+        ({"recipe__epochs": "0"}, "recipe.epochs: input should be greater than or equal to 1 (it is 0)"),
+        ({"recipe__lr": "-1"}, "recipe.lr: a learning rate is a number above 0"),
+        ({"recipe__lr": "fast"}, "recipe.lr: a learning rate is a number above 0"),
+        ({"recipe__schedule": "cosin"}, "recipe.schedule: input should be 'cosine', 'multistep' or 'constant'"),
+        ({"recipe__table_size": "12"}, "recipe.table_size: must be at least image_size (16)"),
+        ({"targets__digits": "digit"}, "Unknown data source 'digit'"),
+        ({"network": "tim:resnet18"}, "did you mean 'timm'?"),
+        ({"network": "resnet18"}, "write timm:resnet18"),
+        ({"arms": "[random, pretraind]"}, "did you mean 'pretrained'?"),
+        ({"arms": "[random, pretrained]"}, "'pretrained' needs weights to start from: add 'pretrained: ...'"),
+        ({"pretrained": "fil:x"}, "did you mean 'file'?"),
+        ({"pretrained": "file:absent.pth"}, "absent.pth"),
+        ({"seeds": "[1, 1]"}, "seeds: something is listed twice"),
+        ({"seeds": "0"}, "seeds"),
+        ({"split__val": "0.5", "split__test": "0.5"}, "split: val must be above 0, and val + test below 1"),
+        ({"head": "own"}, "head: input should be 'shared' or 'per-seed'"),
+        ({"recipe__lr": "{pretrained: 0.1}"}, "recipe.lr has no rate for the arm 'random'"),
+    ],
+)
+def test_mistakes_are_one_sentence_with_the_key(load, changes, sentence) -> None:
+    with pytest.raises(UserError) as caught:
+        load(**changes)
+    message = str(caught.value)
+    assert sentence in message
+    assert "study.yaml" in message
+    assert "\n" not in message
+
+
+def test_a_missing_key_is_named(load) -> None:
+    with pytest.raises(UserError, match="the key 'network' is missing"):
+        load("targets: [digits]")
+
+
+def test_what_is_not_a_study(load, tmp_path) -> None:
+    with pytest.raises(UserError, match="'transferscope init FOLDER' writes one"):
+        Study.load(tmp_path / "absent.yaml")
+    with pytest.raises(UserError, match=r"line 2: not valid YAML"):
+        load("targets: [digits]\nnetwork: [")
+    with pytest.raises(UserError, match="a study is a mapping"):
+        load("- a\n- b")
+    with pytest.raises(UserError, match="'recipe' is not a mapping"):
+        load("recipe: 3", recipe__epochs="3")
+
+
+def test_set_reads_yaml_and_creates_what_is_missing(load) -> None:
+    study = load(recipe__epochs="7", split__seed="3", recipe__augment="null")
+    assert (study.recipe.epochs, study.split.seed, study.recipe.augment) == (7, 3, None)
+
+
+def test_the_resolved_study_is_the_same_study(load, tmp_path) -> None:
+    study = load()
+    text = study.resolved()
+    assert "momentum: 0.9" in text
+    again = Study.parse(yaml.safe_load(text), folder=tmp_path)
+    assert again == study
+    assert again.run("digits", "random", 0).key == study.run("digits", "random", 0).key
+
+
+def test_where_and_how_fast_is_not_part_of_a_key(load) -> None:
+    slow, fast = load(resources__slots="1"), load(resources__slots="2", resources__store="elsewhere")
+    assert slow.run("digits", "random", 0).key == fast.run("digits", "random", 0).key
+
+
+def test_names_and_seed_counts_are_not_part_of_a_key(load) -> None:
+    key = load().run("digits", "random", 0).key
+    assert load(seeds="5", name="other", analyses="{transfer: {}}").run("digits", "random", 0).key == key
+    renamed = load(PLAIN.replace("{digits: digits}", "{numbers: digits}"))
+    assert renamed.run("numbers", "random", 0).key == key
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipe__epochs": "3"},
+        {"recipe__lr": "0.2"},
+        {"recipe__mixup": "0.1"},
+        {"recipe__augment": "null"},
+        {"recipe__precision": "bfloat16"},
+        {"split__seed": "1"},
+        {"image_size": "24"},
+        {"head": "per-seed"},
+    ],
+)
+def test_what_changes_numbers_is_part_of_the_key(load, changes) -> None:
+    assert load(**changes).run("digits", "random", 0).key != load().run("digits", "random", 0).key
+
+
+def test_a_list_of_rates_is_searched_with_a_seed_of_its_own(load) -> None:
+    study = load(recipe__lr="[0.1, 0.2]")
+    run = study.run("digits", "random", 0)
+    (choice,) = [step for step in run.inputs if step.task == "choose_lr"]
+    trials = [step for step in choice.inputs if step.task == "train"]
+    assert sorted(step.params["lr"] for step in trials) == [0.1, 0.2]
+    assert all(step.params["seed"] not in study.seeds for step in trials)
+    other = study.run("digits", "random", 1)
+    assert [s.key for s in other.inputs if s.task == "choose_lr"] == [choice.key]
+
+
+def test_golden_study_key(monkeypatch) -> None:
+    """The keys of one training run and its data, frozen on 2026-11-23 with a made-up fingerprint of the images.
+
+    They may change only when the version of `train` or `ingest` is raised, or a recipe's default means something else.
+    """
+    from transferscope.study import forget
+
+    forget()
+    monkeypatch.setattr("transferscope.study.data.source_fingerprint", lambda ref, memo: "fingerprint")
+    study = Study.parse(yaml.safe_load(PLAIN), folder=Path())
+    step = study.run("digits", "random", 0)
+    forget()
+    assert (step.key, step.inputs[0].key) == GOLDEN
+
+
+GOLDEN = ("1bd82fad601398040b02ec5e", "0ae804e960bb6f896a33e616")
