@@ -32,9 +32,7 @@ class Watcher:
     _steps: dict[str, Step] = field(default_factory=dict, init=False)
     _starts: dict[str, float] = field(default_factory=dict, init=False)
     _over: set[str] = field(default_factory=set, init=False)
-    _ran: list[tuple[str, float, float]] = field(
-        default_factory=list, init=False
-    )  # task, seconds, cost
+    _ran: list[tuple[str, float, float]] = field(default_factory=list, init=False)  # task, seconds, cost
     _began: float = field(default_factory=time.monotonic, init=False)
     _said: float = field(default_factory=time.monotonic, init=False)
     _bars: Progress | None = field(default=None, init=False)

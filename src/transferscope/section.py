@@ -8,6 +8,20 @@ import polars as pl
 
 Verdict = Literal["supports", "contradicts", "open"]
 
+# What the paper says, by the numbers that findings refer to.
+CLAIMS = {
+    1: "Fine-tuned networks end with better scores than networks trained from scratch, or at least get there sooner.",
+    2: "Where classes are told apart by shapes, the gain shrinks as the images are cut into smaller blocks.",
+    3: "Even where shuffling destroys every visible feature, pretraining speeds training up: statistics carry over.",
+    4: "Two fine-tuned networks share more of their mistakes than two from scratch, beyond what accuracy explains.",
+    5: "Two fine-tuned networks have similar features, and stay similar to their start; those from scratch do not.",
+    6: "Two fine-tuned networks lie near each other and near their start; they move most in the upper blocks.",
+    7: "No barrier lies on the line between two fine-tuned networks; between networks from scratch there is one.",
+    8: "The line between two fine-tuned networks runs in one basin: the loss rises beyond its ends and under noise.",
+    9: "In fine-tuned networks the lower blocks can be rewound without harm; from scratch, stage entries are critical.",
+    10: "Early pretraining checkpoints are nearly as good to start from as the last one.",
+}
+
 
 @dataclass(frozen=True)
 class Finding:

@@ -17,7 +17,7 @@ WEIGHTS = ("epoch-0000", "epoch-0001", "epoch-0002", "best", "final")
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
-    return {f.name: f.read_bytes() for f in folder.glob("*.safetensors")} | {"run.json": (folder / "run.json").read_bytes()}
+    return {f.name: f.read_bytes() for f in [*folder.glob("*.safetensors"), folder / "run.json"]}
 
 
 def test_rows_and_files(fit) -> None:

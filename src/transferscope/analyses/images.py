@@ -19,7 +19,7 @@ from transferscope.data.table import Table as Images
 from transferscope.data.table import open_table
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
-from transferscope.section import Finding, Picture, Section, View
+from transferscope.section import Picture, Section, View
 from transferscope.study import Study
 
 MANY = 12  # classes beyond which the table shows only the largest and smallest
@@ -40,18 +40,19 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
 
 def section(table: Table, options: Options) -> Section:
     """Counts, example images, skipped images, licences."""
-    findings, notes, pictures, views = [], [], [], []
+    notes, pictures, views = [], [], []
     for labels, artifact in table.artifacts:
         target = labels["target"]
         rows = table.rows.filter(pl.col("target") == target)
         images = open_table(artifact.path)
         words = ", ".join(f"{len(members):,} {split}" for split, members in images.rows.items())
         kind = "labels" if images.multilabel else "classes"
-        findings.append(Finding(f"{target} has {len(images):,} images of {len(images.classes)} {kind} ({words})."))
-        views.append(View(f"{target}-counts", f"Images of {target}", _wide(rows)))
+        caption = f"{len(images):,} images of {len(images.classes)} {kind}: {words}."
+        caption += f" Licence: {images.licence}." if images.licence else ""
+        views.append(View(f"{target}-counts", f"Images of {target}", _wide(rows), caption))
         pictures.append(_strip(target, images, options))
         notes += _warnings(target, images)
-    return Section("The images", findings=findings, pictures=pictures, tables=views, notes=notes)
+    return Section("The images", pictures=pictures, tables=views, notes=notes)
 
 
 def _wide(rows: pl.DataFrame) -> pl.DataFrame:
@@ -64,12 +65,11 @@ def _wide(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _warnings(target: str, table: Images) -> list[str]:
-    notes = [f"Licence of {target}: {table.licence}"] if table.licence else []
-    if table.skipped:
-        shown = "; ".join(f"{name} ({reason})" for name, reason in table.skipped[:10])
-        more = f" and {len(table.skipped) - 10} more" if len(table.skipped) > 10 else ""
-        notes.insert(0, f"{len(table.skipped)} images of {target} could not be read and were skipped: {shown}{more}.")
-    return notes
+    if not table.skipped:
+        return []
+    shown = "; ".join(f"{name} ({reason})" for name, reason in table.skipped[:10])
+    more = f" and {len(table.skipped) - 10} more" if len(table.skipped) > 10 else ""
+    return [f"{len(table.skipped)} images of {target} could not be read and were skipped: {shown}{more}."]
 
 
 def _strip(target: str, table: Images, options: Options) -> Picture:

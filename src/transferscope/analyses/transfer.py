@@ -100,10 +100,10 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     start = "pretraining" if arm == "pretrained" else f"the {arm} start"
     text = (
         f"On {target}, {start} {_moves(gain)} the final test {_word(metric)} from {random.mean():.1%} to "
-        f"{final.mean():.1%}: a gain of {_signed(gain)} {unit}"
+        f"{final.mean():.1%}"
     )
     if drop is not None:
-        text += f"; without it, {drop.mean:.1f}% of the performance is lost" if drop.mean > 0 else ""
+        text += f"; without it {drop.mean:.0f}% of the performance is lost" if drop.mean > 0 else ""
     judged = arm == "pretrained"
     findings = [_finding(text + ".", gain, unit, 1 if judged else None)]
 
@@ -111,8 +111,8 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     reach = [_first_at_least(c, r) for c, r in zip(pairs["curve"], random, strict=True)]
     epochs = int(pairs["epochs"].max())  # type: ignore[arg-type]
     text = (
-        f"On {target}, {_reached(arm, reach, epochs)} Over the epochs its training {_word(metric)} is on average "
-        f"{_signed(speed)} {unit} higher."
+        f"On {target}, {_reached(arm, reach, epochs)} Its training {_word(metric)}, averaged over the epochs, is "
+        f"{'higher' if speed.mean > 0 else 'lower'}."
     )
     findings.append(_finding(text, speed, unit, None))
     rising = mean_interval(pairs["rise_random"].drop_nulls().to_numpy()) if pairs["rise_random"].count() else None
@@ -149,12 +149,6 @@ def _first_at_least(curve: Any, value: float) -> int | None:
 
 def _moves(gain: Interval) -> str:
     return "raises" if gain.mean > 0 else "lowers" if gain.mean < 0 else "leaves"
-
-
-def _signed(effect: Interval) -> str:
-    if effect.low is None or effect.high is None:
-        return f"{effect.mean:+.1f} (one seed, no interval)"
-    return f"{effect.mean:+.1f} [{effect.low:+.1f}, {effect.high:+.1f}]"
 
 
 def _word(metric: str) -> str:

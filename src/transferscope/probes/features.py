@@ -1,10 +1,12 @@
 """Reading activations while networks run: each layer is handed over inside its hook, and nothing is left changed."""
 
+import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +14,7 @@ from transferscope.errors import UserError
 from transferscope.models.build import seeded
 from transferscope.models.precision import running
 from transferscope.probes.layers import Layers, Pool, Wanted, pooled, wanted
-from transferscope.probes.samples import Order, unpacked
+from transferscope.probes.samples import Order, Supply
 from transferscope.streams import stream_seed
 
 Mode = Literal["eval", "as found"]
@@ -156,16 +158,21 @@ def device_of(net: nn.Module) -> torch.device:
 
 @contextmanager
 def undisturbed(nets: Sequence[nn.Module], mode: Mode) -> Iterator[None]:
-    """Put networks in `mode` inside the block; flags and buffers are as found afterwards, whatever ended the block."""
+    """Put networks in `mode` inside the block; whatever ends it, flags, buffers and the global random state (which a
+    shuffling loader draws from) are then as found."""
     modules = list({id(m): m for net in nets for m in net.modules()}.values())
     flags = [(module, module.training) for module in modules]
     buffers = [(m, name, t, t.detach().clone()) for m in modules for name, t in m._buffers.items() if t is not None]
+    chance = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         if mode == "eval":
             for net in nets:
                 net.eval()
         yield
     finally:
+        torch.set_rng_state(chance[0])
+        np.random.set_state(chance[1])  # noqa: NPY002
+        random.setstate(chance[2])
         for module, flag in flags:
             module.training = flag
         with torch.no_grad():
@@ -191,21 +198,20 @@ class Whole:
 
 
 def gathered(
-    taps: Sequence[Tap], batches: Iterable[Any], order: Sequence[tuple[int, int]], memory: int = MEMORY
+    taps: Sequence[Tap], supply: Supply, order: Sequence[tuple[int, int]], memory: int = MEMORY
 ) -> Iterator[Whole]:
     """Every (tap, slot) of `order` on all samples, in that order, holding about `memory` bytes of features at once.
 
     Layers that do not fit wait for another pass, for which the batches must come again in the same order: that is
     checked. A single layer is held whole, whatever it takes. Raises UserError for batches that can be had only once.
     """
-    once = iter(batches) is batches
     first, waiting = Order(), list(range(len(order)))
     widths: dict[int, int] = {}  # bytes per sample, known after the first batch
     while waiting:
         later = first.samples > 0
         now = _prefix(waiting, widths, first.samples, memory) if later else waiting
         held: dict[int, list[Tensor]] = {place: [] for place in now}
-        for number, batch in enumerate(unpacked(batches)):
+        for number, batch in enumerate(supply):
             if later:
                 first.check(number, batch.x)
             else:
@@ -214,14 +220,12 @@ def gathered(
                 held[place].append(features)
                 widths[place] = 4 * features.shape[1]
             if len(fitting := _prefix(list(held), widths, first.samples, memory)) < len(held):
-                if once:
+                if supply.once:
                     raise UserError(
                         "batches: these layers need more than one pass, and a generator gives only one; "
                         "give a list or a loader, or allow more memory."
                     )
                 held = {place: held[place] for place in fitting}  # the others wait for a later pass
-        if not first.samples:
-            raise UserError("batches: there were none.")
         waiting = [place for place in waiting if place not in held]
         for place in list(held):
             chunks = held.pop(place)

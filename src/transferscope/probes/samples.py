@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,27 @@ def _column(part: Any) -> np.ndarray | None:
     if isinstance(part, list | tuple) and part and isinstance(part[0], str | int):
         part = np.asarray(part)
     return part if isinstance(part, np.ndarray) and part.ndim in (1, 2) else None
+
+
+class Supply:
+    """Batches looked at once before they are used: `first` is the first one, and iterating gives all of them.
+
+    A generator can be iterated once (`once`); anything else anew for every pass. Raises UserError when there is none.
+    """
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self._batches = batches
+        walk = iter(batches)
+        self.once = walk is batches
+        head = list(islice(walk, 1))
+        if not head:
+            raise UserError("batches: there were none.")
+        self.first = next(unpacked(head))
+        self._begun: Iterator[Any] | None = chain(head, walk)
+
+    def __iter__(self) -> Iterator[Batch]:
+        walk, self._begun = self._begun, None
+        return unpacked(self._batches if walk is None else walk)
 
 
 def fingerprints(x: Tensor) -> np.ndarray:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ from transferscope.measures.mixing import unshuffled
 from transferscope.probes import result
 from transferscope.probes.features import MEMORY, How, Mode, Tap, gathered, same_device, undisturbed
 from transferscope.probes.layers import Layers, Pool
-from transferscope.probes.samples import unpacked
+from transferscope.probes.samples import Supply
 
 Array = NDArray[np.float64]
 Estimator = Literal["unbiased", "biased", "unbiased-full"]
@@ -185,6 +184,8 @@ def similarity(
     for layers that cannot be read (see `features.Tap`).
     """
     how = How(pool, mode, precision, seed)
+    if net_a is net_b and layers_b is None:  # one network against itself runs once
+        return _measured({"a": net_a}, [layers], batches, how, estimator, kernel, bandwidth, memory).pair(0, 0)
     wanted = [layers, layers if layers_b is None else layers_b]
     return _measured({"a": net_a, "b": net_b}, wanted, batches, how, estimator, kernel, bandwidth, memory).pair(0, 1)
 
@@ -229,13 +230,13 @@ def _measured(
     modules = list(nets.values())
     same_device(modules)
     with undisturbed(modules, how.mode):
-        first, batches = _peek(batches)
-        taps = [Tap(net, wanted, how, first) for net, wanted in zip(modules, layers, strict=True)]
+        supply = Supply(batches)
+        taps = [Tap(net, wanted, how, supply.first.x) for net, wanted in zip(modules, layers, strict=True)]
         names = [f"{name}/{slot.name}" for name, tap in zip(nets, taps, strict=True) for slot in tap.slots]
         if estimator == "unbiased":
-            found, other = _minibatch(taps, names, batches, kernel, bandwidth), np.zeros((0, 0))
+            found, other = _minibatch(taps, names, supply, kernel, bandwidth), np.zeros((0, 0))
         else:
-            biased, exact = _full(taps, names, batches, kernel, bandwidth, memory)
+            biased, exact = _full(taps, names, supply, kernel, bandwidth, memory)
             found, other = (biased, exact.matrix) if estimator == "biased" else (exact, biased.matrix)
     starts = np.cumsum([0, *(len(tap.slots) for tap in taps)])
     return SimilarityMatrix(
@@ -256,25 +257,13 @@ def _measured(
     )
 
 
-def _peek(batches: Iterable[Any]) -> tuple[Tensor, Iterable[Any]]:
-    """The first batch's inputs, and the batches whole again; what can be iterated anew stays so."""
-    walk = iter(batches)
-    head = list(next(([batch] for batch in walk), []))
-    if not head:
-        raise UserError("batches: there were none.")
-    x = next(unpacked(head)).x
-    return x, chain(head, walk) if walk is batches else batches
-
-
-def _minibatch(
-    taps: Sequence[Tap], names: Sequence[str], batches: Iterable[Any], kernel: Kernel, bandwidth: float
-) -> CKA:
+def _minibatch(taps: Sequence[Tap], names: Sequence[str], supply: Supply, kernel: Kernel, bandwidth: float) -> CKA:
     with _spoken():
         cka = MinibatchCKA(names, kernel, bandwidth)
     starts = np.cumsum([0, *(len(tap.slots) for tap in taps)])
     labels: list[np.ndarray | None] = []
     sizes: list[int] = []
-    for number, batch in enumerate(unpacked(batches)):
+    for number, batch in enumerate(supply):
         if len(batch.x) < 4:
             raise UserError(
                 f"batches: batch {number + 1} has {len(batch.x)} samples and unbiased CKA needs 4; drop it or choose "
@@ -303,11 +292,11 @@ def _putter(cka: MinibatchCKA, start: int) -> Callable[[int, Tensor], None]:
 
 
 def _full(
-    taps: Sequence[Tap], names: Sequence[str], batches: Iterable[Any], kernel: Kernel, bandwidth: float, memory: int
+    taps: Sequence[Tap], names: Sequence[str], supply: Supply, kernel: Kernel, bandwidth: float, memory: int
 ) -> tuple[CKA, CKA]:
     order = [(t, slot) for t, tap in enumerate(taps) for slot in range(len(tap.slots))]
     cka: FullCKA | None = None
-    for whole in gathered(taps, batches, order, memory):
+    for whole in gathered(taps, supply, order, memory):
         with _spoken():
             cka = cka or FullCKA(names, sum(map(len, whole.chunks)), kernel, bandwidth)
             cka.put(whole.place, whole.chunks)

@@ -16,7 +16,7 @@ import polars as pl
 from markupsafe import Markup
 
 from transferscope.report import figures, wording
-from transferscope.section import Chart, Section
+from transferscope.section import CLAIMS, Chart, Section
 
 Labels = Mapping[str, Any]
 HERE = Path(__file__).parent
@@ -186,7 +186,9 @@ def _claims(sections: Sequence[Labels]) -> list[dict[str, Any]]:
                 judged.setdefault(finding["claim"], []).append(
                     {**finding, "id": section["id"], "section": section["title"]}
                 )
-    return [{"number": claim, "findings": judged[claim]} for claim in sorted(judged)]
+    return [
+        {"number": claim, "statement": CLAIMS.get(claim, ""), "findings": judged[claim]} for claim in sorted(judged)
+    ]
 
 
 def _tasks(provenance: Provenance) -> list[tuple[str, int, float]]:

@@ -54,6 +54,12 @@ def interval(finding: Finding) -> str:
     return " · ".join(words)
 
 
+def sentence(finding: Finding) -> str:
+    """A finding for the terminal: its text with the interval behind it."""
+    said = interval(finding)
+    return f"{finding.text} ({said})" if said else finding.text
+
+
 def whisker(finding: Finding) -> dict[str, float] | None:
     """Where (0..100) a small drawing of the interval has its zero, ends and effect; None without a finite interval."""
     ends = (finding.low, finding.effect, finding.high)
