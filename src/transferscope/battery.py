@@ -36,7 +36,7 @@ class Results:
 
 def plan(study: Study) -> tuple[Plan, Store]:
     """The study's steps, and the store they live in. Looks at outside files afresh."""
-    forget()
+    forget(study)
     return analyses.plan(study), Store(study.store_folder)
 
 

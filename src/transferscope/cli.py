@@ -1,6 +1,7 @@
 """The command line: one verb a function; heavy libraries load inside the verbs that need them."""
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Mapping
@@ -49,6 +50,13 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
+    except OSError as error:  # a full or read-only disk, a file where a folder should be
+        from transferscope.engine.store import reason
+
+        err.print(
+            f"[red]error:[/red] Could not read or write {escape(str(error.filename or 'a file'))}: {reason(error)}."
+        )
+        sys.exit(USAGE)
 
 
 def _version(wanted: bool) -> None:
@@ -207,7 +215,7 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
         workers = len(executor.slots.devices)
         each = f"{workers} worker(s) with {executor.slots.threads} thread(s) each"
         out.print(f"{len(steps.steps)} steps, {len(todo)} to do on {each}.")
-        resume = f"transferscope run {file}" + "".join(f" --set {s}" for s in set_ or [])
+        resume = f"transferscope run {shlex.quote(str(file))}" + "".join(f" --set {shlex.quote(s)}" for s in set_ or [])
 
         def on_signal(number: int, _: object) -> None:
             caught.append(number)

@@ -1,15 +1,16 @@
 """The study: the YAML file as strict, frozen models, and the steps it stands for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from transferscope import data, models
 from transferscope.engine.step import Outside, Step
 from transferscope.errors import UserError, did_you_mean
+from transferscope.pairs import Pair, pairs
 from transferscope.streams import stream_seed
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -176,6 +177,7 @@ class Study(_Part):
     analyses: Annotated[dict[str, dict[str, Any]], BeforeValidator(_options), Field(min_length=1)] = {"transfer": {}}
     resources: Resources = Resources()
     folder: Path = Field(default=Path(), exclude=True)  # where the file lies; relative paths start there
+    _tables: dict[str, Step] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -249,6 +251,11 @@ class Study(_Part):
 
     def data(self, target: str) -> Step:
         """The step that decodes a target once into a table."""
+        if target not in self._tables:
+            self._tables[target] = self._data(target)
+        return self._tables[target]
+
+    def _data(self, target: str) -> Step:
         from transferscope.tasks.ingest import ingest
 
         ref = data.absolute(self.targets[target], self.folder)
@@ -298,6 +305,10 @@ class Study(_Part):
             **recipe,
         )
 
+    def pairs(self, target: str) -> Iterator[Pair]:
+        """The pairs of weights that analyses compare (see `pairs.pairs`)."""
+        return pairs(self, target)
+
     def preprocessing(self) -> dict[str, Any]:
         """Mean, std and interpolation the pretrained weights expect; every arm is fed the same way."""
         if self.pretrained is None:
@@ -319,9 +330,11 @@ def _cached(function: Any, *arguments: Any) -> Any:
     return _known[key]
 
 
-def forget() -> None:
-    """Look at outside files afresh; called at the start of every run."""
+def forget(study: Study | None = None) -> None:
+    """Look at outside files afresh; called at the start of every plan."""
     _known.clear()
+    if study is not None:
+        study._tables.clear()
 
 
 def _checked(where: str, check: Any, *arguments: Any) -> None:
@@ -356,9 +369,9 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
         return f"{where}: unknown key '{key}'; {did_you_mean(path[-1], _fields(model, path[:-1]))}"
     if first["type"] == "missing":
         return f"{where}: the key '{key}' is missing."
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    message = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list").rstrip(".")
     if not key:
-        return f"{where}: {message}."
+        return f"{where}: {message}{'' if message.endswith('?') else '.'}"
     given = repr(first["input"])
     return f"{where}: {key}: {message[0].lower() + message[1:]} (it is {given[:60]})."
 

@@ -3,10 +3,12 @@
 import heapq
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -116,7 +118,7 @@ class Local:
         }
         environment = worker_environment(self.slots.threads)
         process = context.Process(target=serve, args=(theirs, str(store.root), work, environment))
-        with _environment(environment):  # the allocator reads its settings when the process starts
+        with _environment(environment), _deaf():  # the allocator reads its settings when the process starts
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -230,6 +232,17 @@ def worker_environment(threads: int) -> dict[str, str]:
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     }
     return {name: os.environ.get(name, value) if name == "GLIBC_TUNABLES" else value for name, value in ours.items()}
+
+
+@contextmanager
+def _deaf() -> Any:
+    """Block Ctrl-C and SIGTERM: a process started inside inherits that, and is not shot down while it still imports."""
+    resource_tracker.ensure_running()  # otherwise the first start launches it, which unblocks the signals again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

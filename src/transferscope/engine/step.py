@@ -5,6 +5,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 KEY_LENGTH = 24  # hex digits: 96 bits, no collision before the sun goes out
@@ -67,6 +68,8 @@ def canonical(value: Any) -> bytes:
 
 def _identity(value: Any, inputs: dict[str, Step]) -> Any:
     """The part of a parameter that decides numbers; the steps met on the way are collected in `inputs`."""
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, Step):
         inputs.setdefault(value.key, value)
         return {"$step": value.key}
@@ -120,18 +123,23 @@ class Task:
     resumes: bool
     cost: Callable[[Mapping[str, Any]], float] | None
 
+    @cached_property
+    def _defaults(self) -> dict[str, Any]:
+        """Every parameter but `work`, with its default or `Parameter.empty`."""
+        parameters = inspect.signature(self.function).parameters
+        return {name: p.default for name, p in parameters.items() if name != "work"}
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
     def step(self, **params: Any) -> Step:
         """The step that runs this task on `params` (every default filled in now). TypeError for a wrong name."""
-        signature = inspect.signature(self.function)
-        bound = signature.bind_partial(**params)
-        bound.apply_defaults()
-        full = {n: v for n, v in bound.arguments.items() if n != "work"}
-        absent = [n for n in signature.parameters if n not in full and n != "work"]
-        if absent:
-            raise TypeError(f"task {self.name} needs {', '.join(absent)}")
+        defaults = self._defaults
+        unknown = [n for n in params if n not in defaults]
+        full = {n: params.get(n, default) for n, default in defaults.items()}
+        absent = [n for n, value in full.items() if value is inspect.Parameter.empty]
+        if unknown or absent:
+            raise TypeError(f"task {self.name}: unknown {unknown}, missing {absent}")
         call = f"{self.function.__module__}:{self.function.__qualname__}"
         cost = self.cost(full) if self.cost else 1.0
         return Step(self.name, self.version, call, full, self.neutral, cost)

@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             raise UserError(f"weights: '{path}' is not a readable safetensors file ({error}).") from error
     try:
         # Namespace: what training scripts keep their options in; unpickling one only sets attributes.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings(action="ignore"):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(_why_refused(path, str(error))) from error

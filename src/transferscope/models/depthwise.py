@@ -63,20 +63,25 @@ class _Depthwise(torch.autograd.Function):
 
 def input_gradient(g: Tensor, x: Tensor, weight: Tensor, stride: Pair, pads: Pads) -> Tensor:
     """The gradient (b, c, h, w) with respect to `x`, from that with respect to the output, `g` (b, c, oh, ow)."""
-    if stride == (1, 1) or x.dtype != torch.bfloat16:
-        if _even(pads):
-            return _found(_plain(g, x, weight, stride, (True, False), (pads[2], pads[0]))[0])
-        whole = _found(_plain(g, _padded(x, pads), weight, stride, (True, False))[0])
-        return F.pad(whole, [-pad for pad in pads])
-    # The transposed convolution written out: zeros between the entries of g, then the mirrored kernel at stride 1.
-    height, width, (kh, kw) = *x.shape[2:], weight.shape[2:]
+    if (
+        x.dtype == torch.bfloat16
+        and stride != (1, 1)
+        and all(p < k for p, k in zip(pads[::2], weight.shape[:1:-1], strict=True))
+    ):
+        return _transposed(g, x, weight, stride, pads)
+    if _even(pads):
+        return _found(_plain(g, x, weight, stride, (True, False), (pads[2], pads[0]))[0])
+    whole = _found(_plain(g, _padded(x, pads), weight, stride, (True, False))[0])
+    return F.pad(whole, [-pad for pad in pads])
+
+
+def _transposed(g: Tensor, x: Tensor, weight: Tensor, stride: Pair, pads: Pads) -> Tensor:
+    """The transposed convolution written out: zeros between the entries of g, then the mirrored kernel at stride 1."""
+    (height, width), (kh, kw) = x.shape[2:], weight.shape[2:]
     spread = _empty(g, height + kh - 1, width + kw - 1).zero_()
-    top, left = kh - 1 - pads[2], kw - 1 - pads[0]
-    if top < 0 or left < 0:  # padded by a kernel or more: nothing sees the outermost zeros
-        return input_gradient(g.float(), x.float(), weight.float(), stride, pads).to(x.dtype)
-    rows, columns = spread[:, :, top :: stride[0], left :: stride[1]].shape[2:]
-    rows, columns = min(rows, g.shape[2]), min(columns, g.shape[3])
-    spread[:, :, top :: stride[0], left :: stride[1]][:, :, :rows, :columns] = g[:, :, :rows, :columns]
+    places = spread[:, :, kh - 1 - pads[2] :: stride[0], kw - 1 - pads[0] :: stride[1]]
+    rows, columns = (min(there, given) for there, given in zip(places.shape[2:], g.shape[2:], strict=True))
+    places[:, :, :rows, :columns] = g[:, :, :rows, :columns]  # the rest of g saw only padding
     return F.conv2d(spread, weight.flip(2, 3), groups=len(weight))
 
 
@@ -85,7 +90,10 @@ def weight_gradient(g: Tensor, x: Tensor, weight: Tensor, stride: Pair, pads: Pa
     (height, width), (kh, kw), (oh, ow) = x.shape[2:], weight.shape[2:], g.shape[2:]
     if kw <= WIDEST and _even(pads) and pads[2] < height - 1 and pads[0] < width - 1:
         return _found(_plain(g, x, weight, stride, (False, True), (pads[2], pads[0]))[1])
-    (top, bottom), (left, right) = _touching(height, oh, kh, stride[0], pads[2]), _touching(width, ow, kw, stride[1], pads[0])
+    (top, bottom), (left, right) = (
+        _touching(height, oh, kh, stride[0], pads[2]),
+        _touching(width, ow, kw, stride[1], pads[0]),
+    )
     found = torch.zeros_like(weight)  # taps that only ever meet padding have no gradient
     strips = -(-(right - left) // WIDEST)
     for strip in range(strips):

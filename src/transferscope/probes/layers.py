@@ -84,7 +84,7 @@ def pooled(features: Tensor, pool: Pool) -> Tensor:
         return features[:, 0]
     if features.ndim == 4:
         _, first, second, third = features.shape
-        space = (1, 2) if first == second != third else (2, 3)
+        space: tuple[int, ...] = (1, 2) if first == second != third else (2, 3)
     else:
         space = tuple(range(1, features.ndim - 1)) if features.ndim == 3 else tuple(range(2, features.ndim))
     return features.mean(space, dtype=torch.float32)

@@ -42,7 +42,7 @@ def save(result: Any, path: Path | str) -> None:
 
 
 def load(path: Path | str) -> Any:
-    """Read back what a result's `.save(path)` wrote, as the same frozen dataclass. Raises UserError for another file."""
+    """Read back what a result's `.save(path)` wrote, as the same dataclass. Raises UserError for another file."""
     try:
         with safe_open(Path(path), "numpy") as file:
             said = json.loads((file.metadata() or {})[SAID])

@@ -83,16 +83,24 @@ def fingerprints(x: Tensor) -> np.ndarray:
 
 @dataclass
 class Order:
-    """Which samples came, in which order; `same` compares a later pass with the first."""
+    """Which samples came, in which order; `check` compares a later pass with the first."""
 
     seen: list[np.ndarray] = field(default_factory=list)
+    told: list[np.ndarray | None] = field(default_factory=list)
 
-    def note(self, x: Tensor) -> None:
-        self.seen.append(fingerprints(x))
+    def note(self, batch: Batch) -> None:
+        self.seen.append(fingerprints(batch.x))
+        self.told.append(batch.labels)
 
     @property
     def samples(self) -> int:
         return sum(map(len, self.seen))
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """The labels of all samples, None unless every batch had some."""
+        known = [part for part in self.told if part is not None]
+        return np.concatenate(known) if known and len(known) == len(self.told) else None
 
     def check(self, number: int, x: Tensor) -> None:
         """Raise UserError unless batch `number` (from 0) of this pass is the one of the first."""

@@ -1,6 +1,7 @@
 """The smoke study: 120 generated images, a tiny network, weights of another seed, two arms, two seeds, two epochs."""
 
 import json
+import shutil
 import struct
 from pathlib import Path
 
@@ -15,19 +16,35 @@ image_size: 32
 arms: [random, pretrained]
 seeds: 2
 recipe: {epochs: 2, batch_size: 16, lr: 0.05, augment: {scale: [0.5, 1.0]}}
-analyses: {transfer: {}}
+analyses: [ANALYSES]
 resources: {slots: 2, device: cpu}
 """
 
 
-def write(folder: Path, text: str = TEXT) -> Path:
+def text() -> str:
+    """The study with every analysis there is, each with its default options."""
+    from transferscope import analyses
+
+    return TEXT.replace("ANALYSES", ", ".join(analyses.names()))
+
+
+def write(folder: Path) -> Path:
     """Images, weights and the study file below `folder`; nothing is run. The path of the file."""
     from safetensors.torch import save_file
 
     images.write(folder / "images")
     save_file(nets.weights(seed=1), folder / "weights.safetensors")
-    (folder / "study.yaml").write_text(text, encoding="utf-8")
+    (folder / "study.yaml").write_text(text(), encoding="utf-8")
     return folder / "study.yaml"
+
+
+def inputs(source: Path, folder: Path) -> Path:
+    """What `write` wrote below `source`, copied to a `folder` that knows of no results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(source / "images", folder / "images")
+    for name in ("weights.safetensors", "study.yaml"):
+        shutil.copy(source / name, folder / name)
+    return folder
 
 
 def numbers(folder: Path) -> dict[str, bytes]:

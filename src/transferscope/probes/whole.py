@@ -1,0 +1,88 @@
+"""Layers on all samples at once, in bounded memory: as many passes over the batches as that takes."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from transferscope.errors import UserError
+from transferscope.probes.features import Tap
+from transferscope.probes.samples import Order, Supply
+
+MEMORY = 2**29  # bytes of activations held at once where all samples of a layer are needed together
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A layer on all samples: its place in the order asked for, its features in consecutive chunks (n_i, d), and the
+    samples' labels where every batch had some."""
+
+    place: int
+    chunks: list[Tensor]
+    labels: np.ndarray | None
+
+
+def gathered(
+    taps: Sequence[Tap], supply: Supply, order: Sequence[tuple[int, int]], memory: int = MEMORY
+) -> Iterator[Whole]:
+    """Every (tap, slot) of `order` on all samples, in that order, holding about `memory` bytes of features at once.
+
+    Layers that do not fit wait for another pass, for which the batches must come again in the same order: that is
+    checked. A single layer is held whole, whatever it takes. Raises UserError for batches that can be had only once.
+    """
+    first, waiting = Order(), list(range(len(order)))
+    widths: dict[int, int] = {}  # bytes per sample, known after the first batch
+    while waiting:
+        later = first.samples > 0
+        now = _prefix(waiting, widths, first.samples, memory) if later else waiting
+        held: dict[int, list[Tensor]] = {place: [] for place in now}
+        for number, batch in enumerate(supply):
+            if later:
+                first.check(number, batch.x)
+            else:
+                first.note(batch)
+            for place, features in _pass(taps, order, held, batch.x, number):
+                held[place].append(features)
+                widths[place] = 4 * features.shape[1]
+            if len(fitting := _prefix(list(held), widths, first.samples, memory)) < len(held):
+                if supply.once:
+                    raise UserError(
+                        "batches: these layers need more than one pass, and a generator gives only one; "
+                        "give a list or a loader, or allow more memory."
+                    )
+                held = {place: held[place] for place in fitting}  # the others wait for a later pass
+        waiting = [place for place in waiting if place not in held]
+        for place in list(held):
+            chunks = held.pop(place)
+            if sum(map(len, chunks)) != first.samples:
+                raise UserError("batches: fewer came in a later pass; give a list of batches or a loader.")
+            yield Whole(place, chunks, first.labels)
+
+
+def _pass(
+    taps: Sequence[Tap], order: Sequence[tuple[int, int]], held: Iterable[int], x: Tensor, number: int
+) -> Iterator[tuple[int, Tensor]]:
+    """The features of one batch of every place in `held`."""
+    for t, tap in enumerate(taps):
+        places = {order[p][1]: p for p in held if order[p][0] == t}
+        got: list[tuple[int, Tensor]] = []
+        if places:
+            tap.run(x, lambda slot, f, got=got: got.append((slot, _kept(f))), frozenset(places), number)  # type: ignore[misc]
+        yield from ((places[slot], features) for slot, features in got)
+
+
+def _prefix(places: list[int], widths: dict[int, int], samples: int, memory: int) -> list[int]:
+    """The first of `places` that fit into `memory` together, at least one."""
+    total = 0
+    for count, place in enumerate(places):
+        total += widths[place] * samples
+        if total > memory and count:
+            return places[:count]
+    return places
+
+
+def _kept(features: Tensor) -> Tensor:
+    """A copy of its own, rows in one order of columns: the next module may change the activations in place."""
+    return features.detach().reshape(len(features), -1).to(torch.float32, copy=True)

@@ -1,0 +1,42 @@
+"""The smoke study, run once for all tests that look at a finished study."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from smoke import command, study
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its folder after one `transferscope run`; treat it as read-only."""
+    folder = tmp_path_factory.mktemp("smoke") / "reference"
+    study.write(folder)
+    done = command.transferscope("run", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "said.txt").write_text(done.stdout, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished study that a test may change."""
+    return Path(shutil.copytree(finished, tmp_path / "study"))
+
+
+@pytest.fixture
+def fresh(finished: Path, tmp_path: Path) -> Path:
+    """The smoke study with nothing done yet."""
+    return study.inputs(finished, tmp_path / "study")
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """``call("check", "--set", "seeds=1", cwd=folder)`` is the command line inside this process."""
+
+    def run(*arguments: object, cwd: Path | None = None) -> command.Said:
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        return command.inside(capsys, *arguments)
+
+    return run

@@ -1,0 +1,86 @@
+"""`init` and `run` on folders of images never seen before."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from smoke import images, nets
+from smoke.command import transferscope
+
+# What makes the proposed study small enough for a test: a tiny network, one epoch, one seed, one rate to choose.
+SMALL = [
+    "network=smoke.nets:tiny", "pretrained=file:weights.safetensors", "image_size=32", "seeds=1", "recipe.epochs=1",
+    "recipe.lr={random: [0.02, 0.05], pretrained: 0.05}", "resources.slots=1",
+]  # fmt: skip
+
+
+def test_init_then_run(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    images.write(tmp_path / "my photos: 2 #1", each=12, classes=("dïsc", "a square", "stripes, 'thin'"))
+    save_file(nets.weights(1), tmp_path / "weights.safetensors")
+    wrote = transferscope("init", "my photos: 2 #1", cwd=tmp_path)
+    assert wrote.returncode == 0, wrote.stderr
+    assert "36 images, 3 classes" in wrote.stdout and "transferscope run study.yaml" in wrote.stdout
+    changes = [word for change in SMALL for word in ("--set", change)]
+    done = transferscope("run", *changes, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((tmp_path / "store" / "train").iterdir())) == 4, "two trials, two runs"
+    assert len(list((tmp_path / "store" / "choose_lr").iterdir())) == 1
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "stripes, &#39;thin&#39;" in page and "dïsc" in page
+
+
+def test_the_study_written_is_whole_and_commented(tmp_path: Path, call) -> None:
+    images.write(tmp_path / "shapes", each=6)
+    assert call("init", "shapes", cwd=tmp_path).code == 0
+    text = (tmp_path / "study.yaml").read_text(encoding="utf-8")
+    assert text.count("#") >= 6
+    raw = yaml.safe_load(text)
+    assert raw["targets"] == {"shapes": "folder:shapes"} and raw["arms"] == ["random", "pretrained"]
+    again = call("init", "shapes")
+    assert again.code == 2 and "--force" in again.err
+    assert (tmp_path / "study.yaml").read_text(encoding="utf-8") == text
+    assert call("init", "shapes", "--force").code == 0
+
+
+def test_given_splits_are_kept(tmp_path: Path, call) -> None:
+    for part, each in (("train", 6), ("val", 2), ("test", 3)):
+        images.write(tmp_path / "shapes" / part, each=each)
+    assert call("init", "shapes", cwd=tmp_path).code == 0
+    assert "split" not in yaml.safe_load((tmp_path / "study.yaml").read_text(encoding="utf-8"))
+    said = call("run", "--set", "network=smoke.nets:tiny", "--set", "pretrained=null", "--set", "arms=[random]",
+                "--set", "analyses=[images]")  # fmt: skip
+    assert said.code == 0, said.err
+    assert "33 images of 3 classes (18 train, 6 val, 9 test)" in said.out
+
+
+def test_a_table_of_several_labels(tmp_path: Path, call) -> None:
+    images.write(tmp_path / "shapes", each=8)
+    files = sorted((tmp_path / "shapes").rglob("*.*"))
+    lines = [f"{f.relative_to(tmp_path)},{i % 2},{(i // 2) % 2},{int(i % 3 == 0)}" for i, f in enumerate(files)]
+    (tmp_path / "shapes.csv").write_text("\n".join(["path,round,red,large", *lines]))
+    said = call("init", "shapes.csv", cwd=tmp_path)
+    assert said.code == 0 and "24 images, 3 labels" in said.out
+    assert yaml.safe_load((tmp_path / "study.yaml").read_text())["targets"] == {"shapes": "csv:shapes.csv"}
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda root: None, "does not exist|no .*nosuch"),
+        (lambda root: (root / "nosuch").mkdir(), "no class folders"),
+        (lambda root: images.write(root / "nosuch", 4, ("one",)), "single class"),
+        (lambda root: (images.write(root / "nosuch", 4), (root / "nosuch" / "void").mkdir()), "'void'.*no image"),
+        (lambda root: (root / "nosuch").write_text("x"), "is a file"),
+    ],
+    ids=["absent", "no classes", "one class", "empty class", "a file"],
+)
+def test_images_that_cannot_be_used(tmp_path: Path, call, make, words: str) -> None:
+    import re
+
+    make(tmp_path)
+    said = call("init", "nosuch", cwd=tmp_path)
+    assert said.code == 2
+    assert re.search(words, said.err, re.IGNORECASE), said.err
+    assert not (tmp_path / "study.yaml").exists()
