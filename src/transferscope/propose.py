@@ -30,8 +30,8 @@ head: shared              # replicas share the new head's initial values (or: pe
   epochs: {epochs}              # {why_epochs}
   batch_size: {batch}
   lr:                     # a list is searched on the validation split, so that each arm gets a fair chance
-    random: [0.02, 0.05, 0.1]
-    pretrained: [0.005, 0.01, 0.03]
+    random: [0.01, 0.02, 0.05]
+    pretrained: [0.002, 0.005, 0.02]
   schedule: cosine
   warmup: 1               # epochs
   weight_decay: 1.0e-4

@@ -1,5 +1,6 @@
 """`init` and `run` on folders of images never seen before."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ SMALL = [
     "network=smoke.nets:tiny", "pretrained=file:weights.safetensors", "image_size=32", "seeds=1", "recipe.epochs=1",
     "recipe.lr={random: [0.02, 0.05], pretrained: 0.05}", "resources.slots=1",
 ]  # fmt: skip
+
+SPLITS = {"train": 6, "val": 2, "test": 3}
 
 
 def test_init_then_run(tmp_path: Path) -> None:
@@ -45,14 +48,16 @@ def test_the_study_written_is_whole_and_commented(tmp_path: Path, call) -> None:
 
 
 def test_given_splits_are_kept(tmp_path: Path, call) -> None:
-    for part, each in (("train", 6), ("val", 2), ("test", 3)):
+    for part, each in SPLITS.items():
         images.write(tmp_path / "shapes" / part, each=each)
     assert call("init", "shapes", cwd=tmp_path).code == 0
     assert "split" not in yaml.safe_load((tmp_path / "study.yaml").read_text(encoding="utf-8"))
     said = call("run", "--set", "network=smoke.nets:tiny", "--set", "pretrained=null", "--set", "arms=[random]",
                 "--set", "analyses=[images]")  # fmt: skip
     assert said.code == 0, said.err
-    assert "33 images of 3 classes (18 train, 6 val, 9 test)" in said.out
+    rows = list(csv.DictReader((tmp_path / "tables" / "images.csv").open()))
+    counts = {(row["split"], row["class"]): int(row["images"]) for row in rows}
+    assert counts == {(part, name): n for part, n in SPLITS.items() for name in images.CLASSES}
 
 
 def test_a_table_of_several_labels(tmp_path: Path, call) -> None:

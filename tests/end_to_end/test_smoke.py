@@ -3,13 +3,14 @@
 import csv
 import io
 import json
-import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from smoke import study
-from smoke.command import transferscope
+from smoke.command import environment, transferscope
 
 VERBS = ("quickstart", "init", "check", "plan", "run", "status", "report", "results", "gc", "ls")
 
@@ -38,7 +39,8 @@ def test_the_resolved_study_lies_beside_the_results_and_plans_the_same_steps(fin
     assert [step["key"] for step in resolved["steps"]] == [step["key"] for step in given["steps"]]
 
 
-def test_a_second_run_does_nothing_and_soon(copied: Path) -> None:
+def test_a_second_run_does_nothing_and_soon(copied: Path, call) -> None:
+    call("status", cwd=copied)  # the weights lie at a new path: their content is hashed once
     before, page = study.times(copied), (copied / "results.json").stat().st_mtime_ns
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = transferscope("run", cwd=copied)
@@ -59,9 +61,7 @@ def test_plan_says_what_is_cached_and_what_is_not(finished: Path, call) -> None:
     assert {step["labels"]["seed"] for step in new if step["task"] == "train"} == {2}
     assert grown["seconds"] > 0 and grown["bytes"] > 0, "past runs tell how long"
     shown = call("plan", "--set", "seeds=3")
-    assert shown.code == 0
-    assert "2 to do" in shown.out or len(new) != 2
-    assert "cached" in shown.out and "About" in shown.out
+    assert shown.code == 0 and f"{len(new)} to do" in shown.out and "About" in shown.out
 
 
 def test_a_plan_without_past_runs_asks_nothing_when_told_not_to(fresh: Path, call) -> None:
@@ -165,13 +165,7 @@ def test_the_verbs_of_these_tests_are_all_there_are() -> None:
     assert sorted(one.name or one.callback.__name__ for one in cli.app.registered_commands) == sorted(VERBS)
 
 
-def test_output_cut_short_by_a_pipe_is_no_error(finished: Path) -> None:
-    import subprocess
-    import sys
-
-    from smoke.command import environment
-
-    line = f"set -o pipefail; {sys.executable} -m transferscope.cli results | head -n 1"
+def test_output_cut_short_by_a_pipe_is_no_mess(finished: Path) -> None:
+    line = f"{sys.executable} -m transferscope.cli results | head -n 1"
     done = subprocess.run(["bash", "-c", line], cwd=finished, env=environment(), capture_output=True, text=True)
-    assert done.returncode in (0, 141), done.stderr
-    assert "Traceback" not in done.stderr and os.linesep in done.stdout
+    assert done.stdout.count("\n") == 1 and done.stderr == ""

@@ -24,13 +24,14 @@ def hasten(net: nn.Module) -> None:
     Only plain `nn.Conv2d` and timm's `Conv2dSame` with zero padding and no dilation; all others stay as they are.
     """
     for module in net.modules():
-        if _fits(module) and (kind := _hastened(type(module))) is not None:
+        if _fits(module) and (kind := _hastened(type(module))) is not None:  # type: ignore[arg-type]
             module.__class__ = kind  # unlike a patched `forward`, this survives copies of the network
 
 
 def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, pads: Pads) -> Tensor:
     """Each channel of `x` (b, c, h, w), padded with zeros, convolved with its own kernel of `weight` (c, 1, kh, kw).
 
+    `pads` (left, right, top, bottom) are smaller than the kernel.
     Inside a CPU autocast it computes in the autocast's type, as `F.conv2d` does there.
     """
     if torch.is_autocast_enabled("cpu"):
@@ -62,7 +63,7 @@ class _Depthwise(torch.autograd.Function):
 
 
 def input_gradient(g: Tensor, x: Tensor, weight: Tensor, stride: Pair, pads: Pads) -> Tensor:
-    """The gradient (b, c, h, w) with respect to `x`, from that with respect to the output, `g` (b, c, oh, ow)."""
+    """The gradient (b, c, h, w) for `x`, given that for the output, `g` (b, c, oh, ow)."""
     if (
         x.dtype == torch.bfloat16
         and stride != (1, 1)
@@ -86,7 +87,7 @@ def _transposed(g: Tensor, x: Tensor, weight: Tensor, stride: Pair, pads: Pads) 
 
 
 def weight_gradient(g: Tensor, x: Tensor, weight: Tensor, stride: Pair, pads: Pads) -> Tensor:
-    """The gradient (c, 1, kh, kw) with respect to `weight`, from that with respect to the output, `g` (b, c, oh, ow)."""
+    """The gradient (c, 1, kh, kw) for `weight`, given that for the output, `g` (b, c, oh, ow)."""
     (height, width), (kh, kw), (oh, ow) = x.shape[2:], weight.shape[2:], g.shape[2:]
     if kw <= WIDEST and _even(pads) and pads[2] < height - 1 and pads[0] < width - 1:
         return _found(_plain(g, x, weight, stride, (False, True), (pads[2], pads[0]))[1])
@@ -161,6 +162,7 @@ def _fits(module: nn.Module) -> bool:
         and module.dilation == (1, 1)
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
+        and all(pad < kernel for pad, kernel in zip(module.padding, module.kernel_size, strict=True))
     )
 
 
@@ -183,9 +185,9 @@ def _hastened(kind: type[nn.Module]) -> type[nn.Module] | None:
 
 class _Conv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
-        (down, across) = self.padding
-        pads = (across, across, down, down)
-        return depthwise_conv2d(input, self.weight, self.bias, self.stride, pads)
+        down, across = (int(pad) for pad in self.padding)
+        strides = (self.stride[0], self.stride[1])
+        return depthwise_conv2d(input, self.weight, self.bias, strides, (across, across, down, down))
 
 
 def _same(size: int, kernel: int, stride: int) -> int:

@@ -1,0 +1,115 @@
+"""Calibration: how fast one network trains and evaluates on this machine, timed once and remembered."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from transferscope.engine.execute import worker_environment
+from transferscope.engine.machine import this_machine
+from transferscope.engine.step import canonical
+from transferscope.engine.store import write_json
+from transferscope.errors import UserError
+from transferscope.tasks.pace import WAYS, Question
+
+VERSION = 1  # raised when timings of old and new code cannot be compared
+PAYS = 1.15  # bfloat16 must be this much faster per epoch before 'auto' takes it
+TIMEOUT = 600
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of one training step, and of evaluating one image."""
+
+    step: float
+    evaluation: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Paces by way; bytes of the weights; floating point operations of one image forward; FLOP/s of a matmul."""
+
+    paces: Mapping[str, Pace]
+    bytes: int
+    flops: float
+    matmul: Mapping[str, float]
+
+    def epoch(self, way: str, batch_size: int, trained: int, evaluated: int) -> float:
+        """Seconds of one epoch over `trained` images with `evaluated` images of evaluation after it."""
+        pace = self.paces[way]
+        return pace.step * trained / batch_size + pace.evaluation * evaluated
+
+
+def calibrated(question: Question, memo: Path) -> Calibration:
+    """The remembered timings, or new ones from a process with a worker's environment. UserError when it fails."""
+    machine = this_machine()
+    gpu = machine.gpus if question.device.startswith("cuda") else ()
+    where = [machine.processor, list(gpu), importlib.metadata.version("torch"), VERSION]
+    key = hashlib.blake2b(canonical([asdict(question), where])).hexdigest()[:24]
+    file = memo / "speed.json"
+    found = _read(file).get(key)
+    if found is None:
+        found = _ask(question)
+        _add(file, key, found)
+    return Calibration(
+        {way: Pace(**p) for way, p in found["paces"].items()}, found["bytes"], found["flops"], found["matmul"]
+    )
+
+
+def chosen_precision(question: Question, memo: Path) -> str:
+    """What ``precision: auto`` means: bfloat16 where an epoch takes at most 1/1.15 of its time in float32.
+
+    Decided once for a store, whatever machine asks later: the answer is part of every training run's identity.
+    """
+    file, key = memo / "precision.json", f"{question.network} {question.image_size} {question.batch_size}"
+    found = _read(file).get(key)
+    if found is None:
+        timed = calibrated(question, memo)
+        exact, rounded = (timed.epoch(way, question.batch_size, 100, 150) for way in WAYS)
+        found = _add(file, key, "bfloat16" if exact >= PAYS * rounded else "float32")
+    if found not in WAYS:
+        raise UserError(f"{file}: '{found}' is not a precision; delete the file to have it chosen again.")
+    return str(found)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _add(file: Path, key: str, value: Any) -> Any:
+    """Remember a value under a key; the one that was there first wins and is returned."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock"):
+        known = _read(file)
+        if key not in known:
+            write_json(file, known | {key: value}, indent=1)
+            return value
+        return known[key]
+
+
+def _ask(question: Question) -> dict[str, Any]:
+    """Time it in a process started as workers are: allocator and OpenMP read their settings at birth."""
+    command = [sys.executable, "-m", "transferscope.tasks.pace", json.dumps(asdict(question))]
+    paths = os.pathsep.join(p for p in sys.path if p)  # a network of one's own is found where this process finds it
+    environment = {**os.environ, **worker_environment(question.threads), "PYTHONPATH": paths}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, env=environment, check=False)
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"Timing {question.network} took more than {TIMEOUT} s; set recipe.precision yourself."
+        ) from None
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or ["it was killed"])[-1].removeprefix("transferscope.errors.")
+        raise UserError(f"{question.network} could not be timed at {question.image_size} px: {why}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))

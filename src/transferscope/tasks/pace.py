@@ -1,0 +1,136 @@
+"""Pace: the seconds that a training step and an evaluation batch take, timed in this process."""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+WAYS = ("float32", "bfloat16")
+PLAIN = "plain"  # as torch comes: NCHW, float32, its own depthwise gradients
+COMPILED = "+compile"
+SECONDS = 0.8  # of timing per way, after two rounds of warming up
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is timed: a network as `networks` names it, square images, one training batch."""
+
+    network: str
+    image_size: int
+    batch_size: int
+    device: str = "cpu"
+    threads: int = 1
+    ways: tuple[str, ...] = WAYS
+
+
+def measure(question: Question) -> dict[str, Any]:
+    """Time every way in turn, step by step, so that a busy machine slows all of them alike."""
+    import torch
+
+    from transferscope.models.build import build_network
+
+    torch.set_num_threads(question.threads)
+    train: dict[str, Callable[[], None]] = {}
+    evaluate: dict[str, Callable[[], None]] = {}
+    net = build_network(question.network, 10, seed=0)
+    flops = _flops(net, question.image_size)
+    for way in question.ways:
+        train[way], evaluate[way] = _loops(build_network(question.network, 10, seed=0), way, question)
+    steps, passes = _timed(train, question.device), _timed(evaluate, question.device)
+    images = _eval_batch(question)
+    return {
+        "paces": {way: {"step": steps[way], "evaluation": passes[way] / images} for way in question.ways},
+        "bytes": sum(t.numel() * t.element_size() for t in net.state_dict().values()),
+        "flops": flops,
+        "matmul": {name: _matmul(getattr(torch, name), question.device) for name in WAYS},
+    }
+
+
+def _eval_batch(question: Question) -> int:
+    return max(question.batch_size, 64)
+
+
+def _loops(net: Any, way: str, question: Question) -> tuple[Callable[[], None], Callable[[], None]]:
+    """One training step and one evaluation batch of a network prepared as training prepares it."""
+    import torch
+    import torch.nn.functional as F
+
+    from transferscope.models.precision import prepare, running
+
+    precision, device = ("float32" if way == PLAIN else way.removesuffix(COMPILED)), question.device
+    layout = torch.contiguous_format if way == PLAIN else torch.channels_last
+    net = net.to(device) if way == PLAIN else prepare(net, precision, device)
+    if way.endswith(COMPILED):
+        net.compile()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
+    draw = torch.Generator().manual_seed(0)
+    size = (max(question.batch_size, _eval_batch(question)), 3, question.image_size, question.image_size)
+    images = torch.randn(size, generator=draw).to(device, memory_format=layout)
+    labels = torch.randint(0, 10, (question.batch_size,), generator=draw).to(device)
+
+    def step() -> None:
+        net.train()
+        with running(precision, device):
+            out = net(images[: question.batch_size]).float()
+        loss = F.cross_entropy(out, labels)
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+    def evaluate() -> None:
+        net.eval()
+        with torch.no_grad(), running(precision, device):
+            net(images[: _eval_batch(question)])
+
+    return step, evaluate
+
+
+def _timed(loops: Mapping[str, Callable[[], Any]], device: str) -> dict[str, float]:
+    """Median seconds of each loop, taken in turns."""
+    import torch
+
+    # One thread's processor time is its wall time on a free core, whoever else wants the core now.
+    clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+
+    def once(loop: Callable[[], Any]) -> float:
+        began = clock()
+        loop()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+        return clock() - began
+
+    first = {way: min(once(loop), once(loop)) for way, loop in loops.items()}
+    rounds = min(50, max(5, int(SECONDS * len(loops) / sum(first.values()))))
+    taken: dict[str, list[float]] = {way: [] for way in loops}
+    for _ in range(rounds):
+        for way, loop in loops.items():
+            taken[way].append(once(loop))
+    return {way: statistics.median(seconds) for way, seconds in taken.items()}
+
+
+def _flops(net: Any, size: int) -> float:
+    """Floating point operations of one image forward, a multiply-add counting two."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    net.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(torch.zeros(1, 3, size, size))
+    return float(counter.get_total_flops())
+
+
+def _matmul(kind: Any, device: str) -> float:
+    """FLOP/s of a large square matrix product: what this machine reaches at best."""
+    import torch
+
+    side = 1024 if device == "cpu" else 8192
+    a = torch.randn(side, side, device=device).to(kind)
+    return 2.0 * side**3 / _timed({"mm": lambda: torch.mm(a, a)}, device)["mm"]
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    print(json.dumps(measure(Question(**given | {"ways": tuple(given["ways"])}))))

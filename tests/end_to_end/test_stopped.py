@@ -1,0 +1,120 @@
+"""A run stopped anywhere, gently or not, and started again ends in the bytes of one that was never stopped."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from smoke import study
+from smoke.command import started, transferscope
+
+PAUSE = "0.25"  # seconds a training batch takes, so that there is time to strike
+
+
+def until(what: Callable[[], object], process: subprocess.Popen[str], seconds: float = 90) -> None:
+    """Wait for `what` to hold while the run goes on."""
+    limit = time.monotonic() + seconds
+    while not what():
+        assert process.poll() is None, f"the run ended by itself: {process.communicate()}"
+        assert time.monotonic() < limit, "waited in vain"
+        time.sleep(0.02)
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def batches_done(folder: Path) -> int:
+    """How far the training run that is furthest has saved, epochs counting 5 batches each."""
+    return max((epoch * 5 + batch for epoch, batch in study.progress(folder)), default=-1)
+
+
+def assert_same(folder: Path, reference: Path) -> None:
+    ours, theirs = study.numbers(folder), study.numbers(reference)
+    assert ours.keys() == theirs.keys() and len(ours) > 30
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+def test_kill_9_in_the_middle_of_training(fresh: Path, finished: Path) -> None:
+    """First the whole group, as when a machine goes down; then the parent alone, whose workers must go with it."""
+    run = started("run", cwd=fresh, SMOKE_PAUSE=PAUSE)
+    until(lambda: batches_done(fresh) >= 5, run)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    assert study.progress(fresh), "a save to go on from was left"
+    assert not list(fresh.glob("store/train/*/final.safetensors")), "killed before anything was trained"
+
+    furthest = batches_done(fresh)
+    run = started("run", cwd=fresh, SMOKE_PAUSE=PAUSE)
+    until(lambda: "train" in _tasks_under_way(fresh) and len(workers_of(run)) >= 2, run)
+    workers = workers_of(run)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive, "workers of a parent that is gone"
+    assert batches_done(fresh) >= furthest, "the second attempt went on from the first"
+
+    done = transferscope("run", cwd=fresh)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_same(fresh, finished)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "whom"),
+    [(signal.SIGINT, 130, "group"), (signal.SIGTERM, 143, "parent")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_gentle_stop_saves_inside_an_epoch(
+    fresh: Path, finished: Path, number: signal.Signals, code: int, whom: str
+) -> None:
+    run = started("run", "--set", "name=smoke", cwd=fresh, SMOKE_PAUSE=PAUSE)
+    until(lambda: batches_done(fresh) >= 0, run)
+    time.sleep(3 * float(PAUSE))
+    (os.killpg if whom == "group" else os.kill)(run.pid, number)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == code, said
+    assert "Traceback" not in said and "transferscope run study.yaml --set name=smoke" in said
+    saves = study.progress(fresh)
+    assert saves and any(batch for _, batch in saves), f"saved at the batch under way, not at an epoch's end: {saves}"
+
+    done = transferscope("run", cwd=fresh)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_same(fresh, finished)
+
+
+def test_ctrl_c_while_workers_start_is_quiet(fresh: Path) -> None:
+    """The signal reaches the whole group; a worker that still imports must not answer it with a traceback."""
+    run = started("run", cwd=fresh)
+    until(lambda: len(workers_of(run)) >= 2, run)  # the resource tracker and the first worker
+    os.killpg(run.pid, signal.SIGINT)
+    out, said = run.communicate(timeout=60)
+    assert run.returncode == 130, out + said
+    assert "Traceback" not in said and "failed" not in said + out
+
+
+def test_a_second_ctrl_c_stops_at_once(fresh: Path) -> None:
+    run = started("run", cwd=fresh, SMOKE_PAUSE="30")
+    until(lambda: batches_done(fresh) >= 0, run)
+    workers = workers_of(run)
+    os.kill(run.pid, signal.SIGINT)
+    time.sleep(0.5)
+    assert run.poll() is None, "the batch under way takes half a minute"
+    os.kill(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=15)
+    assert run.returncode == 130 and "Traceback" not in said
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert not alive
+
+
+def _tasks_under_way(folder: Path) -> set[str]:
+    """Tasks whose step a process holds right now: its lock file is locked."""
+    held = set()
+    for lock in (folder / "store" / ".scratch").glob("*.lock"):
+        listed = Path("/proc/locks").read_text(encoding="utf-8") if Path("/proc/locks").exists() else ""
+        if f":{lock.stat().st_ino} " in listed:
+            held.add(lock.name.partition("-")[0])
+    return held

@@ -1,0 +1,1 @@
+"""Small networks with every habit that trips probes, and slow float64 references."""
