@@ -18,16 +18,28 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def copied(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished study that a test may change."""
-    return Path(shutil.copytree(finished, tmp_path / "study"))
+@pytest.fixture(scope="session")
+def trained(finished: Path) -> Path:
+    """The same with the analysis `transfer` alone, for tests that run it again and again; treat it as read-only."""
+    folder = Path(shutil.copytree(finished, finished.parent / "trained"))
+    shutil.rmtree(folder / "tables")
+    (folder / "study.yaml").write_text(study.TEXT.replace("ANALYSES", "transfer"), encoding="utf-8")
+    for verb in (("gc", "study.yaml", "--yes"), ("report",)):
+        done = command.transferscope(*verb, cwd=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder
 
 
 @pytest.fixture
-def fresh(finished: Path, tmp_path: Path) -> Path:
-    """The smoke study with nothing done yet."""
-    return study.inputs(finished, tmp_path / "study")
+def copied(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the trained study that a test may change."""
+    return Path(shutil.copytree(trained, tmp_path / "study"))
+
+
+@pytest.fixture
+def fresh(trained: Path, tmp_path: Path) -> Path:
+    """The study of `trained` with nothing done yet."""
+    return study.inputs(trained, tmp_path / "study")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transferscope.probes.distance import distance
+    from transferscope.probes.grams import grams
     from transferscope.probes.mistakes import mistakes
     from transferscope.probes.neighbours import neighbours, procrustes
     from transferscope.probes.predictions import predictions
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 # Public name: the module it lives in, imported when the name is first used, so that `import transferscope` stays light.
 _HOME = {
     "distance": "probes.distance",
+    "grams": "probes.grams",
     "load": "probes.result",
     "mistakes": "probes.mistakes",
     "neighbours": "probes.neighbours",
@@ -30,6 +32,7 @@ _HOME = {
 __all__ = [
     "__version__",
     "distance",
+    "grams",
     "load",
     "mistakes",
     "neighbours",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transferscope import __version__, analyses
+from transferscope.engine.estimate import Past
 from transferscope.engine.execute import Local, Slots
 from transferscope.engine.machine import Machine, this_machine
 from transferscope.engine.plan import Plan
@@ -17,9 +18,11 @@ from transferscope.engine.store import Store, write_json
 from transferscope.engine.table import Table, gather
 from transferscope.engine.worker import Outcome
 from transferscope.errors import UserError
+from transferscope.forecast import Forecast, image_counts
 from transferscope.report.page import Part, Provenance, write_report
 from transferscope.section import Section
 from transferscope.study import Resources, Study, forget
+from transferscope.tasks import calibrate
 
 WORKER_MEMORY = 1_400_000_000  # bytes: a worker with torch, a small network and its batches
 
@@ -58,6 +61,11 @@ def executor(study: Study) -> Local:
     """The executor a study asks for."""
     options = {"table": study.resources.table, "compile": study.resources.compile}
     return Local(slots(study.resources), options)
+
+
+def calibrated(study: Study, past: Past) -> Forecast:
+    """`past`, helped out by a short timing of the study's network where no finished step is comparable."""
+    return Forecast(past, calibrate.calibrated(study.question(), study.memo), image_counts(study))
 
 
 def results(study: Study, outcomes: Mapping[str, Outcome] | None = None, seconds: float | None = None) -> Results:

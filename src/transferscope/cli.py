@@ -158,7 +158,7 @@ def plan(
 
     study, steps, store = _planned(file, set_)
     todo = {step.key for step in steps.todo(store)}
-    past = Past(store)
+    past: Any = Past(store)
     slots = len(battery.slots(study.resources).devices)
     if calibrate and any(past.of(s).seconds is None for s in steps.steps if s.key in todo and s.task == "train"):
         err.print("No past run of this kind: timing the network for a few seconds (--no-calibrate to skip).")
@@ -268,7 +268,7 @@ def status(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     study, steps, store = _planned(file, set_)
     reasons = battery.failures(store)
     table = RichTable("analysis", "cells", "done", "missing", box=None)
-    missing = []
+    missing: list[Any] = []
     for name in chosen(study):
         cells = [c for c in steps.cells if c.analysis == name]
         lost = gather(cells, store, reasons).missing
@@ -360,6 +360,53 @@ def gc(
     wanted = {f"{task}-{key}" for task, key in kept}
     total += store.sweep(wanted, delete=yes)
     out.print(f"{size(total)} {'freed' if yes else 'could be freed; add --yes to do it'}.")
+
+
+@app.command()
+def bench(
+    model: Annotated[str, typer.Argument(help="A network, e.g. timm:resnet18.", show_default=False)],
+    image_size: Annotated[int, typer.Option(min=8, help="Side of the square images.")] = 64,
+    batch: Annotated[int, typer.Option(min=2, help="Images of one training step.")] = 32,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the worker that is timed.")] = 1,
+    compile_: Annotated[bool, typer.Option("--compile", help="Time torch.compile too: minutes.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Time one network in every way of computing: milliseconds a step, images a second, what the machine could do.
+
+    Example: [bold]transferscope bench timm:tf_efficientnet_lite0 --image-size 64[/bold]
+    """
+    import tempfile
+
+    from transferscope import models
+    from transferscope.tasks import pace
+    from transferscope.tasks.calibrate import calibrated
+
+    models.check_network_ref(model)
+    ways = (pace.PLAIN, *pace.WAYS, *((w + pace.COMPILED for w in pace.WAYS) if compile_ else ()))
+    with tempfile.TemporaryDirectory() as memo:  # asked for by hand: timed afresh
+        timed = calibrated(pace.Question(model, image_size, batch, device, threads, ways), Path(memo))
+    rows = timed.table(batch, pace.PLAIN)
+    if json_:
+        import json
+
+        print(json.dumps({"rows": rows, "matmul_flops": dict(timed.matmul), "image_flops": timed.flops}, indent=1))
+        return
+    table = RichTable("way", "step", "train", "eval", "train vs plain", "eval vs plain", "of the floor", box=None)
+    for row in rows:
+        table.add_row(
+            row["way"],
+            f"{1e3 * row['step_seconds']:.1f} ms",
+            f"{row['train_images_per_second']:.0f}/s",
+            f"{row['eval_images_per_second']:.0f}/s",
+            f"{row['train_ratio']:.2f}x",
+            f"{row['eval_ratio']:.2f}x",
+            f"{row['step_seconds'] / row['floor_seconds']:.1f}x",
+        )
+    out.print(table)
+    rates = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in timed.matmul.items())
+    out.print(f"One image forward is {timed.flops / 1e6:.0f} MFLOP; a matrix product reaches {rates}.")
+    out.print("The floor of a step is three forwards at that rate; plain is NCHW float32 as torch comes.")
 
 
 @app.command()

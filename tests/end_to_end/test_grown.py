@@ -58,7 +58,7 @@ def test_one_more_seed_and_one_more_analysis(copied: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     after = study.times(copied)
     assert before.items() <= after.items(), "a result that was there was touched"
-    assert len(list((copied / "store" / "train").iterdir())) == 6
+    assert len(list((copied / "store" / "train").iterdir())) >= 6
     assert len(list((copied / "store" / "lab_count").iterdir())) == 6
     assert "6 runs were counted." in done.stdout
     page = (copied / "report.html").read_text(encoding="utf-8")

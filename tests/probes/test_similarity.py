@@ -87,6 +87,26 @@ def test_many_networks_at_once_are_every_pair_and_each_runs_once_a_batch():
     assert set(found.table()["a"].unique()) == {"one", "two", "three"}
 
 
+def test_grams_kept_are_the_same_as_both_networks_at_once(tmp_path):
+    nets, x = [made(seed=1), made(seed=2, width=4)], batched(images(26), 13)
+    ts.grams(nets[0], x).save(tmp_path / "a.safetensors")
+    a, b = ts.load(tmp_path / "a.safetensors"), ts.grams(nets[1], x)
+    once = ts.similarity(*nets, x)
+    found = a.similarity(b)
+    np.testing.assert_array_equal(found.matrix, once.matrix)
+    np.testing.assert_array_equal(found.stderr, once.stderr)
+    assert (found.layers_b, found.samples, found.estimator) == (once.layers_b, once.samples, once.estimator)
+    np.testing.assert_allclose(np.diag(a.similarity(a).matrix), 1, atol=1e-6)
+    assert a.chart().to_dict() and a.table()["varies"].all()
+    for other in (ts.grams(nets[1], batched(images(26, seed=9), 13)), ts.grams(nets[1], batched(images(26), 22))):
+        with pytest.raises(UserError, match="on other samples"):
+            a.similarity(other)
+    with pytest.raises(UserError, match="different kernels"):
+        a.similarity(ts.grams(nets[1], x, kernel="rbf"))
+    nn.init.zeros_(nets[0].fc.weight)
+    assert ts.grams(nets[0], x).similarity(b).undefined == ("fc",)
+
+
 def test_independent_features_are_unbiased_at_zero_where_the_biased_estimate_is_not():
     class Noise(nn.Module):
         def __init__(self, seed):
@@ -165,7 +185,7 @@ def test_batches_sorted_by_class_are_refused_and_the_full_batch_does_not_mind():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batches": batched(images(10), 8)}, "batch 2 has 2 samples and unbiased CKA needs 4"),
+        ({"batches": batched(images(10), 8)}, "batch 2: unbiased CKA needs batches of at least 4 samples, this one has 2"),
         ({"batches": []}, "there were none"),
         ({"batches": [(images(8), torch.arange(5))]}, "8 samples but 5 labels"),
         ({"batches": ["x"]}, "must be a tensor"),

@@ -89,7 +89,10 @@ def _paired(runs: pl.DataFrame, arm: str) -> pl.DataFrame:
 
 
 def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding]:
-    pairs = _paired(runs, arm)
+    every = _paired(runs, arm)
+    pairs = every.drop_nulls(["final", "final_random", "speed", "speed_random"])
+    if lost := every.height - pairs.height:
+        notes.append(f"On {target} the AUC is undefined in {lost} seed(s) of {arm}: a split holds one class only.")
     if pairs.is_empty():
         return []
     metric = pairs["metric"][0]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from transferscope.data.augment import Augment, crop_boxes, crop_resize
+from transferscope.data.resident import resident, sent
 from transferscope.data.shuffle import moves_across_channels, shuffle
 from transferscope.streams import stream
 
@@ -119,7 +120,8 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         order = epoch_order(self.rows, seed=self.seed, epoch=self.epoch)[self.start_batch * self.batch_size :]
-        crop = _uncropped(self.table, order) if self.augment is None else self._crop(self.augment, order)
+        whole = _uncropped(self.table, order, "eval", self.device)
+        crop = whole if self.augment is None else self._crop(self.augment, order)
         for start in range(0, len(order), self.batch_size):
             part = slice(start, start + self.batch_size)
             images = crop(part)
@@ -135,19 +137,22 @@ class Batches:
         options = {"table_size": side, "scale": augment.scale, "ratio": augment.ratio, "flip": augment.flip}
         boxes, flips = crop_boxes(order, seed=self.seed, epoch=self.epoch, **options)
         on_cpu = torch.device(self.device).type == "cpu"
+        held: np.ndarray | torch.Tensor | None = whole if on_cpu else resident(self.table, "train", self.device)
 
         def crop(part: slice) -> torch.Tensor:
-            rows, pixels = order[part], whole
-            if pixels is None or not on_cpu:
-                rows, pixels = np.arange(len(rows)), self.table.gather(rows, "train")
-            source = pixels if on_cpu else torch.from_numpy(pixels).to(self.device)
+            rows, source = order[part], held
+            if source is None:
+                pixels = self.table.gather(rows, "train")
+                rows, source = np.arange(len(rows)), pixels if on_cpu else sent(pixels, self.device)
             return crop_resize(source, rows, boxes[part], flips[part], self.size, augment.interpolation)
 
         return crop
 
 
-def _uncropped(table: Pixels, order: np.ndarray, which: Which = "eval") -> Images:
-    return lambda part: torch.from_numpy(table.gather(order[part], which)).permute(0, 3, 1, 2)
+def _uncropped(table: Pixels, order: np.ndarray, which: Which, device: torch.device | str) -> Images:
+    if (held := resident(table, which, device)) is not None:
+        return lambda part: held[torch.as_tensor(order[part], device=device)].permute(0, 3, 1, 2)
+    return lambda part: sent(table.gather(order[part], which), device).permute(0, 3, 1, 2)
 
 
 def eval_batches(
@@ -163,7 +168,7 @@ def eval_batches(
 ) -> Iterator[Batch]:
     """(images, labels, rows) in the order given, without augmentation: one gather and one normalisation each."""
     rows = np.asarray(rows)
-    images = _uncropped(table, rows, which)
+    images = _uncropped(table, rows, which, device)
     for start in range(0, len(rows), batch_size):
         part = slice(start, start + batch_size)
         x = _finish(images(part), rows[part], normalisation, permutation, device)

@@ -76,13 +76,30 @@ class MinibatchCKA:
             raise ValueError(f"layer '{self.layers[layer]}' ran twice in one batch: give each call its own name.")
         if self._scales and n != self._size:
             raise ValueError(f"layer '{self.layers[layer]}' has {n} rows where others have {self._size}.")
-        self._size = n
-        pairs = n * (n - 1) // 2
-        if self._rows is None or self._rows.shape[1] != pairs or self._rows.device != features.device:
-            self._rows = torch.empty(len(self.layers), pairs, dtype=torch.float32, device=features.device)
+        rows = self._room(n, features.device)
         gram, varies = kernel_gram([as_rows(features)], self.kernel, self.bandwidth)
         _u_centre(gram)
-        self._scales[layer] = _pack(gram, varies, self._rows[layer])
+        self._scales[layer] = _pack(gram, varies, rows[layer])
+
+    def packed(self) -> tuple[Tensor, Tensor]:
+        """The Grams of the batch under way, before `step`: U-centred upper triangles (L, n (n - 1) / 2) with a largest
+        entry of 1, and their scales (L,). What `put_packed` of another accumulator takes, in another process even."""
+        missing = [i for i in range(len(self.layers)) if i not in self._scales]
+        if missing or self._rows is None:
+            raise ValueError(f"no features in this batch from: {', '.join(self.layers[i] for i in missing)}.")
+        return self._rows, torch.stack([self._scales[i] for i in range(len(self.layers))])
+
+    def put_packed(self, rows: Tensor, scales: Tensor, n: int, start: int = 0) -> None:
+        """Instead of `put`: the packed Grams of layers `start`, `start` + 1, ... on a batch of n samples."""
+        self._room(n, rows.device)[start : start + len(rows)] = rows
+        self._scales |= {start + i: scale for i, scale in enumerate(scales)}
+
+    def _room(self, n: int, device: torch.device) -> Tensor:
+        pairs = n * (n - 1) // 2
+        if self._rows is None or self._rows.shape[1] != pairs or self._rows.device != device:
+            self._rows = torch.empty(len(self.layers), pairs, dtype=torch.float32, device=device)
+        self._size = n
+        return self._rows
 
     def step(self) -> None:
         """Close the batch. Raises ValueError naming layers that did not run or whose features are not finite."""

@@ -6,17 +6,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from transferscope.models.depthwise import hasten
+from transferscope.models import depthwise, smallmaps
 
 
 def prepare(net: nn.Module, precision: str, device: str) -> nn.Module:
-    """Move `net` to `device` in channels-last layout and, on a CPU, give it fast depthwise convolutions.
+    """Move `net` to `device` in channels-last layout and, on a CPU, let it take faster ways to the same convolutions.
 
     `precision` only matters to `running`; the parameters stay float32.
     """
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if torch.device(device).type == "cpu":
-        hasten(net)
+        depthwise.hasten(net)
+        smallmaps.hasten(net)
     return net
 
 

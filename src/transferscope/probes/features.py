@@ -42,6 +42,11 @@ class How:
     precision: str = "float32"
     seed: int = 0
 
+    @property
+    def words(self) -> str:
+        """The pooling by name."""
+        return self.pool if isinstance(self.pool, str) else "none" if self.pool is None else "a function"
+
     def __post_init__(self) -> None:
         if self.mode not in ("eval", "as found"):
             raise UserError(f"mode: '{self.mode}' is neither 'eval' nor 'as found'.")

@@ -105,61 +105,74 @@ def _measured(
         taps = [Tap(net, wanted, how, supply.first.x) for net, wanted in zip(modules, layers, strict=True)]
         names = [f"{name}/{slot.name}" for name, tap in zip(nets, taps, strict=True) for slot in tap.slots]
         if estimator == "unbiased":
-            found, other = _minibatch(taps, names, supply, kernel, bandwidth), np.zeros((0, 0))
+            found, other = _minibatch(taps, names, supply, kernel, bandwidth), None
         else:
             biased, exact = _full(taps, names, supply, kernel, bandwidth, memory)
             found, other = (biased, exact.matrix) if estimator == "biased" else (exact, biased.matrix)
-    starts = np.cumsum([0, *(len(tap.slots) for tap in taps)])
+    layers_of = [tuple(slot.name for slot in tap.slots) for tap in taps]
+    return told(found, tuple(nets), layers_of, [tap.skipped for tap in taps], how.words, other)
+
+
+def told(
+    found: CKA,
+    networks: tuple[str, ...],
+    layers: Sequence[tuple[str, ...]],
+    skipped: Sequence[tuple[str, ...]],
+    pool: str,
+    other: Array | None = None,
+) -> SimilarityMatrix:
+    """A map over the layers of all networks one after another, as the probe's result."""
+    starts = np.cumsum([0, *map(len, layers)])
     return SimilarityMatrix(
         matrix=found.matrix,
         stderr=found.stderr,
-        other=other,
-        networks=tuple(nets),
-        layers=tuple(tuple(slot.name for slot in tap.slots) for tap in taps),
+        other=np.zeros((0, 0)) if other is None else other,
+        networks=networks,
+        layers=tuple(layers),
         samples=found.samples,
         batches=found.batches,
         estimator=found.estimator,
-        pool=how.pool if isinstance(how.pool, str) else "none" if how.pool is None else "a function",
+        pool=pool,
         undefined=tuple(
-            tuple(slot.name for i, slot in enumerate(tap.slots) if not found.defined[start + i])
-            for tap, start in zip(taps, starts[:-1], strict=True)
+            tuple(name for i, name in enumerate(names) if not found.defined[start + i])
+            for names, start in zip(layers, starts[:-1], strict=True)
         ),
-        skipped=tuple(tap.skipped for tap in taps),
+        skipped=tuple(skipped),
     )
 
 
 def _minibatch(taps: Sequence[Tap], names: Sequence[str], supply: Supply, kernel: Kernel, bandwidth: float) -> CKA:
-    with _spoken():
+    with refused():
         cka = MinibatchCKA(names, kernel, bandwidth)
     starts = np.cumsum([0, *(len(tap.slots) for tap in taps)])
     labels: list[np.ndarray | None] = []
     sizes: list[int] = []
     for number, batch in enumerate(supply):
-        if len(batch.x) < 4:
-            raise UserError(
-                f"batches: batch {number + 1} has {len(batch.x)} samples and unbiased CKA needs 4; drop it or choose "
-                "another batch size."
-            )
-        for i, tap in enumerate(taps):
-            tap.run(batch.x, _putter(cka, int(starts[i])), None, number)
-        with _spoken():
+        for start, tap in zip(starts, taps, strict=False):
+            tap.run(batch.x, putter(cka, int(start), number), None, number)
+        with refused(number):
             cka.step()
         labels.append(batch.labels)
         sizes.append(len(batch.x))
-    if all(y is not None and y.ndim == 1 for y in labels):
-        sentence = unshuffled(np.concatenate([y for y in labels if y is not None]), sizes)
-        if sentence:
-            raise UserError(f"batches: {sentence[0].lower()}{sentence[1:-1]} (estimator='unbiased-full').")
-    with _spoken():
-        return cka.result()
+    unmixed(labels, sizes)
+    return cka.result()
 
 
-def _putter(cka: MinibatchCKA, start: int) -> Callable[[int, Tensor], None]:
+def putter(cka: MinibatchCKA, start: int, number: int = 0) -> Callable[[int, Tensor], None]:
+    """What takes the features of a network whose first layer has number `start` in the accumulator."""
+
     def put(slot: int, features: Tensor) -> None:
-        with _spoken():
+        with refused(number):
             cka.put(start + slot, features)
 
     return put
+
+
+def unmixed(labels: Sequence[np.ndarray | None], sizes: Sequence[int]) -> None:
+    """Raise UserError where class labels are known and the batches look sorted by them."""
+    known = [y for y in labels if y is not None and y.ndim == 1]
+    if len(known) == len(labels) and (sentence := unshuffled(np.concatenate(known), sizes)):
+        raise UserError(f"batches: {sentence[0].lower()}{sentence[1:-1]} (estimator='unbiased-full').")
 
 
 def _full(
@@ -168,18 +181,19 @@ def _full(
     order = [(t, slot) for t, tap in enumerate(taps) for slot in range(len(tap.slots))]
     cka: FullCKA | None = None
     for whole in gathered(taps, supply, order, memory):
-        with _spoken():
+        with refused():
             cka = cka or FullCKA(names, sum(map(len, whole.chunks)), kernel, bandwidth)
             cka.put(whole.place, whole.chunks)
     assert cka is not None
-    with _spoken():
+    with refused():
         return cka.result()
 
 
 @contextmanager
-def _spoken() -> Iterator[None]:
-    """What a measure refuses, as a sentence for the user."""
+def refused(number: int | None = None) -> Iterator[None]:
+    """What a measure refuses (in batch `number`, from 0) as a sentence for the user."""
     try:
         yield
     except ValueError as error:
-        raise UserError(f"similarity: {error}") from None
+        where = "similarity" if number is None else f"batches: batch {number + 1}"
+        raise UserError(f"{where}: {error}") from None

@@ -42,10 +42,31 @@ class Calibration:
     flops: float
     matmul: Mapping[str, float]
 
-    def epoch(self, way: str, batch_size: int, trained: int, evaluated: int) -> float:
+    def epoch(self, way: str, batch_size: int, trained: float, evaluated: float) -> float:
         """Seconds of one epoch over `trained` images with `evaluated` images of evaluation after it."""
         pace = self.paces[way]
         return pace.step * trained / batch_size + pace.evaluation * evaluated
+
+    def table(self, batch_size: int, reference: str) -> list[dict[str, Any]]:
+        """One row a way: seconds, images a second, how many times faster than `reference`, and the floor of a step.
+
+        The floor counts three forwards (one, and two of about its size backward) at the speed of a matrix product.
+        """
+        base, rows = self.paces[reference], []
+        for way, pace in self.paces.items():
+            rate = self.matmul["bfloat16" if way.startswith("bfloat16") else "float32"]
+            rows.append(
+                {
+                    "way": way,
+                    "step_seconds": pace.step,
+                    "train_images_per_second": batch_size / pace.step,
+                    "eval_images_per_second": 1 / pace.evaluation,
+                    "train_ratio": base.step / pace.step,
+                    "eval_ratio": base.evaluation / pace.evaluation,
+                    "floor_seconds": 3 * self.flops * batch_size / rate,
+                }
+            )
+        return rows
 
 
 def calibrated(question: Question, memo: Path) -> Calibration:

@@ -189,7 +189,7 @@ class _Run:
             out = self.net(x).float()
         loss = self._loss(out, y)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         value = float(loss.detach())
         if not math.isfinite(value):

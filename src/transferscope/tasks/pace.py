@@ -28,6 +28,9 @@ class Question:
 
 def measure(question: Question) -> dict[str, Any]:
     """Time every way in turn, step by step, so that a busy machine slows all of them alike."""
+    from transferscope.models import check_network_ref
+
+    check_network_ref(question.network)
     import torch
 
     from transferscope.models.build import build_network

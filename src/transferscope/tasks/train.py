@@ -12,11 +12,19 @@ from transferscope.tasks.schedule import Schedule
 
 def _cost(params: Mapping[str, Any]) -> float:
     """Epochs of the whole training set, with the evaluation (about a third of the work) that a fraction keeps."""
-    return float(params["epochs"]) * (0.35 + 0.65 * params["fraction"])
+    return float(params["epochs"] * (0.35 + 0.65 * params["fraction"]))
 
 
 # Parameters added later, each at the value where it changes nothing.
 NEUTRAL = {"shuffle": None, "fraction": 1.0, "trainable": "all", "begin": None}
+
+
+def _augment(said: Mapping[str, Any]) -> Any:
+    """The study's augmentation as the pipeline's."""
+    from transferscope.data.augment import Augment
+
+    flip = 0.5 if said["flip"] else 0.0
+    return Augment(tuple(said["scale"]), tuple(said["ratio"]), flip, said["interpolation"])
 
 
 @task("train", version=1, neutral=NEUTRAL, resumes=True, cost=_cost)
@@ -59,11 +67,10 @@ def train(
 
     Writes ``epoch-0000``, ``epoch-0001``, ``-0002``, ``-0004``, ... (log-spaced), ``best`` (highest val metric) and
     ``final`` as ``.safetensors``, ``predictions`` (logits of the test and val images, best and final),
-    ``loaded.json`` (what share of the pretrained tensors matched) and ``timing.json``. Killed anywhere it goes on from
+    ``run.json`` (best epoch, what share of the pretrained tensors matched) and ``timing.json``. Killed anywhere it goes on from
     the last saved batch and ends in the same bytes. UserError when the loss is no longer finite.
     """
-    from transferscope.data.augment import Augment  # torch from here on
-    from transferscope.data.batches import Normalisation
+    from transferscope.data.batches import Normalisation  # torch from here on
     from transferscope.data.table import open_table
     from transferscope.tasks import loop
 
@@ -80,10 +87,7 @@ def train(
         weight_decay=weight_decay,
         mixup=mixup,
         label_smoothing=label_smoothing,
-        augment=augment
-        and Augment(
-            tuple(augment["scale"]), tuple(augment["ratio"]), 0.5 if augment["flip"] else 0.0, augment["interpolation"]
-        ),
+        augment=None if augment is None else _augment(augment),
         precision=precision,
         normalisation=Normalisation(tuple(mean), tuple(std)),
         shuffle=shuffle,

@@ -50,7 +50,7 @@ def inputs(source: Path, folder: Path) -> Path:
 def numbers(folder: Path) -> dict[str, bytes]:
     """Every file below `folder` whose bytes must be a pure function of the study: weights, tables, results."""
     found = {}
-    for pattern in ("store/*/*/*.safetensors", "store/*/*/rows.json", "store/*/*/table.json", "tables/*.csv"):
+    for pattern in ("store/*/*/*.safetensors", "store/*/*/rows.json", "tables/*.csv"):
         found |= {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.glob(pattern)}
     return found | {"results.json": (folder / "results.json").read_bytes()}
 

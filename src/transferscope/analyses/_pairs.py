@@ -1,0 +1,103 @@
+"""What the analyses of pairs share: their intervals over seeds, contrasts between kinds of pairs, and verdicts."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from transferscope.measures.intervals import Interval, mean_interval, too_few
+from transferscope.section import Finding, Verdict
+
+TWINS = "Values of one kind of pair that share a run are not independent; the intervals allow for that."
+
+
+def twins(kind: str) -> bool:
+    """Whether a kind of pair ("P-T & P-T") joins two seeds of one arm: such pairs share runs with their neighbours."""
+    a, _, b = kind.partition(" & ")
+    return a == b
+
+
+def interval(values: ArrayLike, *, chained: bool) -> Interval:
+    """Mean over pairs with a 95% t interval; `n` counts seeds.
+
+    `chained` values belong to seeds 2 and 1, 3 and 2, ...: neighbours share a run. The correlation of two values of a
+    symmetric function that share one of two independent arguments is at most 1/2 (Hoeffding 1948, section 5), so with
+    m values the variance of the mean is at most s^2 (2m - 1) / (m (m - 1)), and that is what is used.
+    """
+    plain = mean_interval(values)
+    m = plain.n
+    if not chained:
+        return plain
+    if plain.low is None or plain.high is None:
+        return Interval(plain.mean, None, None, m + 1, "one pair has no interval")
+    half = (plain.high - plain.mean) * math.sqrt((2 * m - 1) / (m - 1))
+    return Interval(plain.mean, plain.mean - half, plain.mean + half, m + 1)
+
+
+def over_seeds(rows: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFrame:
+    """Mean of `value` by pair and `by` with `low` and `high` (null where there is no interval), in the rows' order."""
+    found = []
+    for key, group in rows.drop_nulls(value).group_by(["pair", *by], maintain_order=True):
+        of = interval(group[value].to_numpy(), chained=twins(str(key[0])))
+        found.append({**dict(zip(["pair", *by], key, strict=True)), value: of.mean, "low": of.low, "high": of.high,
+                      "seeds": of.n})  # fmt: skip
+    kinds = {name: rows.schema[name] for name in ["pair", *by]}
+    return pl.DataFrame(found, schema={**kinds, value: pl.Float64, "low": pl.Float64, "high": pl.Float64,
+                                       "seeds": pl.Int64})  # fmt: skip
+
+
+def contrast(rows: pl.DataFrame, first: str, second: str, value: str) -> Interval | None:
+    """`value` of the pairs called `first` minus that of `second`, seed by seed; None where no seed has both."""
+    a, b = (rows.filter(pl.col("pair") == kind).select("seed", value).drop_nulls() for kind in (first, second))
+    both = a.join(b, on="seed", suffix="_second").sort("seed")
+    if both.is_empty():
+        return None
+    gap = both[value].to_numpy() - both[f"{value}_second"].to_numpy()
+    return interval(gap, chained=twins(first) or twins(second))
+
+
+def average(values: pl.Series) -> float:
+    """Mean of a column without its gaps."""
+    return float(np.mean(values.drop_nulls().to_numpy()))
+
+
+def mean(rows: pl.DataFrame, kind: str, value: str) -> float | None:
+    """Mean of `value` over the pairs of a kind; None when there is none."""
+    found = rows.filter(pl.col("pair") == kind)[value].drop_nulls()
+    return average(found) if len(found) else None
+
+
+def verdict(effects: Sequence[Interval | None]) -> Verdict:
+    """ "supports" when every effect is surely above 0, "contradicts" when one is surely below, else "open".
+
+    Sure: at least 6 seeds and an interval that excludes 0.
+    """
+    known = [effect for effect in effects if effect is not None]
+    sure = [effect for effect in known if effect.excludes(0) and too_few(effect.n) is None]
+    if any(effect.mean < 0 for effect in sure):
+        return "contradicts"
+    return "supports" if known and len(sure) == len(effects) else "open"
+
+
+def judged(text: str, effect: Interval, unit: str, claim: int, effects: Sequence[Interval | None]) -> Finding:
+    """A finding on a claim of the paper, with the verdict of all `effects` the claim speaks of."""
+    return Finding(text, effect.mean, effect.low, effect.high, effect.n, unit, claim, verdict(effects))
+
+
+def told(text: str, effect: Interval, unit: str = "") -> Finding:
+    """A finding that judges no claim."""
+    return Finding(text, effect.mean, effect.low, effect.high, effect.n, unit)
+
+
+def notes_on_seeds(rows: pl.DataFrame) -> list[str]:
+    """The sentence for too few seeds, and the one on pairs that share runs."""
+    count = pl.concat([rows["seed"], rows["seed_b"]]).drop_nulls().n_unique() if not rows.is_empty() else 0
+    few = too_few(count)
+    return ([few] if few else []) + [TWINS]
+
+
+def listed(words: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

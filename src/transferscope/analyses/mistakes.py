@@ -1,0 +1,215 @@
+"""Mistakes: do two fine-tuned networks fail on the same images, and two networks trained from scratch?
+
+The test errors of two networks are compared image by image: both wrong (common), only one wrong. More accurate networks
+share fewer mistakes for that reason alone, so every count stands beside the one expected if errors were independent.
+Pairs: two seeds of an arm, and the pretrained arm beside every other arm with the same seed. (Neyshabur, Sedghi and
+Zhang 2020, section 3 and appendix.)
+
+How to read it. *Kappa* is Cohen's kappa of the two error patterns: 0 is what independence gives, 1 is the same
+mistakes. It compares pairs of different accuracy; the plain *Jaccard index* (common mistakes over all mistakes of
+either) does not, which is why its expected value is drawn beside it. The pictures show the images of one seed that only
+one arm gets wrong, and those both do, the most confident mistakes first. Where several labels belong to an image, every
+answer counts, and an image is wrong if any label is.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from transferscope import analyses, charts
+from transferscope.analyses import _pairs
+from transferscope.engine.step import Step, task
+from transferscope.engine.store import Artifact
+from transferscope.engine.table import Table
+from transferscope.engine.work import Work
+from transferscope.section import Chart, Finding, Picture, Section, View
+from transferscope.study import Study
+
+TITLE = "Which mistakes are shared"
+SIDE, GAP = 72, 4  # pixels of a picture in a strip, and between two
+
+
+class Options(analyses.Options):
+    """`checkpoint`: the final weights or those best on val. `pictures`: how many images each strip shows."""
+
+    checkpoint: Literal["final", "best"] = "final"
+    pictures: int = 12
+
+
+@task("mistakes", version=1)
+def measure(
+    *, a: Artifact, b: Artifact, data: Artifact, checkpoint: str, pictures: int, work: Work
+) -> list[dict[str, Any]]:
+    """Rows of `probes.mistakes` on the test images for two runs: "all", then every class (or label).
+
+    With `pictures` above 0, writes one strip of images for the mistakes of only a, only b, and both, and their classes.
+    """
+    from transferscope.data.table import open_table
+    from transferscope.probes.mistakes import mistakes
+
+    table = open_table(data.path)
+    rows = table.rows["test"]
+    outputs = [run.arrays(f"predictions-{checkpoint}")["test"] for run in (a, b)]
+    found = mistakes(outputs[0], outputs[1], table.labels[rows], table.classes)
+    if pictures:
+        kinds = {"only-a": found.only_a_wrong, "only-b": found.only_b_wrong, "both": found.both_wrong}
+        said = {
+            name: _strip(work.folder / f"{name}.png", table, rows, outputs, places, name == "only-b", pictures)
+            for name, places in kinds.items()
+            if len(places)
+        }
+        (work.folder / "strips.json").write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
+    return found.table().to_dicts()
+
+
+def _strip(
+    path: Path, table: Any, rows: Any, outputs: list[Any], places: Any, second: bool, count: int
+) -> dict[str, Any]:
+    """Write the `count` surest mistakes among `places` as one row of pictures; what they are and were taken for."""
+    import numpy as np
+    from PIL import Image
+
+    out = outputs[1 if second else 0][places]
+    gap = np.abs(out) if table.multilabel else out.max(1, keepdims=True) - out
+    truth = table.labels[rows[places]]
+    sure = (gap * ((out > 0) != truth)).max(1) if table.multilabel else gap[np.arange(len(out)), truth]
+    chosen = np.argsort(-sure, kind="stable")[:count]
+    sheet = Image.new("RGB", (len(chosen) * (SIDE + GAP) - GAP, SIDE), "white")
+    for x, pixels in enumerate(table.gather(rows[places[chosen]], "eval")):
+        tile = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        sheet.paste(tile, (x * (SIDE + GAP), 0))
+    sheet.save(path, "PNG", optimize=True)
+    names: list[list[str]] = []
+    if not table.multilabel:
+        names = [[table.classes[truth[i]], table.classes[int(out[i].argmax())]] for i in chosen]
+    return {"images": len(places), "shown": names, "files": [table.names[rows[places[i]]] for i in chosen]}
+
+
+def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
+    """One step per pair of trained networks."""
+    for target in study.targets:
+        for pair in study.pairs(target):
+            if pair.b.at == "end":
+                step = measure.step(
+                    a=pair.a.run,
+                    b=pair.b.run,
+                    data=study.data(target),
+                    checkpoint=options.checkpoint,
+                    pictures=0 if pair.a.arm == pair.b.arm else options.pictures,
+                )
+                yield {"target": target, **pair.labels}, step
+
+
+def section(table: Table, options: Options) -> Section:
+    """Kappa and Jaccard of every kind of pair, what pretraining mends, errors by class, and the pictures."""
+    if table.rows.is_empty():
+        return Section(TITLE, notes=["No pair of runs has finished yet."])
+    findings: list[Finding] = []
+    drawn: list[Chart] = []
+    views: list[View] = []
+    for (name,), rows in table.rows.group_by("target", maintain_order=True):
+        target, whole = str(name), rows.filter(pl.col("group") == "all")
+        findings += _findings(target, whole)
+        drawn += _charts(target, whole)
+        views.append(View(f"{target}-pairs", f"Pairs on {target}, means over seeds", _summary(whole)))
+        if not (by_class := _by_class(rows)).is_empty():
+            caption = "Mean number of test images wrong, most often wrong for the second network alone first."
+            views.append(View(f"{target}-classes", f"Mistakes by class on {target}", by_class, caption))
+    return Section(TITLE, findings, drawn, views, _pictures(table), _pairs.notes_on_seeds(table.rows))
+
+
+def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
+    found = []
+    if (gap := _pairs.contrast(rows, "P-T & P-T", "RI-T & RI-T", "kappa")) is not None:
+        tuned, scratch = (_pairs.mean(rows, f"{arm} & {arm}", "kappa") for arm in ("P-T", "RI-T"))
+        text = (
+            f"On {target}, two fine-tuned networks share {'more' if gap.mean > 0 else 'fewer'} of their mistakes than "
+            f"two from scratch, accuracy allowed for: kappa is {tuned:.2f} between two P-T and {scratch:.2f} between "
+            "two RI-T."
+        )
+        found.append(_pairs.judged(text, gap, "kappa", 4, [gap]))
+    for kind in rows["pair"].unique(maintain_order=True):
+        a, _, b = kind.partition(" & ")
+        of = rows.filter(pl.col("pair") == kind)
+        if a == b:
+            continue
+        net = (of["only_b"] - of["only_a"]).to_numpy()
+        n = of["n"][0]
+        text = (
+            f"On {target}, of the {_pairs.average(of['wrong_b']):.0f} mistakes that {b} makes in {n}, {a} gets "
+            f"{_pairs.average(of['only_b']):.0f} right, and makes {_pairs.average(of['only_a']):.0f} that {b} does not."
+        )
+        found.append(_pairs.told(text, _pairs.interval(100 * net / n, chained=False), "points of error"))
+    return found
+
+
+def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
+    found = []
+    kappa = _pairs.over_seeds(rows, [], "kappa")
+    if not kappa.is_empty():
+        spec = charts.dots(
+            kappa, "pair", "kappa", low="low", high="high", runs=rows.select("pair", "seed", "kappa").drop_nulls(),
+            value_title="kappa of the errors", reference=0.0,
+        )  # fmt: skip
+        caption = "Large: mean and 95% interval over seeds. Small: single pairs. 0 is what independent errors give."
+        found.append(Chart(f"{target}-kappa", f"Agreement in mistakes on {target}", spec, caption))
+    found_or_expected = (("jaccard", "found"), ("expected_jaccard", "expected if independent"))
+    parts = [
+        rows.select("pair", pl.lit(word).alias("what"), pl.col(column).alias("jaccard"))
+        for column, word in found_or_expected
+    ]
+    long = pl.concat(parts).drop_nulls()
+    if not long.is_empty():
+        means = long.group_by("pair", "what", maintain_order=True).agg(pl.col("jaccard").mean())
+        spec = charts.dots(means, "pair", "jaccard", "what", value_title="common mistakes, share of all", percent=True)
+        caption = "Mistakes of both over mistakes of either, means over seeds, beside what independence would give."
+        found.append(Chart(f"{target}-jaccard", f"Shared mistakes on {target}", spec, caption))
+    return found
+
+
+def _summary(rows: pl.DataFrame) -> pl.DataFrame:
+    counts = [pl.col(name).mean().round(1) for name in ("wrong_a", "wrong_b", "common", "expected")]
+    indices = [pl.col(name).mean().round(3) for name in ("jaccard", "expected_jaccard", "kappa")]
+    return rows.group_by("pair", maintain_order=True).agg(pl.len().alias("pairs"), *counts, *indices)
+
+
+def _by_class(rows: pl.DataFrame) -> pl.DataFrame:
+    """Mean counts of every class for the pairs of different arms."""
+    mixed = rows.filter((pl.col("group") != "all") & ~pl.col("pair").map_elements(_pairs.twins, pl.Boolean))
+    means = [pl.col(name).mean().round(1) for name in ("n", "common", "only_a", "only_b")]
+    return (
+        mixed.group_by("pair", "group", maintain_order=True)
+        .agg(*means)
+        .sort("pair", pl.col("only_b"), descending=[False, True], maintain_order=True)
+        .rename({"group": "class"})
+    )
+
+
+def _pictures(table: Table) -> list[Picture]:
+    """The strips of the first finished seed of each pair of different arms."""
+    found: list[Picture] = []
+    shown: set[tuple[str, str]] = set()
+    for labels, artifact in table.artifacts:
+        target, kind = str(labels["target"]), str(labels["pair"])
+        if (target, kind) in shown or not (artifact.path / "strips.json").exists():
+            continue
+        shown.add((target, kind))
+        a, _, b = kind.partition(" & ")
+        titles = {
+            "only-a": f"wrong only for {a}",
+            "only-b": f"wrong only for {b}",
+            "both": f"wrong for both {a} and {b}",
+        }
+        said = json.loads((artifact.path / "strips.json").read_text(encoding="utf-8"))
+        for name, of in said.items():
+            caption = f"Seed {labels['seed']}, {of['images']} images, the surest mistakes first."
+            if of["shown"]:
+                caption += (
+                    " Left to right: " + ", ".join(f"{true} taken for {answer}" for true, answer in of["shown"]) + "."
+                )
+            png = (artifact.path / f"{name}.png").read_bytes()
+            found.append(Picture(f"{target}-{a}-{b}-{name}", f"On {target}, {titles[name]}", png, caption))
+    return found

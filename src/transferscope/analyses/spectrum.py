@@ -1,0 +1,180 @@
+"""Spectrum: which directions of the weights training kept, and how many there are.
+
+Singular values of every weight matrix (a convolution as a matrix of outputs by inputs and places of the kernel), their
+effective rank, and how far two networks share the leading singular directions of the input. Pairs: two seeds of an arm,
+every trained network and its own start, and every other arm beside P and beside P-T with the same seed. (Neyshabur,
+Sedghi and Zhang 2020, appendix; effective rank: Roy and Vetterli 2007.)
+
+How to read it. The *excess* overlap is 0 for random directions and 1 for the same ones: it measures whether training
+kept the leading directions of its start. The *effective rank* is the number of equal singular values that would be as
+spread out; a network that has learned few directions has a lower one than its random start. Overlap is taken over a few
+leading directions only and says nothing about the others.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from pydantic import Field
+
+from transferscope import analyses, charts
+from transferscope.analyses import _pairs
+from transferscope.engine.step import Step, task
+from transferscope.engine.store import Artifact
+from transferscope.engine.table import Table
+from transferscope.engine.work import Work
+from transferscope.section import Chart, Finding, Section, View
+from transferscope.study import Study
+
+TITLE = "Which directions of the weights are kept"
+SHOWN = 4  # weights whose singular values are drawn, from the first to the last
+
+
+class Options(analyses.Options):
+    """`directions` compared per weight (at most a quarter of its smaller side); the final weights or the best."""
+
+    directions: Annotated[int, Field(ge=1)] = 10
+    checkpoint: Literal["final", "best"] = "final"
+
+
+@task("spectrum", version=1)
+def measure(
+    *, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, directions: int, work: Work
+) -> list[dict[str, Any]]:
+    """Rows of `probes.spectrum`, one a weight matrix; the whole result is written as ``spectrum.safetensors``."""
+    import torch
+
+    from transferscope.probes.spectrum import state_spectrum
+    from transferscope.tasks import restore
+
+    torch.set_num_threads(work.threads)
+    net = restore.bare(a, data)
+    found = state_spectrum(net, restore.weights(a, a_at), restore.weights(b, b_at), k=directions)
+    found.save(work.folder / "spectrum.safetensors")
+    return found.table().to_dicts()
+
+
+def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
+    """One step per pair."""
+    at = {"start": "start", "end": options.checkpoint}
+    for target in study.targets:
+        for pair in study.pairs(target):
+            a, b = pair.a, pair.b
+            step = measure.step(a=a.run, a_at=at[a.at], b=b.run, b_at=at[b.at], data=study.data(target),
+                                directions=options.directions)  # fmt: skip
+            yield {"target": target, **pair.labels}, step
+
+
+def section(table: Table, options: Options) -> Section:
+    """Overlap of leading directions by weight, effective ranks of starts and ends, and a few spectra."""
+    if table.rows.is_empty():
+        return Section(TITLE, notes=["No pair of networks has finished yet."])
+    findings: list[Finding] = []
+    drawn: list[Chart] = []
+    views: list[View] = []
+    for (name,), rows in table.rows.group_by("target", maintain_order=True):
+        target = str(name)
+        findings += [*_overlap(target, rows), *_rank(target, rows)]
+        drawn += [*_charts(target, rows), *_spectra(target, table)]
+        views.append(
+            View(f"{target}-pairs", f"Leading directions on {target}, means over weights and seeds", _summary(rows))
+        )
+    return Section(TITLE, findings, drawn, views, notes=_pairs.notes_on_seeds(table.rows))
+
+
+def _per_pair(rows: pl.DataFrame, *values: str) -> pl.DataFrame:
+    """Means over weights, one row per pair of runs."""
+    return rows.group_by("pair", "seed", "seed_b", maintain_order=True).agg(*(pl.col(v).mean() for v in values))
+
+
+def _overlap(target: str, rows: pl.DataFrame) -> list[Finding]:
+    values = _per_pair(rows, "overlap", "expected", "excess")
+    own = values.filter(pl.col("pair") == "P-T & P").drop_nulls("excess")
+    if own.is_empty():
+        return []
+    kept, chance = _pairs.average(own["overlap"]), _pairs.average(own["expected"])
+    other = _pairs.mean(values, "RI-T & RI", "overlap")
+    scratch = f" and RI-T {other:.0%} with its own start" if other is not None else ""
+    text = (
+        f"On {target}, P-T shares {kept:.0%} of its leading input directions with P{scratch}, where random directions "
+        f"would share {chance:.0%}."
+    )
+    return [_pairs.told(text, _pairs.interval(own["excess"].to_numpy(), chained=False), "excess overlap with P")]
+
+
+def _rank(target: str, rows: pl.DataFrame) -> list[Finding]:
+    """The change of effective rank from start to end, pretrained against random."""
+    share = rows.with_columns((100 * (pl.col("rank_a") / pl.col("rank_b") - 1)).alias("change"))
+    values = _per_pair(share, "change")
+    gap = _pairs.contrast(values, "P-T & P", "RI-T & RI", "change")
+    tuned, scratch = (_pairs.mean(values, kind, "change") for kind in ("P-T & P", "RI-T & RI"))
+    if gap is None or tuned is None or scratch is None:
+        return []
+    text = (
+        f"On {target}, training changes the effective rank of the weights by {tuned:+.1f}% from P and by "
+        f"{scratch:+.1f}% from a random start."
+    )
+    return [_pairs.told(text, gap, "percent, pretrained minus random")]
+
+
+def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
+    found = []
+    means = _pairs.over_seeds(rows, ["weight"], "excess")
+    if not means.is_empty():
+        spec = charts.lines(
+            means, "weight", "excess", "pair", x_title="weight", y_title="excess overlap", reference=0.0
+        )
+        caption = f"Up to {max(rows['k'])} leading directions of the input. 0: as random directions; 1: the same."
+        found.append(Chart(f"{target}-overlap", f"Shared leading directions on {target}", spec, caption))
+    ends = rows.filter(pl.col("pair").str.contains("-T & ", literal=True) & ~pl.col("pair").str.ends_with("-T"))
+    own = ends.filter(pl.col("pair").str.replace("-T & ", " & ", literal=True).map_elements(_pairs.twins, pl.Boolean))
+    sides = [
+        own.select(pl.col("pair").str.split(" & ").list.get(place).alias("pair"), "seed", "weight",
+                   pl.col(f"rank_{side}").alias("rank"))
+        for place, side in enumerate("ab")
+    ]  # fmt: skip
+    ranks = _pairs.over_seeds(pl.concat(sides), ["weight"], "rank")
+    if not ranks.is_empty():
+        spec = charts.lines(ranks, "weight", "rank", "pair", x_title="weight", y_title="effective rank")
+        found.append(Chart(f"{target}-rank", f"Effective rank on {target}", spec, "Means over seeds, start and end."))
+    return found
+
+
+def _spectra(target: str, table: Table) -> list[Chart]:
+    """Singular values of a few weights of one seed, for the start and the end of every arm."""
+    parts: list[pl.DataFrame] = []
+    done: set[str] = set()
+    seed = None
+    for labels, artifact in table.artifacts:
+        a, _, b = str(labels["pair"]).partition(" & ")
+        if labels["target"] != target or f"{b}-T" != a or a in done:
+            continue
+        done.add(a)
+        seed = labels["seed"] if seed is None else seed
+        names = [str(row["weight"]) for row in artifact.rows]
+        count = min(SHOWN, len(names))
+        arrays = artifact.arrays("spectrum")
+        for i in range(count):
+            name = names[round(i * (len(names) - 1) / max(1, count - 1))]
+            for side, point in (("a", a), ("b", b)):
+                values = arrays[f"values_{side}/{name}"]
+                parts.append(
+                    pl.DataFrame({"weight": name, "point": point, "place": range(1, len(values) + 1), "value": values})
+                )
+    if not parts:
+        return []
+    spec = charts.lines(pl.concat(parts), "place", "value", "point", facet="weight", columns=2, height=180,
+                        x_title="rank of the singular value", y_title="singular value")  # fmt: skip
+    return [
+        Chart(
+            f"{target}-spectra",
+            f"Singular values on {target}",
+            spec,
+            f"Seed {seed}, from the first weight to the last.",
+        )
+    ]
+
+
+def _summary(rows: pl.DataFrame) -> pl.DataFrame:
+    values = ("overlap", "expected", "excess", "rank_a", "rank_b")
+    return rows.group_by("pair", maintain_order=True).agg(*(pl.col(v).mean().round(3) for v in values))

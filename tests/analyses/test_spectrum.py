@@ -1,0 +1,49 @@
+"""The spectrum analysis: its numbers from the runs' own weights, its charts, its gaps."""
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import load_file
+
+from transferscope import analyses
+from transferscope.engine.table import Table
+
+module = analyses.load("spectrum")
+
+
+def test_numbers_are_those_of_the_saved_weights(finished):
+    cell = next(c for c in finished.plan.cells if c.analysis == "spectrum" and c.labels["pair"] == "RI-T & P")
+    rows = finished.table("spectrum").rows.filter(
+        (pl.col("pair") == "RI-T & P") & (pl.col("seed") == cell.labels["seed"]) & (pl.col("weight") == "6.weight")
+    )
+    a, b = (
+        load_file(finished.store.get(cell.step.params[side]).path / f"{name}.safetensors")["6.weight"].reshape(24, -1)
+        for side, name in (("a", "final"), ("b", "epoch-0000"))
+    )
+    ua, ub = (np.linalg.svd(m.astype(np.float64)) for m in (a, b))
+    row = rows.row(0, named=True)
+    assert row["k"] == 6 and row["norm_a"] == pytest.approx(ua[1][0], rel=1e-5)
+    assert row["overlap"] == pytest.approx(((ua[2][:6] @ ub[2][:6].T) ** 2).sum() / 6, abs=1e-5)
+    assert row["expected"] == pytest.approx(6 / 144)
+    saved = finished.store.get(cell.step).arrays("spectrum")
+    np.testing.assert_allclose(saved["values_a/6.weight"], ua[1], rtol=1e-4, atol=1e-6)
+
+
+def test_section_draws_everything(finished):
+    section = finished.section("spectrum")
+    assert [c.name for c in section.charts] == ["shapes-overlap", "shapes-rank", "shapes-spectra"]
+    drawn = [c.spec.to_dict() for c in section.charts]
+    points = {row["point"] for data in drawn[2]["datasets"].values() for row in data}
+    assert points == {"P", "P-T", "RI", "RI-T"}
+    assert "P-T shares" in section.findings[0].text and section.findings[0].effect is not None
+    assert len(section.findings) == 2 and not any(f.verdict for f in section.findings)
+
+
+def test_section_survives_gaps(finished):
+    assert module.section(Table(pl.DataFrame()), module.Options()).notes
+    whole = finished.table("spectrum")
+    for kind in whole.rows["pair"].unique():
+        part = Table(
+            whole.rows.filter(pl.col("pair") == kind), (), tuple(a for a in whole.artifacts if a[0]["pair"] == kind)
+        )
+        assert all(c.spec.to_dict() for c in module.section(part, module.Options()).charts)

@@ -1,0 +1,176 @@
+"""Images that are odd, damaged, hostile, too few or missing: what the command line and the page say of them."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from smoke import images
+
+STUDY = """\
+targets: {shapes: "REF"}
+network: smoke.nets:tiny
+arms: [random]
+image_size: 32
+analyses: [images]
+resources: {slots: 1}
+"""
+
+
+@pytest.fixture
+def look(tmp_path: Path, call):
+    """`look("folder:images")` runs a study that only decodes; the images lie in `tmp_path/images`."""
+
+    def run(ref: str = "folder:images", verb: str = "run"):
+        (tmp_path / "study.yaml").write_text(STUDY.replace("REF", ref), encoding="utf-8")
+        return call(verb, cwd=tmp_path)
+
+    return run
+
+
+def page(folder: Path) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_every_kind_of_image_works_in_one_folder(tmp_path: Path, look) -> None:
+    """CMYK, 16-bit, palette, transparent, greyscale, 1-bit, float, turned by EXIF, animated."""
+    images.write(tmp_path / "images", each=10)
+    photo, there = images.picture(0, 99), tmp_path / "images" / "disc"
+    grey = np.asarray(photo.convert("L"))
+    photo.convert("CMYK").save(there / "cmyk.jpg")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(there / "deep.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(there / "deep.tif")
+    photo.convert("P").save(there / "palette.png")
+    photo.convert("P").save(there / "hole.png", transparency=3)
+    photo.convert("L").save(there / "grey.png")
+    photo.convert("LA").save(there / "grey-alpha.png")
+    photo.convert("RGBA").save(there / "alpha.png")
+    photo.convert("1").save(there / "bits.png")
+    Image.fromarray(grey.astype(np.float32) / 255).save(there / "float.tif")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.save(there / "turned.jpg", exif=exif)
+    photo.save(there / "moving.gif", save_all=True, append_images=[photo.rotate(90)])
+    photo.save(there / "UPPER.JPEG")
+    photo.save(there / "web.webp")
+    (there / "notes.txt").write_text("not an image, and not meant as one")
+    (there / ".hidden.png").write_bytes(b"")
+    said = look()
+    assert said.code == 0, said.out + said.err
+    assert "skipped" not in said.out
+    lines = (tmp_path / "tables" / "images.csv").read_text().splitlines()[1:]
+    assert sum(int(line.rsplit(",", 1)[1]) for line in lines) == 30 + 14
+
+
+def bomb() -> bytes:
+    """A PNG of a few dozen bytes whose header claims 50,000 x 50,000 pixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "zero bytes": lambda whole: b"",
+    "truncated": lambda whole: whole[: len(whole) // 2],
+    "text": lambda whole: b"hello",
+    "bomb": lambda whole: bomb(),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_one_unreadable_image_is_skipped_and_reported(tmp_path: Path, look, kind: str) -> None:
+    images.write(tmp_path / "images", each=34)
+    victim = tmp_path / "images" / "square" / "010.jpg"
+    victim.write_bytes(DAMAGE[kind](victim.read_bytes()))
+    said = look()
+    assert said.code == 0, said.out + said.err
+    for told in (said.out, page(tmp_path), (tmp_path / "results.json").read_text(encoding="utf-8")):
+        assert "square/010.jpg" in told and "skipped" in told
+
+
+def test_more_than_one_in_a_hundred_is_refused(tmp_path: Path, look) -> None:
+    images.write(tmp_path / "images", each=34)
+    for name, damage in zip(("000.jpg", "002.jpg"), ("zero bytes", "truncated"), strict=True):
+        victim = tmp_path / "images" / "disc" / name
+        victim.write_bytes(DAMAGE[damage](victim.read_bytes()))
+    said = look()
+    assert said.code == 1
+    assert "2 of 102 images" in said.err and "more than 1%" in said.err and "mend or remove them" in said.err
+    assert "disc/000.jpg" in said.err and "disc/002.jpg" in said.err
+    assert "Traceback" not in said.err + said.out
+    assert "more than 1%" in page(tmp_path), "the page names what is missing and why"
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "words"),
+    [
+        (lambda root: (images.write(root, 6), (root / "void").mkdir()), 3, "Class 'void' of "),
+        (lambda root: images.write(root, 6, ("disc",)), 3, "has a single class ('disc')"),
+        (lambda root: root.mkdir(), 2, "has no class folders"),
+        (lambda root: images.write(root, 1), 3, "split"),
+        (lambda root: (images.write(root / "train", 6), images.write(root / "test", 6, ("cat", "dog"))), 3,
+         "'cat' has no image in"),
+    ],
+    ids=["empty class", "one class", "no class", "too few", "untrained class"],
+)  # fmt: skip
+def test_folders_that_cannot_be_split_or_learned(tmp_path: Path, look, make, code: int, words: str) -> None:
+    make(tmp_path / "images")
+    for verb in ("check", "run"):
+        said = look(verb=verb)
+        assert said.code == code and words in said.out + said.err, said.out + said.err
+    assert not (tmp_path / "store" / "ingest").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        (lambda rows: [r.replace(",train", ",test") if ",stripes," in r else r for r in rows], 3,
+         "Class 'stripes' has no image in the train split"),
+        (lambda rows: [*rows, "images/nosuch.png,disc,train"], 2, "images/nosuch.png"),
+        (lambda rows: [*rows, rows[-1]], 2, "again (see line"),
+        (lambda rows: [*rows[:-1], rows[-1].replace("test", "trian")], 3, "did you mean 'train'?"),
+        (lambda rows: ["file" + rows[0][4:], *rows[1:]], 2, "has no column 'path'"),
+        (lambda rows: [rows[0], rows[1].replace(",disc,", ",,"), *rows[2:]], 3, "empty label"),
+    ],
+    ids=["label missing from train", "absent image", "twice", "unknown split", "no path column", "no label"],
+)  # fmt: skip
+def test_tables_that_do_not_add_up(tmp_path: Path, look, change, code: int, words: str) -> None:
+    images.write(tmp_path / "images", each=6)
+    rows = ["path,label,split"]
+    for name in images.CLASSES:
+        for place, file in enumerate(sorted((tmp_path / "images" / name).iterdir())):
+            rows.append(f"images/{name}/{file.name},{name},{'train' if place < 4 else 'test'}")
+    (tmp_path / "labels.csv").write_text("\n".join(change(rows)))
+    said = look("csv:labels.csv")
+    assert said.code == code and words in said.out + said.err, said.out + said.err
+
+
+def test_hostile_names_are_only_text_on_the_page(tmp_path: Path, look, call) -> None:
+    evil, markup = "<img src=x onerror=alert(1)>", "[bold]&lt;b&gt;'\""
+    images.write(tmp_path / "images", each=40, classes=(evil, markup, "stripes"))
+    broken = tmp_path / "images" / "stripes" / "<script>alert(2)<!--.png"
+    broken.write_bytes(b"no image")
+    said = look()
+    assert said.code == 0, said.out + said.err
+    assert broken.name in said.out, "on a terminal the name is printed as it is"
+    html = page(tmp_path)
+    assert evil not in html and "<script>alert(2)" not in html
+    assert "&lt;img src=x onerror=alert(1)&gt;" in html and "&lt;script&gt;alert(2)&lt;!--.png" in html
+    assert "&amp;lt;b&amp;gt;" in html
+
+
+def test_a_target_name_with_markup(tmp_path: Path, call) -> None:
+    images.write(tmp_path / "images", each=6)
+    text = STUDY.replace("shapes", "'<i>/../[red]x'").replace("REF", "folder:images")
+    (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
+    said = call("run", cwd=tmp_path)
+    assert said.code == 0, said.out + said.err
+    assert "<i>/../" not in page(tmp_path) and "&lt;i&gt;/../[red]x" in page(tmp_path)
+    written = {file.parent.relative_to(tmp_path).as_posix() for file in (tmp_path / "figures").iterdir()}
+    assert written == {"figures"}

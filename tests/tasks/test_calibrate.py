@@ -1,0 +1,135 @@
+"""Calibration: timed once, remembered, and a choice that never flips."""
+
+import json
+
+import pytest
+
+from transferscope.engine.estimate import Estimate
+from transferscope.engine.plan import Cell, Plan
+from transferscope.engine.store import Store
+from transferscope.errors import UserError
+from transferscope.study import Study
+from transferscope.tasks import calibrate, pace
+from transferscope.tasks.calibrate import Calibration, Pace, calibrated, chosen_precision
+from transferscope.tasks.pace import Question
+
+QUESTION = Question("timm:resnet18", 32, 4)
+
+
+def _answer(float32: float, bfloat16: float) -> dict:
+    paces = {"float32": {"step": float32, "evaluation": float32 / 10}}
+    paces["bfloat16"] = {"step": bfloat16, "evaluation": bfloat16 / 10}
+    return {"paces": paces, "bytes": 100, "flops": 1e6, "matmul": {"float32": 1e9, "bfloat16": 2e9}}
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Questions that reached a subprocess; the answers are taken from `replies`."""
+    questions, replies = [], []
+
+    def ask(question):
+        questions.append(question)
+        return replies.pop(0)
+
+    monkeypatch.setattr(calibrate, "_ask", ask)
+    return questions, replies
+
+
+def test_a_question_is_timed_once_and_another_one_anew(asked, tmp_path):
+    questions, replies = asked
+    replies += [_answer(1.0, 0.5), _answer(2.0, 0.5)]
+    first = calibrated(QUESTION, tmp_path)
+    assert calibrated(QUESTION, tmp_path) == first
+    other = Question("timm:resnet18", 64, 4)
+    assert calibrated(other, tmp_path).paces["float32"].step == 2.0
+    assert questions == [QUESTION, other]
+
+
+@pytest.mark.parametrize(("bfloat16", "expected"), [(1.0, "float32"), (1 / 1.14, "float32"), (1 / 1.16, "bfloat16")])
+def test_auto_takes_bfloat16_only_where_it_clearly_pays(asked, tmp_path, bfloat16, expected):
+    asked[1].append(_answer(1.0, bfloat16))
+    assert chosen_precision(QUESTION, tmp_path) == expected
+
+
+def test_a_choice_never_flips_even_when_the_machine_changes(asked, tmp_path, monkeypatch):
+    questions, replies = asked
+    replies += [_answer(1.0, 0.5), _answer(1.0, 2.0)]
+    assert chosen_precision(QUESTION, tmp_path) == "bfloat16"
+    (tmp_path / "speed.json").unlink()
+    assert chosen_precision(Question("timm:resnet18", 32, 4, threads=2), tmp_path) == "bfloat16"
+    assert len(questions) == 1
+
+
+def test_whoever_decides_first_decides_for_both(tmp_path):
+    file = tmp_path / "memo" / "precision.json"
+    assert calibrate._add(file, "a", "float32") == "float32"
+    assert calibrate._add(file, "a", "bfloat16") == "float32"
+    assert calibrate._add(file, "b", "bfloat16") == "bfloat16"
+    assert json.loads(file.read_text()) == {"a": "float32", "b": "bfloat16"}
+
+
+def test_a_spoilt_choice_is_refused(tmp_path):
+    (tmp_path / "precision.json").write_text('{"timm:resnet18 32 4": "float16"}')
+    with pytest.raises(UserError, match="float16"):
+        chosen_precision(QUESTION, tmp_path)
+
+
+def test_seconds_of_an_epoch_and_the_table():
+    timed = Calibration(
+        {"plain": Pace(2.0, 0.2), "bfloat16": Pace(0.5, 0.05)}, 100, 1e9, {"float32": 1e9, "bfloat16": 3e9}
+    )
+    assert timed.epoch("bfloat16", 8, 80, 100) == pytest.approx(10 * 0.5 + 100 * 0.05)
+    plain, fast = timed.table(8, "plain")
+    assert (plain["train_ratio"], fast["train_ratio"], fast["eval_ratio"]) == (1, 4, 4)
+    assert fast["train_images_per_second"] == 16 and fast["eval_images_per_second"] == 20
+    assert (plain["floor_seconds"], fast["floor_seconds"]) == (24, 8)
+
+
+def test_a_real_process_times_every_way():
+    timed = calibrate._ask(Question("timm:test_resnet", 32, 4, ways=(pace.PLAIN, *pace.WAYS)))
+    assert set(timed["paces"]) == {"plain", "float32", "bfloat16"}
+    assert all(0 < p["step"] < 10 and 0 < p["evaluation"] < p["step"] for p in timed["paces"].values())
+    assert timed["flops"] > 1e5 and timed["bytes"] > 1e4 and timed["matmul"]["float32"] > 1e8
+
+
+def test_a_network_that_cannot_be_timed_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="no package 'nobody'"):
+        calibrated(Question("nobody.nets:build", 32, 4), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def _study(tmp_path, **recipe):
+    from PIL import Image
+
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True, exist_ok=True)
+        for i in range(10):
+            Image.new("RGB", (16, 16), (i, 0, 0)).save(tmp_path / "images" / name / f"{i}.png")
+    raw = {"targets": {"t": "folder:images"}, "network": "timm:resnet18", "image_size": 16, "arms": ["random"]}
+    return Study.parse(raw | {"recipe": {"batch_size": 4, "lr": 0.1} | recipe}, folder=tmp_path)
+
+
+def test_auto_precision_enters_the_key_of_a_run_as_what_it_means(asked, tmp_path):
+    asked[1].append(_answer(1.0, 0.5))
+    auto = _study(tmp_path, precision="auto").run("t", "random", 0)
+    assert auto.key == _study(tmp_path, precision="bfloat16").run("t", "random", 0).key
+    assert auto.key != _study(tmp_path).run("t", "random", 0).key
+
+
+def test_a_plan_without_a_past_is_estimated_from_timings(asked, tmp_path):
+    from transferscope import battery
+    from transferscope.engine.estimate import Past
+
+    asked[1].append(_answer(1.0, 0.5))
+    study = _study(tmp_path, epochs=3)
+    run = study.run("t", "random", 0)
+    plan = Plan.of([Cell("x", {}, run)])
+    forecast = battery.calibrated(study, Past(Store(study.store_folder)))
+    train = 12  # of 20 images; 4 for val (2 of each class), 4 for test
+    assert forecast.images[study.data("t").key] == {"train": train, "val": 4, "test": 4}
+    expected = 3 * train / 4 * 1.0 + 4 * 20 * 0.1
+    assert forecast.of(run).seconds == pytest.approx(expected)
+    both = [run, study.run("t", "random", 1)]
+    assert forecast.total(both, 2).seconds == pytest.approx(expected)
+    assert forecast.total(plan.steps, 1).seconds > expected  # decoding comes on top
+    assert forecast.past.of(run) == Estimate(None, None)
