@@ -94,7 +94,7 @@ def run_pytorch_cka(nets: list[nn.Module], data: list[Tensor], names: list[str])
     from cka import compute_cka
 
     loader = torch.utils.data.DataLoader(torch.cat(data), batch_size=len(data[0]))
-    return np.asarray(compute_cka(nets[0], nets[1], loader, layers=names, device="cpu", progress=False))
+    return compute_cka(nets[0], nets[1], loader, layers=names, device="cpu", progress=False)[0].numpy()
 
 
 def run_torch_cka(nets: list[nn.Module], data: list[Tensor], names: list[str]) -> Any:

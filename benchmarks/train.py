@@ -6,7 +6,7 @@ from the first look at the files to the last checkpoint, libraries loaded. All t
 initial weights for as many epochs, batches and learning rates, with the same crops' law, flips and normalisation, and
 after every epoch evaluate on the test and the training images and save a checkpoint. Only transferscope evaluates on
 a few validation images too. Its two runs (float32, bfloat16) start as its workers do, the others as users start Python.
-The pictures are synthetic: one of eight shapes, somewhere, on a patterned ground.
+The pictures are synthetic, 400 px: one of eight stars, somewhere on a patterned ground.
 """
 
 import argparse
@@ -33,28 +33,27 @@ from transferscope.tasks.schedule import Schedule
 
 CLASSES = 8
 SCALE, RATIO = (0.35, 1.0), (3 / 4, 4 / 3)
-LR, MOMENTUM, DECAY = 0.02, 0.9, 1e-4
+LR, MOMENTUM, DECAY = 0.05, 0.9, 1e-4
 Result = dict[str, Any]
 
 
 # -- pictures --------------------------------------------------------------------------------------------------------
 
 
-def draw(rng: np.random.Generator, kind: int, side: int = 256) -> Image.Image:
-    """A star or polygon of `kind`: 3 to 6 corners, filled or with a hole."""
-    ground = np.zeros((side, side, 3))
-    for cells in (2, 5, 16, 64):
+def draw(rng: np.random.Generator, kind: int, side: int = 400) -> Image.Image:
+    """A star of `kind`: 3 to 6 points, blunt or sharp, somewhere on a patterned ground; about 30 kB as a JPEG."""
+    ground = np.full((side, side, 3), rng.uniform(20, 120, 3))
+    for cells in (2, 5, 16, 64, 160):
         patch = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
-        ground += np.asarray(Image.fromarray(patch).resize((side, side), Image.Resampling.BICUBIC)) / 5
+        ground += np.asarray(Image.fromarray(patch).resize((side, side), Image.Resampling.BICUBIC)) / 12
     picture = Image.fromarray(np.clip(ground, 0, 255).astype(np.uint8))
-    corners, radius = 3 + kind % 4, rng.uniform(0.22, 0.4) * side
+    points, radius = 3 + kind % 4, rng.uniform(0.25, 0.4) * side
     x, y = rng.uniform(radius, side - radius, 2)
-    turn = rng.uniform(0, 2 * math.pi) + 2 * math.pi * np.arange(corners) / corners
-    pen, ink = ImageDraw.Draw(picture), tuple(int(v) for v in rng.integers(0, 256, 3))
-    pen.polygon([(x + radius * math.cos(a), y + radius * math.sin(a)) for a in turn], fill=ink)
-    if kind >= 4:
-        ink, hole = tuple(255 - v for v in ink), 0.45 * radius
-        pen.polygon([(x + hole * math.cos(a), y + hole * math.sin(a)) for a in turn], fill=ink)
+    angles = rng.uniform(0, 2 * math.pi) + math.pi * np.arange(2 * points) / points
+    reach = np.where(np.arange(2 * points) % 2, radius * (0.3 if kind >= 4 else 0.75), radius)
+    ink = tuple(int(v) for v in rng.integers(150, 256, 3))
+    outline = [(x + r * math.cos(a), y + r * math.sin(a)) for r, a in zip(reach, angles, strict=True)]
+    ImageDraw.Draw(picture).polygon(outline, fill=ink)
     return picture
 
 

@@ -1,8 +1,9 @@
 """Two networks side by side in a notebook's worth of lines; nothing is downloaded. About 10 s on one core.
 
-Two ResNet-18 of different random initial values look at the same 256 made-up images. Expect: CKA near 1 in conv1 for a
-network and itself, well below 1 between the two, an L2 distance of about 150, and no shared leading directions. With
-networks of your own (two fine-tuned copies, a network and its start) these become the answers you came for.
+Two ResNet-18 of different random initial values look at the same 256 made-up images. Expect CKA from 0.95 (conv1: even
+random layers see the coarse structure of images alike) to 0.56 (fc), errors that agree no more than chance (kappa
+-0.06), bodies 124 apart, and leading directions that overlap no more than random ones. With networks of your own (two
+fine-tuned copies, a network and its start) these become the answers you came for.
 """
 
 import timm

@@ -454,12 +454,12 @@ def _findings(found: Any) -> None:
     from transferscope.report.wording import sentence
 
     for section in found.sections.values():
-        if section.findings or section.notes:
+        if section.findings:
             out.print(f"\n[bold]{escape(section.title)}[/bold]")
         for finding in section.findings:
             out.print(f"  - {escape(sentence(finding))}")
-        for note in section.notes:
-            out.print(f"  [yellow]note:[/yellow] {escape(note)}")
+    for note in dict.fromkeys(note for section in found.sections.values() for note in section.notes):
+        out.print(f"[yellow]note:[/yellow] {escape(note)}")
     out.print(f"\nReport: {found.report}", markup=False, soft_wrap=True)
 
 

@@ -25,7 +25,10 @@ CLAIMS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence with its effect, 95% interval and count; `claim` numbers the paper's statement it judges."""
+    """One sentence with its effect, 95% interval and count; `claim` numbers the paper's statement it judges.
+
+    `unit` stands after the effect; new fields come last, because findings are often built by position.
+    """
 
     text: str
     effect: float | None = None
@@ -35,6 +38,7 @@ class Finding:
     unit: str = ""
     claim: int | None = None
     verdict: Verdict | None = None
+    counted: str = "seeds"  # what n counts
 
 
 @dataclass(frozen=True)

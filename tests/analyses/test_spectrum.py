@@ -34,7 +34,7 @@ def test_section_draws_everything(finished):
     assert [c.name for c in section.charts] == ["shapes-overlap", "shapes-rank", "shapes-spectra"]
     drawn = [c.spec.to_dict() for c in section.charts]
     points = {row["point"] for data in drawn[2]["datasets"].values() for row in data}
-    assert points == {"P", "P-T", "RI", "RI-T"}
+    assert points == {"P (start)", "P-T", "RI (start)", "RI-T"}
     assert "P-T shares" in section.findings[0].text and section.findings[0].effect is not None
     assert len(section.findings) == 2 and not any(f.verdict for f in section.findings)
 

@@ -89,6 +89,7 @@ def test_ctrl_c_while_workers_start_is_quiet(fresh: Path) -> None:
     """The signal reaches the whole group; a worker that still imports must not answer it with a traceback."""
     run = started("run", cwd=fresh)
     until(lambda: len(workers_of(run)) >= 2, run)  # the resource tracker and the first worker
+    time.sleep(0.15)
     os.killpg(run.pid, signal.SIGINT)
     out, said = run.communicate(timeout=60)
     assert run.returncode == 130, out + said
@@ -106,6 +107,27 @@ def test_a_second_ctrl_c_stops_at_once(fresh: Path) -> None:
     _, said = run.communicate(timeout=15)
     assert run.returncode == 130 and "Traceback" not in said
     _, alive = psutil.wait_procs(workers, timeout=5)
+    assert not alive
+
+
+def test_processes_that_decode_go_with_their_worker(tmp_path: Path) -> None:
+    """A worker killed for memory leaves nobody behind, and the run says what happened."""
+    (tmp_path / "study.yaml").write_text(
+        "targets: {many: 'smoke.slow:'}\nnetwork: smoke.nets:tiny\narms: [random]\nanalyses: [images]\n"
+    )
+    run = started("run", cwd=tmp_path, SMOKE_PAUSE="0.3")
+
+    def decoding() -> list[psutil.Process]:
+        return [process for process in workers_of(run) if process.ppid() != run.pid]
+
+    until(lambda: len(decoding()) >= 2, run)
+    below = decoding()
+    os.kill(below[0].ppid(), signal.SIGKILL)
+    out, said = run.communicate(timeout=60)
+    assert run.returncode == 1 and "killed, perhaps because memory ran out" in said, out + said
+    _, alive = psutil.wait_procs(below, timeout=10)
+    for process in alive:
+        process.kill()
     assert not alive
 
 

@@ -66,7 +66,7 @@ def test_a_hastened_network_is_the_same_network_with_hooks_and_copies():
         nn.Conv2d(3, 4, 3, 2, 1),
         nn.Conv2d(4, 4, 3, 1, 1, bias=False),
         nn.Conv2d(4, 4, 1),
-        nn.Conv2d(4, 4, 3, 1, 1, 2, 2),
+        nn.Conv2d(4, 4, 3, padding=2, dilation=2),
     ).double()
     quick = copy.deepcopy(plain)
     seen = []

@@ -185,7 +185,10 @@ def test_batches_sorted_by_class_are_refused_and_the_full_batch_does_not_mind():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batches": batched(images(10), 8)}, "batch 2: unbiased CKA needs batches of at least 4 samples, this one has 2"),
+        (
+            {"batches": batched(images(10), 8)},
+            "batch 2: unbiased CKA needs batches of at least 4 samples, this one has 2",
+        ),
         ({"batches": []}, "there were none"),
         ({"batches": [(images(8), torch.arange(5))]}, "8 samples but 5 labels"),
         ({"batches": ["x"]}, "must be a tensor"),

@@ -98,6 +98,11 @@ def notes_on_seeds(rows: pl.DataFrame) -> list[str]:
     return ([few] if few else []) + [TWINS]
 
 
+def point(name: str) -> str:
+    """A point for a legend, where start and end of an arm need colours of their own: "P (start)", "P-T"."""
+    return name if name.endswith("-T") else f"{name} (start)"
+
+
 def listed(words: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -104,7 +104,8 @@ def _trend(target: str, blocks: pl.DataFrame) -> list[Finding]:
     if abs(rank.mean) <= 0.3:
         trend = "blocks without regard to their depth"
     text = f"On {target}, fine-tuning moves {trend}: {most} most, {least} least."
-    return [Finding(text, rank.mean, rank.low, rank.high, rank.n, "rank correlation of depth and distance")]
+    unit = "rank correlation of depth and distance"
+    return [Finding(text, rank.mean, rank.low, rank.high, rank.n, unit, counted="blocks")]
 
 
 def _of(kind: str) -> str:

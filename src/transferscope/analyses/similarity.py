@@ -210,6 +210,7 @@ def _maps(target: str, maps: pl.DataFrame, like: pl.DataFrame) -> list[Chart]:
 def _vote_chart(target: str, votes: pl.DataFrame, k: int) -> list[Chart]:
     if votes.is_empty():
         return []
+    votes = votes.with_columns(pl.col("pair").map_elements(_pairs.point, pl.String))
     means = _pairs.over_seeds(votes, ["block"], "accuracy")
     runs = votes.select("pair", "block", "seed", "accuracy")
     spec = charts.lines(means, "block", "accuracy", "pair", runs=runs, percent=True, x_title="block",

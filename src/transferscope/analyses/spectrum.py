@@ -117,27 +117,39 @@ def _rank(target: str, rows: pl.DataFrame) -> list[Finding]:
     return [_pairs.told(text, gap, "percent, pretrained minus random")]
 
 
+def _by_block(rows: pl.DataFrame, value: str) -> pl.DataFrame:
+    """Means over the weights of each block, one row per pair of runs and block."""
+    return rows.group_by("pair", "seed", "seed_b", "block", maintain_order=True).agg(pl.col(value).mean())
+
+
 def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
     found = []
-    means = _pairs.over_seeds(rows, ["weight"], "excess")
+    means = _pairs.over_seeds(_by_block(rows, "excess"), ["block"], "excess")
     if not means.is_empty():
-        spec = charts.lines(
-            means, "weight", "excess", "pair", x_title="weight", y_title="excess overlap", reference=0.0
+        spec = charts.lines(means, "block", "excess", "pair", x_title="block", y_title="excess overlap", reference=0.0)
+        caption = (
+            f"Up to {max(rows['k'])} leading directions of the input, means over the weights of a block. 0: as random "
+            "directions; 1: the same."
         )
-        caption = f"Up to {max(rows['k'])} leading directions of the input. 0: as random directions; 1: the same."
         found.append(Chart(f"{target}-overlap", f"Shared leading directions on {target}", spec, caption))
-    ends = rows.filter(pl.col("pair").str.contains("-T & ", literal=True) & ~pl.col("pair").str.ends_with("-T"))
-    own = ends.filter(pl.col("pair").str.replace("-T & ", " & ", literal=True).map_elements(_pairs.twins, pl.Boolean))
+    own = rows.filter(pl.col("pair").map_elements(_own_start, pl.Boolean))
     sides = [
-        own.select(pl.col("pair").str.split(" & ").list.get(place).alias("pair"), "seed", "weight",
-                   pl.col(f"rank_{side}").alias("rank"))
+        own.select(pl.col("pair").str.split(" & ").list.get(place).map_elements(_pairs.point, pl.String).alias("pair"),
+                   "seed", "seed_b", "block", pl.col(f"rank_{side}").alias("rank"))
         for place, side in enumerate("ab")
     ]  # fmt: skip
-    ranks = _pairs.over_seeds(pl.concat(sides), ["weight"], "rank")
+    ranks = _pairs.over_seeds(_by_block(pl.concat(sides), "rank"), ["block"], "rank")
     if not ranks.is_empty():
-        spec = charts.lines(ranks, "weight", "rank", "pair", x_title="weight", y_title="effective rank")
-        found.append(Chart(f"{target}-rank", f"Effective rank on {target}", spec, "Means over seeds, start and end."))
+        spec = charts.lines(ranks, "block", "rank", "pair", x_title="block", y_title="effective rank")
+        caption = "Means over the weights of a block and over seeds, at the start and at the end."
+        found.append(Chart(f"{target}-rank", f"Effective rank on {target}", spec, caption))
     return found
+
+
+def _own_start(kind: str) -> bool:
+    """Whether a kind of pair is a trained network and its own start."""
+    a, _, b = kind.partition(" & ")
+    return a == f"{b}-T"
 
 
 def _spectra(target: str, table: Table) -> list[Chart]:
@@ -146,33 +158,31 @@ def _spectra(target: str, table: Table) -> list[Chart]:
     done: set[str] = set()
     seed = None
     for labels, artifact in table.artifacts:
-        a, _, b = str(labels["pair"]).partition(" & ")
-        if labels["target"] != target or f"{b}-T" != a or a in done:
+        kind = str(labels["pair"])
+        if labels["target"] != target or not _own_start(kind) or kind in done:
             continue
-        done.add(a)
+        done.add(kind)
         seed = labels["seed"] if seed is None else seed
         names = [str(row["weight"]) for row in artifact.rows]
         count = min(SHOWN, len(names))
         arrays = artifact.arrays("spectrum")
         for i in range(count):
             name = names[round(i * (len(names) - 1) / max(1, count - 1))]
-            for side, point in (("a", a), ("b", b)):
+            for side, point in zip("ab", kind.split(" & "), strict=True):
                 values = arrays[f"values_{side}/{name}"]
-                parts.append(
-                    pl.DataFrame({"weight": name, "point": point, "place": range(1, len(values) + 1), "value": values})
-                )
+                part = {
+                    "weight": name,
+                    "point": _pairs.point(point),
+                    "place": range(1, len(values) + 1),
+                    "value": values,
+                }
+                parts.append(pl.DataFrame(part).with_columns(place=pl.col("place") / len(values)))
     if not parts:
         return []
     spec = charts.lines(pl.concat(parts), "place", "value", "point", facet="weight", columns=2, height=180,
-                        x_title="rank of the singular value", y_title="singular value")  # fmt: skip
-    return [
-        Chart(
-            f"{target}-spectra",
-            f"Singular values on {target}",
-            spec,
-            f"Seed {seed}, from the first weight to the last.",
-        )
-    ]
+                        x_title="rank over the number of values", y_title="singular value")  # fmt: skip
+    caption = f"Seed {seed}, weights from the first to the last."
+    return [Chart(f"{target}-spectra", f"Singular values on {target}", spec, caption)]
 
 
 def _summary(rows: pl.DataFrame) -> pl.DataFrame:

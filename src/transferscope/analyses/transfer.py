@@ -50,7 +50,7 @@ def section(table: Table, options: Options) -> Section:
             if arm != "random":
                 findings += _gain(str(target), arm, of_target, notes)
     if few := too_few(runs["seed"].n_unique()):
-        notes.append(few + " Read the intervals, which are wide for that reason, and add seeds before you decide.")
+        notes.append(few)
     return Section(
         "What pretraining gave",
         findings=findings,

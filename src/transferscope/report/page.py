@@ -77,6 +77,7 @@ def write_report(folder: Path, *, title: str, question: str, parts: Sequence[Par
         title=title,
         question=question,
         sections=sections,
+        notes=list(dict.fromkeys(note for section in sections for note in section["notes"])),
         missing=sum(len(part.missing) for part in parts),
         claims=_claims(sections),
         provenance=provenance,

@@ -34,7 +34,7 @@ def number(value: Any) -> str:
 
 
 def interval(finding: Finding) -> str:
-    """The effect, its 95% interval, unit and number of seeds in words; empty where there is no effect."""
+    """The effect with its unit, its 95% interval and what it counts (seeds) in words; empty without an effect."""
     numbers = [float(value) for value in (finding.effect, finding.low, finding.high) if value is not None]
     size = max((abs(value) for value in numbers if math.isfinite(value)), default=0.0)
     places = next(places for places, least in enumerate((100, 10, 1, 0)) if size >= least)
@@ -48,9 +48,10 @@ def interval(finding: Finding) -> str:
     if finding.effect is not None:
         words.append(f"{text(finding.effect)}{unit}")
     if finding.low is not None and finding.high is not None:
-        words.append(f"95% interval {text(finding.low)} to {text(finding.high)}{unit}")
+        again = unit if " " not in unit.strip() else ""  # a unit of several words is said once
+        words.append(f"95% interval {text(finding.low)} to {text(finding.high)}{again}")
     if finding.n is not None:
-        words.append(f"{finding.n} {'seed' if finding.n == 1 else 'seeds'}")
+        words.append(f"{finding.n} {finding.counted if finding.n != 1 else finding.counted.removesuffix('s')}")
     return " · ".join(words)
 
 

@@ -107,6 +107,8 @@ class _Run:
         if start.begin is not None:
             net.load_state_dict(load_file(start.begin / "final.safetensors"))
         self.net: nn.Module = prepare(net, recipe.precision, work.device)
+        if work.options.get("compile"):
+            self.net.compile()  # in place: the names of the weights stay
         self.frozen = self._freeze()
         self.optimizer = torch.optim.SGD(
             [p for p in self.net.parameters() if p.requires_grad],
