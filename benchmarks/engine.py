@@ -1,6 +1,6 @@
 """What the engine costs: planning 3,000 steps, asking a finished study again, and its share of a study's time.
 
-    python benchmarks/engine.py [--repeats 5]
+python benchmarks/engine.py [--repeats 5]
 """
 
 import argparse

@@ -30,13 +30,20 @@ JOBS = ("forwards", "floor", "ours", "pytorch-cka", "torch-cka", "ours full batc
 
 
 def networks(count: int) -> list[nn.Module]:
-    """ResNet-18 of different initial values, no residual branch switched off."""
+    """ResNet-18 of different initial values, no residual branch switched off.
+
+    ReLUs do not work in place: peers keep references to activations, and would compare what a later ReLU left of them.
+    """
     import timm
 
     made = []
     for seed in range(count):
         torch.manual_seed(seed)
-        made.append(timm.create_model("resnet18", num_classes=10, zero_init_last=False).eval())
+        net = timm.create_model("resnet18", num_classes=10, zero_init_last=False).eval()
+        for module in net.modules():
+            if isinstance(module, nn.ReLU):
+                module.inplace = False
+        made.append(net)
     return made
 
 

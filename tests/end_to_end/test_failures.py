@@ -13,6 +13,7 @@ from smoke import nets
 from smoke.command import transferscope
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_fails_that_step_only(fresh: Path, call) -> None:
     wild = (
         "--set", "recipe.lr={random: 0.05, pretrained: 1.0e+20}", "--set", "seeds=1", "--set", "analyses=[transfer]",

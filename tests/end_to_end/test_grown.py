@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from smoke import study
 from smoke.command import transferscope
 
@@ -45,6 +46,7 @@ def section(table, options):
 '''
 
 
+@pytest.mark.slow
 def test_one_more_seed_and_one_more_analysis(copied: Path) -> None:
     (copied / "lab").mkdir()
     (copied / "lab" / "__init__.py").touch()

@@ -17,6 +17,7 @@ SMALL = [
 SPLITS = {"train": 6, "val": 2, "test": 3}
 
 
+@pytest.mark.slow
 def test_init_then_run(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 

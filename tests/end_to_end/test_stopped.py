@@ -42,6 +42,7 @@ def assert_same(folder: Path, reference: Path) -> None:
     assert [name for name in ours if ours[name] != theirs[name]] == []
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_training(fresh: Path, trained: Path) -> None:
     """First the whole group, as when a machine goes down; then the parent alone, whose workers must go with it."""
     run = started("run", cwd=fresh, SMOKE_PAUSE=PAUSE)
@@ -66,6 +67,7 @@ def test_kill_9_in_the_middle_of_training(fresh: Path, trained: Path) -> None:
     assert_same(fresh, trained)
 
 
+@pytest.mark.slow
 def test_a_gentle_stop_saves_inside_an_epoch(fresh: Path, trained: Path) -> None:
     """Ctrl-C, which a terminal sends to the whole group; then SIGTERM, which a scheduler sends to the parent."""
     for number, code, send in ((signal.SIGINT, 130, os.killpg), (signal.SIGTERM, 143, os.kill)):
@@ -96,6 +98,7 @@ def test_ctrl_c_while_workers_start_is_quiet(fresh: Path) -> None:
     assert "Traceback" not in said and "failed" not in said + out
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(fresh: Path) -> None:
     run = started("run", *ALONE, cwd=fresh, SMOKE_PAUSE="30")
     until(lambda: batches_done(fresh) >= 0, run)
@@ -110,6 +113,7 @@ def test_a_second_ctrl_c_stops_at_once(fresh: Path) -> None:
     assert not alive
 
 
+@pytest.mark.slow
 def test_processes_that_decode_go_with_their_worker(tmp_path: Path) -> None:
     """A worker killed for memory leaves nobody behind, and the run says what happened."""
     (tmp_path / "study.yaml").write_text(

@@ -69,7 +69,9 @@ def _warnings(target: str, table: Images) -> list[str]:
         return []
     shown = "; ".join(f"{name} ({reason})" for name, reason in table.skipped[:10])
     more = f" and {len(table.skipped) - 10} more" if len(table.skipped) > 10 else ""
-    return [f"{len(table.skipped)} images of {target} could not be read and were skipped: {shown}{more}."]
+    count = len(table.skipped)
+    what = "image" if count == 1 else "images"
+    return [f"Skipped, because unreadable: {count} {what} of {target}: {shown}{more}."]
 
 
 def _strip(target: str, table: Images, options: Options) -> Picture:
