@@ -164,6 +164,24 @@ def test_a_loss_that_is_not_finite_fails_and_says_where(fit) -> None:
         fit("run", network="toy.nets:poisoned")
 
 
+def test_how_often_the_losses_are_read_changes_nothing(fit, monkeypatch) -> None:
+    from transferscope.tasks import loop
+
+    often, rows = fit("often", epochs=2)
+    original = loop._Run.__init__
+
+    def patient(self, *arguments) -> None:
+        original(self, *arguments)
+        self.patience = 5
+
+    monkeypatch.setattr(loop._Run, "__init__", patient)
+    seldom, again = fit("seldom", epochs=2)
+    assert again == rows
+    assert _bytes(seldom) == _bytes(often)
+    with pytest.raises(UserError, match=r"epoch 1, batch 3 of"):
+        fit("poisoned", network="toy.nets:poisoned")
+
+
 def test_only_the_head_or_the_top_blocks_train(fit) -> None:
     def changed(folder: Path) -> set[str]:
         a, b = load_file(folder / "epoch-0000.safetensors"), load_file(folder / "final.safetensors")

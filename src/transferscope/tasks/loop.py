@@ -34,6 +34,7 @@ from transferscope.tasks.schedule import Schedule
 
 SAVE_EVERY = 30.0  # seconds between saves inside an epoch; every epoch's end is saved too
 EVAL_BATCH = 256
+UNREAD_BATCHES = 50  # on a GPU
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ class _Run:
         )
         self.now = resume.load(self.folder, self.net, self.optimizer) or resume.Progress()
         self.saved = time.monotonic()
+        self.unread: list[tuple[Tensor, Tensor | None, int, str]] = []  # (loss, right, images, where) of batches
+        self.patience = 1 if work.device == "cpu" else UNREAD_BATCHES
 
     def _permutation(self) -> Any:
         """The fixed block permutation of a shuffled run, or a function giving every image its own."""
@@ -193,18 +196,24 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise UserError(
-                f"The training loss became {value} in epoch {number}, batch {now.batch + 1} of {count} "
-                f"(arm {self.start.arm}, lr {group['lr']:.4g}): lower recipe.lr for this arm."
-            )
+        right = None if self.table.multilabel else y.gather(1, out.detach().argmax(1, keepdim=True)).sum()
+        where = f"epoch {number}, batch {now.batch + 1} of {count} (arm {self.start.arm}, lr {group['lr']:.4g})"
+        self.unread.append((loss.detach(), right, len(labels), where))
         now.batch += 1
-        now.images += len(labels)
-        now.loss += value * len(labels)
-        if not self.table.multilabel:
-            now.right += float(y.gather(1, out.detach().argmax(1, keepdim=True)).sum())
+        if len(self.unread) >= self.patience:
+            self._read()
         self.work.tell(epoch=number, epochs=recipe.epochs, batch=now.batch, batches=count)
+
+    def _read(self) -> None:
+        """Add up what the last batches gave. Reading waits for the device, so a GPU is asked for many at once."""
+        for loss, right, count, where in self.unread:
+            value = float(loss)
+            if not math.isfinite(value):
+                raise UserError(f"The training loss became {value} in {where}: lower recipe.lr for this arm.")
+            self.now.images += count
+            self.now.loss += value * count
+            self.now.right += float(right) if right is not None else 0.0
+        self.unread.clear()
 
     def _loss(self, out: Tensor, y: Tensor) -> Tensor:
         if self.table.multilabel:
@@ -229,6 +238,7 @@ class _Run:
 
     def evaluate(self) -> None:
         """Close the epoch: one row of metrics, and the best weights when val improved."""
+        self._read()
         now, began = self.now, time.perf_counter()
         number = now.epoch + 1 if now.rows else 0
         outputs = {split: self.predict(split) for split in ("train", "val", "test")}
@@ -264,6 +274,7 @@ class _Run:
     # -- files ---------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
+        self._read()
         resume.save(self.folder, self.net, self.optimizer, self.now)
         self.saved = time.monotonic()
 

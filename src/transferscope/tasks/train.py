@@ -67,8 +67,8 @@ def train(
 
     Writes ``epoch-0000``, ``epoch-0001``, ``-0002``, ``-0004``, ... (log-spaced), ``best`` (highest val metric) and
     ``final`` as ``.safetensors``, ``predictions`` (logits of the test and val images, best and final),
-    ``run.json`` (best epoch, what share of the pretrained tensors matched) and ``timing.json``. Killed anywhere it goes on from
-    the last saved batch and ends in the same bytes. UserError when the loss is no longer finite.
+    ``run.json`` (best epoch, what share of the pretrained tensors matched) and ``timing.json``. Killed anywhere it goes
+    on from the last saved batch and ends in the same bytes. UserError when the loss is no longer finite.
     """
     from transferscope.data.batches import Normalisation  # torch from here on
     from transferscope.data.table import open_table
