@@ -1,6 +1,5 @@
 """The study file: strict, one sentence a mistake, and keys that hold what matters."""
 
-from pathlib import Path
 
 import pytest
 import yaml
@@ -154,7 +153,7 @@ def test_a_list_of_rates_is_searched_with_a_seed_of_its_own(load) -> None:
     assert [s.key for s in other.inputs if s.task == "choose_lr"] == [choice.key]
 
 
-def test_golden_study_key(monkeypatch) -> None:
+def test_golden_study_key(monkeypatch, tmp_path) -> None:
     """The keys of one training run and its data, frozen on 2026-11-23 with a made-up fingerprint of the images.
 
     They may change only when the version of `train` or `ingest` is raised, or a recipe's default means something else.
@@ -163,7 +162,7 @@ def test_golden_study_key(monkeypatch) -> None:
 
     forget()
     monkeypatch.setattr("transferscope.study.data.source_fingerprint", lambda ref, memo: "fingerprint")
-    study = Study.parse(yaml.safe_load(PLAIN), folder=Path())
+    study = Study.parse(yaml.safe_load(PLAIN), folder=tmp_path)
     step = study.run("digits", "random", 0)
     forget()
     assert (step.key, step.inputs[0].key) == GOLDEN

@@ -54,8 +54,8 @@ def test_verdict_on_claim_six():
         return [f for f in module.section(made(levels, seeds), module.Options()).findings if f.claim == 6]
 
     (found,) = judged(PAPER)
-    assert found.verdict == "supports" and found.effect == pytest.approx(815 / 193 - 1, rel=0.03)
-    assert "two from scratch lie 4.3 times as far" in found.text
+    assert found.verdict == "supports" and found.effect == pytest.approx(815 - 193, rel=0.03)
+    assert "two fine-tuned networks are nearer to each other" in found.text
     assert judged(PAPER, 4)[0].verdict == "open"
     assert judged(PAPER | {"RI-T & P": 100.0})[0].verdict == "contradicts"
     assert judged({k: v for k, v in PAPER.items() if "P-T & P-T" not in k}) == []

@@ -92,10 +92,10 @@ def told(text: str, effect: Interval, unit: str = "") -> Finding:
 
 
 def notes_on_seeds(rows: pl.DataFrame) -> list[str]:
-    """The sentence for too few seeds, and the one on pairs that share runs."""
+    """The sentence for too few seeds, and the one on pairs that share runs where there are several."""
     count = pl.concat([rows["seed"], rows["seed_b"]]).drop_nulls().n_unique() if not rows.is_empty() else 0
     few = too_few(count)
-    return ([few] if few else []) + [TWINS]
+    return ([few] if few else []) + ([TWINS] if count > 2 else [])
 
 
 def point(name: str) -> str:

@@ -10,7 +10,6 @@ pairs, or read the *relative* distance: that over the norm of the second network
 the scale of the weights has no effect on the outputs: there, distance measures turning as well as growing.
 """
 
-import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -23,7 +22,7 @@ from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
 from transferscope.engine.work import Work
-from transferscope.measures.intervals import Interval, spearman
+from transferscope.measures.intervals import spearman
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 
@@ -75,22 +74,15 @@ def section(table: Table, options: Options) -> Section:
 
 def _ordering(target: str, body: pl.DataFrame) -> list[Finding]:
     """Claim 6: two P-T, and P-T and P, are nearer than two RI-T and than RI-T and P."""
-    logs = body.filter(pl.col("l2") > 0).with_columns(pl.col("l2").log().alias("log"))
     near, far = ("P-T & P-T", "P-T & P"), ("RI-T & RI-T", "RI-T & P")
-    gaps = [_pairs.contrast(logs, b, a, "log") for a in near for b in far]
+    gaps = [_pairs.contrast(body, b, a, "l2") for a in near for b in far]
     if gaps[0] is None:
         return []
-    ratio = Interval(
-        math.exp(gaps[0].mean) - 1,
-        None if gaps[0].low is None else math.exp(gaps[0].low) - 1,
-        None if gaps[0].high is None else math.exp(gaps[0].high) - 1,
-        gaps[0].n,
-    )
     means = {kind: _pairs.mean(body, kind, "l2") for kind in (*near, *far)}
     said = _pairs.listed([f"{_of(kind)} are {value:.3g} apart" for kind, value in means.items() if value is not None])
-    times = 1 + ratio.mean
-    text = f"On {target}, {said}: two from scratch lie {times:.2g} times as far from each other as two fine-tuned ones."
-    return [_pairs.judged(text, ratio, "times farther", 6, gaps)]
+    nearer = "nearer to" if gaps[0].mean > 0 else "no nearer to"
+    text = f"On {target}, {said}: two fine-tuned networks are {nearer} each other than two from scratch."
+    return [_pairs.judged(text, gaps[0], "in L2 distance", 6, gaps)]
 
 
 def _trend(target: str, blocks: pl.DataFrame) -> list[Finding]:

@@ -71,7 +71,8 @@ def _warnings(target: str, table: Images) -> list[str]:
     more = f" and {len(table.skipped) - 10} more" if len(table.skipped) > 10 else ""
     count = len(table.skipped)
     what = "image" if count == 1 else "images"
-    return [f"Skipped, because unreadable: {count} {what} of {target}: {shown}{more}."]
+    was = "was" if count == 1 else "were"
+    return [f"{count} {what} of {target} {was} skipped, because unreadable: {shown}{more}."]
 
 
 def _strip(target: str, table: Images, options: Options) -> Picture:

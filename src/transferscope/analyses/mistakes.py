@@ -130,7 +130,7 @@ def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
             f"two from scratch, accuracy allowed for: kappa is {tuned:.2f} between two P-T and {scratch:.2f} between "
             "two RI-T."
         )
-        found.append(_pairs.judged(text, gap, "kappa", 4, [gap]))
+        found.append(_pairs.judged(text, gap, "in kappa", 4, [gap]))
     for kind in rows["pair"].unique(maintain_order=True):
         a, _, b = kind.partition(" & ")
         of = rows.filter(pl.col("pair") == kind)

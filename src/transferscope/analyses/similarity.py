@@ -152,7 +152,7 @@ def _early(target: str, like: pl.DataFrame) -> list[Finding]:
     said = _pairs.listed([f"{value:.2f} for {kind}" for kind, value in means if value is not None])
     where = f"block {early[0]}" if len(early) == 1 else f"blocks {early[0]} to {early[-1]}"
     text = f"On {target}, CKA of like blocks in {where} is {said}."
-    return [_pairs.judged(text, main, "CKA, P-T & P-T minus P-T & RI-T", 5, steps)]
+    return [_pairs.judged(text, main, "in CKA", 5, steps)]
 
 
 def _kept(target: str, like: pl.DataFrame) -> list[Finding]:
@@ -173,7 +173,7 @@ def _kept(target: str, like: pl.DataFrame) -> list[Finding]:
         f"{'better than' if fall.mean < 0 else 'no better than'} those of {names[-1]} ({last:.2f}); it changed those "
         f"of {means['block'][0]} most ({means['cka'][0]:.2f})."
     )
-    return [_pairs.told(text, fall, "CKA from first to last block")]
+    return [_pairs.told(text, fall, "in CKA")]
 
 
 def _votes(target: str, votes: pl.DataFrame) -> list[Finding]:
@@ -188,7 +188,7 @@ def _votes(target: str, votes: pl.DataFrame) -> list[Finding]:
     means = {kind: _pairs.mean(last, kind, "accuracy") for kind in ("P", "P-T", "RI", "RI-T")}
     said = _pairs.listed([f"{value:.1%} for {kind}" for kind, value in means.items() if value is not None])
     text = f"On {target}, nearest neighbours in the features of {names[-1]} name the class of {said}."
-    return [_pairs.told(text, gap, "points, P-T minus P")]
+    return [_pairs.told(text, gap, "points from P to P-T")]
 
 
 def _maps(target: str, maps: pl.DataFrame, like: pl.DataFrame) -> list[Chart]:

@@ -99,7 +99,7 @@ def _overlap(target: str, rows: pl.DataFrame) -> list[Finding]:
         f"On {target}, P-T shares {kept:.0%} of its leading input directions with P{scratch}, where random directions "
         f"would share {chance:.0%}."
     )
-    return [_pairs.told(text, _pairs.interval(own["excess"].to_numpy(), chained=False), "excess overlap with P")]
+    return [_pairs.told(text, _pairs.interval(own["excess"].to_numpy(), chained=False), "excess overlap")]
 
 
 def _rank(target: str, rows: pl.DataFrame) -> list[Finding]:
@@ -114,7 +114,7 @@ def _rank(target: str, rows: pl.DataFrame) -> list[Finding]:
         f"On {target}, training changes the effective rank of the weights by {tuned:+.1f}% from P and by "
         f"{scratch:+.1f}% from a random start."
     )
-    return [_pairs.told(text, gap, "percent, pretrained minus random")]
+    return [_pairs.told(text, gap, "points")]
 
 
 def _by_block(rows: pl.DataFrame, value: str) -> pl.DataFrame:
