@@ -152,7 +152,7 @@ def heat(
 ) -> Drawing:
     """A matrix of cells, rows and columns in the order of the table; `scale` is "sequential" or "diverging" (around 0).
 
-    Up to 12 x 12 cells carry their number.
+    Cells that are large enough (up to 12 x 12 of them, or 10 x 10 in facets) carry their number.
     """
     import altair as alt
 
@@ -162,7 +162,7 @@ def heat(
         most = max(abs(least), abs(most))
         least = -most
     wide, tall = df[x].n_unique(), df[y].n_unique()
-    side = max(9, min(44, 520 // max(wide, tall, 1)))
+    side = max(9, min(44, (270 if facet else 520) // max(wide, tall, 1)))  # two facets stand side by side
     form = ".0%" if percent else ".2f"
     colours = alt.Scale(scheme="blueorange" if scale == "diverging" else "blues", domain=[least, most], clamp=True)
     legend = alt.Legend(title=value_title or None, format=form, gradientLength=160)
@@ -176,7 +176,8 @@ def heat(
             color=plain(alt.Color, value, type="quantitative", scale=colours, legend=legend), tooltip=hover
         )
     ]
-    if max(wide, tall) <= 12:
+    numbered = side >= 26
+    if numbered:
         share = ((pl.col(value) - least) / ((most - least) or 1.0)).fill_null(0.0)
         dark = (share > 0.6) if scale == "sequential" else ((share - 0.5).abs() > 0.38)
         df = df.with_columns(pl.when(dark).then(pl.lit("#ffffff")).otherwise(pl.lit("#22262b")).alias(".ink"))
@@ -184,7 +185,9 @@ def heat(
         layers.append(
             base.mark_text(fontSize=11).encode(text=plain(alt.Text, value, type="quantitative", format=form), color=ink)
         )
-    chart = alt.layer(*layers).resolve_scale(color="independent")
+    chart = alt.layer(*layers)
+    if numbered:
+        chart = chart.resolve_scale(color="independent")
     return _finish(chart, df, facet, columns, title, width=side * wide, height=side * tall)
 
 
