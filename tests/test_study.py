@@ -1,6 +1,5 @@
 """The study file: strict, one sentence a mistake, and keys that hold what matters."""
 
-
 import pytest
 import yaml
 

@@ -441,7 +441,10 @@ def _planned(file: Path, changes: list[str] | None) -> "tuple[Study, Plan, Store
             raise UserError(f"--set {change}: write KEY=VALUE, for example --set recipe.epochs=3.")
         pairs[key] = value
     study = Study.load(file, pairs)
-    return study, *battery.plan(study)
+    try:
+        return study, *battery.plan(study)
+    except UserError as error:  # what only planning sees, such as the options of an analysis
+        raise error if str(file) in str(error) else UserError(f"{file}: {error}") from None
 
 
 def _show(checks: list[Any]) -> None:

@@ -1,5 +1,7 @@
 """The one exception a user is meant to read."""
 
+SHORT = 40  # names; longer lists are not read out
+
 
 class UserError(Exception):
     """Something the user can mend: one sentence saying what, where (file:key) and what to do."""
@@ -12,4 +14,6 @@ def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if near:
         return f"did you mean '{near[0]}'?"
+    if len(known) > SHORT:
+        return f"there are {len(known)}, such as {', '.join(known[:5])}."
     return f"known: {', '.join(known)}." if known else "none is known here."

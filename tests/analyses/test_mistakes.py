@@ -2,10 +2,12 @@
 
 import numpy as np
 import polars as pl
+import pytest
 
 from transferscope import analyses
 from transferscope.data.table import open_table
 from transferscope.engine.table import Missing, Table
+from transferscope.errors import UserError
 from transferscope.measures.agreement import Agreement
 
 module = analyses.load("mistakes")
@@ -92,3 +94,9 @@ def test_strips_show_the_surest_mistakes(tmp_path):
     said = module._strip(tmp_path / "x.png", Images(), np.arange(6), [out, out], np.array([0, 1, 3, 4, 5]), False, 3)
     assert said == {"images": 5, "shown": [["cat", "dog"]] * 3, "files": ["1.png", "4.png", "3.png"]}
     assert (tmp_path / "x.png").stat().st_size > 0
+
+
+def test_fewer_than_no_pictures_are_refused():
+    assert analyses.options("mistakes", {"pictures": 0}).pictures == 0
+    with pytest.raises(UserError, match=r"analyses\.mistakes"):
+        analyses.options("mistakes", {"pictures": -1})

@@ -158,3 +158,21 @@ def test_procrustes_is_the_definition(tmp_path):
     assert ts.load(tmp_path / "p.safetensors").table().equals(found.table()) and found.chart().to_dict()
     with pytest.raises(UserError, match="no layer of the same name"):
         ts.procrustes(a, nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), batched(x))
+
+
+def test_a_network_of_timm_without_a_classifier_has_no_head():
+    import timm
+
+    a, b = (timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1, num_classes=n) for n in (0, 5))
+    found, back = ts.distance(a, b), ts.distance(b, a)
+    assert found.head_names == () and np.isnan(found.head)
+    assert back.head_names == ("head",) and found.size.sum() == sum(p.numel() for p in a.parameters())
+    assert found.body == pytest.approx(back.body, rel=1e-12)
+
+
+def test_spectrum_of_a_diverged_network_is_refused():
+    a, b = made(seed=1), made(seed=2)
+    with torch.no_grad():
+        b.conv2.weight[0, 0] = float("nan")
+    with pytest.raises(UserError, match=r"'conv2\.weight' holds NaN or infinite values"):
+        ts.spectrum(a, b)

@@ -197,3 +197,36 @@ def test_families_of_networks(source, name, size):
     assert not found.skipped_a and found.matrix.shape[0] >= 9
     np.testing.assert_allclose(np.diag(found.matrix)[np.isfinite(np.diag(found.matrix))], 1, atol=1e-5)
     assert before == [m.training for m in net.modules()]
+
+
+class Counts(nn.Module):
+    """Fills a buffer that was None and registers another one while it runs."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.register_buffer("seen", None)
+
+    def forward(self, x):
+        self.seen = x.sum(0) if self.seen is None else self.seen + x.sum(0)
+        self.register_buffer("late", x.mean(0))
+        return self.fc(x)
+
+
+def test_buffers_that_come_while_running_go_again():
+    net = Counts()
+    ts.similarity(net, net, [torch.randn(8, 4)] * 2, layers=["fc"])
+    assert net.seen is None and list(net._buffers) == ["seen"]
+
+
+@pytest.mark.parametrize("estimator", ["unbiased", "biased"])
+@pytest.mark.parametrize("pool", [lambda f: f[:4], lambda f: f.mean(), lambda f: f.flatten(0, 1)])
+def test_a_pooling_that_loses_or_makes_rows_is_refused(pool, estimator):
+    with pytest.raises(UserError, match=r"'conv1' comes out without one row for each of the 8 samples"):
+        ts.similarity(made(seed=1), made(seed=2), batched(images(24)), ["conv1"], pool, estimator)
+
+
+def test_a_pattern_that_fits_nothing_does_not_read_out_the_network():
+    net = nn.Sequential(*[nn.Sequential(nn.Linear(1, 1), nn.ReLU()) for _ in range(30)])
+    with pytest.raises(UserError, match=r"fits 'blocks\.\*'; there are 90, such as 0, 0\.0, 0\.1, 1, 1\.0\.$"):
+        wanted(net, ["blocks.*"])

@@ -122,3 +122,37 @@ def test_results_survive_a_file(tmp_path):
         ts.load(tmp_path / "x.safetensors")
     with pytest.raises(UserError, match="cannot be written"):
         found.save(tmp_path / "absent" / "x.safetensors")
+
+
+def test_answers_that_are_no_numbers_are_refused_not_taken_for_the_first_class():
+    logits, y = np.eye(4, dtype=np.float32)[[0, 1, 2, 3] * 3], np.array([0, 1, 2, 3] * 3)
+    assert ts.mistakes(logits, torch.from_numpy(logits).requires_grad_(), y).overall.common == 0
+    lost = logits.copy()
+    lost[5, 3] = np.nan
+    with pytest.raises(UserError, match="outputs of 1 of 12 samples are NaN"):
+        ts.mistakes(logits, lost, y)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "message"),
+    [
+        (np.arange(12) % 4 - 1, None, "a label is -1"),
+        (np.arange(12) % 4, ["x", "y", "z"], "3 names, but a label is 3"),
+        (np.ones((12, 4), dtype=int), ["x", "y", "z"], "3 names for 4 labels"),
+        (np.ones((12, 4), dtype=int), ["v", "w", "x", "y", "z"], "5 names for 4 labels"),
+        (np.ones((12, 3), dtype=int), None, "3 labels a sample, but 4 and 4 outputs"),
+    ],
+)
+def test_labels_and_names_must_be_those_of_the_outputs(labels, names, message):
+    logits = np.random.default_rng(0).standard_normal((12, 4))
+    with pytest.raises(UserError, match=message):
+        ts.mistakes(logits, logits, labels, names)
+
+
+def test_predictions_with_dropout_draw_from_the_seed_alone():
+    net, x = made(seed=1).train(), batched(images(24))
+    found = [ts.predictions(net, x, mode="as found", seed=seed).logits for seed in (0, 0, 1) if torch.rand(1) >= 0]
+    assert np.array_equal(found[0], found[1]) and not np.array_equal(found[0], found[2])
+    for wrong in ({"mode": "train"}, {"precision": "fp16"}):
+        with pytest.raises(UserError, match="is neither"):
+            ts.predictions(net, x, **wrong)

@@ -200,6 +200,7 @@ def test_batches_sorted_by_class_are_refused_and_the_full_batch_does_not_mind():
         ({"pool": "max"}, "'max' is none of"),
         ({"pool": "token", "layers": ["conv1"]}, "needs features \\(samples, tokens, channels\\)"),
         ({"mode": "train"}, "neither 'eval' nor"),
+        ({"precision": "fp16"}, "'fp16' is neither 'float32' nor"),
         ({"batches": [torch.full((8, 3, 8, 8), float("nan"))]}, "NaN or infinite"),
     ],
 )
@@ -243,3 +244,11 @@ def test_result_has_a_table_a_chart_and_survives_a_file(tmp_path):
         assert (tmp_path / "x.safetensors").read_bytes() == first
     with pytest.raises(UserError, match="no network 'x'"):
         found.pair("x", 0)
+
+
+def test_autocast_around_a_probe_does_not_reach_it():
+    a, b, x = made(seed=1), made(seed=2), batched(images(24))
+    found, answers = ts.similarity(a, b, x).matrix, ts.predictions(a, x).logits
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        np.testing.assert_array_equal(ts.similarity(a, b, x).matrix, found)
+        np.testing.assert_array_equal(ts.predictions(a, x).logits, answers)

@@ -15,9 +15,10 @@ answer counts, and an image is wrong if any label is.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
+from pydantic import Field
 
 from transferscope import analyses, charts
 from transferscope.analyses import _pairs
@@ -36,7 +37,7 @@ class Options(analyses.Options):
     """`checkpoint`: the final weights or those best on val. `pictures`: how many images each strip shows."""
 
     checkpoint: Literal["final", "best"] = "final"
-    pictures: int = 12
+    pictures: Annotated[int, Field(ge=0)] = 12
 
 
 @task("mistakes", version=1)

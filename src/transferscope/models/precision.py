@@ -22,7 +22,8 @@ def prepare(net: nn.Module, precision: str, device: str) -> nn.Module:
 
 
 def running(precision: str, device: str) -> AbstractContextManager[Any]:
-    """The context of every forward pass: autocast to bfloat16, or nothing."""
+    """The context of every forward pass: autocast to bfloat16, or none, whatever the caller has switched on."""
+    kind = torch.device(device).type
     if precision == "bfloat16":
-        return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
-    return nullcontext()
+        return torch.autocast(kind, dtype=torch.bfloat16)
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()

@@ -113,7 +113,13 @@ def state_distance(
 
 
 def classifier(net: nn.Module) -> tuple[str, ...]:
-    """The head of any network: what timm names, else its last linear layer; () when there is neither."""
+    """The head of any network: what timm names, else its last linear layer; () when there is neither, and for a
+    network of timm without a classifier, whose last linear layer belongs to the body."""
+    if callable(get := getattr(net, "get_classifier", None)):
+        given = get()
+        heads = given if isinstance(given, tuple | list) else (given,)
+        if not any(isinstance(m, nn.Module) and any(True for _ in m.parameters()) for m in heads):
+            return ()
     widths = [module.out_features for module in net.modules() if isinstance(module, nn.Linear)]
     try:
         return head_names(net, widths[-1] if widths else 0)

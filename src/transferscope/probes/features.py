@@ -50,6 +50,8 @@ class How:
     def __post_init__(self) -> None:
         if self.mode not in ("eval", "as found"):
             raise UserError(f"mode: '{self.mode}' is neither 'eval' nor 'as found'.")
+        if self.precision not in ("float32", "bfloat16"):
+            raise UserError(f"precision: '{self.precision}' is neither 'float32' nor 'bfloat16'.")
 
 
 Take = Callable[[int, Tensor], None]  # (number of the slot, features (n, ...) pooled)
@@ -83,7 +85,10 @@ class Tap:
             features = _tensor(output)
             if features is None or len(features) != len(x):
                 raise UserError(f"layers: '{module}' does not give one row for each of the {len(x)} samples.")
-            take(slots[module, call], pooled(features, self.how.pool))
+            rows = pooled(features, self.how.pool)
+            if not isinstance(rows, Tensor) or not rows.ndim or len(rows) != len(x):
+                raise UserError(f"pool: '{module}' comes out without one row for each of the {len(x)} samples.")
+            take(slots[module, call], rows)
             left -= 1
             if not left:
                 raise _Enough
@@ -165,7 +170,8 @@ def undisturbed(nets: Sequence[nn.Module], mode: Mode) -> Iterator[None]:
     shuffling loader draws from) are then as found."""
     modules = list({id(m): m for net in nets for m in net.modules()}.values())
     flags = [(module, module.training) for module in modules]
-    buffers = [(m, name, t, t.detach().clone()) for m in modules for name, t in m._buffers.items() if t is not None]
+    buffers = [(module, dict(module._buffers)) for module in modules]
+    values = [(t, t.detach().clone()) for _, held in buffers for t in held.values() if t is not None]
     chance = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         if mode == "eval":
@@ -179,8 +185,10 @@ def undisturbed(nets: Sequence[nn.Module], mode: Mode) -> Iterator[None]:
         for module, flag in flags:
             module.training = flag
         with torch.no_grad():
-            for module, name, tensor, before in buffers:
-                module._buffers[name] = tensor
+            for module, held in buffers:
+                module._buffers.clear()  # of those that came meanwhile
+                module._buffers.update(held)
+            for tensor, before in values:
                 if not torch.equal(tensor, before):
                     tensor.copy_(before)
 

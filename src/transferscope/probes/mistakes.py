@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from transferscope import charts
 from transferscope.errors import UserError
@@ -74,11 +75,13 @@ def mistakes(
 
     `a` and `b` are results of `predictions`, or logits (n, k) with `labels` given: (n,) class indices, or (n, k) of
     0/1 for multi-label answers. `names` are the classes in index order. Predictions must carry equal labels and
-    either equal ids or equal inputs: that both saw the same samples is checked, not assumed. Raises UserError else.
+    either equal ids or equal inputs: that both saw the same samples is checked, not assumed. Raises UserError else, and
+    for labels or names that are not those of the outputs.
     """
     first, second = _predictions(a, labels), _predictions(b, labels)
     _same_samples(first, second)
     y = first.labels
+    _named(first, second, names)
     by_group = agreement.by_label if first.multilabel else agreement.by_class
     try:
         found = by_group(first.predicted, second.predicted, y, names)
@@ -109,12 +112,28 @@ def _predictions(given: Predictions | ArrayLike, labels: ArrayLike | None) -> Pr
     elif labels is None:
         raise UserError("mistakes: logits need labels=; without them give results of predictions().")
     else:
+        given = given.detach().cpu() if isinstance(given, Tensor) else given
         found = Predictions(np.asarray(given, dtype=np.float32), np.asarray(labels), none, none)
     if found.logits.ndim != 2 or len(found.logits) != len(found.labels):
         raise UserError(
             f"mistakes: outputs {found.logits.shape} and labels {found.labels.shape} are not of the same samples."
         )
     return found
+
+
+def _named(a: Predictions, b: Predictions, names: Sequence[str] | None) -> None:
+    """Raise UserError unless every answer has its label, and every label a name where there are names."""
+    y, widths = a.labels, (a.logits.shape[1], b.logits.shape[1])
+    if a.multilabel:
+        if widths != (y.shape[1], y.shape[1]):
+            raise UserError(f"mistakes: {y.shape[1]} labels a sample, but {widths[0]} and {widths[1]} outputs.")
+        if names is not None and len(names) != y.shape[1]:
+            raise UserError(f"mistakes: {len(names)} names for {y.shape[1]} labels; give one for each.")
+    elif len(y):
+        if y.min() < 0:
+            raise UserError(f"mistakes: class indices start at 0, but a label is {y.min()}; leave such samples out.")
+        if names is not None and y.max() >= len(names):
+            raise UserError(f"mistakes: {len(names)} names, but a label is {y.max()}; give a name for every class.")
 
 
 def _same_samples(a: Predictions, b: Predictions) -> None:

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from transferscope import charts
 from transferscope.errors import UserError
+from transferscope.models.build import seeded
 from transferscope.models.precision import running
 from transferscope.probes import result
-from transferscope.probes.features import Mode, device_of, undisturbed
+from transferscope.probes.features import How, Mode, device_of, undisturbed
 from transferscope.probes.samples import fingerprints, unpacked
+from transferscope.streams import stream_seed
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,12 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The class of the highest logit (n,); multi-label: 1 where the logit is above 0 (n, k)."""
+        """The class of the highest logit (n,); multi-label: 1 where the logit is above 0 (n, k).
+
+        Raises UserError where a logit is NaN: the "highest" would be the first class.
+        """
+        if lost := int(np.isnan(self.logits).any(1).sum()):
+            raise UserError(f"predictions: the outputs of {lost} of {len(self.logits)} samples are NaN.")
         if self.multilabel or self.logits.shape[1] == 1:
             positive: NDArray[np.int64] = (self.logits > 0).astype(np.int64)
             return positive if self.multilabel else positive[:, 0]
@@ -85,21 +92,23 @@ class Predictions:
 
 
 def predictions(
-    net: nn.Module, batches: Iterable[Any], *, mode: Mode = "eval", precision: str = "float32"
+    net: nn.Module, batches: Iterable[Any], *, mode: Mode = "eval", precision: str = "float32", seed: int = 0
 ) -> Predictions:
     """Outputs of `net` on every sample of `batches`: tensors, or tuples (x, labels, ids) as far as they go.
 
-    Runs in eval mode on the network's own device, leaving the network and the random state as found. Raises UserError
-    for a network that does not return (n, k) outputs and for batches of which only some have labels or ids.
+    Runs in eval mode on the network's own device, leaving the network and the random state as found (`mode` "as found"
+    keeps training flags; dropout then draws from `seed`). Raises UserError for a network that does not return (n, k)
+    outputs and for batches of which only some have labels or ids.
     """
-    device = device_of(net)
+    how, device = How(None, mode, precision, seed), device_of(net)
     outputs: list[np.ndarray] = []
     labels: list[np.ndarray | None] = []
     ids: list[np.ndarray | None] = []
     seen: list[np.ndarray] = []
     with undisturbed([net], mode), torch.no_grad(), running(precision, str(device)):
-        for batch in unpacked(batches):
-            out = net(batch.x.to(device, non_blocking=True))
+        for number, batch in enumerate(unpacked(batches)):
+            with seeded(stream_seed(how.seed, "probe", number), device):
+                out = net(batch.x.to(device, non_blocking=True))
             if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(batch.x):
                 shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
                 raise UserError(f"predictions: the network should return (samples, outputs), not {shape}.")

@@ -111,6 +111,9 @@ def state_spectrum(
     names = [name for name in names if name in a and name in b and a[name].shape == b[name].shape]
     if not names:
         raise UserError("spectrum: the two networks share no weight matrix of equal name and shape.")
+    for name in names:
+        if not all(bool(torch.isfinite(state[name]).all()) for state in (a, b)):
+            raise UserError(f"spectrum: '{name}' holds NaN or infinite values; this network has diverged.")
     cut = blocks(net)
     place = {name: next((block.name for block in cut if belongs(name, block.prefixes)), "") for name in names}
     values: list[dict[str, Array]] = [{}, {}]
