@@ -66,7 +66,7 @@ def test_short_forms(load, tmp_path) -> None:
         ({"arms": "[random, pretrained]"}, "'pretrained' needs weights to start from: add 'pretrained: ...'"),
         ({"pretrained": "fil:x"}, "did you mean 'file'?"),
         ({"pretrained": "file:absent.pth"}, "absent.pth"),
-        ({"seeds": "[1, 1]"}, "seeds: something is listed twice"),
+        ({"seeds": "[1, 1]"}, "seeds: 1 is listed twice"),
         ({"seeds": "0"}, "seeds"),
         ({"split__val": "0.5", "split__test": "0.5"}, "split: val must be above 0, and val + test below 1"),
         ({"head": "own"}, "head: input should be 'shared' or 'per-seed'"),

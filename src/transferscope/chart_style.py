@@ -101,6 +101,8 @@ def axis(
     if percent:
         settings["format"] = ".0~%"
     if df[column].dtype.is_integer():
+        if channel is alt.X and df[column].n_unique() <= 12:
+            settings["values"] = df[column].unique().sort().to_list()  # epochs, not fractions of them
         settings |= {"tickMinStep": 1, "format": "~s" if int(df[column].max() or 0) >= 10_000 else "d"}  # type: ignore[arg-type]
     scale = alt.Scale(type="log") if log else alt.Scale(zero=zero, nice=nice)
     return plain(channel, column, type="quantitative", axis=alt.Axis(**settings), scale=scale)

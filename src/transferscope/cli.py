@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from transferscope import __version__
-from transferscope.errors import UserError
+from transferscope.errors import UserError, worded
 
 if TYPE_CHECKING:
     from transferscope.engine.plan import Plan
@@ -174,7 +174,7 @@ def plan(
         return
     table = RichTable("step", "for", "state", "about", box=None)
     for step in steps.steps:
-        words = " ".join(str(v) for v in labels[step.key].values())
+        words = worded(labels[step.key])
         seconds = past.of(step).seconds
         state = "to do" if step.key in todo else "[green]cached[/green]"
         table.add_row(
@@ -246,7 +246,7 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     if failed:
         names = steps.labels()
         for outcome in failed:
-            words = " ".join(str(v) for v in names[outcome.key].values())
+            words = worded(names[outcome.key])
             err.print(f"[red]failed[/red] {escape(words)}: {escape(outcome.error)}")
         lost = sum(o.status == "skipped" for o in outcomes.values())
         err.print(f"{len(failed)} step(s) failed, {lost} not run because of them; the rest is in the report.")
@@ -276,7 +276,7 @@ def status(file: StudyFile = DEFAULT, set_: Set = None) -> None:
         table.add_row(escape(name), str(len(cells)), str(len(cells) - len(lost)), str(len(lost)))
     out.print(table)
     for cell in missing:
-        out.print(f"missing {' '.join(str(v) for v in cell.labels.values())}: {cell.reason}", markup=False)
+        out.print(f"missing {worded(cell.labels)}: {cell.reason}", markup=False)
     todo = steps.todo(store)
     out.print(f"{len(steps.steps) - len(todo)} of {len(steps.steps)} steps done.")
     if todo:
@@ -293,7 +293,8 @@ def report(file: StudyFile = DEFAULT, set_: Set = None) -> None:
 
     study, steps, store = _planned(file, set_)
     _findings(battery.results(study))
-    if steps.todo(store):
+    if todo := steps.todo(store):
+        err.print(f"{len(todo)} of {len(steps.steps)} steps are missing; 'transferscope status {file}' names them.")
         raise typer.Exit(INCOMPLETE)
 
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from transferscope.engine.estimate import Past
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Step
+from transferscope.errors import worded
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Watcher:
     def __post_init__(self) -> None:
         labels = self.plan.labels()
         for step in self.plan.steps:
-            words = " ".join(str(v) for v in labels[step.key].values())
+            words = worded(labels[step.key])
             self._names[step.key] = f"{step.task} {words}".strip()
             self._steps[step.key] = step
 

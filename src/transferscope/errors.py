@@ -1,4 +1,6 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and words for names."""
+
+from collections.abc import Mapping
 
 SHORT = 40  # names; longer lists are not read out
 
@@ -17,3 +19,8 @@ def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
     if len(known) > SHORT:
         return f"there are {len(known)}, such as {', '.join(known[:5])}."
     return f"known: {', '.join(known)}." if known else "none is known here."
+
+
+def worded(labels: Mapping[str, object]) -> str:
+    """The labels of a cell as a few words; what is None goes unsaid."""
+    return " ".join(str(value) for value in labels.values() if value is not None)

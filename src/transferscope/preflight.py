@@ -115,10 +115,10 @@ def _arm(study: Study, arm: str, classes: int) -> str:
     try:
         out = net(torch.zeros(4, 3, size, size))
         out.square().mean().backward()
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # whatever a network refuses a size with: assertions, shapes, types
+        why = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"network: {study.network} cannot take a step on images of {size} px ({str(error).splitlines()[0]}); "
-            "set another image_size."
+            f"network: {study.network} cannot take a step on images of {size} px ({why}); set another image_size."
         ) from None
     if out.shape != (4, classes) or not bool(torch.isfinite(out).all()):
         raise UserError(f"network: {study.network} gives outputs of shape {tuple(out.shape)}, or not finite ones.")

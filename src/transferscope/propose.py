@@ -39,7 +39,11 @@ head: shared              # replicas share the new head's initial values (or: pe
   augment: {{scale: [0.35, 1.0], flip: true}}   # or: augment: null
 
 analyses:
-  transfer: {{}}
+  transfer: {{}}            # how much better, how much sooner
+  mistakes: {{}}            # do replicas fail on the same images?
+  similarity: {{}}          # do they compute the same features (CKA)?
+  distance: {{}}            # how far did the weights move?
+  spectrum: {{}}            # which directions of the weights were kept?
 """
 
 

@@ -147,6 +147,8 @@ class Resources(_Part):
 def _seeds(value: Any) -> Any:
     """A count means the first so many seeds."""
     if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError("a count of seeds is at least 1")
         return tuple(range(value))
     return tuple(value) if isinstance(value, list) else value
 
@@ -201,11 +203,14 @@ class Study(_Part):
             if arm != "random" and self.pretrained is None:
                 raise ValueError(f"arms: '{arm}' needs weights to start from: add 'pretrained: ...'")
             _checked("recipe.lr", self.recipe.rates, arm)
+        for arm in self.recipe.lr if isinstance(self.recipe.lr, dict) else ():
+            if arm != "transfuse":
+                _checked("recipe.lr", models.check_arm, arm)
         if self.pretrained is not None:
             _checked("pretrained.weights", self._check_weights, self.pretrained.weights)
         for field, values in (("arms", self.arms), ("seeds", self.seeds)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{field}: something is listed twice")
+            if twice := sorted({str(v) for v in values if values.count(v) > 1}):
+                raise ValueError(f"{field}: {', '.join(twice)} is listed twice")
         if self.split.val <= 0 or self.split.val + self.split.test >= 1:
             raise ValueError("split: val must be above 0, and val + test below 1")
         if self.recipe.table_size is not None and self.recipe.table_size < self.image_size:

@@ -17,7 +17,7 @@ VERBS = ("quickstart", "init", "check", "plan", "run", "status", "report", "resu
 
 def test_a_run_ends_in_findings_tables_figures_and_a_page(finished: Path) -> None:
     said = (finished / "said.txt").read_text(encoding="utf-8")
-    assert "On shapes, pretraining" in said and "Report: report.html" in said
+    assert "On shapes, the final test" in said and "Report: report.html" in said
     assert len(list((finished / "store" / "ingest").iterdir())) == 1
     assert len(list((finished / "store" / "train").iterdir())) >= 4
     rows = list(csv.DictReader((finished / "tables" / "transfer.csv").open()))
@@ -91,7 +91,7 @@ def test_report_is_written_again_from_the_store(copied: Path, call) -> None:
     for name in (*kept, "report.html"):
         (copied / name).unlink()
     said = call("report", cwd=copied)
-    assert said.code == 0 and "On shapes, pretraining" in said.out
+    assert said.code == 0 and "On shapes, the final test" in said.out
     assert {name: (copied / name).read_bytes() for name in kept} == kept
     assert (copied / "report.html").exists()
 

@@ -78,6 +78,8 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
             speed=pl.col("train_metric").filter(pl.col("epoch") > 0).mean(),
             rise=pl.col("val_metric").filter(late).mean() - pl.col("val_metric").filter(before).mean(),
             curve=pl.col("test_metric"),
+            loss_start=pl.col("train_loss").first(),
+            loss_end=pl.col("train_loss").last(),
         )
     )
 
@@ -100,13 +102,13 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     final, random = pairs["final"].to_numpy(), pairs["final_random"].to_numpy()
     gain = paired_interval(100 * final, 100 * random)
     drop = ratio_interval(final, random) if (final > 0).all() else None
-    start = "pretraining" if arm == "pretrained" else f"the {arm} start"
+    start = "with pretraining" if arm == "pretrained" else f"from the {arm} start"
     text = (
-        f"On {target}, {start} {_moves(gain)} the final test {_word(metric)} from {random.mean():.1%} to "
-        f"{final.mean():.1%}"
+        f"On {target}, the final test {_word(metric)} is {final.mean():.1%} {start} and {random.mean():.1%} "
+        f"from scratch"
     )
-    if drop is not None:
-        text += f"; without it {drop.mean:.0f}% of the performance is lost" if drop.mean > 0 else ""
+    if drop is not None and gain.mean > 0 and gain.excludes(0):
+        text += f", a relative drop of {drop.mean:.0f}% without it"
     judged = arm == "pretrained"
     findings = [_finding(text + ".", gain, unit, 1 if judged else None)]
 
@@ -115,9 +117,15 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     epochs = int(pairs["epochs"].max())  # type: ignore[arg-type]
     text = (
         f"On {target}, {_reached(arm, reach, epochs)} Its training {_word(metric)}, averaged over the epochs, is "
-        f"{'higher' if speed.mean > 0 else 'lower'}."
+        f"{'higher than' if speed.mean > 0 else 'lower than' if speed.mean < 0 else 'the same as'} from scratch."
     )
     findings.append(_finding(text, speed, unit, None))
+    for name, column in ((arm, ""), ("random", "_random")):
+        if lost := int((pairs[f"loss_end{column}"] > pairs[f"loss_start{column}"]).sum()):
+            notes.append(
+                f"On {target} the {name} arm ended with a higher training loss than it started with in {lost} of "
+                f"{pairs.height} seeds: it has not learnt; lower its recipe.lr or train longer."
+            )
     rising = mean_interval(pairs["rise_random"].drop_nulls().to_numpy()) if pairs["rise_random"].count() else None
     if rising is not None and rising.mean > FLAT:
         notes.append(
@@ -141,6 +149,8 @@ def _reached(arm: str, reach: list[int | None], epochs: int) -> str:
     who = "the pretrained arm" if arm == "pretrained" else f"the {arm} arm"
     if not got:
         return f"{who} never reached the random arm's final score."
+    if got[-1] == 0:
+        return f"{who} scored as much as the random arm's final score before any training: neither learnt much."
     span = f"epoch {got[0]}" if got[0] == got[-1] else f"epochs {got[0]} to {got[-1]}"
     seeds = "" if len(got) == len(reach) else f" in {len(got)} of {len(reach)} seeds"
     return f"{who} reached the random arm's final score at {span} of {epochs}{seeds}."
@@ -148,10 +158,6 @@ def _reached(arm: str, reach: list[int | None], epochs: int) -> str:
 
 def _first_at_least(curve: Any, value: float) -> int | None:
     return next((epoch for epoch, score in enumerate(curve) if score is not None and score >= value), None)
-
-
-def _moves(gain: Interval) -> str:
-    return "raises" if gain.mean > 0 else "lowers" if gain.mean < 0 else "leaves"
 
 
 def _word(metric: str) -> str:
@@ -175,10 +181,18 @@ def _summary(runs: pl.DataFrame) -> pl.DataFrame:
                 "final": cell(group["final"]),
                 "best (on val)": cell(group["best"]),
                 "optimisation speed": cell(group["speed"]),
-                "flattened": "yes" if (group["rise"].mean() or 0.0) <= FLAT else "no",  # type: ignore[operator]
+                "flattened": _flattened(group["rise"]),
             }
         )
     return pl.DataFrame(rows)
+
+
+def _flattened(rise: pl.Series) -> str:
+    """Whether the val metric stopped rising; "-" when there were too few epochs to say."""
+    found = rise.drop_nulls()
+    if found.is_empty():
+        return "-"
+    return "yes" if float(found.to_numpy().mean()) <= FLAT else "no"
 
 
 def _charts(rows: pl.DataFrame) -> list[Chart]:

@@ -48,6 +48,12 @@ class Plan:
         return [step for step in self.steps if step.key in needed]
 
     def labels(self) -> dict[str, Mapping[str, Any]]:
-        """Labels to know every step by: those of the first cell that wants it, none for steps nobody shows."""
+        """Labels to know every step by: those of the first cell that wants it, else its own arm and rate."""
         names: dict[str, Mapping[str, Any]] = {cell.step.key: cell.labels for cell in reversed(self.cells)}
-        return {step.key: names.get(step.key, {}) for step in self.steps}
+        return {step.key: names.get(step.key) or _own_labels(step) for step in self.steps}
+
+
+def _own_labels(step: Step) -> Mapping[str, Any]:
+    """What a step that is no cell (a trial of an lr search, say) says of itself."""
+    said = {name: step.params.get(name) for name in ("arm", "lr")}
+    return {name: value for name, value in said.items() if isinstance(value, str | float)}

@@ -77,6 +77,9 @@ def write_report(folder: Path, *, title: str, question: str, parts: Sequence[Par
         title=title,
         question=question,
         sections=sections,
+        letters=any(
+            "P-T" in finding["text"] or "RI-T" in finding["text"] for s in sections for finding in s["findings"]
+        ),
         notes=list(dict.fromkeys(note for section in sections for note in section["notes"])),
         missing=sum(len(part.missing) for part in parts),
         claims=_claims(sections),
