@@ -46,7 +46,7 @@ def test_a_second_run_does_nothing_and_soon(copied: Path, call) -> None:
     done = transferscope("run", cwd=copied)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
-    assert "Nothing to do" in done.stdout and "On shapes, pretraining" in done.stdout
+    assert "Nothing to do" in done.stdout and "On shapes, the final test" in done.stdout
     assert study.times(copied) == before
     assert (copied / "results.json").stat().st_mtime_ns == page
     assert after.ru_utime + after.ru_stime - spent.ru_utime - spent.ru_stime < 3
