@@ -32,6 +32,7 @@ class Watcher:
     _failed: int = field(default=0, init=False)
     _steps: dict[str, Step] = field(default_factory=dict, init=False)
     _starts: dict[str, float] = field(default_factory=dict, init=False)
+    _known: dict[str, float | None] = field(default_factory=dict, init=False)  # seconds by past runs, asked once
     _over: set[str] = field(default_factory=set, init=False)
     _ran: list[tuple[str, float, float]] = field(default_factory=list, init=False)  # task, seconds, cost
     _began: float = field(default_factory=time.monotonic, init=False)
@@ -44,6 +45,7 @@ class Watcher:
             words = worded(labels[step.key])
             self._names[step.key] = f"{step.task} {words}".strip()
             self._steps[step.key] = step
+        self._known = {step.key: self.past.of(step).seconds for step in self.todo}
 
     def __enter__(self) -> Self:
         if self.live:
@@ -116,7 +118,7 @@ class Watcher:
                                highlight=False)  # fmt: skip
 
     def _rate(self, task: str) -> float | None:
-        """Seconds per cost of a task: from what ran so far, else from past runs; None when nobody knows."""
+        """Seconds per cost of a task, from what ran so far in this run; None when nothing has."""
         spent = sum(seconds for t, seconds, _ in self._ran if t == task)
         cost = sum(c for t, _, c in self._ran if t == task)
         for key, share in self._shares.items():
@@ -129,10 +131,11 @@ class Watcher:
     def _left(self) -> str:
         """Time left: what the steps that are not done cost, at the rate seen so far, shared by the workers."""
         left = 0.0
+        rates = {task: self._rate(task) for task in {step.task for step in self.todo}}
         for step in self.todo:
             if step.key in self._over:
                 continue
-            rate, known = self._rate(step.task), self.past.of(step).seconds
+            rate, known = rates[step.task], self._known[step.key]
             if rate is None and known is None:
                 return "time left not known yet"
             whole = rate * step.cost if rate is not None else known or 0.0

@@ -61,10 +61,12 @@ class Forecast:
 
 def image_counts(study: Study) -> dict[str, dict[str, int]]:
     """The images of every split of every target, by the key of its data step."""
-    counts = {}
-    for target, ref in study.targets.items():
-        seen = data.open_listing(data.absolute(ref, study.folder))
-        how = study.split
-        words = assign_splits(seen.labels, seen.groups, seen.splits, how.val, how.test, how.seed, seen.classes)
-        counts[study.data(target).key] = {word: int(np.sum(words == word)) for word in SPLITS}
-    return counts
+    return {study.data(target).key: split_counts(study, target)[1] for target in study.targets}
+
+
+def split_counts(study: Study, target: str) -> tuple[data.Listing, dict[str, int]]:
+    """A target's listing, and how many of its images each split will hold. UserError when it cannot be split."""
+    seen = data.open_listing(data.absolute(study.targets[target], study.folder))
+    how = study.split
+    words = assign_splits(seen.labels, seen.groups, seen.splits, how.val, how.test, how.seed, seen.classes)
+    return seen, {word: int(np.sum(words == word)) for word in SPLITS}

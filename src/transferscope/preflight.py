@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from transferscope import battery, data
-from transferscope.data.split import assign_splits
 from transferscope.engine.estimate import Past
 from transferscope.engine.machine import this_machine
 from transferscope.engine.plan import Plan
 from transferscope.engine.store import Store
 from transferscope.errors import UserError
+from transferscope.forecast import split_counts
 from transferscope.study import Study
 
 RESERVE = 200_000_000  # bytes that must stay free on the disk
@@ -51,14 +49,9 @@ def _attempt(name: str, look: object) -> Check:
 
 
 def _target(study: Study, target: str) -> str:
-    listing = data.open_listing(data.absolute(study.targets[target], study.folder))
-    split = study.split
-    words = assign_splits(
-        listing.labels, listing.groups, listing.splits, split.val, split.test, split.seed, listing.classes
-    )
-    counts = {word: int(np.sum(words == word)) for word in ("train", "val", "test")}
+    listing, counts = split_counts(study, target)
     if not counts["test"]:
-        raise UserError(f"targets.{target}: no image is left for testing; raise split.test (it is {split.test}).")
+        raise UserError(f"targets.{target}: no image is left for testing; raise split.test (it is {study.split.test}).")
     kind = "labels" if listing.multilabel else "classes"
     said = ", ".join(f"{n:,} {word}" for word, n in counts.items())
     return f"{len(listing.names):,} images, {len(listing.classes)} {kind} ({said})"

@@ -1,14 +1,17 @@
 """What the analyses of pairs share: their intervals over seeds, contrasts between kinds of pairs, and verdicts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from transferscope.engine.step import Step, Task
 from transferscope.measures.intervals import Interval, mean_interval, too_few
 from transferscope.section import Finding, Verdict
+from transferscope.study import Study
 
 TWINS = "Values of one kind of pair that share a run are not independent; the intervals allow for that."
 
@@ -34,6 +37,16 @@ def interval(values: ArrayLike, *, chained: bool) -> Interval:
         return Interval(plain.mean, None, None, m + 1, "one pair has no interval")
     half = (plain.high - plain.mean) * math.sqrt((2 * m - 1) / (m - 1))
     return Interval(plain.mean, plain.mean - half, plain.mean + half, m + 1)
+
+
+def steps(study: Study, measure: Task, checkpoint: str, **params: Any) -> Iterator[tuple[dict[str, Any], Step]]:
+    """One step of `measure` per pair of every target, with its labels; ends are read at `checkpoint`."""
+    at = {"start": "start", "end": checkpoint}
+    for target in study.targets:
+        for pair in study.pairs(target):
+            a, b = pair.a, pair.b
+            step = measure.step(a=a.run, a_at=at[a.at], b=b.run, b_at=at[b.at], data=study.data(target), **params)
+            yield {"target": target, **pair.labels}, step
 
 
 def over_seeds(rows: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFrame:

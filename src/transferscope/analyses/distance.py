@@ -48,12 +48,7 @@ def measure(*, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, w
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
     """One step per pair."""
-    at = {"start": "start", "end": options.checkpoint}
-    for target in study.targets:
-        for pair in study.pairs(target):
-            a, b = pair.a, pair.b
-            step = measure.step(a=a.run, a_at=at[a.at], b=b.run, b_at=at[b.at], data=study.data(target))
-            yield {"target": target, **pair.labels}, step
+    yield from _pairs.steps(study, measure, options.checkpoint)
 
 
 def section(table: Table, options: Options) -> Section:

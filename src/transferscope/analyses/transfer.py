@@ -17,10 +17,11 @@ from typing import Any
 import polars as pl
 
 from transferscope import analyses, charts
+from transferscope.analyses import _pairs
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
-from transferscope.measures.intervals import Interval, mean_interval, paired_interval, ratio_interval, too_few
-from transferscope.section import Chart, Finding, Section, Verdict, View
+from transferscope.measures.intervals import mean_interval, paired_interval, ratio_interval, too_few
+from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 
 FLAT = 0.01  # a curve whose mean over the last quarter of epochs rose by less than this has flattened
@@ -109,8 +110,9 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     )
     if drop is not None and gain.mean > 0 and gain.excludes(0):
         text += f", a relative drop of {drop.mean:.0f}% without it"
+    text += "."
     judged = arm == "pretrained"
-    findings = [_finding(text + ".", gain, unit, 1 if judged else None)]
+    findings = [_pairs.judged(text, gain, unit, 1, [gain]) if judged else _pairs.told(text, gain, unit)]
 
     speed = paired_interval(100 * pairs["speed"].to_numpy(), 100 * pairs["speed_random"].to_numpy())
     reach = [_first_at_least(c, r) for c, r in zip(pairs["curve"], random, strict=True)]
@@ -119,7 +121,7 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
         f"On {target}, {_reached(arm, reach, epochs)} Its training {_word(metric)}, averaged over the epochs, is "
         f"{'higher than' if speed.mean > 0 else 'lower than' if speed.mean < 0 else 'the same as'} from scratch."
     )
-    findings.append(_finding(text, speed, unit, None))
+    findings.append(_pairs.told(text, speed, unit))
     for name, column in ((arm, ""), ("random", "_random")):
         if lost := int((pairs[f"loss_end{column}"] > pairs[f"loss_start{column}"]).sum()):
             notes.append(
@@ -133,14 +135,6 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
             f"(by {rising.mean:.1%}): with more epochs the gain may shrink."
         )
     return findings
-
-
-def _finding(text: str, effect: Interval, unit: str, claim: int | None) -> Finding:
-    verdict: Verdict | None = None
-    if claim is not None:
-        sure = effect.excludes(0) and too_few(effect.n) is None
-        verdict = ("supports" if effect.mean > 0 else "contradicts") if sure else "open"
-    return Finding(text, effect.mean, effect.low, effect.high, effect.n, unit, claim, verdict)
 
 
 def _reached(arm: str, reach: list[int | None], epochs: int) -> str:
