@@ -20,8 +20,9 @@ from transferscope.engine.worker import Outcome
 from transferscope.errors import UserError
 from transferscope.forecast import Forecast, image_counts
 from transferscope.report.page import Part, Provenance, write_report
+from transferscope.schema import Resources
 from transferscope.section import Section
-from transferscope.study import Resources, Study, forget
+from transferscope.study import Study, forget
 from transferscope.tasks import calibrate
 
 WORKER_MEMORY = 1_400_000_000  # bytes: a worker with torch, a small network and its batches
@@ -114,7 +115,7 @@ def _question(study: Study) -> str:
     if study.pretrained is None:
         return f"What does {study.network} learn on {', '.join(study.targets)}?"
     return (
-        f"What did the weights {study.pretrained.weights} give {study.network} on {', '.join(study.targets)}, "
+        f"What did {study.pretrained.told} give {study.network} on {', '.join(study.targets)}, "
         f"and where in the network does it sit?"
     )
 

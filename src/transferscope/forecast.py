@@ -52,7 +52,7 @@ class Forecast:
         epoch = self.timed.epoch(params["precision"], params["batch_size"], trained, evaluated)
         first = self.timed.epoch(params["precision"], params["batch_size"], 0, evaluated)
         kept = 4 + math.ceil(math.log2(epochs))  # start, powers of two, best, final
-        return Estimate(epochs * epoch + first, kept * self.timed.bytes)
+        return Estimate((epochs - params["first_epoch"]) * epoch + first, kept * self.timed.bytes)
 
     def _decoding(self, params: Mapping[str, Any], images: int) -> Estimate:
         sides = {params["train_size"], params["eval_size"]}
@@ -60,13 +60,20 @@ class Forecast:
 
 
 def image_counts(study: Study) -> dict[str, dict[str, int]]:
-    """The images of every split of every target, by the key of its data step."""
-    return {study.data(target).key: split_counts(study, target)[1] for target in study.targets}
+    """The images of every split of every target, and of the source of a pretraining, by the key of the data step."""
+    found = {study.data(target).key: _counts(study, ref)[1] for target, ref in study.targets.items()}
+    if study.pretrained is not None and (source := study.pretrained.source) is not None:
+        found[study.pretraining(study.pretrained.labels[0]).params["data"].key] = _counts(study, source)[1]
+    return found
 
 
 def split_counts(study: Study, target: str) -> tuple[data.Listing, dict[str, int]]:
     """A target's listing, and how many of its images each split will hold. UserError when it cannot be split."""
-    seen = data.open_listing(data.absolute(study.targets[target], study.folder))
+    return _counts(study, study.targets[target])
+
+
+def _counts(study: Study, ref: str) -> tuple[data.Listing, dict[str, int]]:
+    seen = data.open_listing(data.absolute(ref, study.folder))
     how = study.split
     words = assign_splits(seen.labels, seen.groups, seen.splits, how.val, how.test, how.seed, seen.classes)
     return seen, {word: int(np.sum(words == word)) for word in SPLITS}

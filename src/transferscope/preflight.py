@@ -7,6 +7,7 @@ from transferscope import battery, data
 from transferscope.engine.estimate import Past
 from transferscope.engine.machine import this_machine
 from transferscope.engine.plan import Plan
+from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 from transferscope.errors import UserError
 from transferscope.forecast import split_counts
@@ -88,18 +89,19 @@ def _memory(study: Study) -> str:
 def _arm(study: Study, arm: str, classes: int) -> str:
     import torch
 
-    from transferscope import models
     from transferscope.models import inits
     from transferscope.models.build import build_network
 
-    weights = models.absolute_weights(study.pretrained.weights, study.folder) if study.pretrained else None
+    origin = study.checkpoints()[-1].weights if arm != "random" else None
+    if isinstance(origin, Step):
+        return "starts from the pretraining, which comes first"
     net = build_network(study.network, classes, seed=0)
     loaded = inits.start(
         arm,
         net,
         network=study.network,
         classes=classes,
-        weights=weights,
+        weights=origin.ref if origin else None,
         seed=0,
         head_seed=0,
         min_share=study.pretrained.min_share if study.pretrained else 0.0,

@@ -14,7 +14,8 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"engine", "data", "models", "measures"}),  # know nothing of each other
     frozenset({"probes"}),
     frozenset({"tasks"}),
-    frozenset({"pairs"}),
+    frozenset({"pairs", "schema", "explain"}),
+    frozenset({"origin"}),
     frozenset({"study"}),
     frozenset({"analyses"}),
     frozenset({"report", "forecast"}),

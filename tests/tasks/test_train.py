@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from transferscope.engine.step import Outside
+from transferscope.engine.store import Artifact
 from transferscope.engine.work import Interrupted
 from transferscope.errors import UserError
 from transferscope.tasks.train import train
@@ -250,4 +251,49 @@ def test_the_best_epoch_is_chosen_on_val(fit) -> None:
 
 def test_later_parameters_are_neutral() -> None:
     """At these values the parameters stay out of the key; changing one makes every stored run unfindable."""
-    assert dict(train.neutral) == {"shuffle": None, "fraction": 1.0, "trainable": "all", "begin": None}
+    assert dict(train.neutral) == {
+        "shuffle": None,
+        "fraction": 1.0,
+        "trainable": "all",
+        "begin": None,
+        "begin_at": "final",
+        "first_epoch": 0,
+        "weights_at": None,
+        "labels": "true",
+        "keep": "log",
+    }
+
+
+def test_a_fork_goes_on_from_a_saved_epoch_in_another_order(fit) -> None:
+    parent, rows = fit("parent", epochs=4)
+    folder, forked = fit("child", epochs=4, seed=1, begin=Artifact(parent), begin_at="epoch-0002", first_epoch=2)
+    start, saved = load_file(folder / "epoch-0000.safetensors"), load_file(parent / "epoch-0002.safetensors")
+    assert all(torch.equal(start[name], saved[name]) for name in saved)
+    assert [row["epoch"] for row in forked] == [2, 3, 4]
+    assert forked[0]["test_loss"] == rows[2]["test_loss"] and forked[0]["running_loss"] is None
+    assert [row["lr"] for row in forked] == [row["lr"] for row in rows[2:]]
+    assert forked[-1]["test_loss"] != rows[-1]["test_loss"]
+    assert json.loads((folder / "run.json").read_text())["best_epoch"] in (3, 4)
+
+
+def test_random_labels_keep_the_images_and_the_class_counts(fit) -> None:
+    _, true = fit("true", epochs=3, mixup=0.0)
+    _, random = fit("random", epochs=3, mixup=0.0, labels="random")
+    assert random[-1]["test_metric"] < 0.3 < true[-1]["test_metric"], "nothing general is to be learnt from them"
+    assert random == fit("again", epochs=3, mixup=0.0, labels="random")[1]
+
+
+def test_a_run_starts_from_what_another_saved(fit) -> None:
+    source, _ = fit("source", epochs=2)
+    folder, _ = fit("target", epochs=1, arm="pretrained", weights=Artifact(source), weights_at="epoch-0001", seed=5)
+    start, given = load_file(folder / "epoch-0000.safetensors"), load_file(source / "epoch-0001.safetensors")
+    assert torch.equal(start["0.weight"], given["0.weight"])
+    assert not torch.equal(start["9.weight"], given["9.weight"])
+
+
+def test_both_sides_of_every_drop_are_kept(fit) -> None:
+    how = {"schedule": "multistep", "milestones": [0.5], "epochs": 10}
+    saved = {path.stem for path in fit("drops", **how, keep="drops")[0].glob("epoch-*.safetensors")}
+    assert saved == {f"epoch-{epoch:04d}" for epoch in (0, 1, 2, 4, 5, 6, 8)}
+    saved = {path.stem for path in fit("plain", **how)[0].glob("epoch-*.safetensors")}
+    assert saved == {f"epoch-{epoch:04d}" for epoch in (0, 1, 2, 4, 8)}

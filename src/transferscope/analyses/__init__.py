@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from transferscope.engine.plan import Cell, Plan
 from transferscope.errors import UserError, did_you_mean
-from transferscope.study import Study, explain
+from transferscope.explain import explain
+from transferscope.study import Study
 
 
 class Options(BaseModel):

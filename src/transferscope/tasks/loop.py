@@ -28,9 +28,9 @@ from transferscope.models.blocks import top_parameters
 from transferscope.models.build import build_network, seeded
 from transferscope.models.precision import prepare, running
 from transferscope.probes.predictions import logits
-from transferscope.streams import stream_seed
+from transferscope.streams import stream, stream_seed
 from transferscope.tasks import resume
-from transferscope.tasks.schedule import Schedule
+from transferscope.tasks.schedule import Schedule, kept
 
 SAVE_EVERY = 30.0  # seconds between saves inside an epoch; every epoch's end is saved too
 EVAL_BATCH = 256
@@ -39,7 +39,7 @@ UNREAD_BATCHES = 50  # on a GPU
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run starts: an arm (see `models.inits`), or the last weights of another run (`begin`, a folder)."""
+    """Where a run starts: an arm (see `models.inits`), or the weights in the file `begin` at the end of `epoch`."""
 
     network: str
     arm: str
@@ -48,6 +48,7 @@ class Start:
     seed: int
     head_seed: int
     begin: Path | None = None
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class Recipe:
     shuffle: dict[str, Any] | None = None
     fraction: float = 1.0
     trainable: str = "all"
+    labels: str = "true"
+    keep: str = "log"
 
 
 def fit(table: Table, start: Start, recipe: Recipe, work: Work) -> list[dict[str, Any]]:
@@ -93,6 +96,7 @@ class _Run:
         if recipe.fraction < 1:
             self.rows["train"] = nested_fraction(table.labels, table.rows["train"], recipe.fraction, seed=start.seed)
         self.metric = metrics.metric_name(len(table.classes), table.multilabel)
+        self.labels = self._labels()
         self.permutation = self._permutation()
         net = build_network(start.network, len(table.classes), seed=start.seed)
         self.loaded = inits.start(
@@ -106,7 +110,7 @@ class _Run:
             min_share=start.min_share,
         )
         if start.begin is not None:
-            net.load_state_dict(load_file(start.begin / "final.safetensors"))
+            net.load_state_dict(load_file(start.begin))
         self.net: nn.Module = prepare(net, recipe.precision, work.device)
         if work.options.get("compile"):
             self.net.compile()  # in place: the names of the weights stay
@@ -118,10 +122,20 @@ class _Run:
             nesterov=recipe.nesterov,
             weight_decay=recipe.weight_decay,
         )
-        self.now = resume.load(self.folder, self.net, self.optimizer) or resume.Progress()
+        self.now = resume.load(self.folder, self.net, self.optimizer) or resume.Progress(start.epoch)
         self.saved = time.monotonic()
         self.unread: list[tuple[Tensor, Tensor | None, int, str]] = []  # (loss, right, images, where) of batches
         self.patience = 1 if work.device == "cpu" else UNREAD_BATCHES
+
+    def _labels(self) -> np.ndarray:
+        """The table's labels; "random": shuffled over the images of each split, so that only memory can learn them."""
+        if self.recipe.labels == "true":
+            return self.table.labels
+        labels = self.table.labels.copy()
+        for split, rows in self.table.rows.items():
+            order = stream(self.start.seed, "labels", split).permutation(len(rows))
+            labels[rows] = self.table.labels[rows[order]]
+        return labels
 
     def _permutation(self) -> Any:
         """The fixed block permutation of a shuffled run, or a function giving every image its own."""
@@ -150,7 +164,7 @@ class _Run:
         batches = Batches(
             self.table,
             self.rows["train"],
-            self.table.labels,
+            self.labels,
             size=self.table.size("eval"),
             batch_size=self.recipe.batch_size,
             seed=self.start.seed,
@@ -176,7 +190,7 @@ class _Run:
             if time.monotonic() - self.saved > SAVE_EVERY:
                 self.save()
         self.evaluate()
-        if number & (number - 1) == 0 and number < self.recipe.epochs:
+        if number < self.recipe.epochs and kept(number, self.recipe.keep, self.recipe.schedule):
             self.save_weights(f"epoch-{number:04d}")
         self.save()
 
@@ -228,7 +242,7 @@ class _Run:
             self.table,
             self.rows[split],
             EVAL_BATCH,
-            labels=self.table.labels,
+            labels=self.labels,
             normalisation=self.recipe.normalisation,
             permutation=self.permutation,
             device=self.device,
@@ -240,20 +254,20 @@ class _Run:
         """Close the epoch: one row of metrics, and the best weights when val improved."""
         self._read()
         now, began = self.now, time.perf_counter()
-        number = now.epoch + 1 if now.rows else 0
+        number = now.epoch + 1 if now.rows else now.epoch
         outputs = {split: self.predict(split) for split in ("train", "val", "test")}
         row: dict[str, Any] = {
             "epoch": number,
             "metric": self.metric,
             "lr": self.recipe.schedule.at(number),
-            "running_loss": now.loss / now.images if number else None,
-            "running_accuracy": now.right / now.images if number and not self.table.multilabel else None,
+            "running_loss": now.loss / now.images if now.rows else None,
+            "running_accuracy": now.right / now.images if now.rows and not self.table.multilabel else None,
         }
         for split, out in outputs.items():
             row[f"{split}_loss"], row[f"{split}_metric"] = self._score(split, out, number)
         now.rows.append(row)
         val = row["val_metric"]
-        if number and val is not None and val > now.best:
+        if len(now.rows) > 1 and val is not None and val > now.best:
             now.best, now.best_epoch = val, number
             self.save_weights("best", outputs)
         if number == self.recipe.epochs:
@@ -263,7 +277,7 @@ class _Run:
         self.work.tell(epoch=number, epochs=self.recipe.epochs, metric=val, batch=0, batches=1)
 
     def _score(self, split: str, out: np.ndarray, number: int) -> tuple[float, float | None]:
-        labels = self.table.labels[self.rows[split]]
+        labels = self.labels[self.rows[split]]
         entropy = metrics.binary_cross_entropy if self.table.multilabel else metrics.cross_entropy
         try:
             return entropy(out, labels), metrics.score(out, labels, self.metric)

@@ -30,3 +30,22 @@ class Schedule:
             passed = sum(round(epoch * 1e6) >= round(m * self.epochs * 1e6) for m in self.milestones)
             return self.lr * self.gamma**passed
         return self.lr
+
+    def drops(self) -> tuple[int, ...]:
+        """The epochs after whose end the learning rate is lower, by milestones."""
+        if self.kind != "multistep":
+            return ()
+        return tuple(math.floor(round(m * self.epochs * 1e6) / 1e6) for m in self.milestones)
+
+
+def kept(epoch: int, keep: str, schedule: Schedule) -> bool:
+    """Whether the weights after `epoch` (at least 1) are saved: powers of two, both sides of every drop, or all."""
+    if keep == "all" or epoch & (epoch - 1) == 0:
+        return True
+    return keep == "drops" and any(epoch in (drop, drop + 1) for drop in schedule.drops())
+
+
+def saved_epochs(keep: str, schedule: Schedule) -> tuple[int, ...]:
+    """The epochs whose weights a run keeps by number: 0, those that are `kept`, and the last (as ``final``)."""
+    inside = (epoch for epoch in range(1, schedule.epochs) if kept(epoch, keep, schedule))
+    return (0, *inside, schedule.epochs)

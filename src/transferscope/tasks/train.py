@@ -12,11 +12,22 @@ from transferscope.tasks.schedule import Schedule
 
 def _cost(params: Mapping[str, Any]) -> float:
     """Epochs of the whole training set, with the evaluation (about a third of the work) that a fraction keeps."""
-    return float(params["epochs"] * (0.35 + 0.65 * params["fraction"]))
+    epochs = params["epochs"] - params["first_epoch"]
+    return float(epochs * (0.35 + 0.65 * params["fraction"]))
 
 
 # Parameters added later, each at the value where it changes nothing.
-NEUTRAL = {"shuffle": None, "fraction": 1.0, "trainable": "all", "begin": None}
+NEUTRAL = {
+    "shuffle": None,
+    "fraction": 1.0,
+    "trainable": "all",
+    "begin": None,
+    "begin_at": "final",
+    "first_epoch": 0,
+    "weights_at": None,
+    "labels": "true",
+    "keep": "log",
+}
 
 
 def _augment(said: Mapping[str, Any]) -> Any:
@@ -27,13 +38,20 @@ def _augment(said: Mapping[str, Any]) -> Any:
     return Augment(tuple(said["scale"]), tuple(said["ratio"]), flip, said["interpolation"])
 
 
+def _reference(weights: Outside | Artifact | None, at: str | None) -> str | None:
+    """The pretrained weights as a reference: given as one, or what a run of this study saved."""
+    if isinstance(weights, Artifact):
+        return f"file:{weights.path / f'{at}.safetensors'}"
+    return weights.ref if weights else None
+
+
 @task("train", version=1, neutral=NEUTRAL, resumes=True, cost=_cost)
 def train(
     *,
     data: Artifact,
     network: str,
     arm: str,
-    weights: Outside | None,
+    weights: Outside | Artifact | None,
     min_share: float | None,
     seed: int,
     head_seed: int,
@@ -57,18 +75,26 @@ def train(
     fraction: float = 1.0,
     trainable: str = "all",
     begin: Artifact | None = None,
+    begin_at: str = "final",
+    first_epoch: int = 0,
+    weights_at: str | None = None,
+    labels: str = "true",
+    keep: str = "log",
     work: Work,
 ) -> list[dict[str, Any]]:
     """Fine-tune, one row an epoch (epoch 0 is the start), evaluated on train (eval mode), val and test.
 
     `shuffle` is ``{"block": b}`` or ``{"block": "channels"}`` (one fixed permutation a seed, `per_image` for one an
     image); `fraction` of the training images (nested, stratified, by seed); `trainable` is "all", "head" or "top:K"
-    (the last K blocks); `begin` starts from another run's final weights.
+    (the last K blocks). `begin` starts from the weights that another run saved at `begin_at`, and counts epochs (for
+    the schedule and the order of the images) from `first_epoch`; momentum starts afresh. `weights` may be a training
+    run on other images, read at `weights_at`. `labels` "random" shuffles them over the images of each split.
 
-    Writes ``epoch-0000``, ``epoch-0001``, ``-0002``, ``-0004``, ... (log-spaced), ``best`` (highest val metric) and
-    ``final`` as ``.safetensors``, ``predictions`` (logits of the test and val images, best and final),
-    ``run.json`` (best epoch, what share of the pretrained tensors matched) and ``timing.json``. Killed anywhere it goes
-    on from the last saved batch and ends in the same bytes. UserError when the loss is no longer finite.
+    Writes ``epoch-0000`` (the start), ``epoch-0001``, ``-0002``, ``-0004``, ... (`keep` "log"; "drops" adds both sides
+    of every drop of the learning rate, "all" every epoch), ``best`` (highest val metric) and ``final`` as
+    ``.safetensors``, ``predictions`` (logits of the test and val images, best and final), ``run.json`` (best epoch,
+    what share of the pretrained tensors matched) and ``timing.json``. Killed anywhere it goes on from the last saved
+    batch and ends in the same bytes. UserError when the loss is no longer finite.
     """
     from transferscope.data.batches import Normalisation  # torch from here on
     from transferscope.data.table import open_table
@@ -76,7 +102,14 @@ def train(
 
     table = open_table(data.path)
     start = loop.Start(
-        network, arm, weights.ref if weights else None, min_share or 0.0, seed, head_seed, begin.path if begin else None
+        network=network,
+        arm=arm,
+        weights=_reference(weights, weights_at),
+        min_share=min_share or 0.0,
+        seed=seed,
+        head_seed=head_seed,
+        begin=begin.path / f"{begin_at}.safetensors" if begin else None,
+        epoch=first_epoch,
     )
     recipe = loop.Recipe(
         epochs=epochs,
@@ -93,5 +126,7 @@ def train(
         shuffle=shuffle,
         fraction=fraction,
         trainable=trainable,
+        labels=labels,
+        keep=keep,
     )
     return loop.fit(table, start, recipe, work)

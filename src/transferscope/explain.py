@@ -1,0 +1,35 @@
+"""A validation error as one sentence: the key, what is wrong, and the nearest known name."""
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from transferscope.errors import did_you_mean
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """The first mistake of a validation error as one sentence with the key's path."""
+    first = error.errors()[0]
+    path = [str(p) for p in first["loc"] if not str(p).startswith(("function-", "literal[", "constrained-", "tuple["))]
+    key = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        return f"{where}: unknown key '{key}'; {did_you_mean(path[-1], _fields(model, path[:-1]))}"
+    if first["type"] == "missing":
+        return f"{where}: the key '{key}' is missing."
+    message = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list").rstrip(".")
+    if not key:
+        return f"{where}: {message}{'' if message.endswith('?') else '.'}"
+    given = repr(first["input"])
+    return f"{where}: {key}: {message[0].lower() + message[1:]} (it is {given[:60]})."
+
+
+def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys known at a path of nested models."""
+    here: Any = model
+    for name in path:
+        field = here.model_fields.get(name) if isinstance(here, type) and issubclass(here, BaseModel) else None
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        here = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+        if here is None:
+            return []
+    return [name for name in here.model_fields if name != "folder"]

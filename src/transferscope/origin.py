@@ -1,0 +1,99 @@
+"""Origin: the pretrained weights of a study, as a list of checkpoints in the order of their training."""
+
+import glob
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transferscope import models
+from transferscope.engine.step import Outside, Step
+from transferscope.errors import UserError
+from transferscope.tasks.schedule import saved_epochs
+
+if TYPE_CHECKING:
+    from transferscope.study import Study
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One set of pretrained weights: given from outside, or what a pretraining step saved `at` an epoch.
+
+    `track` names the series it belongs to ("true" or "random" labels; "given"); `epoch` counts its pretraining, None
+    where that is not known.
+    """
+
+    track: str
+    name: str
+    epoch: int | None
+    weights: Outside | Step
+    at: str | None = None
+
+
+def checkpoints(study: "Study") -> tuple[Checkpoint, ...]:
+    """Every checkpoint of the study, track by track, each in the order of training; () without `pretrained`.
+
+    UserError for a series without files or with two of one number.
+    """
+    how = study.pretrained
+    if how is None:
+        return ()
+    if how.source is not None:
+        return tuple(c for labels in how.labels for c in _trained_here(study, labels))
+    if how.series is not None:
+        return tuple(_given(study, path) for path in series(how.series, study.folder))
+    ref = models.absolute_weights(str(how.weights), study.folder)
+    return (Checkpoint("given", str(how.weights), None, study.outside(ref)),)
+
+
+def last(study: "Study") -> Checkpoint:
+    """What the arm `pretrained` starts from: the last checkpoint of the first track."""
+    found = checkpoints(study)
+    return [c for c in found if c.track == found[0].track][-1]
+
+
+def series(patterns: tuple[str, ...], folder: Path) -> list[Path]:
+    """The files of a series in natural order (epoch_9 before epoch_10); a listed path need not exist."""
+    found: list[Path] = []
+    for pattern in patterns:
+        whole = str(folder.absolute() / Path(pattern).expanduser())
+        if glob.has_magic(pattern):
+            matched = [Path(name) for name in glob.glob(whole)]  # noqa: PTH207 (an absolute pattern)
+            if not matched:
+                raise UserError(f"pretrained.series: no file matches '{pattern}' (looked in {Path(whole).parent}).")
+            found += matched
+        else:
+            found.append(Path(whole))
+    ordered = sorted(set(found), key=lambda path: (_number(path) is None, _number(path) or 0, _natural(path.name)))
+    numbers = [_number(path) for path in ordered]
+    for before, after, path in zip(numbers, numbers[1:], ordered[1:], strict=False):
+        if before is not None and before == after:
+            raise UserError(
+                f"pretrained.series: two checkpoints are numbered {after} ('{path.name}' is one); the last number in a "
+                "file's name is taken as its epoch, so every file needs its own."
+            )
+    return ordered
+
+
+def _trained_here(study: "Study", labels: str) -> list[Checkpoint]:
+    run = study.pretraining(labels)
+    epochs = saved_epochs(str(run.params["keep"]), study.pretraining_schedule())
+    names = [f"epoch-{epoch:04d}" for epoch in epochs[:-1]] + ["final"]
+    return [Checkpoint(labels, name, epoch, run, name) for name, epoch in zip(names, epochs, strict=True)]
+
+
+def _given(study: "Study", path: Path) -> Checkpoint:
+    try:
+        weights = study.outside(f"file:{path}")
+    except UserError:  # missing or damaged: the steps that need it will say so, the others go on
+        weights = Outside(f"file:{path}", "unreadable")
+    return Checkpoint("given", path.name, _number(path), weights)
+
+
+def _number(path: Path) -> int | None:
+    found = re.findall(r"\d+", path.name.removesuffix(path.suffix))
+    return int(found[-1]) if found else None
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,99 @@
+"""Where pretrained weights come from: given, a series of files, or trained in the study itself."""
+
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save_file
+from toy import nets
+
+from transferscope.engine.step import Outside, Step
+from transferscope.errors import UserError
+from transferscope.study import Study, forget
+
+PLAIN = {"targets": {"digits": "digits"}, "network": "toy.nets:tiny", "image_size": 16, "recipe": {"lr": 0.1}}
+
+
+def study(folder: Path, pretrained: object, **changes: object) -> Study:
+    forget()
+    return Study.parse({**PLAIN, "pretrained": pretrained, **changes}, folder=folder)
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    """Checkpoints of epochs 2, 9 and 10; the last is damaged."""
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for epoch in (10, 9, 2):
+        save_file(nets.tiny(10).state_dict(), folder / f"epoch_{epoch}.safetensors")
+    whole = (folder / "epoch_10.safetensors").read_bytes()
+    (folder / "epoch_10.safetensors").write_bytes(whole[: len(whole) // 2])
+    return tmp_path
+
+
+def test_a_series_is_in_natural_order_and_survives_a_damaged_file(series) -> None:
+    found = study(series, {"series": "checkpoints/epoch_*.safetensors"}).checkpoints()
+    assert [(c.name, c.epoch) for c in found] == [
+        ("epoch_2.safetensors", 2),
+        ("epoch_9.safetensors", 9),
+        ("epoch_10.safetensors", 10),
+    ]
+    assert isinstance(found[0].weights, Outside) and found[0].weights.fingerprint != "unreadable"
+    assert found[2].weights.fingerprint == "unreadable"
+
+
+def test_listed_checkpoints_are_put_in_order_and_may_be_missing(series) -> None:
+    found = study(series, {"series": ["checkpoints/epoch_9.safetensors", "checkpoints/epoch_3.safetensors"]})
+    assert [(c.epoch, c.weights.fingerprint == "unreadable") for c in found.checkpoints()] == [(3, True), (9, False)]
+
+
+def test_runs_start_from_the_checkpoint_asked_for(series) -> None:
+    found = study(series, {"series": "checkpoints/epoch_*.safetensors"})
+    first, second, last = found.checkpoints()
+    keys = {found.run("digits", "pretrained", 0, checkpoint=c).key for c in (first, second, last)}
+    assert len(keys) == 3 and found.run("digits", "pretrained", 0).key in keys
+    assert found.run("digits", "pretrained", 0).params["weights"] == last.weights
+    assert found.run("digits", "random", 0, checkpoint=first).key == found.run("digits", "random", 0).key
+
+
+def test_a_pretraining_is_a_step_and_its_saves_are_the_checkpoints(tmp_path) -> None:
+    how = {"source": "digits", "labels": [True, "random"], "recipe": {"epochs": 10, "schedule": "multistep",
+           "milestones": [0.5]}}  # fmt: skip
+    found = study(tmp_path, how)
+    true = [c for c in found.checkpoints() if c.track == "true"]
+    assert [c.epoch for c in true] == [0, 1, 2, 4, 5, 6, 8, 10] and true[-1].name == "final"
+    assert len(found.checkpoints()) == 16
+    run = found.run("digits", "pretrained", 3)
+    source = run.params["weights"]
+    assert (
+        isinstance(source, Step) and source.key == found.pretraining("true").key and run.params["weights_at"] == "final"
+    )
+    assert source.params["epochs"] == 10 and run.params["epochs"] == 20
+    assert found.pretraining("random").key != source.key
+    assert found.run("digits", "random", 3).params["weights"] is None
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "sentence"),
+    [
+        ({}, "exactly one of weights, series and source"),
+        ({"weights": "timm", "source": "digits"}, "it has weights and source"),
+        ({"series": "a_*.pth", "recipe": {"epochs": 3}}, "recipe describes a pretraining done here"),
+        ({"source": "digit"}, "pretrained.source: Unknown data source 'digit'"),
+        ({"source": "digits", "recipe": {"epoch": 3}}, "unknown key 'epoch'"),
+        ({"source": "digits", "recipe": {"lr": [0.1, 0.2]}}, "takes one learning rate"),
+        ({"source": "digits", "labels": "noise"}, "pretrained.labels"),
+        ({"source": "digits", "labels": ["random", "random"]}, "listed twice"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path, pretrained, sentence) -> None:
+    with pytest.raises(UserError) as caught:
+        study(tmp_path, pretrained)
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_pattern_without_files_and_two_of_one_number(series) -> None:
+    with pytest.raises(UserError, match=r"no file matches 'nothing_\*\.pth'"):
+        study(series, {"series": "nothing_*.pth"}).checkpoints()
+    save_file(nets.tiny(10).state_dict(), series / "checkpoints" / "again_9.safetensors")
+    with pytest.raises(UserError, match="two checkpoints are numbered 9"):
+        study(series, {"series": "checkpoints/*.safetensors"}).checkpoints()
