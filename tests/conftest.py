@@ -23,7 +23,7 @@ def trained(finished: Path) -> Path:
     """The same with the analysis `transfer` alone, for tests that run it again and again; treat it as read-only."""
     folder = Path(shutil.copytree(finished, finished.parent / "trained"))
     shutil.rmtree(folder / "tables")
-    (folder / "study.yaml").write_text(study.TEXT.replace("ANALYSES", "transfer"), encoding="utf-8")
+    (folder / "study.yaml").write_text(study.text("transfer"), encoding="utf-8")
     for verb in (("gc", "study.yaml", "--yes"), ("report",)):
         done = command.transferscope(*verb, cwd=folder)
         assert done.returncode == 0, done.stdout + done.stderr

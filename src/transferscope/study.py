@@ -212,14 +212,15 @@ class Study(Part):
         if how is None or how.source is None:
             raise UserError("pretrained.source: this study trains no network to start from.")
         said = self._recipe(recipe) | {"lr": recipe.rates("random")[0]}
+        seed = stream_seed(how.seed, "pretraining") % 2**31  # none of the replicas' own: epoch 0 is not one of them
         return train.step(
             data=self._table(how.source),
             network=self.network,
             arm="random",
             weights=None,
             min_share=None,
-            seed=how.seed,
-            head_seed=how.seed,
+            seed=seed,
+            head_seed=seed,
             labels=labels,
             keep="drops" if how.checkpoints == "log" else "all",
             **self._constants(),

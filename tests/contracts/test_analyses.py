@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pydantic
 import pytest
+from smoke import study as smoke
 
 from transferscope import analyses, battery
 from transferscope.engine.plan import Cell, Plan
@@ -36,9 +37,15 @@ def table_of(planned: Planned, name: str, keep: Callable[[int, Cell], bool]) -> 
     return Table(found.rows, found.missing + lost, found.artifacts)
 
 
+def given(name: str) -> pydantic.BaseModel:
+    """The smoke study's options of an analysis."""
+    options: pydantic.BaseModel = analyses.options(name, smoke.OPTIONS.get(name, {}))
+    return options
+
+
 def section_of(planned: Planned, name: str, keep: Callable[[int, Cell], bool]) -> Section:
     module = analyses.load(name)
-    found: Section = module.section(table_of(planned, name, keep), module.Options())
+    found: Section = module.section(table_of(planned, name, keep), given(name))
     return found
 
 
@@ -70,12 +77,12 @@ def test_options_are_strict_frozen_and_explained(name: str) -> None:
 def test_plan_yields_json_labels_that_name_every_cell_once(planned: Planned, name: str) -> None:
     study, _, _ = planned
     module = analyses.load(name)
-    cells = list(module.plan(study, module.Options()))
+    cells = list(module.plan(study, given(name)))
     labels = [json.dumps(given, sort_keys=True) for given, _ in cells]
     assert labels and len(set(labels)) == len(labels)
     assert all(given and all(isinstance(v, str | int | float | None) for v in given.values()) for given, _ in cells)
     assert len({tuple(given) for given, _ in cells}) == 1, "the same labels in the same order make one tidy table"
-    again = [step.key for _, step in module.plan(study, module.Options())]
+    again = [step.key for _, step in module.plan(study, given(name))]
     assert again == [step.key for _, step in cells]
 
 
@@ -129,5 +136,5 @@ def test_section_survives_metrics_without_a_value(planned: Planned, name: str) -
     for column in whole.rows.columns:
         if column not in labels and column.endswith("metric") and whole.rows[column].dtype.is_float():
             rows = whole.rows.with_columns(pl.lit(None, whole.rows[column].dtype).alias(column))
-            section = module.section(Table(rows, (), whole.artifacts), module.Options())
+            section = module.section(Table(rows, (), whole.artifacts), given(name))
             assert isinstance(section, Section), column

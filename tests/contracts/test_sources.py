@@ -17,7 +17,7 @@ from transferscope.models.pretrained import weights_schemes
 SOURCES = tuple(data.source_names())
 NETWORKS, WEIGHTS = network_schemes(), weights_schemes()
 # What a source can be asked for on a machine with all extras and no images of the user's own.
-SHIPPED = {"openmoji": "openmoji:color", "elpv": "elpv:binary", "digits": "digits"}
+SHIPPED = {"openmoji": "openmoji:color", "elpv": "elpv:binary", "digits": "digits", "fractals": "fractals:5"}
 
 
 def arguments(function: object) -> list[str]:
