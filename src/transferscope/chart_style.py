@@ -99,7 +99,7 @@ def axis(
         return plain(channel, column, type="nominal", sort=order(df, column), axis=bands)
     settings: dict[str, Any] = {"title": name, "tickCount": 6}
     if percent:
-        settings["format"] = ".0~%"
+        settings |= {"format": ".0~%", "tickMinStep": 0.01}  # else a narrow range repeats its labels
     if df[column].dtype.is_integer():
         if channel is alt.X and df[column].n_unique() <= 12:
             settings["values"] = df[column].unique().sort().to_list()  # epochs, not fractions of them

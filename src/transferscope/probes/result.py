@@ -27,9 +27,9 @@ def save(result: Any, path: Path | str) -> None:
     for field in fields(result):
         value = getattr(result, field.name)
         if isinstance(value, np.ndarray):
-            arrays[field.name] = np.ascontiguousarray(value)
+            arrays[field.name] = np.asarray(value, order="C")
         elif isinstance(value, Mapping):
-            arrays |= {f"{field.name}/{name}": np.ascontiguousarray(array) for name, array in value.items()}
+            arrays |= {f"{field.name}/{name}": np.asarray(array, order="C") for name, array in value.items()}
             said[field.name] = {"$arrays": list(value)}
         else:
             said[field.name] = value

@@ -24,6 +24,7 @@ resources: {slots: 2, device: cpu}
 
 # What makes an analysis quick on so small a study; the others run with their defaults.
 OPTIONS: dict[str, dict[str, Any]] = {
+    "shuffle": {"blocks": [8], "seeds": 1},
     "checkpoint": {"images": 24, "alphas": 3, "seeds": 1},
 }
 

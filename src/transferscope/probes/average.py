@@ -1,0 +1,241 @@
+"""Average: the weights of several networks averaged into one, beside the single networks and their ensemble."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from transferscope import charts
+from transferscope.errors import UserError
+from transferscope.measures.intervals import Interval, bootstrap_interval
+from transferscope.models.norm import has_batch_norm, refresh_batch_norm
+from transferscope.models.precision import running
+from transferscope.probes import result
+from transferscope.probes.combine import State, arrays, combine, fitting
+from transferscope.probes.features import device_of
+from transferscope.probes.samples import unpacked
+from transferscope.probes.soup import HELD_OUT, apart, ensemble, greedy, noted, shares
+from transferscope.probes.states import DATA, Scored, States, Statistics, scored
+from transferscope.streams import stream
+
+Kind = Literal["uniform", "greedy"]
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Average:
+    """k networks averaged in weights, and how that does on D data sets (none when no batches were given).
+
+    `state`: the average, with the batch-norm statistics it was evaluated with; `tensors` gives it as a state dict.
+    `weights` (k,) of the networks in it, adding up to 1. `single`, `single_loss` (k, D); `average`, `average_loss`,
+    `ensemble`, `ensemble_loss` (D,): metric in [0, 1] and cross-entropy in nats of each network with its own
+    statistics, of the average, and of the mean of the k networks' probabilities. `errors`: per data set (k + 2, n),
+    the wrong answers on every image of the networks, the average and the ensemble (multi-label: share of labels).
+    `recipe`: "uniform", "weighted" or "greedy". Greedy only, else empty: `held_out` (k,) the networks' scores on the
+    held-out images, `order` (k,) best first, `tried` (k,) the soup's score there with the next in order added, who
+    stays when it did not fall.
+    """
+
+    state: Mapping[str, np.ndarray]
+    weights: Array
+    single: Array
+    single_loss: Array
+    average: Array
+    average_loss: Array
+    ensemble: Array
+    ensemble_loss: Array
+    errors: Mapping[str, Array]
+    held_out: Array
+    order: NDArray[np.int64]
+    tried: Array
+    recipe: str
+    metric: str
+    batch_norm: str
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The names of the data sets."""
+        return tuple(self.errors)
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """The networks in the average, counted from 0."""
+        return tuple(int(i) for i in np.flatnonzero(self.weights))
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The average as a state dict on the CPU: `net.load_state_dict(found.tensors)`."""
+        return {name: torch.from_numpy(np.array(array)) for name, array in self.state.items()}
+
+    def gain(self, over: Literal["best", "mean", "ensemble"] = "best", data: str | None = None) -> Interval:
+        """How much smaller the average's share of wrong answers is than that of the best single network (chosen on the
+        same images, which favours it), of the mean of all, or of the ensemble: with a 95% bootstrap interval over
+        images. Raises UserError where nothing was evaluated."""
+        name = data or next(iter(self.errors), "")
+        if name not in self.errors:
+            raise UserError(f"average: no data set '{name}' was evaluated; give batches to average().")
+        rows = self.errors[name]
+        singles = rows[:-2]
+        against = {"best": singles[singles.mean(1).argmin()], "mean": singles.mean(0), "ensemble": rows[-1]}
+        return bootstrap_interval(against[over] - rows[-2], stream(0, "average", name, over))
+
+    def table(self) -> pl.DataFrame:
+        """One row per data set and network, the average and the ensemble last: data, network, weight, metric, loss."""
+        rows: list[dict[str, Any]] = []
+        for d, name in enumerate(self.data):
+            for i, w in enumerate(self.weights):
+                rows.append({"data": name, "network": f"network {i + 1}", "weight": float(w),
+                             "metric": self.single[i, d], "loss": self.single_loss[i, d]})  # fmt: skip
+            rows.append({"data": name, "network": "average", "weight": None, "metric": self.average[d],
+                         "loss": self.average_loss[d]})  # fmt: skip
+            rows.append({"data": name, "network": "ensemble", "weight": None, "metric": self.ensemble[d],
+                         "loss": self.ensemble_loss[d]})  # fmt: skip
+        schema = {"data": pl.String, "network": pl.String, "weight": pl.Float64, "metric": pl.Float64,
+                  "loss": pl.Float64}  # fmt: skip
+        return pl.DataFrame(rows, schema=schema).with_columns(pl.col("metric", "loss").fill_nan(None))
+
+    def chart(self) -> Any:
+        """The metric of every network, of the average and of the ensemble."""
+        if not self.errors:
+            raise UserError("average: nothing was evaluated, so there is nothing to draw; give batches to average().")
+        rows = self.table().drop_nulls("metric")
+        facet = "data" if len(self.data) > 1 else None
+        return charts.dots(rows, "network", "metric", facet=facet, value_title=self.metric, percent=True)
+
+    def save(self, path: Path | str) -> None:
+        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
+        result.save(self, path)
+
+
+def average(
+    nets: Sequence[nn.Module],
+    batches: Iterable[Any] | Mapping[str, Iterable[Any]] | None = None,
+    *,
+    weights: Sequence[float] | None = None,
+    kind: Kind = "uniform",
+    held_out: Iterable[Any] | None = None,
+    statistics: Iterable[Any] | None = None,
+    batch_norm: Statistics = "refresh",
+    precision: str = "float32",
+    images: int = 250,
+) -> Average:
+    """Average the weights of `nets`, all of one architecture: all alike ("uniform"), by `weights` that add up to 1, or
+    as a greedy soup (Wortsman et al. 2022, recipe 1).
+
+    Greedy: networks are added best first, by their score on the batches `held_out`, as long as the soup's score there
+    does not fall; those images must not be among `batches`. `batches` are (x, labels), or several such under names.
+    Batch norm's statistics are re-estimated on `images` images of `statistics`, by default of `held_out`, else of the
+    first batches; "as given" averages them too. Integer buffers come from the first network in the average. The
+    networks are not changed. Raises UserError for networks that do not fit, and for batch norm without any images.
+    """
+    if not nets:
+        raise UserError("average: no networks were given; give at least two.")
+    return average_states(
+        nets[0], [net.state_dict() for net in nets], batches, weights=weights, kind=kind, held_out=held_out,
+        statistics=statistics, batch_norm=batch_norm, precision=precision, images=images,
+    )  # fmt: skip
+
+
+def average_states(
+    net: nn.Module,
+    states: Sequence[State],
+    batches: Iterable[Any] | Mapping[str, Iterable[Any]] | None = None,
+    *,
+    weights: Sequence[float] | None = None,
+    kind: Kind = "uniform",
+    held_out: Iterable[Any] | None = None,
+    statistics: Iterable[Any] | None = None,
+    batch_norm: Statistics = "refresh",
+    precision: str = "float32",
+    images: int = 250,
+) -> Average:
+    """`average` of state dicts of `net`, whose own values do not matter."""
+    mix = shares(len(states), weights, kind, held_out is not None)
+    fitting("average", net, {f"network {i}": state for i, state in enumerate(states, 1)})
+    named = batches if isinstance(batches, Mapping) else {} if batches is None else {DATA: batches}
+    if HELD_OUT in named:
+        raise UserError(f"average: a data set cannot be called '{HELD_OUT}'; give it another name.")
+    recipe = kind if weights is None else "weighted"
+    seen: dict[str, list[np.ndarray]] = {}
+    data = ({} if held_out is None else {HELD_OUT: held_out}) | dict(named)
+    if not data:
+        state, used = _unseen(net, states, mix, statistics, batch_norm, images)
+        return _result(state, mix, {}, recipe, "", used)
+    if held_out is not None:
+        data = {name: noted(batches, seen.setdefault(name, [])) for name, batches in data.items()}
+    with States(net, data, statistics=statistics, batch_norm=batch_norm, precision=precision, images=images) as scorer:
+        apart(seen)
+        order, tried, alone = np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0)
+        if kind == "greedy":
+            mix, order, tried, alone = greedy(scorer, states)
+        mixed = combine(states, mix.tolist())
+        # One network alone keeps the statistics it learned.
+        own: Statistics | None = "as given" if np.count_nonzero(mix) == 1 else None
+        statistics_now = scorer.load(mixed, batch_norm=own, place="the average")
+        rows = dict.fromkeys(named, slice(None))
+        found = {name: [one] for name, one in scorer.score(rows, place="the average").items()} if rows else {}
+        if rows:
+            for i, single in enumerate(states, 1):
+                place = f"network {i}"
+                for name, one in scorer(single, batch_norm="as given", place=place, rows=rows).items():
+                    found[name].insert(i - 1, one)
+        for name, ones in found.items():
+            labels = scorer.labels(name)
+            ones.append(scored(ensemble([one.logits for one in ones[:-1]], labels.ndim == 2), labels, scorer.metric))
+        used = ("as given" if own or batch_norm == "as given" else "refresh") if scorer.has_batch_norm else "none"
+        return _result(mixed | statistics_now, mix, found, recipe, scorer.metric, used, alone, order, tried)
+
+
+def _result(
+    state: State, weights: Array, found: Mapping[str, Sequence[Scored]], kind: str, metric: str, batch_norm: str,
+    alone: Array | None = None, order: NDArray[np.int64] | None = None, tried: Array | None = None,
+) -> Average:  # fmt: skip
+    """`found`: per data set the networks, the average and the ensemble."""
+    none = np.zeros((len(weights) + 2, 0))
+    metrics = np.array([[one.metric for one in ones] for ones in found.values()]).T if found else none
+    losses = np.array([[one.loss.mean() for one in ones] for ones in found.values()]).T if found else none
+    return Average(
+        state=arrays(state), weights=weights,
+        single=metrics[:-2], average=metrics[-2], ensemble=metrics[-1],
+        single_loss=losses[:-2], average_loss=losses[-2], ensemble_loss=losses[-1],
+        errors={name: np.stack([one.wrong for one in ones]) for name, ones in found.items()},
+        held_out=np.zeros(0) if alone is None else alone,
+        order=np.zeros(0, dtype=np.int64) if order is None else order,
+        tried=np.zeros(0) if tried is None else tried,
+        recipe=kind, metric=metric, batch_norm=batch_norm,
+    )  # fmt: skip
+
+
+def _unseen(
+    net: nn.Module, states: Sequence[State], mix: Array, statistics: Iterable[Any] | None, batch_norm: Any, images: int
+) -> tuple[dict[str, Tensor], str]:  # fmt: skip
+    """The average when there is nothing to evaluate it on, with its statistics, and what became of them."""
+    if batch_norm not in ("refresh", "as given"):
+        raise UserError(f"batch_norm: '{batch_norm}' is neither 'refresh' nor 'as given'.")
+    mixed = combine(states, mix.tolist())
+    if not has_batch_norm(net):
+        return mixed, "none"
+    if batch_norm == "as given" or np.count_nonzero(mix) == 1:
+        return mixed, "as given"
+    if statistics is None:
+        raise UserError(
+            "average: these networks have batch norm, whose statistics have to be re-estimated on images; give "
+            "batches or statistics=, or batch_norm='as given' for averaged ones."
+        )
+    twin, device, found, left = deepcopy(net), device_of(net), list[Tensor](), images
+    twin.load_state_dict(mixed)
+    for batch in unpacked(statistics):
+        found.append(batch.x[:left].to(device))
+        left -= len(found[-1])
+        if left <= 0:
+            break
+    with running("float32", str(device)):
+        refresh_batch_norm(twin, found)
+    return {name: tensor.detach().clone() for name, tensor in twin.state_dict().items()}, "refresh"

@@ -1,0 +1,74 @@
+"""Weighted sums of the weights of several networks, with what every walk through weight space has to refuse."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from transferscope.errors import UserError
+
+State = Mapping[str, Tensor]
+
+
+def fitting(word: str, net: nn.Module, states: Mapping[str, State]) -> None:
+    """Raise UserError, opening with `word`, unless all `states` (by the names they are called in messages) are finite
+    and have the names and shapes of the tensors of `net`; the first that differs is named."""
+    like = net.state_dict()
+    for called, state in states.items():
+        for name, tensor in like.items():
+            if name not in state or state[name].shape != tensor.shape:
+                there = f"of shape {list(state[name].shape)}" if name in state else "missing"
+                raise UserError(
+                    f"{word}: '{name}' is {list(tensor.shape)} in one network but {there} in {called}; all must have "
+                    "one architecture and heads of one width."
+                )
+            if state[name].is_floating_point() and not bool(torch.isfinite(state[name]).all()):
+                raise UserError(f"{word}: '{name}' holds NaN or infinite values in {called}; its training diverged.")
+        if odd := next((name for name in state if name not in like), None):
+            raise UserError(f"{word}: '{odd}' of {called} is in no other network; all must have one architecture.")
+
+
+def combine(states: Sequence[State], weights: Sequence[float]) -> dict[str, Tensor]:
+    """The sum of weights[i] * states[i] for every float tensor, added up in float64, in new memory.
+
+    Exactly one of the states where its weight is 1 and all others are 0. Integer buffers come from the first state of
+    a weight other than 0.
+    """
+    used = [(state, float(w)) for state, w in zip(states, weights, strict=True) if w]
+    if len(used) == 1 and used[0][1] == 1:
+        return {name: tensor.detach().clone() for name, tensor in used[0][0].items()}
+    out: dict[str, Tensor] = {}
+    for name, tensor in used[0][0].items():
+        if not tensor.is_floating_point():
+            out[name] = tensor.detach().clone()
+            continue
+        total = tensor.detach().to(torch.float64) * used[0][1]
+        for state, w in used[1:]:
+            total += state[name].detach().to(tensor.device, torch.float64) * w
+        out[name] = total.to(tensor.dtype)
+    return out
+
+
+def trained(net: nn.Module) -> list[str]:
+    """Names of the parameters, tied ones once: the axes of the space that networks are points of."""
+    return [name for name, p in net.named_parameters() if p.is_floating_point()]
+
+
+def inner(a: State, b: State, c: State, d: State, names: Sequence[str]) -> float:
+    """The inner product of (b - a) with (d - c) over the named tensors, in float64."""
+    total = 0.0
+    for name in names:
+        first = b[name].detach().to(torch.float64) - a[name].detach().to(torch.float64)
+        second = d[name].detach().to(torch.float64) - c[name].detach().to(torch.float64)
+        total += float(torch.dot(first.flatten(), second.to(first.device).flatten()))
+    return total
+
+
+def arrays(state: State) -> dict[str, np.ndarray]:
+    """A state dict as numpy arrays on the CPU, bfloat16 and float16 widened to float32."""
+    found = {}
+    for name, tensor in state.items():
+        wide = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+        found[name] = wide.detach().cpu().numpy().copy()
+    return found

@@ -1,0 +1,146 @@
+"""WiSE-FT: the line from the pretrained network to the fine-tuned one, on the target's images and on others."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from torch import nn
+
+from transferscope import charts
+from transferscope.errors import UserError
+from transferscope.measures.intervals import wilson
+from transferscope.models.weights import belongs
+from transferscope.probes import result
+from transferscope.probes.combine import State, combine, fitting
+from transferscope.probes.distance import classifier
+from transferscope.probes.states import States, Statistics
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class WiseFT:
+    """Networks (1 - alpha) start + alpha tuned in the body, all with the tuned network's head, on D data sets.
+
+    `alphas` (m,), ascending. `metric` in [0, 1] and `loss`, the cross-entropy in nats, are (D, m); `low` and `high`
+    (D, m) bound the accuracy over images (Wilson, 95%; NaN for an AUC). `images` (D,) counts them.
+    """
+
+    alphas: Array
+    metric: Array
+    loss: Array
+    low: Array
+    high: Array
+    images: NDArray[np.int64]
+    data: tuple[str, ...]
+    metric_name: str
+    head_names: tuple[str, ...]
+    batch_norm: str
+
+    def best(self, data: str | None = None) -> float:
+        """The alpha of the highest metric on a data set (the first one); chosen on these very images."""
+        if (name := data or self.data[0]) not in self.data:
+            raise UserError(f"wise_ft: no data set '{name}' was evaluated, only {', '.join(self.data)}.")
+        return float(self.alphas[np.nanargmax(self.metric[self.data.index(name)])])
+
+    def table(self) -> pl.DataFrame:
+        """One row per data set and alpha: data, alpha, metric, low, high, loss."""
+        rows = [
+            {"data": name, "alpha": float(alpha), "metric": float(self.metric[d, i]), "low": float(self.low[d, i]),
+             "high": float(self.high[d, i]), "loss": float(self.loss[d, i])}
+            for d, name in enumerate(self.data)
+            for i, alpha in enumerate(self.alphas)
+        ]  # fmt: skip
+        return pl.DataFrame(rows).with_columns(pl.col("metric", "low", "high").fill_nan(None))
+
+    def chart(self) -> Any:
+        """The metric along the line, one curve per data set."""
+        low, high = ("low", "high") if np.isfinite(self.low).all() else (None, None)
+        title = "share of the way from the start to the tuned network"
+        return charts.lines(
+            self.table(),
+            "alpha",
+            "metric",
+            "data",
+            x_title=title,
+            y_title=self.metric_name,
+            percent=True,
+            low=low,
+            high=high,
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
+        result.save(self, path)
+
+
+def wise_ft(
+    start: nn.Module,
+    tuned: nn.Module,
+    batches: Iterable[Any] | Mapping[str, Iterable[Any]],
+    *,
+    alphas: int | Sequence[float] = 11,
+    head: str | Sequence[str] | None = None,
+    statistics: Iterable[Any] | None = None,
+    batch_norm: Statistics = "refresh",
+    precision: str = "float32",
+    images: int = 250,
+) -> WiseFT:
+    """Walk from the pretrained `start` to `tuned` (Wortsman et al. 2022, WiSE-FT, section 3) and score every point.
+
+    `start` has no head for the target, so every point has the head of `tuned` (`head` names it when it is not found
+    by itself), alpha = 0 too: that is the pretrained body under the tuned head. `batches` are (x, labels), or several
+    such under names (the target's images first, then those of other domains with the same classes). `alphas`: a count
+    of even steps over [0, 1], or values. Batch norm's statistics are re-estimated at every point but alpha = 1, which
+    is `tuned` itself. Neither network is changed. Raises UserError for bodies that do not fit.
+    """
+    return state_wise_ft(
+        tuned, start.state_dict(), tuned.state_dict(), batches, alphas=alphas, head=head, statistics=statistics,
+        batch_norm=batch_norm, precision=precision, images=images,
+    )  # fmt: skip
+
+
+def state_wise_ft(
+    net: nn.Module,
+    start: State,
+    tuned: State,
+    batches: Iterable[Any] | Mapping[str, Iterable[Any]],
+    *,
+    alphas: int | Sequence[float] = 11,
+    head: str | Sequence[str] | None = None,
+    statistics: Iterable[Any] | None = None,
+    batch_norm: Statistics = "refresh",
+    precision: str = "float32",
+    images: int = 250,
+) -> WiseFT:
+    """`wise_ft` of two state dicts; `net` is of the tuned network's architecture, its own values do not matter."""
+    values = np.linspace(0, 1, alphas) if isinstance(alphas, int) else np.unique(np.asarray(alphas, dtype=np.float64))
+    if len(values) < 2 or not np.isfinite(values).all():
+        raise UserError("wise_ft: alphas must be at least two finite numbers, or their count (2 or more).")
+    heads = classifier(net) if head is None else (head,) if isinstance(head, str) else tuple(head)
+    body = {name: tensor for name, tensor in start.items() if not belongs(name, heads)}
+    first = body | {name: tensor for name, tensor in tuned.items() if belongs(name, heads)}
+    fitting("wise_ft", net, {"the tuned network": tuned, "the start": first})
+    with States(net, batches, statistics=statistics, batch_norm=batch_norm, precision=precision, images=images) as ask:
+        points = [
+            ask(combine([first, tuned], [1 - alpha, alpha]), batch_norm="as given" if alpha == 1 else None,
+                place=f"alpha {alpha:g}")
+            for alpha in values.tolist()
+        ]  # fmt: skip
+        counts = np.array([ask.count(name) for name in ask.names])
+        curves = np.array([[[p[name].metric, p[name].loss.mean()] for p in points] for name in ask.names])
+        bounds = np.full((2, *curves.shape[:2]), np.nan)
+        if ask.metric == "accuracy":
+            for d, name in enumerate(ask.names):
+                for i, point in enumerate(points):
+                    found = wilson(len(point[name].wrong) - int(point[name].wrong.sum()), int(counts[d]))
+                    bounds[:, d, i] = found.low, found.high
+        return WiseFT(
+            alphas=values, metric=curves[..., 0], loss=curves[..., 1], low=bounds[0], high=bounds[1], images=counts,
+            data=ask.names, metric_name=ask.metric, head_names=heads,
+            batch_norm=batch_norm if ask.has_batch_norm else "none",
+        )  # fmt: skip
