@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import transferscope.data.shuffle as module
 from transferscope.data.batches import normalise
 from transferscope.data.shuffle import (
     block_permutation,
@@ -75,11 +76,21 @@ def test_a_permutation_per_image(b, memory_format):
 @pytest.mark.parametrize("per_image", [False, True])
 @pytest.mark.parametrize("b", [2, "channels"])
 @pytest.mark.parametrize("memory_format", FORMATS)
-def test_the_accelerator_path_gathers_the_same(per_image, b, memory_format):
-    """bfloat16 on the CPU takes the tensor path that other devices take."""
-    x = batch(torch.bfloat16, memory_format)
+def test_other_devices_gather_the_same(monkeypatch, per_image, b, memory_format):
+    x = batch(memory_format=memory_format)
     permutation = image_permutations(np.arange(5), SIZE, b, seed=0) if per_image else block_permutation(SIZE, b, seed=0)
-    assert torch.equal(shuffle(x, permutation).float(), shuffle(x.float(), permutation))
+    here = shuffle(x, permutation)
+    monkeypatch.setattr(module, "_gather", module._gather_there)
+    assert torch.equal(shuffle(x, permutation), here)
+
+
+@pytest.mark.parametrize("b", [1, 8, "channels"])
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_images_are_staged_a_few_at_a_time(monkeypatch, b, memory_format):
+    """Two planes of 24 x 24 floats fit, and 15 are an odd number."""
+    x, permutation = batch(memory_format=memory_format), block_permutation(SIZE, b, seed=3)
+    monkeypatch.setattr(module, "STAGED", 5_000)
+    assert torch.equal(shuffle(x, permutation).double(), slow_shuffle(x, permutation, b))
 
 
 @pytest.mark.parametrize("b", [b for b in BLOCKS if b != "channels"])

@@ -1,14 +1,20 @@
 """Block shuffling: cut images into b x b blocks and move the blocks, which keeps statistics and destroys shapes."""
 
-from typing import Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
 from transferscope.errors import UserError
 from transferscope.streams import stream
 
+if TYPE_CHECKING:
+    import torch
+
 Block = int | Literal["channels"]
+
+STAGED = 1 << 18  # bytes gathered at a time: with their result they fit into the second-level cache of one core
 
 
 def block_sizes(size: int) -> list[int]:
@@ -48,6 +54,8 @@ def shuffle(x: torch.Tensor, permutation: np.ndarray) -> torch.Tensor:
     `permutation` is (n,) from `block_permutation`, or (B, n) from `image_permutations`. Moving pixels commutes exactly
     with per-channel normalisation, so blocks may move while images are still uint8; "channels" must come after it.
     """
+    import torch
+
     batch, channels, height, width = x.shape
     permutation = np.asarray(permutation)
     count = permutation.shape[-1]
@@ -106,17 +114,33 @@ def _value_moves(permutation: np.ndarray, channels: int, size: int) -> np.ndarra
 
 
 def _gather(segments: torch.Tensor, moves: np.ndarray) -> torch.Tensor:
-    """segments[i, moves] of (m, n, k), or segments[i, moves[i]] when every image has its own moves (m, n)."""
-    if segments.device.type != "cpu" or segments.dtype == torch.bfloat16:
-        index = torch.as_tensor(moves, device=segments.device)
-        if moves.ndim == 1:
-            return segments.index_select(1, index)
-        return segments[torch.arange(len(moves), device=segments.device)[:, None], index]
-    # numpy's take allocates on huge pages: level with index_select on small batches, mostly faster on large ones.
+    """segments[i, moves] of (m, n, ...), or segments[i, moves[i]] when every image has its own moves (m, n)."""
+    import torch
+
+    if segments.device.type != "cpu":
+        return _gather_there(segments, moves)
+    if segments.dtype == torch.bfloat16:  # unknown to numpy; only bits move
+        return _gather(segments.view(torch.int16), moves).view(torch.bfloat16)
+    # Reading main memory in a random order is slow: some images at a time are copied to a place that stays in the
+    # core's cache and gathered from there. numpy allocates the result on huge pages, which saves page faults.
     source = segments.numpy()
-    if moves.ndim == 1:
-        return torch.from_numpy(source.take(moves, axis=1, mode="clip"))
     out = np.empty_like(source)
-    for image, move, target in zip(source, moves, out, strict=True):
-        image.take(move, axis=0, out=target, mode="clip")
+    some = 1 if moves.ndim == 2 else max(1, STAGED // source[0].nbytes)
+    stage = np.empty_like(source[:some])
+    for start in range(0, len(source), some):
+        part = slice(start, start + some)
+        count = len(source[part])
+        stage[:count] = source[part]
+        order = moves[start] if moves.ndim == 2 else moves
+        stage[:count].take(order, axis=1, out=out[part], mode="clip")
     return torch.from_numpy(out)
+
+
+def _gather_there(segments: torch.Tensor, moves: np.ndarray) -> torch.Tensor:
+    """`_gather` by the tensor's own device."""
+    import torch
+
+    index = torch.as_tensor(moves, device=segments.device)
+    if moves.ndim == 1:
+        return segments.index_select(1, index)
+    return segments[torch.arange(len(moves), device=segments.device)[:, None], index]

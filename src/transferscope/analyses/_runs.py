@@ -1,0 +1,72 @@
+"""What the analyses that train runs of their own share: what a run came to, means over seeds, seeds in pairs, words."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from transferscope.analyses.transfer import summarise
+from transferscope.engine.store import Artifact
+from transferscope.errors import UserError
+from transferscope.measures.intervals import mean_interval
+from transferscope.study import Study
+
+Values = NDArray[np.float64]
+UNDEFINED = "an AUC is undefined where a split holds one class only"
+
+
+def need_weights(study: Study, name: str) -> None:
+    """UserError unless the study has pretrained weights, for the analysis called `name`."""
+    if study.pretrained is None:
+        raise UserError(f"analyses.{name}: it starts runs from pretrained weights; add 'pretrained: ...' or remove it.")
+
+
+def summary(run: Artifact) -> dict[str, Any]:
+    """What a finished run came to: the metric's name, epochs, test metric at the end and at the best epoch on val,
+    optimisation speed, and the rise of the val metric over the last quarter of the epochs."""
+    scores = ("train_metric", "val_metric", "test_metric", "train_loss")
+    rows = pl.DataFrame(run.rows, infer_schema_length=None).with_columns(pl.col(scores).cast(pl.Float64))
+    found = summarise(rows.with_columns(target=pl.lit(""), arm=pl.lit(""), seed=0)).row(0, named=True)
+    return {
+        "metric": found["metric"],
+        "epochs": found["epochs"],
+        "test_metric": found["final"],
+        "best_metric": found["best"],
+        "speed_metric": found["speed"],
+        "rise_metric": found["rise"],
+    }
+
+
+def over_seeds(rows: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFrame:
+    """Mean of `value` by `by`, in the rows' order, with `low`, `high` (null with one seed) and the number of seeds."""
+    found = []
+    for key, group in rows.drop_nulls(value).group_by(by, maintain_order=True):
+        of = mean_interval(group[value].to_numpy())
+        found.append({**dict(zip(by, key, strict=True)), value: of.mean, "low": of.low, "high": of.high, "seeds": of.n})
+    ends = {value: pl.Float64, "low": pl.Float64, "high": pl.Float64, "seeds": pl.Int64}
+    return pl.DataFrame(found, schema={**{name: rows.schema[name] for name in by}, **ends})
+
+
+def paired(rows: pl.DataFrame, first: pl.Expr, second: pl.Expr, value: str) -> tuple[Values, Values]:
+    """`value` of the rows that satisfy `first` and of those that satisfy `second`, for the seeds that have both."""
+    a, b = (rows.filter(which).select("seed", value).drop_nulls() for which in (first, second))
+    both = a.join(b, on="seed", suffix="_second").sort("seed")
+    return both[value].to_numpy(), both[f"{value}_second"].to_numpy()
+
+
+def word(metric: str) -> str:
+    """The metric in words."""
+    return "AUC" if metric == "auc" else metric
+
+
+def unit(metric: str) -> str:
+    """What a hundredth of the metric is called."""
+    return "points" if metric == "accuracy" else "points of AUC"
+
+
+def undefined(rows: pl.DataFrame, value: str, target: str) -> list[str]:
+    """A note on runs whose metric has no value."""
+    lost = rows[value].null_count()
+    return [f"On {target} {lost} of {rows.height} runs have no score: {UNDEFINED}."] if lost else []
