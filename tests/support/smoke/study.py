@@ -25,6 +25,9 @@ resources: {slots: 2, device: cpu}
 # What makes an analysis quick on so small a study; the others run with their defaults.
 OPTIONS: dict[str, dict[str, Any]] = {
     "shuffle": {"blocks": [8], "seeds": 1},
+    "reuse": {"at": [1]},
+    "labels": {"fractions": [0.5, 1.0]},
+    "tuning": {"top": [2], "rates": [1], "head_rates": [1]},
     "checkpoint": {"images": 24, "alphas": 3, "seeds": 1},
 }
 

@@ -1,0 +1,122 @@
+"""What a training run cost: operations, the same on every machine, and seconds, which are not."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transferscope.engine.store import Artifact
+from transferscope.tasks import restore
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Floating-point operations and seconds of all training steps of a run, and how many parameters it trained."""
+
+    flops: float
+    seconds: float
+    trained: int
+    parameters: int
+
+
+def training_cost(run: Artifact, data: Artifact) -> Cost:
+    """What a run on all training images cost; evaluation, and the run it began from, are left out.
+
+    Operations are those of convolutions and matrix products, a multiply-add counting two (see `step_flops`).
+    """
+    from transferscope.data.table import open_table
+
+    table, said, net = open_table(data.path), restore.said(run), restore.bare(run, data)
+    trained = freeze(net, said["trainable"], len(table.classes))
+    epochs = json.loads((run.path / "timing.json").read_text(encoding="utf-8"))
+    return Cost(
+        flops=said["epochs"] * len(table.rows["train"]) * step_flops(net, table.size("eval")),
+        seconds=sum(epoch["train_seconds"] for epoch in epochs),
+        trained=trained,
+        parameters=sum(p.numel() for p in net.parameters()),
+    )
+
+
+def freeze(net: "nn.Module", trainable: str, classes: int) -> int:
+    """Leave only what a recipe trains open to gradients; how many parameters that is."""
+    from transferscope.models.blocks import top_parameters
+
+    names = [name for name, _ in net.named_parameters()]
+    kept = set(names) if trainable == "all" else top_parameters(net, trainable, classes)
+    for name, p in net.named_parameters():
+        p.requires_grad_(name in kept)
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+
+def step_flops(net: "nn.Module", size: int) -> float:
+    """Operations of training on one image of `size` pixels a side; `net` is left in eval mode.
+
+    A layer costs its forward pass f, another f for the gradient of its weights if they are trained, and another f for
+    the gradient of its input if anything before it is. Products of activations (attention) cost 2 f backward. Counted
+    from forward passes, because torch's counter takes the backward pass of a grouped convolution for a full one.
+    """
+    net.eval()
+    forward = _forward_flops(net, size)
+    reached = _reached(net, size)
+    total = 0.0
+    for module, flops in forward.items():
+        weights = [p for p in module.parameters(recurse=False) if p.ndim > 1]
+        if weights:
+            backward = int(any(p.requires_grad for p in weights)) + int(module in reached)
+        else:
+            backward = 2 * int(module in reached or any(p.requires_grad for p in module.parameters()))
+        total += flops * (1 + backward)
+    return total
+
+
+def _forward_flops(net: "nn.Module", size: int) -> "dict[nn.Module, float]":
+    """Operations of one image that each module does itself, its children's left out."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    own: dict[nn.Module, float] = {}
+    open_calls: list[tuple[float, list[float]]] = []  # operations before the call, those of its children
+
+    def enter(module: "nn.Module", inputs: Any) -> None:
+        open_calls.append((float(counter.get_total_flops()), []))
+
+    def leave(module: "nn.Module", inputs: Any, output: Any) -> None:
+        before, children = open_calls.pop()
+        whole = float(counter.get_total_flops()) - before
+        own[module] = own.get(module, 0.0) + whole - sum(children)
+        if open_calls:
+            open_calls[-1][1].append(whole)
+
+    trained = [p.requires_grad for p in net.parameters()]
+    hooks = [h for m in net.modules() for h in (m.register_forward_pre_hook(enter), m.register_forward_hook(leave))]
+    try:
+        net.requires_grad_(True)  # frozen attention would take a shortcut that the counter does not see
+        with FlopCounterMode(display=False) as counter:
+            net(torch.zeros(1, 3, size, size))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for p, flag in zip(net.parameters(), trained, strict=True):
+            p.requires_grad_(flag)
+    return {module: flops for module, flops in own.items() if flops}
+
+
+def _reached(net: "nn.Module", size: int) -> "set[nn.Module]":
+    """The modules whose input needs a gradient."""
+    import torch
+
+    found: set[nn.Module] = set()
+
+    def enter(module: "nn.Module", inputs: Any) -> None:
+        if any(isinstance(x, torch.Tensor) and x.requires_grad for x in inputs):
+            found.add(module)
+
+    hooks = [module.register_forward_pre_hook(enter) for module in net.modules()]
+    try:
+        net(torch.zeros(1, 3, size, size))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found

@@ -1,0 +1,51 @@
+"""The anatomy of a network: the names of its blocks, remembered on disk so that planning needs no torch."""
+
+import importlib.util
+from importlib import metadata
+from pathlib import Path
+
+from transferscope.models import refs
+from transferscope.models.memo import remembered
+from transferscope.models.networks import network_schemes
+
+CLASSES = 10  # width of the head of the network that is cut; it moves no block
+
+
+def block_names(ref: str, memo: Path | None = None) -> tuple[str, ...]:
+    """The names of `blocks.blocks` of a network, in definition order; the last is usually the head.
+
+    The first answer builds the network (seconds). It is kept in folder `memo` until timm, torchvision or the file of
+    one's own network changes; a kept answer loads no torch. UserError for a network that cannot be built.
+    """
+    return _known(ref, memo)[0]
+
+
+def body_names(ref: str, memo: Path | None = None) -> tuple[str, ...]:
+    """Those of `block_names` that hold more than the head, which never carries pretrained values."""
+    names, alone = _known(ref, memo)
+    return tuple(name for name in names if name not in alone)
+
+
+def _known(ref: str, memo: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of all blocks, and of those that hold nothing but the head."""
+    question = ["blocks", ref, metadata.version("torchvision")]
+    names, alone = remembered(memo, question, lambda: _cut(ref), lambda: _files(ref))
+    return tuple(names), tuple(alone)
+
+
+def _cut(ref: str) -> list[list[str]]:
+    from transferscope.models.blocks import blocks, parameters_of
+    from transferscope.models.build import build_network, head_names
+    from transferscope.models.weights import belongs
+
+    net = build_network(ref, CLASSES, seed=0)
+    body = [name for name in net.state_dict() if not belongs(name, head_names(net, CLASSES))]
+    cut = blocks(net)
+    return [[block.name for block in cut], [block.name for block in cut if not parameters_of(block, body)]]
+
+
+def _files(ref: str) -> list[Path]:
+    """The file of a network of one's own; the shipped sources are watched by their version."""
+    scheme, _ = refs.split(ref)
+    found = None if scheme in network_schemes() else importlib.util.find_spec(scheme)
+    return [Path(found.origin)] if found and found.origin else []
