@@ -1,0 +1,36 @@
+"""The learning-rate search: the best on val, the smaller among equals, the loss where no metric is defined."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from transferscope.engine.work import Work
+from transferscope.tasks.choose import choose_lr, chosen
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trial's rows."""
+
+    rows: list[dict[str, float | None]]
+
+
+def trial(lr: float, metric: float | None, loss: float) -> tuple[float, Run]:
+    return lr, Run([{"val_metric": 0.9, "val_loss": 0.1}, {"val_metric": metric, "val_loss": loss}])
+
+
+@pytest.mark.parametrize(
+    ("trials", "best"),
+    [
+        ([trial(0.1, 0.5, 1.0), trial(0.01, 0.7, 2.0)], 0.01),
+        ([trial(0.1, 0.7, 1.0), trial(0.01, 0.7, 2.0)], 0.01),
+        ([trial(0.1, None, 1.0), trial(0.01, 0.7, 2.0)], 0.1),
+        ([trial(0.1, None, 3.0), trial(0.01, None, 2.0)], 0.01),
+    ],
+)
+def test_the_rate_that_wins(trials, best) -> None:
+    rows = choose_lr(trials=trials, work=Work(Path()))
+    assert [row["lr"] for row in rows if row["chosen"]] == [best]
+    assert [row["val_metric"] for row in rows] == [run.rows[-1]["val_metric"] for _, run in trials]
+    assert chosen(0.3) == 0.3
