@@ -86,7 +86,7 @@ def _given(study: "Study", path: Path) -> Checkpoint:
     try:
         weights = study.outside(f"file:{path}")
     except UserError:  # missing or damaged: the steps that need it will say so, the others go on
-        weights = Outside(f"file:{path}", "unreadable")
+        weights = Outside(f"file:{path}", f"unreadable {path}")
     return Checkpoint("given", path.name, _number(path), weights)
 
 

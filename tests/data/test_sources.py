@@ -47,7 +47,8 @@ def example(tmp_path: Path, images: Images) -> Callable[[str], str]:
         if source == "torchvision":
             mnist(tmp_path)
             return f"torchvision:MNIST:{tmp_path}"
-        return {"openmoji": "openmoji:line", "elpv": "elpv:levels", "digits": "digits"}[source]
+        shipped = {"openmoji": "openmoji:line", "elpv": "elpv:levels", "digits": "digits", "fractals": "fractals:3/5"}
+        return shipped[source]
 
     return make
 
