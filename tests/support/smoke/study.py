@@ -28,6 +28,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "reuse": {"at": [1]},
     "labels": {"fractions": [0.5, 1.0]},
     "tuning": {"top": [2], "rates": [1], "head_rates": [1]},
+    "barrier": {"images": 24, "statistics": 16, "alphas": 5, "same_init": True, "align": True,
+                "batch_norm": ["refresh", "average"]},
+    "spawn": {"images": 24, "statistics": 16, "alphas": 3, "arms": ["random"]},
+    "basin": {"samples": 4, "draws": 2, "per_weight": [0.01, 0.1], "images": 24, "statistics": 16, "limit": 0.2},
+    "average": {"steps": 3, "images": 24, "statistics": 16},
+    "crossdomain": {"points": 3, "images": 24, "statistics": 16},
     "checkpoint": {"images": 24, "alphas": 3, "seeds": 1},
 }
 

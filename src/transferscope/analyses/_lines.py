@@ -1,0 +1,234 @@
+"""What the analyses of lines between networks share: the line as a step, its barrier over pairs, and forked runs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from transferscope import charts
+from transferscope.analyses import _pairs
+from transferscope.engine.step import Step, task
+from transferscope.engine.store import Artifact
+from transferscope.engine.work import Work
+from transferscope.errors import UserError, did_you_mean
+from transferscope.measures.intervals import Interval
+from transferscope.pairs import short
+from transferscope.section import Chart
+from transferscope.streams import stream_seed
+from transferscope.study import Study
+
+if TYPE_CHECKING:
+    from transferscope.probes.path import Path
+
+LIMIT = 0.02  # a barrier up to this share of images counts as none (Frankle et al. 2020, section 2)
+ALIGNED, SAME_INIT = " (aligned)", " (same init)"
+PAIR = ("pair", "seed", "seed_b")
+CURVE = (*PAIR, "split", "batch_norm")
+NORMS = {
+    "refresh": "re-estimated at every point from training images",
+    "average": "averaged like the weights",
+    "first": "those of the first network",
+    "last": "those of the second network",
+    "none": "not kept by this network",
+}
+
+
+@task("line", version=1)
+def line(
+    *, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, splits: list[str], images: dict[str, int],
+    statistics: int, batch_norm: str, alphas: int | str, tolerance: float, align: bool, work: Work,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Rows of the line from `a` to `b` on up to `images` of each split: see `rows`; each has its place on the curve.
+
+    Batch-norm statistics by strategy `batch_norm`, re-estimated from `statistics` training images. `align` permutes the
+    units of `b` to match those of `a` first. The whole result is written as ``path.safetensors``.
+    """
+    import torch
+
+    from transferscope.probes.path import state_path
+    from transferscope.tasks import restore
+
+    torch.set_num_threads(work.threads)
+    net = restore.bare(a, data)
+    first, second = restore.weights(a, a_at), restore.weights(b, b_at)
+    same = all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    if align:
+        from transferscope.probes.align import state_align
+
+        second = state_align(net, first, second).apply(second)
+    found = state_path(
+        net.to(work.device),
+        first,
+        second,
+        {split: list(restore.batches(a, data, split, images=images[split], device=work.device)) for split in splits},
+        alphas=(0.0, 1.0) if same else alphas,  # type: ignore[arg-type]
+        statistics=training_images(a, data, statistics, work.device),
+        batch_norm=batch_norm,  # type: ignore[arg-type]
+        precision=restore.said(a)["precision"],
+        tolerance=tolerance,
+    )
+    found.save(work.folder / "path.safetensors")
+    return rows(found, head=head(a, b), same=same)
+
+
+def training_images(run: Artifact, data: Artifact, images: int, device: str) -> "list[Any]":
+    """Batches of training images, as evaluation sees them, for batch-norm statistics."""
+    from transferscope.tasks import restore
+
+    return [x for x, *_ in restore.batches(run, data, "train", images=images, device=device)]
+
+
+def head(a: Artifact, b: Artifact) -> str:
+    """Whether two runs started from one set of values of the head ("shared") or each from its own ("own")."""
+    said = [run.said["params"] for run in (a, b)]
+    forked = any(params.get("begin") is not None for params in said)
+    return "shared" if forked or said[0]["head_seed"] == said[1]["head_seed"] else "own"
+
+
+def rows(found: "Path", **more: Any) -> list[dict[str, Any]]:
+    """One row a data set and alpha: split, alpha, measure, metric, loss, and the barriers of that whole curve.
+
+    `barrier` (Frankle) and `chord_barrier` (Entezari) are in the metric's units, each with the ends of its bootstrap
+    interval over images; `loss_barrier` is Frankle's of the loss. `points`: how many places were evaluated.
+    """
+    told = []
+    of = "1 - auc" if found.metric == "auc" else "error"
+    for d, split in enumerate(found.names):
+        height, chord, loss = (
+            found.barrier(split, measure, kind)
+            for measure, kind in ((of, "frankle"), (of, "entezari"), ("loss", "frankle"))
+        )
+        whole = {
+            "measure": found.metric, "images": int(found.n[d]), "points": len(found.alphas), **more,
+            "barrier": known(height.mean), "barrier_low": height.low, "barrier_high": height.high,
+            "barrier_at": known(found.at(split, of, "frankle")), "chord_barrier": known(chord.mean),
+            "chord_low": chord.low, "chord_high": chord.high, "loss_barrier": loss.mean,
+            "statistics": found.batch_norm,
+        }  # fmt: skip
+        for i, alpha in enumerate(found.alphas):
+            point = {"metric": known(float(found.score[d, i])), "loss": float(found.loss[d, i])}
+            told.append({"split": split, "alpha": float(alpha), **point, **whole})
+    return told
+
+
+def fork_seed(seed: int, child: int) -> int:
+    """The seed of a child's data order and augmentation; no seed a study would list."""
+    return stream_seed(seed, "fork", child) % 2**31
+
+
+def fork(study: Study, target: str, arm: str, seed: int, epoch: int, child: int) -> Step:
+    """A run that goes on from what the run of `seed` saved after `epoch`, in a data order of its own.
+
+    It trains at the parent's rate and for the epochs the parent had left; momentum starts afresh.
+    """
+    parent = study.run(target, arm, seed)
+    return study.run(
+        target, arm, fork_seed(seed, child), lr=parent.params["lr"], begin=parent, begin_at=f"epoch-{epoch:04d}",
+        first_epoch=epoch,
+    )  # fmt: skip
+
+
+def chained(kind: str) -> bool:
+    """Whether neighbouring pairs of a kind share a run (see `_pairs.interval`)."""
+    return _pairs.twins(kind.removesuffix(ALIGNED))
+
+
+def over_pairs(values: pl.DataFrame, kind: str, value: str) -> Interval | None:
+    """Mean of `value` over the pairs of a kind with its interval over seeds; None without any."""
+    found = values.filter(pl.col("pair") == kind)[value].drop_nulls()
+    return _pairs.interval(found.to_numpy(), chained=chained(kind)) if len(found) else None
+
+
+def curves(table: pl.DataFrame, by: Sequence[str] = CURVE) -> pl.DataFrame:
+    """One row a curve: the mean of its ends, its lowest and its middle metric, its length of test, and its barriers."""
+    found = []
+    for key, rows in table.group_by(by, maintain_order=True):
+        of = rows.filter(pl.col("metric").is_not_null()).sort("alpha")
+        ends = of.filter(pl.col("alpha").is_in([0.0, 1.0]))["metric"]
+        inside = of.filter(pl.col("alpha").is_between(0, 1))
+        known = len(ends) == 2
+        at = [float(v) for v in of["alpha"]], [float(v) for v in of["metric"]]
+        found.append(
+            {
+                **dict(zip(by, key, strict=True)),
+                "first": ends[0] if known else None,
+                "second": ends[1] if known else None,
+                "ends": _pairs.average(ends) if known else None,
+                "lowest": inside["metric"].min() if known else None,
+                "middle": float(np.interp(0.5, *at)) if known else None,
+                **{name: rows[name][0] for name in BARRIERS},
+            }
+        )
+    kinds: Mapping[str, Any] = {name: table.schema[name] for name in (*by, *BARRIERS)}
+    numbers = dict.fromkeys(("first", "second", "ends", "lowest", "middle"), pl.Float64)
+    order = (*by, *numbers, *BARRIERS)
+    return pl.DataFrame(found, schema={name: {**kinds, **numbers}[name] for name in order})
+
+
+BARRIERS = (
+    "measure", "images", "points", "head", "barrier", "barrier_low", "barrier_high", "barrier_at", "chord_barrier",
+    "chord_low", "chord_high", "loss_barrier",
+)  # fmt: skip
+
+
+def chart(name: str, title: str, rows: pl.DataFrame, caption: str, colour: str = "pair", facet: str | None = None,
+          x_title: str = "from the first network (0) to the second (1)") -> Iterator[Chart]:  # fmt: skip
+    """The metric along the lines: means over pairs, on one grid, with single pairs behind them."""
+    rows = rows.drop_nulls("metric")
+    if rows.is_empty():
+        return
+    keys = [colour, *([facet] if facet else [])]
+    grid = np.unique(np.round(np.concatenate([np.linspace(0, 1, 21), rows["alpha"].to_numpy()]), 3))
+    found: list[pl.DataFrame] = []
+    for key, of in rows.group_by([*dict.fromkeys((*keys, "seed", "seed_b"))], maintain_order=True):
+        of = of.sort("alpha")
+        alphas = of["alpha"].to_numpy()
+        at = grid[(grid >= alphas[0] - 1e-9) & (grid <= alphas[-1] + 1e-9)]
+        labels = dict(zip([*keys, "seed", "seed_b"], key, strict=True))
+        one = pl.DataFrame({"alpha": at, "metric": np.interp(at, alphas, of["metric"].to_numpy())})
+        found.append(one.with_columns(**{k: pl.lit(v) for k, v in labels.items()}))
+    lines = pl.concat(found, how="vertical_relaxed")
+    runs = lines.with_columns(seed=pl.format("{}-{}", "seed", pl.col("seed_b").fill_null(-1)))
+    means = lines.group_by(*keys, "alpha", maintain_order=True).agg(pl.col("metric").mean())
+    word = str(rows["measure"][0])
+    spec = charts.lines(means, "alpha", "metric", colour, runs=runs, facet=facet, x_title=x_title,
+                        y_title=f"test {word}" if facet is None else word, percent=True)  # fmt: skip
+    yield Chart(name, title, spec, caption)
+
+
+def moved(found: Interval, times: float, plus: float = 0.0) -> Interval:
+    """`times` x + `plus` for an interval."""
+    mean = times * found.mean + plus
+    if found.low is None or found.high is None:
+        return Interval(mean, None, None, found.n, found.note)
+    low, high = sorted((times * found.low + plus, times * found.high + plus))
+    return Interval(mean, low, high, found.n)
+
+
+def known_arms(study: Study, analysis: str, arms: Sequence[str]) -> None:
+    """Raise UserError for an arm that the study does not have."""
+    for arm in arms:
+        if arm not in study.arms:
+            where = f"analyses.{analysis}.arms: '{arm}' is not among the study's arms"
+            raise UserError(f"{where}; {did_you_mean(arm, study.arms)}")
+
+
+def end(arm: str) -> str:
+    """The paper's name of an arm's trained networks: P-T, RI-T."""
+    return f"{short(arm)}-T"
+
+
+def points(rows: pl.DataFrame) -> str:
+    """The unit of differences of the metric, times 100."""
+    return "points of AUC" if rows["measure"][0] == "auc" else "points"
+
+
+def known(value: float) -> float | None:
+    """None for NaN: tables have gaps."""
+    return None if value != value else value
+
+
+def word(measure: str) -> str:
+    """The metric in a sentence."""
+    return "AUC" if measure == "auc" else measure

@@ -1,0 +1,307 @@
+"""Criticality: how far did each block have to move from its start, and how exactly?
+
+One block at a time is put somewhere between its start and its final value with noise added, all other blocks final.
+Its criticality mu is the least (share of the way x distance / noise)^2 at which the training error stays within a
+tolerance. A block that works at its start scores 0; one that needed a long way into a narrow valley scores high.
+(Chatterji, Neyshabur and Sedghi 2020; Neyshabur, Sedghi and Zhang 2020, section 3 and figures 5 and 6.)
+
+How to read it. Large blocks have a larger mu because distance sums over weights. Blocks are therefore compared by
+log10(1 + mu / number of weights), the form in which mu enters the bound of Chatterji et al.: 0 for a block that may
+stay at its start, 2 for one that moved ten times as far, weight by weight, as the noise that it bears. The *valleys*
+show the training error over the way (from left to right) and the noise (mirrored about 0, as in the paper): wide and
+even for a block that could have stayed anywhere, a wedge that opens on the right for one that had to move. Noise is
+relative to the size of the block's weights. Where even the least noise is too much, mu is at least the value given.
+Batch-norm statistics are the final network's in every cell, unless they are refreshed.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from pydantic import BeforeValidator, Field
+
+from transferscope import analyses, charts
+from transferscope.analyses import _advice, _blocks, _pairs
+from transferscope.analyses._blocks import Which
+from transferscope.engine.step import Step, task
+from transferscope.engine.store import Artifact
+from transferscope.engine.table import Table
+from transferscope.engine.work import Work
+from transferscope.measures.intervals import mean_interval, paired_interval, too_few
+from transferscope.section import Chart, Finding, Section, View
+from transferscope.study import Study
+
+TITLE = "Which blocks had to move"
+UNIT = "in log10(1 + mu per weight)"
+VALUE = pl.col("mu") / pl.col("size")
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Options(analyses.Options):
+    """`images` of the training split at most; `alphas` points on the way, `sigmas` levels and `draws` of noise; an
+    error of `tolerance` above the final one is allowed (`relative`: that share of it). `path`: straight from start to
+    end, or along the saved epochs ("optimisation"). `grid` evaluates every cell instead of those that decide.
+    `valleys`: the blocks whose whole valley is drawn, by name, "auto" (the first, a middle one and the last) or "none",
+    for `valley_seeds`, on `valley_images` images. `batch_norm`: "as found" or "refresh" (slow)."""
+
+    images: Annotated[int, Field(ge=8)] = 200
+    alphas: Annotated[int, Field(ge=2)] = 6
+    sigmas: Annotated[int, Field(ge=2)] = 6
+    draws: Annotated[int, Field(ge=1)] = 3
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    relative: bool = False
+    path: Literal["direct", "optimisation"] = "direct"
+    grid: bool = False
+    valleys: Annotated[tuple[str, ...] | Literal["auto", "none"], BeforeValidator(_tuple)] = "auto"
+    valley_seeds: Which = "first seed"
+    valley_images: Annotated[int, Field(ge=8)] = 100
+    batch_norm: Literal["as found", "refresh"] = "as found"
+    checkpoint: Literal["final", "best"] = "final"
+
+
+@task("criticality", version=1)
+def measure(
+    *, run: Artifact, data: Artifact, checkpoint: str, images: int, alphas: int, sigmas: int, draws: int,
+    tolerance: float, relative: bool, path: str, grid: bool, valleys: list[str], valley_images: int, batch_norm: str,
+    work: Work,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """One row ("score") a block, then the cells of the `valleys` ("valley"), which are block names or ["auto"].
+
+    Where no cell is feasible `mu` is the least value it can have and `at_least` says so. The valleys share the grid of
+    the scores, with at most 2 draws. The scores are written as ``criticality.safetensors``, the valleys as
+    ``valleys.safetensors``.
+    """
+    import torch
+
+    from transferscope.probes.criticality import state_criticality
+    from transferscope.tasks import restore
+
+    torch.set_num_threads(work.threads)
+    said = restore.said(run)
+    net = restore.network(run, data, checkpoint, device=work.device)
+    final, start = net.state_dict(), restore.weights(run, "start")
+    saved = [restore.weights(run, name) for name in _epochs(run, checkpoint)] if path == "optimisation" else None
+
+    def of(images: int, **options: Any) -> Any:
+        batches = list(restore.batches(run, data, "train", images=images, device=work.device))
+        return state_criticality(net, final, start, batches, alphas=alphas, sigmas=sigmas, tolerance=tolerance,
+                                 relative=relative, path=saved, batch_norm=batch_norm, precision=said["precision"],
+                                 seed=said["seed"], **options)  # fmt: skip
+
+    found = of(images, draws=draws, search="grid" if grid else "border")
+    found.save(work.folder / "criticality.safetensors")
+    rows = _scores(found, net)
+    if valleys:
+        auto = [found.blocks[i] for i in sorted({0, len(found.blocks) // 2, len(found.blocks) - 1})]
+        named = auto if valleys == ["auto"] else valleys
+        of_valley = of(valley_images, draws=min(draws, 2), search="grid", blocks=named)
+        of_valley.save(work.folder / "valleys.safetensors")
+        rows += _cells(of_valley)
+    return rows
+
+
+def _epochs(run: Artifact, checkpoint: str) -> list[str]:
+    """The epochs that were saved on the way from the start to a checkpoint."""
+    saved = sorted(file.stem for file in run.path.glob("epoch-*.safetensors"))[1:]
+    if checkpoint == "best":
+        best = json.loads((run.path / "run.json").read_text())["best_epoch"]
+        saved = [name for name in saved if int(name.removeprefix("epoch-")) < best]
+    return saved
+
+
+def _scores(found: Any, net: Any) -> list[dict[str, Any]]:
+    """The rows of the scores."""
+    from transferscope.models.blocks import blocks, parameters_of
+
+    sizes = {name: p.numel() for name, p in net.named_parameters()}
+    weights = {block.name: sum(sizes[name] for name in parameters_of(block, sizes)) for block in blocks(net)}
+    rows = []
+    for i, row in enumerate(found.table().to_dicts()):
+        lost = row["mu"] == float("inf")
+        least = float((found.distance[i] / (found.rms[i] * found.sigmas[0])) ** 2)
+        rows.append({
+            "kind": "score", "block": row["block"], "mu": least if lost else row["mu"], "at_least": lost,
+            "alpha": row["alpha"], "sigma": row["sigma"], "sigma_relative": row["sigma_relative"],
+            "distance": row["distance"], "size": weights[row["block"]], "evaluations": row["evaluations"],
+            "error": found.final_error,
+        })  # fmt: skip
+    return rows
+
+
+def _cells(found: Any) -> list[dict[str, Any]]:
+    """The rows of the valleys: mean training error at every share of the way and noise level, 0 among them."""
+    rows = []
+    for b, block in enumerate(found.blocks):
+        for a, alpha in enumerate(found.alphas[b]):
+            levels = [(0.0, found.bare[b, a]), *zip(found.sigmas, found.error[b, a], strict=True)]
+            for sigma, error in levels:
+                rows.append({"kind": "valley", "block": block, "point": a, "alpha": float(alpha),
+                             "sigma_relative": float(sigma), "distance": float(found.distance[b]),
+                             "error": float(error)})  # fmt: skip
+    return rows
+
+
+def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
+    """One step per target, arm and seed."""
+    said = {"auto": ["auto"], "none": []}.get(options.valleys) if isinstance(options.valleys, str) else options.valleys
+    given = options.model_dump(mode="json", exclude={"valleys", "valley_seeds"})
+    for target in study.targets:
+        for arm in study.arms:
+            for seed in study.seeds:
+                drawn = list(said or []) if _blocks.asked(options.valley_seeds, seed, study.seeds) else []
+                step = measure.step(run=study.run(target, arm, seed), data=study.data(target), valleys=drawn, **given)
+                yield {"target": target, "arm": arm, "seed": seed}, step
+
+
+def section(table: Table, options: Options) -> Section:
+    """Criticality by block and arm, the valleys of a few blocks, and what to do with which."""
+    if table.rows.is_empty():
+        return Section(TITLE, notes=["No network has been measured yet."])
+    findings: list[Finding] = []
+    drawn: list[Chart] = []
+    views: list[View] = []
+    notes: list[str] = []
+    for (name,), every in table.rows.group_by("target", maintain_order=True):
+        target = str(name)
+        rows = every.with_columns(arm=pl.col("arm").map_elements(_blocks.end, pl.String))
+        scores = rows.filter(pl.col("kind") == "score").with_columns(value=(1 + VALUE).log10())
+        if scores["value"].count() == 0:
+            continue
+        findings += [*_fine_tuned(target, scores), *_scratch(target, scores), *_whole(target, scores)]
+        drawn += [*_bars(target, scores, options), *_valleys(target, rows, options)]
+        views += [_advice.by_criticality(target, scores), _networks(target, scores)]
+        if lost := int(scores["at_least"].sum()):
+            notes.append(
+                f"On {target} {lost} of {scores.height} blocks bear not even the least noise: their criticality is at "
+                "least the value given. More training images, or a larger tolerance, would tell more."
+            )
+    if few := too_few(table.rows["seed"].n_unique()):
+        notes.append(few)
+    return Section(TITLE, findings, drawn, views, notes=notes)
+
+
+def _fine_tuned(target: str, scores: pl.DataFrame) -> list[Finding]:
+    """Claim 9, first half: in P-T criticality is low in the lower blocks and rises towards the head."""
+    names = _blocks.order(scores)
+    lower, upper = _blocks.halves(names)
+    tuned, scratch = (scores.filter(pl.col("arm") == arm) for arm in ("P-T", "RI-T"))
+    low, high = _blocks.level(tuned, "value", lower), _blocks.level(tuned, "value", upper)
+    gap = _blocks.contrast(tuned, "value", upper, lower)
+    if low is None or high is None or gap is None:
+        return []
+    other = _blocks.level(scratch, "value", lower)
+    beside = f" ({other.mean:.2f} in RI-T)" if other is not None else ""
+    rises = "rises" if gap.mean > 0 else "does NOT rise"
+    text = (
+        f"On {target}, criticality {rises} with depth in P-T: it is {low.mean:.2f} in the lower half "
+        f"({_blocks.span(lower)}){beside} and {high.mean:.2f} in the upper half. {_blocks.HEADLESS}"
+    )
+    found = [_pairs.judged(text, gap, f"{UNIT}, upper minus lower half", 9, [gap])]
+    if (rank := _blocks.trend(tuned, "value", names)) is not None:
+        most = max(_blocks.intervals(tuned, "value").items(), key=lambda pair: pair[1].mean)
+        text = f"On {target}, the most critical block of P-T is {most[0]}, at {most[1].mean:.2f}."
+        found.append(_pairs.told(text, rank, "rank correlation of depth and criticality"))
+    return found
+
+
+def _scratch(target: str, scores: pl.DataFrame) -> list[Finding]:
+    """Claim 9, second half: in RI-T the first block and those where stages begin are critical."""
+    rows = scores.filter(pl.col("arm") == "RI-T")
+    first, rest = _blocks.entries(_blocks.order(scores))
+    gap, of, other = (_blocks.contrast(rows, "value", first, rest), _blocks.level(rows, "value", first),
+                      _blocks.level(rows, "value", rest))  # fmt: skip
+    if gap is None or of is None or other is None:
+        return []
+    text = (
+        f"On {target}, the blocks of RI-T where a stage begins ({_pairs.listed(first)}) are "
+        f"{'more' if gap.mean > 0 else 'NOT more'} critical than the others: {of.mean:.2f} against {other.mean:.2f}. "
+        f"{_blocks.HEADLESS}"
+    )
+    return [_pairs.judged(text, gap, f"{UNIT}, stage entries minus others", 9, [gap])]
+
+
+def _totals(scores: pl.DataFrame) -> pl.DataFrame:
+    """The criticality of every network, the sum over its blocks, as log10(1 + sum)."""
+    sums = scores.group_by("arm", "seed", maintain_order=True).agg(pl.col("mu").sum(), pl.col("at_least").any())
+    return sums.with_columns(total=(1 + pl.col("mu")).log10())
+
+
+def _whole(target: str, scores: pl.DataFrame) -> list[Finding]:
+    sums = _totals(scores)
+    tuned, scratch = (sums.filter(pl.col("arm") == arm) for arm in ("P-T", "RI-T"))
+    both = tuned.join(scratch, on="seed", suffix="_scratch").sort("seed")
+    if both.is_empty():
+        return []
+    gap = paired_interval(both["total_scratch"].to_numpy(), both["total"].to_numpy())
+    text = (
+        f"On {target}, the criticality of the whole network, summed over blocks, is "
+        f"10^{_pairs.average(both['total']):.1f} for P-T and 10^{_pairs.average(both['total_scratch']):.1f} for RI-T."
+    )
+    return [_pairs.told(text, gap, "powers of ten, RI-T above P-T")]
+
+
+def _bars(target: str, scores: pl.DataFrame, options: Options) -> list[Chart]:
+    means = _blocks.means(scores, "value")
+    spec = charts.bars(means, "block", "value", "arm", low="low", high="high",
+                       runs=scores.select("arm", "block", "seed", "value").drop_nulls(),
+                       value_title="criticality, log10(1 + mu per weight)")  # fmt: skip
+    way = "the straight way" if options.path == "direct" else "the saved epochs"
+    allowed = f"{100 * options.tolerance:g}{'%' if options.relative else ' points'}"
+    caption = (
+        f"Along {way}, on up to {options.images} training images; errors up to {allowed} above the final one are "
+        f"allowed. {_blocks.INTERVALS}"
+    )
+    return [Chart(f"{target}-blocks", f"Criticality of each block on {target}", spec, caption)]
+
+
+def _valleys(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
+    """Training error over way and noise, mirrored, of the blocks that were asked for; one seed of each arm."""
+    cells = rows.filter(pl.col("kind") == "valley").drop_nulls("error")
+    if cells.is_empty():
+        return []
+    seed = cells["seed"][0]
+    cells = cells.filter(pl.col("seed") == seed)
+    levels = cells["sigma_relative"].unique().sort(descending=True).to_list()
+    parts = []
+    for sign, each in ((1, levels), (-1, [level for level in reversed(levels) if level > 0])):
+        for level in each:
+            one = cells.filter(pl.col("sigma_relative") == level)
+            parts.append(one.with_columns(noise=pl.lit(f"{sign * level:.2g}")))
+    straight = options.path == "direct"  # else the blocks have shares of their own
+    way = pl.col("alpha").round(2) if straight else pl.col("point")
+    drawn = pl.concat(parts).with_columns(way=way.cast(pl.String), of=pl.format("{}: {}", "arm", "block"))
+    facets = {name: i for i, name in enumerate(_facets(cells))}
+    drawn = drawn.sort(pl.col("of").replace_strict(facets, return_dtype=pl.Int64), maintain_order=True)
+    spec = charts.heat(drawn, "way", "noise", "error", facet="of", columns=3, percent=True, domain=(0.0, 1.0),
+                       x_title="share of the way" if straight else "point on the way",
+                       value_title="training error")  # fmt: skip
+    caption = (
+        f"Seed {seed}. From the start (left) to the final weights (right); up and down: noise, its standard deviation "
+        "over the size of the block's weights. The lower half mirrors the upper."
+    )
+    return [Chart(f"{target}-valleys", f"Valleys of a few blocks on {target}", spec, caption)]
+
+
+def _facets(cells: pl.DataFrame) -> list[str]:
+    """Arm by arm, blocks in order."""
+    found = cells.select("arm", "block").unique(maintain_order=True)
+    return [f"{arm}: {block}" for arm, block in found.sort("arm", maintain_order=True).iter_rows()]
+
+
+def _networks(target: str, scores: pl.DataFrame) -> View:
+    """The sums over blocks."""
+    found = []
+    for (arm,), of in _totals(scores).group_by("arm", maintain_order=True):
+        found.append(
+            {
+                "network": arm,
+                "log10(1 + sum of mu)": mean_interval(of["total"].to_numpy()).text(2),
+                "a lower bound in": f"{int(of['at_least'].sum())} of {of.height} seeds",
+            }
+        )
+    title = f"Criticality of whole networks on {target}"
+    return View(f"{target}-networks", title, pl.DataFrame(found), "Sums over blocks.")

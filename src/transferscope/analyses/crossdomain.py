@@ -1,0 +1,176 @@
+"""Crossdomain: can networks fine-tuned on two targets with the same classes be connected, and averaged?
+
+Targets whose classes have the same names ask the same question about different images (photographs and drawings, two
+hospitals). The straight line between the network fine-tuned on one and that fine-tuned on the other is tested on the
+images of both, also beyond its ends. (Neyshabur, Sedghi and Zhang 2020, appendix.)
+
+How to read it. At either end stands the network of one target; the curves show both targets' test scores. Where the
+sum of both curves is highest in between, one averaged network serves both targets better than either network does; a
+dip of both curves is a barrier. Batch-norm statistics are re-estimated at every point inside and beyond the ends from
+training images of both targets in equal parts, and are the networks' own at the ends. Targets are compared when their
+classes have the same names in the same order; with no two such targets there is nothing to test.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Annotated, Any
+
+import polars as pl
+from pydantic import Field
+
+from transferscope import analyses
+from transferscope.analyses import _lines, _pairs
+from transferscope.engine.step import Step, task
+from transferscope.engine.store import Artifact
+from transferscope.engine.table import Table
+from transferscope.engine.work import Work
+from transferscope.section import Chart, Finding, Section, View
+from transferscope.study import Study
+
+TITLE = "Between targets with the same classes"
+
+
+class Options(analyses.Options):
+    """`points` evenly from one network to the other, and as far `beyond` either end (a share of the line; 0: not).
+    `images` of each target's test split at most; `statistics`: training images for batch norm, half of each target."""
+
+    points: Annotated[int, Field(ge=3)] = 5
+    beyond: Annotated[float, Field(ge=0, le=2)] = 0.25
+    images: Annotated[int, Field(ge=8)] = 500
+    statistics: Annotated[int, Field(ge=16)] = 250
+
+
+@task("classes", version=1)
+def classes(*, data: Artifact, work: Work) -> list[dict[str, Any]]:
+    """One row: how many classes a target has, and what they are called."""
+    from transferscope.data.table import open_table
+
+    names = open_table(data.path).classes
+    return [{"classes": len(names), "names": ", ".join(names)}]
+
+
+@task("crossdomain", version=1)
+def measure(
+    *, a: Artifact, b: Artifact, data_a: Artifact, data_b: Artifact, alphas: list[float], images: int, statistics: int,
+    work: Work,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Rows of the line from `a` to `b` on the test images of both targets: see `_lines.rows`; `on` is "a" or "b".
+
+    One row that says so where the classes of the two targets differ.
+    """
+    import torch
+
+    from transferscope.data.table import open_table
+    from transferscope.probes.path import state_path
+    from transferscope.tasks import restore
+
+    torch.set_num_threads(work.threads)
+    if open_table(data_a.path).classes != open_table(data_b.path).classes:
+        return [{"same_classes": False}]
+    sides = {"a": (a, data_a), "b": (b, data_b)}
+    halves = [_lines.training_images(run, data, statistics // 2, work.device) for run, data in sides.values()]
+    found = state_path(
+        restore.bare(a, data_a).to(work.device),
+        restore.weights(a),
+        restore.weights(b),
+        {
+            name: list(restore.batches(run, data, "test", images=images, device=work.device))
+            for name, (run, data) in sides.items()
+        },
+        alphas=alphas,
+        statistics=halves[0] + halves[1],
+        images=statistics,
+        precision=restore.said(a)["precision"],
+    )
+    found.save(work.folder / "path.safetensors")
+    told = _lines.rows(found, head=_lines.head(a, b))
+    return [{"same_classes": True, "on": row.pop("split"), **row} for row in told]
+
+
+def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
+    """One cheap step per target, and one per two targets and seed, in which nothing runs unless their classes agree."""
+    alphas = _alphas(options)
+    arm = "pretrained" if "pretrained" in study.arms else study.arms[0]
+    for target in study.targets:
+        labels = {"target": target, "target_b": None, "pair": None, "seed": None}
+        yield labels, classes.step(data=study.data(target))
+    for first, second in combinations(study.targets, 2):
+        for seed in study.seeds:
+            step = measure.step(
+                a=study.run(first, arm, seed), b=study.run(second, arm, seed), data_a=study.data(first),
+                data_b=study.data(second), alphas=alphas, images=options.images, statistics=options.statistics,
+            )  # fmt: skip
+            name = _lines.end(arm)
+            yield {"target": first, "target_b": second, "pair": f"{name} & {name}", "seed": seed}, step
+
+
+def _alphas(options: Options) -> list[float]:
+    inside = [i / (options.points - 1) for i in range(options.points)]
+    return [-options.beyond, *inside, 1 + options.beyond] if options.beyond else inside
+
+
+def section(table: Table, options: Options) -> Section:
+    """Both targets' scores along each line, and whether an average of the two networks serves both."""
+    rows = table.rows
+    if rows.is_empty():
+        return Section(TITLE, notes=["Nothing has finished yet."])
+    census = rows.filter(pl.col("target_b").is_null())
+    views = []
+    if "names" in rows.columns and not census.is_empty():
+        caption = "Targets can be compared when their classes have the same names in the same order."
+        views.append(View("classes", "The targets' classes", census.select("target", "classes", "names"), caption))
+    lines = rows.filter(pl.col("target_b").is_not_null() & pl.col("same_classes")) if "on" in rows.columns else None
+    if lines is None or lines.is_empty():
+        return Section(TITLE, tables=views, notes=[_nothing(rows, census)])
+    findings: list[Finding] = []
+    drawn: list[Chart] = []
+    caption = f"Statistics of batch norm from {options.statistics} training images, half of each target. Thick: means."
+    for (a, b), of in lines.group_by("target", "target_b", maintain_order=True):
+        named = of.with_columns(pl.when(pl.col("on") == "a").then(pl.lit(a)).otherwise(pl.lit(b)).alias("tested on"))
+        every = _lines.curves(named, ("tested on", "pair", "seed"))
+        findings += _merged(str(a), str(b), every)
+        drawn += _lines.chart(
+            f"{a}-{b}-lines", f"From {a} to {b}", named.with_columns(seed_b=pl.lit(None, pl.Int64)), caption,
+            colour="tested on", x_title=f"from the network of {a} (0) to that of {b} (1)",
+        )  # fmt: skip
+        numbers = [(100 * pl.col(c)).round(1).alias(f"{c} (%)") for c in ("first", "middle", "second", "barrier")]
+        views.append(View(f"{a}-{b}", f"Lines from {a} to {b}", every.select("tested on", "seed", *numbers)))
+    seeds = lines.with_columns(seed_b=pl.col("seed"))
+    return Section(TITLE, findings, drawn, views, notes=[n for n in _pairs.notes_on_seeds(seeds) if n != _pairs.TWINS])
+
+
+def _nothing(rows: pl.DataFrame, census: pl.DataFrame) -> str:
+    """Why there is no line to show."""
+    if census.height < 2 and rows["target_b"].null_count() == rows.height:
+        return "This study has one target; with a second one of the same classes, the line between them is tested here."
+    if "same_classes" in rows.columns and (rows["same_classes"] == False).any():  # noqa: E712
+        return "No two targets have classes of the same names in the same order, so no line between targets was tested."
+    return "No line between targets has finished yet."
+
+
+def _merged(a: str, b: str, every: pl.DataFrame) -> list[Finding]:
+    """The middle of the line against the better end, both targets averaged; then each target's barrier."""
+    known = every.drop_nulls(["first", "second", "middle"])
+    whole = known.group_by("seed", maintain_order=True).agg(
+        pl.len().alias("both"), *(pl.col(name).mean() for name in ("first", "second", "middle"))
+    )
+    whole = whole.filter(pl.col("both") == 2)
+    if whole.is_empty():
+        return []
+    best = whole.select(pl.max_horizontal("first", "second"))["first"].to_numpy()
+    gain = _pairs.interval(100 * (whole["middle"].to_numpy() - best), chained=False)
+    means = {name: _pairs.average(whole[name]) for name in ("first", "second", "middle")}
+    text = (
+        f"Averaged half and half, the networks of {a} and {b} score {means['middle']:.1%} over both targets, where "
+        f"the network of {a} alone scores {means['first']:.1%} and that of {b} {means['second']:.1%}."
+    )
+    found = [_pairs.told(text, gain, f"{_lines.points(every)} over the better one")]
+    for (on,), of in known.group_by("tested on", maintain_order=True):
+        height = _pairs.interval(100 * of["chord_barrier"].drop_nulls().to_numpy(), chained=False)
+        verb = "no barrier lies" if height.mean <= 100 * _lines.LIMIT else "a barrier lies"
+        text = (
+            f"Tested on {on}, {verb} between the networks of {a} and {b}: the score falls at most {height.mean:.1f} "
+            "points below the chord between its ends."
+        )
+        found.append(_pairs.told(text, height, _lines.points(every)))
+    return found

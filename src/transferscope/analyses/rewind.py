@@ -1,0 +1,271 @@
+"""Rewind: which blocks of a trained network can go back to where they started without loss?
+
+One block at a time is set back to its starting value (or drawn anew, or set to its value at an early epoch), all others
+keep their final weights, and the network is tested. The same with ever more blocks from the bottom. (Neyshabur, Sedghi
+and Zhang 2020, section 3 and figure 5; re-initialisation: Zhang, Bengio and Singer 2022.)
+
+How to read it. A block whose rewinding costs nothing holds nothing that training put there: *safe to reset*. In the
+pretrained arm it may stay at its pretrained values: *safe to freeze*. A block whose rewinding costs much is *critical*.
+Blocks that are safe one by one need not be safe together: the freeze list is taken from the blocks rewound together,
+from the bottom. Rewinding is evidence about a finished network, not an experiment in freezing: training with the blocks
+frozen can end better or worse, which the analysis `tuning` tests. A rewound block brings along the batch-norm
+statistics of its start and the blocks above keep theirs, so a part of its loss can be one of fit; `batch_norm: refresh`
+estimates all of them anew.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from pydantic import BeforeValidator, Field
+
+from transferscope import analyses, charts
+from transferscope.analyses import _advice, _blocks, _pairs, _runs
+from transferscope.analyses._blocks import Which
+from transferscope.engine.step import Step, task
+from transferscope.engine.store import Artifact
+from transferscope.engine.table import Table
+from transferscope.engine.work import Work
+from transferscope.measures.intervals import mean_interval, paired_interval, too_few
+from transferscope.section import Chart, Finding, Section, View
+from transferscope.study import Study
+
+TITLE = "Which blocks can be rewound"
+STATISTICS = 250  # training images that statistics are estimated from
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Options(analyses.Options):
+    """`splits` to test on, the last of which the findings use, with at most `images` each; the final weights or the
+    best. `checkpoints` (rewinding to every saved epoch, as a heat map) and `redraw` (fresh random values) for the first
+    seed, every seed or none. `cumulative`: ever more blocks from the bottom, from both ends, or none. A loss of up to
+    `threshold` (0.01: one point) counts as harmless. `batch_norm`: "as found" or "refresh"."""
+
+    splits: Annotated[
+        tuple[Literal["train", "val", "test"], ...], BeforeValidator(_tuple), Field(min_length=1)
+    ] = ("train", "test")  # fmt: skip
+    images: Annotated[int, Field(ge=8)] = 250
+    checkpoint: Literal["final", "best"] = "final"
+    checkpoints: Which = "first seed"
+    redraw: Which = "first seed"
+    cumulative: Literal["bottom", "both", "none"] = "bottom"
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    batch_norm: Literal["as found", "refresh"] = "as found"
+
+
+@task("rewind", version=1)
+def measure(
+    *, run: Artifact, data: Artifact, checkpoint: str, splits: list[str], images: int, checkpoints: bool, redraw: bool,
+    cumulative: str, batch_norm: str, work: Work,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Rows of `probes.rewind` with the names of each block's modules; the whole result as ``rewind.safetensors``."""
+    import torch
+
+    from transferscope.data.table import open_table
+    from transferscope.models.blocks import blocks
+    from transferscope.models.build import build_network
+    from transferscope.probes.rewind import state_rewind
+    from transferscope.streams import stream_seed
+    from transferscope.tasks import restore
+
+    torch.set_num_threads(work.threads)
+    said = restore.said(run)
+    starts = {"start": restore.weights(run, "start")}
+    if checkpoints:
+        saved = sorted(path.stem for path in run.path.glob("epoch-*.safetensors"))[1:]
+        starts |= {f"epoch {int(name.removeprefix('epoch-'))}": restore.weights(run, name) for name in saved}
+    fresh = stream_seed(said["seed"], "redraw") % 2**31
+    classes = len(open_table(data.path).classes)
+    net = restore.bare(run, data)
+    found = state_rewind(
+        net.to(work.device),
+        restore.weights(run, checkpoint),
+        starts,
+        {split: list(restore.batches(run, data, split, images=images, device=work.device)) for split in splits},
+        redrawn=build_network(said["network"], classes, seed=fresh).state_dict() if redraw else None,
+        cumulative=None if cumulative == "none" else cumulative,  # type: ignore[arg-type]
+        batch_norm=batch_norm,  # type: ignore[arg-type]
+        statistics=list(restore.batches(run, data, "train", images=STATISTICS, device=work.device)),
+        precision=said["precision"],
+    )
+    found.save(work.folder / "rewind.safetensors")
+    modules = {block.name: ", ".join(block.prefixes) for block in blocks(net)}
+    return [{**row, "modules": modules.get(row["block"])} for row in found.table().to_dicts()]
+
+
+def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
+    """One step per target, arm and seed."""
+    for target in study.targets:
+        for arm in study.arms:
+            for seed in study.seeds:
+                step = measure.step(
+                    run=study.run(target, arm, seed),
+                    data=study.data(target),
+                    checkpoint=options.checkpoint,
+                    splits=list(options.splits),
+                    images=options.images,
+                    checkpoints=_blocks.asked(options.checkpoints, seed, study.seeds),
+                    redraw=_blocks.asked(options.redraw, seed, study.seeds),
+                    cumulative=options.cumulative,
+                    batch_norm=options.batch_norm,
+                )
+                yield {"target": target, "arm": arm, "seed": seed}, step
+
+
+def section(table: Table, options: Options) -> Section:
+    """What each block's rewinding costs, how many can go back together, and what to do with which."""
+    if table.rows.is_empty():
+        return Section(TITLE, notes=["No network has been rewound yet."])
+    findings: list[Finding] = []
+    drawn: list[Chart] = []
+    views: list[View] = []
+    notes: list[str] = []
+    for (name,), every in table.rows.group_by("target", maintain_order=True):
+        target = str(name)
+        rows = every.filter(pl.col("data") == options.splits[-1])
+        rows = rows.with_columns(
+            pl.col("drop").cast(pl.Float64), arm=pl.col("arm").map_elements(_blocks.end, pl.String)
+        )
+        alone = _start(rows, "rewind")
+        if lost := alone["drop"].null_count():
+            notes.append(f"On {target} {lost} of {alone.height} rewound networks have no score: {_runs.UNDEFINED}.")
+        if alone["drop"].count() == 0:
+            continue
+        findings += [*_fine_tuned(target, alone, options), *_scratch(target, alone), *_together(target, rows, options)]
+        drawn += _charts(target, rows, options)
+        views.append(_advice.by_loss(target, alone, options.threshold))
+        tuned = rows.filter(pl.col("arm") == "P-T")
+        views += _advice.frozen(target, _start(tuned, "rewind"), _start(tuned, "bottom"), options.threshold)
+    if few := too_few(table.rows["seed"].n_unique()):
+        notes.append(few)
+    return Section(TITLE, findings, drawn, views, notes=notes)
+
+
+def _start(rows: pl.DataFrame, how: str) -> pl.DataFrame:
+    return rows.filter((pl.col("how") == how) & (pl.col("checkpoint") == "start"))
+
+
+def _unit(rows: pl.DataFrame) -> str:
+    return _runs.unit(rows["metric"][0])
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _fine_tuned(target: str, alone: pl.DataFrame, options: Options) -> list[Finding]:
+    """Claim 9, first half: the lower blocks of P-T can be rewound without harm, the upper ones less so."""
+    rows, names = alone.filter(pl.col("arm") == "P-T"), _blocks.order(alone)
+    lower, upper = _blocks.halves(names)
+    low, high = _blocks.level(rows, "drop", lower), _blocks.level(rows, "drop", upper)
+    gap = _blocks.contrast(rows, "drop", upper, lower)
+    if low is None or high is None or gap is None:
+        return []
+    harmless = "which is harmless" if low.mean <= options.threshold else "which is NOT harmless"
+    text = (
+        f"On {target}, rewinding one block of the lower half of P-T ({_blocks.span(lower)}) costs "
+        f"{_points(low.mean)} {_unit(alone)} on average, {harmless} by the threshold of "
+        f"{_points(options.threshold)}; one of the upper half costs {_points(high.mean)}. {_blocks.HEADLESS}"
+    )
+    found = [_pairs.judged(text, _blocks.times(gap), f"{_unit(alone)}, upper minus lower half", 9,
+                           [gap, _blocks.below(low, options.threshold)])]  # fmt: skip
+    if (rank := _blocks.trend(rows, "drop", names)) is not None:
+        rises = "rises towards the head" if rank.mean > 0.3 else "falls towards the head" if rank.mean < -0.3 else None
+        text = f"On {target}, the loss by rewinding a block of P-T {rises or 'does not follow its depth'}."
+        found.append(_pairs.told(text, rank, "rank correlation of depth and loss"))
+    return found
+
+
+def _scratch(target: str, alone: pl.DataFrame) -> list[Finding]:
+    """Claim 9, second half: in RI-T the first block and those where stages begin are critical."""
+    rows = alone.filter(pl.col("arm") == "RI-T")
+    first, rest = _blocks.entries(_blocks.order(alone))
+    gap, of, other = (_blocks.contrast(rows, "drop", first, rest), _blocks.level(rows, "drop", first),
+                      _blocks.level(rows, "drop", rest))  # fmt: skip
+    if gap is None or of is None or other is None:
+        return []
+    text = (
+        f"On {target}, rewinding a block of RI-T where a stage begins ({_pairs.listed(first)}) costs "
+        f"{_points(of.mean)} {_unit(alone)} on average, {'more' if gap.mean > 0 else 'NOT more'} than another block "
+        f"({_points(other.mean)}). {_blocks.HEADLESS}"
+    )
+    return [_pairs.judged(text, _blocks.times(gap), f"{_unit(alone)}, stage entries minus others", 9, [gap])]
+
+
+def _together(target: str, rows: pl.DataFrame, options: Options) -> list[Finding]:
+    """How many blocks, counted from the bottom, can go back together."""
+    counts = _counts(_start(rows, "bottom"), options.threshold)
+    if counts.is_empty():
+        return []
+    total = len(_blocks.order(_start(rows, "rewind")))
+    said = [
+        f"{_pairs.average(of['blocks']):.1f} of {arm}" for (arm,), of in counts.group_by("arm", maintain_order=True)
+    ]
+    text = (
+        f"On {target}, of {total} blocks the lowest {_pairs.listed(said)} can be rewound together at a loss of at most "
+        f"{_points(options.threshold)} {_unit(rows)} (means over seeds)."
+    )
+    tuned, scratch = (counts.filter(pl.col("arm") == arm).sort("seed") for arm in ("P-T", "RI-T"))
+    both = tuned.join(scratch, on="seed", suffix="_scratch")
+    if both.is_empty():
+        arm = counts["arm"][0]
+        own = counts.filter(pl.col("arm") == arm)["blocks"].to_numpy()
+        return [_pairs.told(text, mean_interval(own), f"blocks of {arm}")]
+    gap = paired_interval(both["blocks"].to_numpy(), both["blocks_scratch"].to_numpy())
+    return [_pairs.told(text, gap, "blocks more in P-T than in RI-T")]
+
+
+def _counts(bottom: pl.DataFrame, threshold: float) -> pl.DataFrame:
+    """The length of the longest run of blocks from the bottom that can go back together, for every arm and seed."""
+    found = []
+    for (arm, seed), of in bottom.drop_nulls("drop").group_by("arm", "seed", maintain_order=True):
+        drops = of["drop"].to_list()
+        found.append({"arm": arm, "seed": seed, "blocks": float(_advice.run([d <= threshold for d in drops]))})
+    return pl.DataFrame(found, schema={"arm": pl.String, "seed": pl.Int64, "blocks": pl.Float64})
+
+
+def _charts(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
+    found = []
+    where = f"{_runs.word(rows['metric'][0])} on up to {options.images} {options.splits[-1]} images"
+    lost = f"{_runs.word(rows['metric'][0])} lost"
+    alone = _start(rows, "rewind").drop_nulls("drop")
+    means = _blocks.means(alone, "drop")
+    spec = charts.bars(means, "block", "drop", "arm", low="low", high="high", value_title=lost, percent=True,
+                       runs=alone.select("arm", "block", "seed", "drop"))  # fmt: skip
+    caption = (
+        f"Each block alone set back to its start; {where}. Bars: means with 95% intervals over seeds; dots: seeds."
+    )
+    found.append(Chart(f"{target}-blocks", f"What rewinding a block costs on {target}", spec, caption))
+    bottom = _start(rows, "bottom").drop_nulls("drop")
+    if not bottom.is_empty():
+        means = _blocks.means(bottom, "drop")
+        spec = charts.lines(means, "block", "drop", "arm", low="low", high="high", percent=True, y_title=lost,
+                            runs=bottom.select("arm", "block", "seed", "drop"), x_title="rewound up to this block",
+                            reference=options.threshold)  # fmt: skip
+        caption = f"The block and all below it set back together; {where}. The rule is the threshold."
+        found.append(Chart(f"{target}-together", f"Rewinding from the bottom on {target}", spec, caption))
+    heat = rows.filter(pl.col("how") == "rewind").drop_nulls("drop")
+    heat = heat.filter(pl.col("checkpoint").n_unique().over("arm", "seed") > 1)
+    if not heat.is_empty():
+        heat = heat.filter(pl.col("seed") == heat["seed"][0])
+        scale = (0.0, max(0.01, float(heat["drop"].max() or 0.0)))  # type: ignore[arg-type]
+        maps = [
+            charts.heat(of, "checkpoint", "block", "drop", percent=True, domain=scale, value_title=lost, title=str(arm))
+            for (arm,), of in heat.group_by("arm", maintain_order=True)
+        ]
+        spec = charts.beside(*maps) if len(maps) > 1 else maps[0]
+        caption = f"Seed {heat['seed'][0]}; every block alone set back to its value at a saved epoch; {where}."
+        found.append(Chart(f"{target}-epochs", f"When each block was settled on {target}", spec, caption))
+    fresh = rows.filter(pl.col("how") == "redraw").drop_nulls("drop")
+    if not fresh.is_empty():
+        both = alone.join(fresh.select("arm", "seed").unique(), on=["arm", "seed"], how="semi")
+        both = pl.concat([both.with_columns(what=pl.lit("set back to its start")),
+                          fresh.with_columns(what=pl.lit("drawn anew"))])  # fmt: skip
+        means = both.group_by("arm", "block", "what", maintain_order=True).agg(pl.col("drop").mean())
+        spec = charts.dots(means, "block", "drop", "what", facet="arm", value_title=lost, percent=True)
+        caption = f"The same seeds in both; {where}. A block drawn anew has random weights it has never had before."
+        found.append(Chart(f"{target}-redrawn", f"Rewound and redrawn blocks on {target}", spec, caption))
+    return found

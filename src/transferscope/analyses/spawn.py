@@ -1,0 +1,145 @@
+"""Spawn: how early in training is it decided in which basin a run will end?
+
+From the weights that a run had after epoch K two children go on, each with an order of images and augmentation of its
+own, to the last epoch. If the line between the children has no barrier, what came after epoch K no longer decided where
+the run ends up. (The instability analysis of Frankle et al. 2020, section 3; Neyshabur, Sedghi and Zhang 2020, section
+3, compare fine-tuned networks that share their start, which is epoch 0 of the pretrained arm.)
+
+How to read it. The curve shows the barrier between two children against the epoch they parted at: from the epoch on
+where it stays below 2 points the run is *stable*. A pretrained run that is stable from epoch 0 starts inside its final
+basin. Children keep their parent's learning-rate schedule; momentum starts afresh where they part. Children of epoch 0
+of the random arm share every initial weight and are apart only through chance in training.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from transferscope import analyses, charts
+from transferscope.analyses import _lines, _pairs
+from transferscope.analyses._lines import LIMIT
+from transferscope.engine.step import Step
+from transferscope.engine.table import Table
+from transferscope.errors import UserError
+from transferscope.section import Chart, Finding, Section, View
+from transferscope.study import Study
+
+TITLE = "When a run's basin is decided"
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _saved(epochs: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    for epoch in epochs or ():
+        if epoch < 0 or epoch & (epoch - 1):
+            raise ValueError(f"runs save epochs 0, 1, 2, 4, 8, ...; there is nothing to start from at {epoch}")
+    return epochs
+
+
+Epochs = Annotated[tuple[int, ...] | None, BeforeValidator(_tuple), AfterValidator(_saved)]
+
+
+class Options(analyses.Options):
+    """`epochs` to part at, of those that runs save: 0, 1, 2, 4, 8, ...; null for all of them. `arms`: null for the
+    pretrained and the random one. `images` of the test split at most; `statistics`: training images for batch norm;
+    `alphas`: "adaptive" (until the barrier is known to `tolerance`), or how many even steps. Each epoch trains two
+    children a seed (one at epoch 0, where the parent is the other)."""
+
+    epochs: Epochs = None
+    arms: Annotated[tuple[str, ...] | None, BeforeValidator(_tuple)] = None
+    alphas: Annotated[int, Field(ge=3)] | Literal["adaptive"] = "adaptive"
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    images: Annotated[int, Field(ge=8)] = 1000
+    statistics: Annotated[int, Field(ge=8)] = 250
+
+
+def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
+    """Two children and the line between them for every target, arm, epoch and seed."""
+    last = study.recipe.epochs
+    epochs = options.epochs or (0, *(2**k for k in range(last.bit_length()) if 2**k < last))
+    if late := [epoch for epoch in epochs if epoch >= last]:
+        raise UserError(f"analyses.spawn.epochs: a run of {last} epochs has nothing left to train after {late[0]}.")
+    arms = options.arms or [arm for arm in study.arms if arm in ("pretrained", "random")] or study.arms[:1]
+    _lines.known_arms(study, "spawn", arms)
+    for target in study.targets:
+        for arm in arms:
+            for epoch in epochs:
+                for seed in study.seeds:
+                    parent = study.run(target, arm, seed)
+                    first = _lines.fork(study, target, arm, seed, epoch, 2) if epoch else parent
+                    step = _lines.line.step(
+                        a=first, a_at="final", b=_lines.fork(study, target, arm, seed, epoch, 1), b_at="final",
+                        data=study.data(target), splits=["test"], images={"test": options.images},
+                        statistics=options.statistics, batch_norm="refresh", alphas=options.alphas,
+                        tolerance=options.tolerance, align=False,
+                    )  # fmt: skip
+                    yield {"target": target, "arm": arm, "epoch": epoch, "seed": seed}, step
+
+
+def section(table: Table, options: Options) -> Section:
+    """The barrier between children against the epoch they parted at, and from when on a run is stable."""
+    if table.rows.is_empty():
+        return Section(TITLE, notes=["No pair of children has finished yet."])
+    findings: list[Finding] = []
+    drawn: list[Chart] = []
+    views: list[View] = []
+    for (name,), rows in table.rows.group_by("target", maintain_order=True):
+        target = str(name)
+        every = _lines.curves(rows, ("arm", "epoch", "seed", "split")).drop_nulls("barrier")
+        if every.is_empty():
+            continue
+        means = _means(every)
+        for (arm,), of in means.group_by("arm", maintain_order=True):
+            findings.append(_stable(target, str(arm), of, every.filter(pl.col("arm") == arm)))
+        runs = every.select("arm", "epoch", pl.col("seed"), barrier=100 * pl.col("barrier"))
+        spec = charts.lines(
+            means, "epoch", "barrier", "arm", low="low", high="high", runs=runs, reference=100 * LIMIT,
+            x_title="epoch at which the children part", y_title=f"barrier between them ({_lines.points(every)})",
+        )  # fmt: skip
+        caption = "Thick: mean and 95% interval over seeds. Faint: single seeds. Below the rule they are connected."
+        drawn.append(Chart(f"{target}-spawn", f"Barriers between children on {target}", spec, caption))
+        numbers = [(100 * pl.col(c)).round(1).alias(f"{c} (%)") for c in ("ends", "lowest", "middle", "barrier")]
+        views.append(View(f"{target}-children", f"Pairs of children on {target}",
+                          every.select("arm", "epoch", "seed", *numbers)))  # fmt: skip
+    few = _pairs.notes_on_seeds(table.rows.with_columns(seed_b=pl.col("seed")))[:1]
+    return Section(TITLE, findings, drawn, views, notes=[note for note in few if note != _pairs.TWINS])
+
+
+def _means(every: pl.DataFrame) -> pl.DataFrame:
+    """Mean barrier in points by arm and epoch, with its interval over seeds."""
+    found = []
+    for (arm, epoch), of in every.sort("epoch").group_by("arm", "epoch", maintain_order=True):
+        height = _pairs.interval(100 * of["barrier"].to_numpy(), chained=False)
+        found.append({"arm": arm, "epoch": epoch, "barrier": height.mean, "low": height.low, "high": height.high,
+                      "seeds": height.n})  # fmt: skip
+    numbers = dict.fromkeys(("barrier", "low", "high"), pl.Float64)
+    return pl.DataFrame(found, schema={"arm": pl.String, "epoch": pl.Int64, **numbers, "seeds": pl.Int64})
+
+
+def _stable(target: str, arm: str, means: pl.DataFrame, every: pl.DataFrame) -> Finding:
+    """From which of the epochs on children of an arm connect."""
+    rows = means.sort("epoch").rows(named=True)
+    stable = None
+    for row in reversed(rows):
+        if row["barrier"] > 100 * LIMIT:
+            break
+        stable = row["epoch"]
+    tried = _pairs.listed([str(row["epoch"]) for row in rows])
+    limit = f"(at most {100 * LIMIT:g} points)"
+    if stable is None:
+        told = f"still do not connect when they part at epoch {rows[-1]['epoch']}, the last tried"
+    elif stable == rows[0]["epoch"]:
+        told = f"connect {limit} whenever they part, from epoch {stable} on"
+    else:
+        told = f"connect {limit} when they part at epoch {stable} or later"
+    first = every.filter(pl.col("epoch") == rows[0]["epoch"])
+    text = (
+        f"On {target}, two children of one {arm} run {told} (tried: {tried}); those of epoch {rows[0]['epoch']} are "
+        f"{rows[0]['barrier']:.1f} points apart."
+    )
+    height = _pairs.interval(100 * first["barrier"].to_numpy(), chained=False)
+    return _pairs.told(text, height, _lines.points(every))

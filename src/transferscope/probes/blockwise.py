@@ -1,0 +1,136 @@
+"""Networks in which some blocks hold other tensors: which blocks can, and how the changed networks score."""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from transferscope.errors import UserError, did_you_mean
+from transferscope.models.blocks import Block, blocks, parameters_of
+from transferscope.models.precision import prepare
+from transferscope.models.weights import belongs
+from transferscope.probes.distance import classifier
+from transferscope.probes.features import device_of
+from transferscope.probes.prefix import Prefix
+from transferscope.probes.samples import unpacked
+from transferscope.probes.states import DATA, Scored, States, scored
+
+State = Mapping[str, Tensor]
+BatchNorm = Literal["as found", "refresh"]
+
+
+class Trials:
+    """A network whose blocks are changed, a few at a time, and scored on the same labelled data sets.
+
+    `data` and `statistics` as for `states.States`. Running statistics of a change are those that come with its tensors,
+    all others stay ("as found"): then only what follows the first changed block is computed. Or all are estimated anew
+    ("refresh"), which takes full passes, as does `reuse` False. `net` lends its form only and is never touched.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        data: Iterable[Any] | Mapping[str, Iterable[Any]],
+        *,
+        batch_norm: BatchNorm,
+        statistics: Iterable[Any] | None,
+        precision: str,
+        reuse: bool = True,
+    ) -> None:
+        if batch_norm not in ("as found", "refresh"):
+            raise UserError(f"batch_norm: '{batch_norm}' is neither 'as found' nor 'refresh'.")
+        named = data if isinstance(data, Mapping) else {DATA: data}
+        read = {str(name): [(b.x, b.labels) for b in unpacked(given)] for name, given in named.items()}
+        how: Literal["refresh", "as given"] = "refresh" if batch_norm == "refresh" else "as given"
+        self.states = States(net, read, statistics=statistics, batch_norm=how, precision=precision)
+        self.batch_norm = batch_norm if self.states.has_batch_norm else "none in the network"
+        inputs = [x for batches in read.values() for x, _ in batches]
+        self.cut = blocks(net, inputs[0][:2].to(device_of(net)))
+        self._inputs = inputs if reuse and self.batch_norm != "refresh" else None
+        self._net, self.precision = net, precision
+
+    def on(self, base: State) -> None:
+        """Let changes be made to the weights `base` from now on: a whole state dict of the network."""
+        self.base: State = dict(base)
+        self._prefix: Prefix | None = None
+        if self._inputs is not None:
+            net = copy.deepcopy(self._net)
+            net.load_state_dict(self.base)
+            net = prepare(net, self.precision, str(device_of(net))).eval()
+            self._prefix = Prefix(net, self._inputs, self.cut, precision=self.precision)
+
+    def __call__(self, inside: Sequence[Block], values: State, place: str) -> dict[str, Scored | None]:
+        """Every data set under the base weights with `values`, all of them in the blocks `inside`, in place of theirs.
+
+        None where outputs overflow: a block of another scale can do that to those behind it.
+        """
+        found: dict[str, Scored | None] = {}
+        if self._prefix is None:
+            self.states.load({**self.base, **values}, place=place)
+            for name in self.states.names:
+                try:
+                    found |= self.states.score({name: slice(None)}, place=place)
+                except UserError:  # outputs that are not finite
+                    found[name] = None
+            return found
+        out = self._prefix.logits(inside, values) if values else self._prefix.logits()
+        begin = 0
+        for name in self.states.names:
+            part = out[begin : begin + self.states.count(name)]
+            begin += len(part)
+            whole = bool(np.isfinite(part).all())
+            found[name] = scored(part, self.states.labels(name), self.states.metric) if whole else None
+        return found
+
+
+def state_of(given: nn.Module | State) -> dict[str, Tensor]:
+    """The tensors of a network or of a state dict, on the CPU, in memory of their own."""
+    state = given.state_dict() if isinstance(given, nn.Module) else given
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+
+
+def trained(net: nn.Module) -> frozenset[str]:
+    """Names of the float parameters, tied ones under each name: what distances are taken over."""
+    return frozenset(n for n, p in net.named_parameters(remove_duplicate=False) if p.is_floating_point())
+
+
+def chosen(cut: Sequence[Block], names: Iterable[str] | None) -> tuple[Block, ...]:
+    """The blocks of these names in execution order; all of them for None. UserError for a name there is not."""
+    if names is None:
+        return tuple(cut)
+    wanted, known = list(names), [block.name for block in cut]
+    for name in wanted:
+        if name not in known:
+            raise UserError(f"blocks: there is no block '{name}'; {did_you_mean(name, known)}")
+    return tuple(block for block in cut if block.name in wanted)
+
+
+def possible(
+    net: nn.Module, states: Mapping[str, State], wanted: Sequence[Block]
+) -> tuple[tuple[Block, ...], tuple[str, ...]]:
+    """The blocks that every state has in the network's shapes, and the names of those of a head of other shapes.
+
+    Raises UserError where a tensor outside the head is missing or differs (that is another architecture; the sentence
+    starts with the state's name), where one is not finite, and where no block is left.
+    """
+    own, heads = net.state_dict(), classifier(net)
+    lost: set[str] = set()
+    for word, state in states.items():
+        for block in wanted:
+            for name in parameters_of(block, own):
+                there = name in state and state[name].shape == own[name].shape
+                if not there and not belongs(name, heads):
+                    has = f"has shape {list(state[name].shape)}" if name in state else "is missing"
+                    raise UserError(
+                        f"{word}: '{name}' {has}, but the network has {list(own[name].shape)}; give weights of the "
+                        "same architecture."
+                    )
+                if not there:
+                    lost.add(block.name)
+                elif state[name].is_floating_point() and not np.isfinite(float(state[name].double().sum())):
+                    raise UserError(f"{word}: '{name}' holds NaN or infinite values.")
+    if not (fit := tuple(block for block in wanted if block.name not in lost)):
+        raise UserError("blocks: none of them has the same shapes at the start, so there is nothing to change.")
+    return fit, tuple(block.name for block in wanted if block.name in lost)

@@ -1,0 +1,157 @@
+"""The barrier analysis: its numbers from the runs' own weights, its verdict on claim 7, its gaps."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from smoke import study as smoke
+
+from transferscope import analyses
+from transferscope.engine.table import Missing, Table
+from transferscope.errors import UserError
+from transferscope.measures import metrics
+from transferscope.models.norm import refresh_batch_norm
+from transferscope.models.weights import blend
+from transferscope.study import Study
+from transferscope.tasks import restore
+
+from .conftest import finish
+
+module = analyses.load("barrier")
+OPTIONS = "{images: 24, statistics: 16, alphas: 5, same_init: true, align: true, batch_norm: [refresh, average]}"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return finish(smoke.write(tmp_path_factory.mktemp("barrier")), {"analyses": f"{{barrier: {OPTIONS}}}"})
+
+
+def test_every_kind_of_pair_is_planned_once(finished):
+    cells = [cell for cell in finished.plan.cells if cell.analysis == "barrier"]
+    kinds = [(cell.labels["pair"], cell.labels["batch_norm"]) for cell in cells]
+    counts = {kind: kinds.count((kind, "refresh")) for kind, _ in kinds}
+    assert counts == {
+        "P-T & P-T": 1, "RI-T & RI-T": 1, "RI-T & RI-T (aligned)": 1, "P-T & RI-T": 2, "P-T best & last": 2,
+        "RI-T best & last": 2, "RI-T & RI-T (same init)": 2,
+    }  # fmt: skip
+    assert len(kinds) == 2 * sum(counts.values()) and len(finished.plan.todo(finished.store)) == 0
+    forks = {cell.step.params["b"].key for cell in cells if cell.labels["pair"].endswith("(same init)")}
+    assert len(forks) == 2 and not forks & {run.key for run in _runs(finished.study)}
+
+
+def _runs(study):
+    return [study.run("shapes", arm, seed) for arm in study.arms for seed in study.seeds]
+
+
+def test_points_are_those_of_a_slow_walk(finished):
+    cell = next(c for c in finished.plan.cells if c.labels.get("pair") == "RI-T & RI-T")
+    rows = finished.store.get(cell.step).rows
+    a, b, data = (finished.store.get(cell.step.params[name]) for name in ("a", "b", "data"))
+    test = list(restore.batches(a, data, "test", images=24))
+    train = torch.cat([x for x, *_ in restore.batches(a, data, "train", images=16)])
+    x, y = torch.cat([x for x, *_ in test]), np.concatenate([np.asarray(labels) for _, labels, _ in test])
+    assert [row["alpha"] for row in rows] == [0, 0.25, 0.5, 0.75, 1]
+    for row in rows:
+        net = restore.bare(a, data)
+        net.load_state_dict(blend(restore.weights(a), restore.weights(b), row["alpha"]))
+        if row["alpha"] not in (0, 1):
+            refresh_batch_norm(net, [train])
+        with torch.no_grad():
+            out = net.eval()(x).double().numpy()
+        assert row["loss"] == pytest.approx(metrics.cross_entropy(out, y), abs=1e-3)
+        assert row["metric"] == pytest.approx(metrics.accuracy(out, y), abs=1 / 24 + 1e-9)
+    curve = 1 - np.array([row["metric"] for row in rows])
+    assert rows[0]["barrier"] == pytest.approx(curve.max() - (curve[0] + curve[-1]) / 2)
+    assert rows[0]["chord_barrier"] == pytest.approx((curve - np.linspace(curve[0], curve[-1], 5)).max())
+    assert rows[0]["barrier_low"] <= rows[0]["barrier"] <= rows[0]["barrier_high"] and rows[0]["images"] == 24
+    assert rows[0]["head"] == "shared"
+
+
+def test_section_draws_everything(finished):
+    section = finished.section("barrier")
+    assert [c.name for c in section.charts] == ["shapes-lines", "shapes-barriers"]
+    assert all(c.spec.to_dict() for c in section.charts)
+    (judged,) = [f for f in section.findings if f.claim == 7]
+    assert judged.verdict == "open" and judged.n == 2 and "whose heads began with the same values" in judged.text
+    said = " ".join(f.text for f in section.findings)
+    assert "from one random start" in said and "matching the units" in said and "averaged like the weights" in said
+    assert section.tables[0].rows.height == 2 * 11
+
+
+def made(tuned, scratch, seeds=8, head="shared", ends=0.75):
+    """Curves of neighbouring pairs with given barriers in the middle, a little different from pair to pair."""
+    rows = []
+    draw = np.random.default_rng(0)
+    for kind, height in (("P-T & P-T", tuned), ("RI-T & RI-T", scratch), ("P-T & RI-T", 0.5)):
+        for seed in range(1, seeds):
+            bump = height + draw.normal(0, 0.002)
+            labels = {"target": "t", "pair": kind, "seed": seed, "seed_b": seed - 1, "batch_norm": "refresh"}
+            for alpha in (0.0, 0.5, 1.0):
+                metric = ends - (bump if alpha == 0.5 else 0)
+                barrier = max(bump, 0.0)
+                rows.append(
+                    {**labels, "split": "test", "alpha": alpha, "measure": "accuracy", "metric": metric, "loss": 1.0,
+                     "images": 400, "points": 3, "head": head, "barrier": barrier, "barrier_low": barrier - 0.01,
+                     "barrier_high": barrier + 0.01, "barrier_at": 0.5, "chord_barrier": barrier,
+                     "chord_low": barrier - 0.01, "chord_high": barrier + 0.01, "loss_barrier": 0.1,
+                     "statistics": "re-estimated"}
+                )  # fmt: skip
+    return Table(pl.DataFrame(rows))
+
+
+@pytest.mark.parametrize(
+    ("tuned", "scratch", "verdict", "words"),
+    [
+        (0.005, 0.4, "supports", "connect: "),
+        (-0.01, 0.4, "supports", "connect: "),
+        (0.08, 0.4, "contradicts", "do NOT connect: "),
+        (0.005, 0.004, "contradicts", "connect: "),
+        (0.02, 0.4, "open", "connect: "),
+    ],
+)
+def test_verdict_on_claim_seven(tuned, scratch, verdict, words):
+    section = module.section(made(tuned, scratch), module.Options())
+    (judged,) = [f for f in section.findings if f.claim == 7]
+    assert judged.verdict == verdict and judged.n == 8 and words.rstrip() in judged.text
+    few = module.section(made(tuned, scratch, seeds=4), module.Options())
+    assert [f.verdict for f in few.findings if f.claim == 7] == ["open"]
+
+
+def test_a_rise_in_the_middle_is_told():
+    section = module.section(made(-0.01, 0.4), module.Options())
+    middle = next(f for f in section.findings if "middle of the line" in f.text)
+    assert middle.effect == pytest.approx(1.0, abs=0.2)
+    assert "scores 75.9%, its ends 75.0%" in middle.text
+
+
+def test_heads_of_their_own_are_named():
+    section = module.section(made(0.19, 0.4, head="own"), module.Options())
+    judged = next(f for f in section.findings if f.claim == 7)
+    assert "with heads begun at random each do NOT connect" in judged.text
+    assert any("head: per-seed" in note for note in section.notes)
+
+
+def test_section_survives_gaps(finished):
+    empty = Table(pl.DataFrame(), (Missing({"pair": "P-T & P-T"}, "failed"),))
+    assert module.section(empty, module.Options()).notes
+    whole = finished.table("barrier").rows
+    for kind in whole["pair"].unique():
+        part = Table(whole.filter(pl.col("pair") == kind))
+        assert all(c.spec.to_dict() for c in module.section(part, module.Options()).charts)
+    lost = whole.with_columns(pl.lit(None, pl.Float64).alias(n) for n in ("metric", "barrier", "chord_barrier"))
+    assert module.section(Table(lost), module.Options()).title
+
+
+def test_options_refuse_what_is_not_there():
+    with pytest.raises(UserError, match="pairs"):
+        analyses.options("barrier", {"pairs": ["neighbours"]})
+    with pytest.raises(UserError, match="alphas"):
+        analyses.options("barrier", {"alphas": 2})
+    assert analyses.options("barrier", {"alphas": 50}).alphas == 50
+
+
+def test_a_grown_study_keeps_its_lines(tmp_path):
+    path = smoke.write(tmp_path)
+    few, many = (Study.load(path, {"seeds": count, "analyses": "[barrier]"}) for count in ("2", "3"))
+    keys = [{step.key for _, step in module.plan(study, module.Options())} for study in (few, many)]
+    assert keys[0] < keys[1]

@@ -1,0 +1,143 @@
+"""The criticality analysis: its numbers are the probe's, claims on made-up tables, valleys and gaps."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from smoke import study as smoke
+
+from transferscope import analyses
+from transferscope.engine.store import Artifact
+from transferscope.engine.table import Table
+from transferscope.probes.criticality import state_criticality
+from transferscope.tasks import restore
+
+from .conftest import finish
+
+module = analyses.load("criticality")
+OPTIONS = "images: 24, alphas: 3, sigmas: 3, draws: 2, valley_images: 12, tolerance: 0.1"
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    return finish(smoke.write(tmp_path_factory.mktemp("criticality")), {"analyses": f"{{criticality: {{{OPTIONS}}}}}"})
+
+
+def of(rows, **labels):
+    return rows.filter(*(pl.col(name) == value for name, value in labels.items()))
+
+
+def test_rows_are_those_of_the_probe(measured):
+    cell = next(c for c in measured.plan.cells if c.analysis == "criticality" and c.labels["arm"] == "random")
+    run, data = (measured.store.get(cell.step.params[name]) for name in ("run", "data"))
+    net = restore.network(run, data)
+    batches = list(restore.batches(run, data, "train", images=24))
+    start, precision = restore.weights(run, "start"), restore.said(run)["precision"]
+    wanted = state_criticality(net, net.state_dict(), start, batches, alphas=3, sigmas=3, draws=2, tolerance=0.1,
+                               precision=precision, seed=cell.labels["seed"])  # fmt: skip
+    rows = of(measured.table("criticality").rows, kind="score", **cell.labels)
+    assert tuple(rows["block"]) == wanted.blocks == ("0", "3", "6", "11")
+    for i, row in enumerate(rows.iter_rows(named=True)):
+        assert row["at_least"] == math.isinf(wanted.mu[i])
+        least = (wanted.distance[i] / (wanted.rms[i] * wanted.sigmas[0])) ** 2
+        assert row["mu"] == pytest.approx(least if row["at_least"] else wanted.mu[i])
+    assert rows["size"].to_list()[0] == sum(p.numel() for n, p in net.named_parameters() if n.startswith(("0.", "1.")))
+
+
+def test_valleys_of_the_first_seed(measured):
+    rows = of(measured.table("criticality").rows, kind="valley")
+    assert set(rows["seed"]) == {0} and rows["block"].unique(maintain_order=True).to_list() == ["0", "6", "11"]
+    assert rows.height == 2 * 3 * 3 * 4 and rows["error"].null_count() == 0
+    section = measured.section("criticality")
+    assert [chart.name for chart in section.charts] == ["shapes-blocks", "shapes-valleys"]
+    drawn = section.charts[1].spec.to_dict()
+    cells = next(iter(drawn["datasets"].values()))
+    assert len({row["noise"] for row in cells}) == 7 and len(cells) == 2 * 3 * 3 * 7
+    by = {(row["of"], row["way"], row["noise"]): row["error"] for row in cells}
+    assert all(by[key] == by[(*key[:2], key[2].lstrip("-"))] for key in by), "mirrored"
+    assert all(chart.spec.to_dict() for chart in section.charts) and "Only 2 seeds" in section.notes[-1]
+    assert all(f.verdict in (None, "open") for f in section.findings)
+
+
+BLOCKS = ["stem", "layer1.0", "layer1.1", "layer2.0", "layer2.1", "fc"]
+LIKE_THE_PAPER = {"pretrained": [0, 0, 10, 100, 1e4, 1e6], "random": [1e6, 1e5, 10, 1e5, 1, 1e3]}
+
+
+def made_up(mus, seeds=6):
+    found = []
+    for arm, of_arm in mus.items():
+        for seed in range(seeds):
+            for name, mu in zip(BLOCKS, of_arm, strict=True):
+                found.append({"target": "t", "arm": arm, "seed": seed, "kind": "score", "block": name,
+                              "mu": None if mu is None else mu * (1 + 0.01 * seed), "at_least": False, "alpha": 1.0,
+                              "sigma": 0.1, "sigma_relative": 0.1, "distance": 1.0, "size": 10, "evaluations": 3.0,
+                              "error": 0.0})  # fmt: skip
+    return Table(pl.DataFrame(found, infer_schema_length=None))
+
+
+def verdicts(table):
+    section = module.section(table, module.Options())
+    return [finding.verdict for finding in section.findings if finding.claim == 9], section
+
+
+def test_claim_9():
+    found, section = verdicts(made_up(LIKE_THE_PAPER))
+    assert found == ["supports", "supports"]
+    assert verdicts(made_up(LIKE_THE_PAPER, seeds=5))[0] == ["open", "open"]
+    other = {"pretrained": LIKE_THE_PAPER["pretrained"][::-1], "random": [0, 0, 1e4, 1, 1e5, 10]}
+    found, contrary = verdicts(made_up(other))
+    assert found == ["contradicts", "contradicts"]
+    text = " ".join(finding.text for finding in contrary.findings)
+    assert "does NOT rise" in text and "NOT more critical" in text
+    first = section.findings[0]
+    upper = np.mean([np.log10(1 + mu * (1 + 0.01 * s) / 10) for mu in (10, 100, 1e4) for s in range(6)])
+    assert first.effect == pytest.approx(upper) and "10^6.0 for P-T" in section.findings[-1].text
+
+
+def test_advice():
+    _, section = verdicts(made_up(LIKE_THE_PAPER))
+    rows = section.tables[0].rows
+    assert rows["P-T: what to do"].to_list()[:2] == ["safe to freeze"] * 2
+    assert rows["P-T: what to do"].to_list()[3:] == ["critical"] * 3
+    assert rows["RI-T: what to do"].to_list() == [*["critical"] * 4, "in between", "critical"]
+    few = verdicts(made_up(LIKE_THE_PAPER, seeds=2))[1].tables[0].rows
+    assert few["P-T: what to do"].to_list()[0] == "seems safe to freeze"
+
+
+def test_section_survives_gaps(measured):
+    assert module.section(Table(pl.DataFrame()), module.Options()).notes
+    whole = measured.table("criticality").rows
+    for kept in (
+        {"arm": "random"},
+        {"arm": "pretrained"},
+        {"seed": 0},
+        {"seed": 1},
+        {"kind": "valley"},
+        {"block": "0"},
+    ):
+        section = module.section(Table(of(whole, **kept)), module.Options())
+        assert all(chart.spec.to_dict() for chart in section.charts)
+        assert all("nan" not in finding.text for finding in section.findings)
+    lost = made_up({"pretrained": [None] * 6, "random": [None, 1.0, None, 1.0, 1.0, 1.0]})
+    assert all(chart.spec.to_dict() for chart in module.section(lost, module.Options()).charts)
+
+
+def test_the_way_to_the_best_weights_ends_there(tmp_path):
+    for name in ("epoch-0000", "epoch-0001", "epoch-0002", "epoch-0004"):
+        (tmp_path / f"{name}.safetensors").touch()
+    (tmp_path / "run.json").write_text('{"best_epoch": 3}')
+    run = Artifact(tmp_path)
+    assert module._epochs(run, "final") == ["epoch-0001", "epoch-0002", "epoch-0004"]
+    assert module._epochs(run, "best") == ["epoch-0001", "epoch-0002"]
+
+
+def test_path_and_grid_and_named_valleys(tmp_path):
+    options = "images: 12, alphas: 2, sigmas: 2, draws: 1, valley_images: 8, path: optimisation, grid: true, "
+    chosen = {"seeds": "1", "arms": "[random]", "analyses": f"{{criticality: {{{options} valleys: ['3']}}}}"}
+    done = finish(smoke.write(tmp_path), chosen)
+    rows = done.table("criticality").rows
+    assert set(of(rows, kind="valley")["block"]) == {"3"}
+    assert of(rows, kind="score")["evaluations"].to_list() == [3 * 2] * 4, "start, epoch 1, end"
+    assert len(next(iter(done.section("criticality").charts[1].spec.to_dict()["datasets"].values()))) == 3 * 5
+    assert all(chart.spec.to_dict() for chart in done.section("criticality").charts)

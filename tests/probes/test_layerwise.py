@@ -1,0 +1,69 @@
+"""Layer-wise barriers against curves of blended copies in float64, and their ends."""
+
+import numpy as np
+import pytest
+import torch
+from probing.blockwise import labelled, plain, residual, swapped
+
+import transferscope as ts
+from transferscope.errors import UserError
+from transferscope.measures.barrier import entezari, frankle
+from transferscope.models.blocks import blocks, parameters_of
+from transferscope.probes.layerwise import layerwise_barrier
+
+
+def curve(a, b, names, alphas, data):
+    """(error, loss) at every alpha, statistics blended with the weights."""
+    points = []
+    for alpha in alphas:
+        mine, other = a.state_dict(), b.state_dict()
+        mixed = {n: torch.lerp(mine[n].double(), other[n].double(), alpha) if mine[n].is_floating_point() else mine[n]
+                 for n in names}  # fmt: skip
+        points.append(plain(swapped(a, mixed, names), data))
+    accuracy, loss = np.array(points).T
+    return 1 - accuracy, loss
+
+
+def test_curves_and_heights_are_those_of_blended_copies():
+    a, b, data = residual(1), residual(2), labelled(30)
+    found = layerwise_barrier(a, b, data, alphas=5, batch_norm="as found", draws=200)
+    cut = blocks(a)
+    assert found.blocks == (*(block.name for block in cut), "(all)")
+    ends = {}
+    for i, prefixes in enumerate([*cut, None]):
+        names = list(a.state_dict()) if prefixes is None else parameters_of(prefixes, a.state_dict())
+        error, loss = curve(a, b, names, found.alphas, data)
+        np.testing.assert_allclose(found.error[0, i], error, atol=1e-9)
+        np.testing.assert_allclose(found.loss[0, i], loss, atol=1e-5)
+        assert found.loss_height[0, i, 0, 0] == pytest.approx(frankle(found.alphas, loss), abs=1e-5)
+        assert found.loss_height[0, i, 1, 0] == pytest.approx(entezari(found.alphas, loss), abs=1e-5)
+        ends[i] = loss
+    chord = (1 - found.alphas) * ends[len(cut)][0] + found.alphas * ends[len(cut)][-1]
+    for i, loss in ends.items():
+        assert found.loss_height[0, i, 2, 0] == pytest.approx((loss - chord).max(), abs=1e-5)
+    low, high = found.loss_height[0, :, :, 1], found.loss_height[0, :, :, 2]
+    assert (low <= high).all() and (found.loss_height[0, :, 0, 0] <= high[:, 0] + 1e-9).all()
+    assert found.table().height == 2 * len(found.blocks) and found.chart().to_dict()
+    assert found.curves().height == 5 * len(found.blocks)
+
+
+def test_no_barrier_between_a_network_and_itself(tmp_path):
+    net = residual(1)
+    found = layerwise_barrier(net, net.state_dict(), {"train": labelled(), "test": labelled(20, seed=5)}, alphas=3)
+    assert found.batch_norm == "refresh" and found.data == ("train", "test") and not found.distance.any()
+    np.testing.assert_allclose(found.loss_height[..., 0], 0, atol=1e-6)
+    found.save(tmp_path / "l.safetensors")
+    assert ts.load(tmp_path / "l.safetensors").table().equals(found.table())
+
+
+def test_chosen_blocks_overflow_and_bad_input():
+    a, b, data = residual(1), residual(2), labelled()
+    with torch.no_grad():
+        b[3].conv2.weight.fill_(3e38)
+    found = layerwise_barrier(a, b, data, alphas=[0, 1], blocks=["3", "4"], batch_norm="as found", draws=50)
+    assert found.blocks == ("3", "4", "(all)") and np.isnan(found.loss_height[0, [0, 2]]).all()
+    assert np.isfinite(found.loss_height[0, 1, :2]).all() and found.table()["frankle"].null_count() == 4
+    with pytest.raises(UserError, match="alphas: give a count"):
+        layerwise_barrier(a, a, data, alphas=[0.1, 1])
+    with pytest.raises(UserError, match=r"b: '0\.weight' has shape"):
+        layerwise_barrier(a, residual(2, width=5), data)
