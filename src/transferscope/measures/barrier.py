@@ -1,11 +1,11 @@
 """The barrier on the line between two networks: two definitions, each with a bootstrap interval over test examples."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from transferscope.measures.intervals import Interval, bootstrap_means
+from transferscope.measures.intervals import Interval, bootstrap_means, wilson
 
 Array = NDArray[np.float64]
 
@@ -40,16 +40,28 @@ def entezari(alphas: ArrayLike, curve: ArrayLike) -> float:
 
 
 def barrier(
-    alphas: ArrayLike, values: ArrayLike, rng: np.random.Generator, level: float = 0.95, draws: int = 1000
+    alphas: ArrayLike,
+    values: ArrayLike,
+    rng: np.random.Generator,
+    level: float = 0.95,
+    draws: int = 1000,
+    span: float | None = None,
 ) -> Barrier:
     """Both barriers of the mean curve of per-example losses or errors `values` (m alphas, n examples).
 
-    Every resample of the examples is shared by all alphas, so their pairing is kept.
+    Every resample of the examples is shared by all alphas, so their pairing is kept. Where no example differs between
+    alphas all resamples agree, which n examples do not prove: give `span`, the range of one example's value (1 for an
+    error), and no interval is narrower than Wilson's bound on what 0 of n examples leave open, times `span`.
     """
     v = np.asarray(values, dtype=np.float64)
     if v.ndim != 2 or not v.shape[1]:
         raise ValueError(f"per-example values must be (alphas, examples) with at least one example, not {v.shape}.")
-    return barrier_of(alphas, v.mean(1), bootstrap_means(v, rng, draws), v.shape[1], level)
+    n = v.shape[1]
+    found = barrier_of(alphas, v.mean(1), bootstrap_means(v, rng, draws), n, level)
+    if span is None:
+        return found
+    least = span * (wilson(0, n, level).high or 0.0)
+    return replace(found, frankle=_widened(found.frankle, least), entezari=_widened(found.entezari, least))
 
 
 def barrier_of(alphas: ArrayLike, curve: ArrayLike, resampled: ArrayLike, n: int, level: float = 0.95) -> Barrier:
@@ -66,6 +78,50 @@ def barrier_of(alphas: ArrayLike, curve: ArrayLike, resampled: ArrayLike, n: int
         low, high = np.quantile(excess(a, r).max(-1), [(1 - level) / 2, (1 + level) / 2])
         found.append((Interval(float(heights.max()), float(low), float(high), n), float(a[heights.argmax()])))
     return Barrier(found[0][0], found[1][0], found[0][1], found[1][1])
+
+
+def resampled_aucs(
+    scores: ArrayLike, labels: ArrayLike, rng: np.random.Generator, draws: int = 200
+) -> NDArray[np.float64]:
+    """Mean AUCs (draws, m) of `scores` (m alphas, n examples, k labels) in `draws` resamples of the examples.
+
+    `labels` (n, k) of 0/1. All alphas and labels share each resample; a label with one class in a resample is left
+    out of its mean, and a resample in which every label is so is drawn anew.
+    """
+    s, y = np.asarray(scores), np.asarray(labels, dtype=bool)
+    m, n, k = s.shape
+    counts = np.zeros((draws, n))
+    for draw in range(draws):
+        for _ in range(100):
+            counts[draw] = np.bincount(rng.integers(0, n, n), minlength=n)
+            positives = counts[draw] @ y
+            if bool(np.any((positives > 0) & (positives < n))):
+                break
+        else:
+            raise ValueError("an AUC needs both classes of a label, and the resamples hold only one.")
+    out = np.empty((draws, m))
+    for i in range(m):
+        areas = np.stack([_weighted_auc(s[i, :, j], y[:, j], counts) for j in range(k)])
+        out[:, i] = np.nanmean(areas, axis=0)
+    return out
+
+
+def _weighted_auc(scores: Array, positive: NDArray[np.bool_], counts: Array) -> Array:
+    """AUC for every row of `counts` (draws, n), how often each example was drawn; NaN where a class is missing."""
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    ups, downs = counts[:, order] * positive[order], counts[:, order] * ~positive[order]
+    below = np.concatenate([np.zeros((len(counts), 1)), np.cumsum(downs, 1)], axis=1)
+    first = np.searchsorted(ordered, ordered, side="left")
+    last = np.searchsorted(ordered, ordered, side="right")
+    beaten = (ups * (below[:, first] + below[:, last]) / 2).sum(1)
+    pairs = ups.sum(1) * downs.sum(1)
+    return np.asarray(np.divide(beaten, pairs, out=np.full(len(counts), np.nan), where=pairs > 0))
+
+
+def _widened(found: Interval, least: float) -> Interval:
+    low, high = found.low or 0.0, found.mean if found.high is None else found.high
+    return replace(found, low=max(0.0, min(low, found.mean - least)), high=max(high, found.mean + least))
 
 
 def _frankle(alphas: Array, curves: Array) -> Array:

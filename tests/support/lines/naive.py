@@ -21,7 +21,7 @@ def state_at(a: nn.Module, b: nn.Module, alpha: float) -> dict[str, Tensor]:
 
 
 def logits(net: nn.Module, state: dict[str, Tensor], x: Tensor, refresh: Tensor | None = None) -> np.ndarray:
-    """Outputs in float64; with `refresh`, batch norm's statistics are those of one training-mode pass of these images."""
+    """Outputs in float64; with `refresh`, batch norm's statistics are those of one training pass of them."""
     slow = copy.deepcopy(net).double()
     slow.load_state_dict(state)
     slow.eval()

@@ -1,4 +1,4 @@
-"""Networks for walks through weight space: batch norm, tied weights, integer buffers, and lines known in closed form."""
+"""Networks for walks through weight space: batch norm, tied weights, integers, and lines known in closed form."""
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ class Tied(nn.Module):
 
 
 class Hill(nn.Module):
-    """x (n, 1) in [0, 1]: class 1 where x < height (1 - t^2), else 0. With all labels 0 and x even, that is the error."""
+    """x (n, 1) in [0, 1]: class 1 where x < height (1 - t^2), else 0. With labels 0 that is the error."""
 
     def __init__(self, t: float, height: float = 0.6, width: float = 1.0) -> None:
         super().__init__()

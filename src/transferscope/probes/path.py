@@ -1,0 +1,253 @@
+"""The line between two networks: loss, error and metric along it and beyond its ends, and the barriers it crosses."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from transferscope import charts
+from transferscope.errors import UserError
+from transferscope.measures.barrier import barrier as both_barriers
+from transferscope.measures.barrier import barrier_of, resampled_aucs
+from transferscope.measures.intervals import Interval
+from transferscope.probes import result
+from transferscope.probes.line import BatchNorm, Head, Line, chosen_alphas, line
+from transferscope.probes.refine import COARSE, refined
+from transferscope.probes.states import Scored
+from transferscope.streams import stream
+
+Array = NDArray[np.float64]
+Measure = Literal["error", "loss"]
+KINDS = ("frankle", "entezari")
+
+
+@dataclass(frozen=True)
+class Path:
+    """Two networks a (alpha 0) and b (alpha 1) and the networks (1 - alpha) a + alpha b on the D data sets `names`.
+
+    Per data set and alpha (D, m): `loss` (mean cross-entropy, nats), `error` (share wrong, in [0, 1]) and `score`,
+    the metric named `metric` (accuracy or AUC; NaN where undefined). `n` (D,) images. `heights` (D, measures, 2, 4):
+    of each of `measures` ("error", "loss", and "1 - auc" where the metric is one) Frankle's and Entezari's barrier on
+    [0, 1]: height, low and high of its bootstrap interval over images, alpha of the supremum. `grid_error`: how far
+    above the highest alpha tried Entezari's barrier of `measure` may still rise between them, by the bend of the
+    curve. `batch_norm` and `head` say in words what became of the statistics and the head; `notes` what to beware of.
+    """
+
+    alphas: Array
+    loss: Array
+    error: Array
+    score: Array
+    n: NDArray[np.int64]
+    heights: Array
+    names: tuple[str, ...]
+    metric: str
+    measures: tuple[str, ...]
+    measure: str
+    grid_error: float
+    batch_norm: str
+    head: str
+    precision: str
+    notes: tuple[str, ...]
+
+    def barrier(self, data: str | None = None, measure: str = "error", kind: str = "entezari") -> Interval:
+        """Barrier height on a data set (default: the first), with its 95% interval and the number of images."""
+        d, m, k = self._place(data, measure, kind)
+        height, low, high, _ = (float(v) for v in self.heights[d, m, k])
+        if np.isnan(height):
+            return Interval(height, None, None, int(self.n[d]), "the metric is undefined here")
+        return Interval(height, low, high, int(self.n[d]))
+
+    def at(self, data: str | None = None, measure: str = "error", kind: str = "entezari") -> float:
+        """The alpha in [0, 1] where that barrier's supremum lies."""
+        d, m, k = self._place(data, measure, kind)
+        return float(self.heights[d, m, k, 3])
+
+    def barriers(self) -> pl.DataFrame:
+        """One row per data set, measure and definition: data, measure, barrier, height, low, high, alpha, n."""
+        rows = [
+            {"data": name, "measure": measure, "barrier": kind,
+             **{c: result.number(v) for c, v in zip(("height", "low", "high", "alpha"), self.heights[d, m, k],
+                                                    strict=True)}, "n": int(self.n[d])}
+            for d, name in enumerate(self.names)
+            for m, measure in enumerate(self.measures)
+            for k, kind in enumerate(KINDS)
+        ]  # fmt: skip
+        return pl.DataFrame(rows, schema_overrides=dict.fromkeys(("height", "low", "high", "alpha"), pl.Float64))
+
+    def table(self) -> pl.DataFrame:
+        """One row per data set and alpha: data, alpha, loss, error, score, metric, n."""
+        parts = [
+            pl.DataFrame(
+                {"data": [name] * len(self.alphas), "alpha": self.alphas, "loss": self.loss[d],
+                 "error": self.error[d], "score": pl.Series(self.score[d]).fill_nan(None),
+                 "metric": [self.metric] * len(self.alphas), "n": [int(self.n[d])] * len(self.alphas)}
+            )
+            for d, name in enumerate(self.names)
+        ]  # fmt: skip
+        return pl.concat(parts)
+
+    def chart(self) -> Any:
+        """Metric and loss along the line, a colour per data set."""
+        rows, x = self.table(), "alpha (0: a, 1: b)"
+        score = charts.lines(
+            rows.drop_nulls("score"), "alpha", "score", "data", x_title=x, y_title=self.metric, percent=True
+        )
+        return charts.beside(score, charts.lines(rows, "alpha", "loss", "data", x_title=x, y_title="loss (nats)"))
+
+    def save(self, path: FilePath | str) -> None:
+        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
+        result.save(self, path)
+
+    def _place(self, data: str | None, measure: str, kind: str) -> tuple[int, int, int]:
+        places = []
+        for word, known in ((self.names[0] if data is None else data, self.names), (measure, self.measures),
+                            (kind, KINDS)):  # fmt: skip
+            if word not in known:
+                raise UserError(f"path: there is no '{word}' here; known: {', '.join(known)}.")
+            places.append(known.index(word))
+        return places[0], places[1], places[2]
+
+
+def path(
+    a: nn.Module,
+    b: nn.Module,
+    batches: Iterable[Any] | Mapping[str, Iterable[Any]],
+    *,
+    alphas: int | Sequence[float] | Literal["adaptive"] = "adaptive",
+    statistics: Iterable[Any] | None = None,
+    batch_norm: BatchNorm = "refresh",
+    head: Head = "own",
+    precision: str = "float32",
+    tolerance: float = 0.01,
+    measure: Measure = "error",
+    seed: int = 0,
+    images: int = 250,
+) -> Path:
+    """Evaluate (1 - alpha) a + alpha b over the whole state, heads and buffers included (Neyshabur et al. 2020, s. 4).
+
+    `batches` of (x, labels), or several data sets by name (train and test; the domains of a cross-domain line).
+    `alphas`: how many, evenly from 0 to 1 with both ends (the paper: 50); a list, beyond [0, 1] to extrapolate, to
+    which 0 and 1 are added; or "adaptive": 9, then more wherever the curve bends or Entezari's barrier of `measure`
+    could exceed the one found by more than `tolerance` (what is left open is `grid_error`).
+
+    `batch_norm`: "refresh" re-estimates the statistics at every alpha but 0 and 1 on `images` images of `statistics`
+    (training images, shuffled; default: spread over the first data set); "average" interpolates them, "first" and
+    "last" take those of a or b. At 0 and 1 the networks keep their own statistics, so those points are the networks'
+    own metrics exactly. `head`: "own" moves the head with the rest; "a" or "b" keeps that network's at every alpha
+    (and then its end alone is a network's own). Integer buffers are a's. Both networks are left as found. `seed` draws
+    the resamples. Raises UserError for networks of different architecture, weights or outputs that are not finite,
+    data without labels, and impossible alphas.
+    """
+    net = b if head == "b" else a
+    return state_path(
+        net, a.state_dict(), b.state_dict(), batches, alphas=alphas, statistics=statistics, batch_norm=batch_norm,
+        head=head, precision=precision, tolerance=tolerance, measure=measure, seed=seed, images=images,
+    )  # fmt: skip
+
+
+def state_path(
+    net: nn.Module,
+    a: Mapping[str, Tensor],
+    b: Mapping[str, Tensor],
+    batches: Iterable[Any] | Mapping[str, Iterable[Any]],
+    *,
+    alphas: int | Sequence[float] | Literal["adaptive"] = "adaptive",
+    statistics: Iterable[Any] | None = None,
+    batch_norm: BatchNorm = "refresh",
+    head: Head = "own",
+    precision: str = "float32",
+    tolerance: float = 0.01,
+    measure: Measure = "error",
+    seed: int = 0,
+    images: int = 250,
+) -> Path:
+    """`path` of two state dicts of `net`, whose own values do not matter; its head is that of `head`."""
+    if measure not in ("error", "loss"):
+        raise UserError(f"measure: '{measure}' is neither 'error' nor 'loss'.")
+    if not tolerance > 0:
+        raise UserError(f"tolerance: it must be above 0, not {tolerance}.")
+    asked = chosen_alphas(COARSE if isinstance(alphas, str) and alphas == "adaptive" else alphas)
+    with line(
+        net, a, b, batches, statistics=statistics, batch_norm=batch_norm, head=head, precision=precision, images=images
+    ) as walk:
+        found = {alpha: walk(alpha) for alpha in asked}
+        if isinstance(alphas, str):
+            left = refined(found, walk, measure, tolerance)
+        else:
+            left = refined(found, None, measure, tolerance)
+        return _result(walk, found, measure, left, seed)
+
+
+def _result(walk: Line, found: Mapping[float, Mapping[str, Scored]], measure: str, left: float, seed: int) -> Path:
+    at, order = walk.states, sorted(found)
+    names, measures = at.names, ("error", "loss", *(["1 - auc"] if at.metric == "auc" else []))
+    curves = np.array(
+        [[[s.loss.mean(), s.wrong.mean(), s.metric] for s in (found[x][d] for x in order)] for d in names]
+    )
+    heights = np.full((len(names), len(measures), 2, 4), np.nan)
+    for d, name in enumerate(names):
+        for m, word in enumerate(measures):
+            rng = stream(seed, "path", name, word)
+            if word == "1 - auc":
+                if np.isnan(curves[d, :, 2]).any():
+                    continue
+                scores, labels = _scores([found[x][name].logits for x in order], at.labels(name))
+                draws = int(np.clip(2e8 / scores.size, 100, 1000))
+                both = barrier_of(
+                    order, 1 - curves[d, :, 2], 1 - resampled_aucs(scores, labels, rng, draws), at.count(name)
+                )
+            else:
+                values = np.stack([found[x][name].wrong if word == "error" else found[x][name].loss for x in order])
+                both = both_barriers(order, values, rng, span=1.0 if word == "error" else None)
+            for k, (height, alpha) in enumerate(
+                ((both.frankle, both.frankle_alpha), (both.entezari, both.entezari_alpha))
+            ):
+                heights[d, m, k] = height.mean, height.low, height.high, alpha
+    return Path(
+        alphas=np.array(order),
+        loss=curves[:, :, 0],
+        error=curves[:, :, 1],
+        score=curves[:, :, 2],
+        n=np.array([at.count(name) for name in names]),
+        heights=heights,
+        names=names,
+        metric=at.metric,
+        measures=measures,
+        measure=measure,
+        grid_error=left,
+        batch_norm=walk.batch_norm_words,
+        head=walk.head_words,
+        precision=at.precision,
+        notes=_notes(walk, found),
+    )
+
+
+def _scores(logits: list[NDArray[np.float32]], labels: NDArray[Any]) -> tuple[Array, NDArray[Any]]:
+    """What ranks the images for an AUC, (m, n, k), and the labels (n, k): of two classes the gap of the logits."""
+    z = np.stack(logits).astype(np.float64)
+    if labels.ndim == 1 and z.shape[2] == 2:
+        z = z[:, :, 1:] - z[:, :, :1]
+    return z, labels.reshape(len(labels), -1)
+
+
+def _notes(walk: Line, found: Mapping[float, Mapping[str, Scored]]) -> tuple[str, ...]:
+    """An end no better than always naming the commonest class, where the other is: perhaps its classes are permuted."""
+    notes = []
+    for name in walk.states.names:
+        labels = walk.states.labels(name)
+        if labels.ndim != 1:
+            continue
+        chance = 1 - np.unique(labels, return_counts=True)[1].max() / len(labels)
+        errors = {end: float(found[alpha][name].wrong.mean()) for end, alpha in (("a", 0.0), ("b", 1.0))}
+        for end, other in (("a", "b"), ("b", "a")):
+            if errors[end] >= chance and errors[other] < 0.8 * chance:
+                notes.append(
+                    f"Network {end} is no better on '{name}' than always naming the commonest class, network {other} "
+                    "is: were they trained with their classes in the same order?"
+                )
+    return tuple(notes)

@@ -1,0 +1,286 @@
+"""Many sets of weights of one network on the same images: what every walk through weight space asks for, fast."""
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from transferscope.errors import UserError
+from transferscope.measures import metrics
+from transferscope.models.norm import has_batch_norm, refresh_batch_norm
+from transferscope.models.precision import prepare, running
+from transferscope.probes import exact_norm
+from transferscope.probes.features import How, device_of, undisturbed
+from transferscope.probes.folded import Folded
+from transferscope.probes.held import Held, batch_size, joined, sent
+from transferscope.probes.samples import unpacked
+
+Statistics = Literal["refresh", "as given"]
+Rows = NDArray[np.int64] | slice
+STATISTICS = ("running_mean", "running_var")
+DATA = "data"  # the name of data given without one
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One set of weights on one data set of n images.
+
+    `loss` (n,): cross-entropy of each image, in nats (binary and multi-label: mean over its labels). `wrong` (n,):
+    0 or 1, multi-label the share of labels on the wrong side of 0.5. `metric`: accuracy or AUC (`States.metric`) over
+    the n images, NaN where an AUC is undefined. `logits` (n, k).
+    """
+
+    loss: NDArray[np.float64]
+    wrong: NDArray[np.float64]
+    metric: float
+    logits: NDArray[np.float32]
+
+
+class States:
+    """A copy of `net` that takes one state dict after another and is scored on the same images.
+
+    `data` are batches (x, labels), or several such under names; they are read once and kept on the network's device.
+    Of a torch `Dataset` in their place each image (x, label) is read once too, but not before it is asked for.
+    `net` itself is never touched. Batch norm's statistics of a state are re-estimated ("refresh") on `images` images
+    of `statistics` (batches; the first ones; by default images spread evenly over the first data set), or taken as
+    they come ("as given"). `precision` is "float32" or "bfloat16". Raises UserError where there is no data or no
+    labels. Usable in a `with` statement, which frees the images at its end.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        data: Iterable[Any] | Mapping[str, Iterable[Any]],
+        *,
+        statistics: Iterable[Any] | None = None,
+        batch_norm: Statistics = "refresh",
+        precision: str = "float32",
+        images: int = 250,
+    ) -> None:
+        How(precision=precision)  # refuses an unknown one
+        _known(batch_norm)
+        if images < 2:
+            raise UserError(f"images: batch norm's statistics need at least 2 images, not {images}.")
+        self.batch_norm, self.precision, self.device = batch_norm, precision, device_of(net)
+        with undisturbed([net], "eval"):  # a loader may draw from the global random state
+            named = data if isinstance(data, Mapping) else {DATA: data}
+            self._sets = {str(name): Held(str(name), given, self.device) for name, given in named.items()}
+            if not self._sets:
+                raise UserError("data: no data set was given to evaluate on.")
+            self.names = tuple(self._sets)
+            first = self._sets[self.names[0]]
+            self._net = prepare(copy.deepcopy(net), precision, str(self.device)).eval().requires_grad_(False)
+            exact_norm.mend(self._net)
+            self.has_batch_norm = has_batch_norm(self._net)
+            self._like = {n: t for n, t in self._net.state_dict().items() if isinstance(t, Tensor)}
+            self._measured = self._statistics(statistics, images, first) if self.has_batch_norm else None
+            with running("float32", str(self.device)):
+                few = first.images(np.arange(min(4, len(first))))
+                self._folded = Folded(self._net, few)
+                self.outputs = self._forward(self._net, few).shape[1]
+        for one in self._sets.values():
+            one.check(self.outputs)
+        several = first.labels_of(np.arange(1)).ndim == 2
+        self.metric = metrics.metric_name(2 if self.outputs == 1 else self.outputs, several)
+        self.evaluated = 0  # images that went through the network to be scored
+        self.refreshed = 0  # images that went through it to re-estimate statistics
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._sets = {}
+        self._measured = None
+
+    @property
+    def measured(self) -> int:
+        """Number of images that batch norm's statistics are re-estimated on; 0 for a network without."""
+        return sum(map(len, self._measured or ()))
+
+    @property
+    def running_names(self) -> tuple[str, ...]:
+        """Names of the state's tensors that are batch norm's running statistics."""
+        return tuple(f"{name}{word}" for name, _ in self._norms() for word in STATISTICS)
+
+    def count(self, name: str) -> int:
+        """Number of images of a data set."""
+        return len(self._sets[name])
+
+    def labels(self, name: str) -> NDArray[Any]:
+        """Labels of a data set, (n,) or (n, k)."""
+        return self._sets[name].labels
+
+    def __call__(
+        self,
+        state: Mapping[str, Tensor],
+        *,
+        batch_norm: Statistics | None = None,
+        place: str = "these weights",
+        rows: Mapping[str, Rows] | None = None,
+    ) -> dict[str, Scored]:
+        """Every data set scored under the weights `state`; with `rows`, only the named sets, each on those rows.
+
+        `batch_norm` overrides that of the construction. `place` ("alpha 0.5") enters messages. Raises UserError for
+        tensors missing or of another shape (it names the first), weights or outputs that are not finite, and negative
+        variances.
+        """
+        self.load(state, batch_norm=batch_norm, place=place)
+        return self.score(rows, place=place)
+
+    def load(
+        self, state: Mapping[str, Tensor], *, batch_norm: Statistics | None = None, place: str = "these weights"
+    ) -> dict[str, Tensor]:
+        """Put `state` into the copy; the statistics now in it, which make `state | statistics` a state "as given"."""
+        kind = _known(batch_norm or self.batch_norm)
+        self._check(state, place)
+        with torch.no_grad():
+            for name, like in self._like.items():
+                like.copy_(state[name].detach())
+        return self._finished(kind, place)
+
+    def load_between(
+        self,
+        a: Mapping[str, Tensor],
+        b: Mapping[str, Tensor],
+        alpha: float,
+        *,
+        instead: Mapping[str, Tensor],
+        batch_norm: Statistics,
+        place: str,
+    ) -> dict[str, Tensor]:
+        """`load` of `weights.blend(a, b, alpha) | instead` without new memory; a and b are adopted states."""
+        with torch.no_grad():
+            for name, like in self._like.items():
+                if name in instead or alpha in (0, 1) or not like.is_floating_point():
+                    like.copy_(instead.get(name, (b if alpha == 1 else a)[name]))
+                else:
+                    torch.lerp(a[name], b[name], alpha, out=like)
+        return self._finished(_known(batch_norm), place)
+
+    def _finished(self, kind: Statistics, place: str) -> dict[str, Tensor]:
+        statistics: dict[str, Tensor] = {}
+        if self._measured is not None:
+            if kind == "refresh":
+                with torch.no_grad(), running(self.precision, str(self.device)):
+                    refresh_batch_norm(self._net, self._measured)
+                self.refreshed += sum(map(len, self._measured))
+            statistics = self._found(place)
+        self._folded.fold(torch.bfloat16 if self.precision == "bfloat16" else torch.float32)
+        return statistics
+
+    def score(self, rows: Mapping[str, Rows] | None = None, *, place: str = "these weights") -> dict[str, Scored]:
+        """What was loaded last, on every data set or on the given rows of the named ones."""
+        found = {}
+        for name, which in (rows or dict.fromkeys(self.names, slice(None))).items():
+            held = self._sets[name]
+            index = np.arange(len(held))[which]
+            if not len(index):
+                raise UserError(f"data: no image of '{name}' is left to evaluate on.")
+            outputs = self._outputs(held, index, place)
+            held.check(self.outputs)
+            found[name] = scored(outputs, held.labels_of(index), self.metric)
+            self.evaluated += len(index)
+        return found
+
+    def adopt(self, state: Mapping[str, Tensor], place: str = "these weights") -> dict[str, Tensor]:
+        """`state`, checked as in a call, in the device, type and memory layout of the copy: later loads are fast."""
+        self._check(state, place)
+        return {n: torch.empty_like(like).copy_(state[n].detach()) for n, like in self._like.items()}
+
+    def _outputs(self, held: Held, index: NDArray[np.int64], place: str) -> NDArray[np.float32]:
+        with running(self.precision, str(self.device)):
+            parts = [self._forward(self._folded.net, held.images(part)).float() for part in held.portions(index)]
+        out = torch.cat(parts)
+        if not bool(torch.isfinite(out).all()):
+            lost = int((~torch.isfinite(out)).any(1).sum())
+            raise UserError(
+                f"{place}: the outputs of {lost} of {len(out)} images are NaN or infinite; no score is given."
+            )
+        return np.asarray(out.cpu().numpy())
+
+    def _forward(self, net: nn.Module, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            out = net(x)
+        if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
+            shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+            raise UserError(f"network: it should return (samples, outputs), not {shape}.")
+        return out
+
+    def _check(self, state: Mapping[str, Tensor], place: str) -> None:
+        for name, like in self._like.items():
+            if name not in state or state[name].shape != like.shape:
+                there = f"has shape {list(state[name].shape)}" if name in state else "is missing"
+                raise UserError(f"{place}: '{name}' {there}, but the network needs {list(like.shape)}.")
+        if odd := [n for n in state if n not in self._like and isinstance(state[n], Tensor)]:
+            raise UserError(f"{place}: the network has no '{odd[0]}'; the weights are those of another architecture.")
+        for name in self._like:
+            tensor = state[name].detach()
+            # A sum is finite only where all its terms are, and is far quicker than asking them one by one.
+            if tensor.is_floating_point() and not bool(tensor.sum().isfinite() or tensor.isfinite().all()):
+                raise UserError(f"{place}: '{name}' holds NaN or infinite values; this network has diverged.")
+
+    def _norms(self) -> list[tuple[str, _BatchNorm]]:
+        """Layers that keep statistics, with the prefix of their tensors' names."""
+        return [
+            (f"{name}." if name else "", module)
+            for name, module in self._net.named_modules()
+            if isinstance(module, _BatchNorm) and module.running_mean is not None
+        ]
+
+    def _found(self, place: str) -> dict[str, Tensor]:
+        found = {}
+        for prefix, module in self._norms():
+            assert module.running_mean is not None and module.running_var is not None
+            if bool((module.running_var < 0).any()):
+                raise UserError(
+                    f"{place}: a variance of batch norm '{prefix[:-1]}' is negative, which averaged statistics are "
+                    "beyond the ends of a line; use batch_norm='refresh'."
+                )
+            for word, tensor in zip(STATISTICS, (module.running_mean, module.running_var), strict=True):
+                found[f"{prefix}{word}"] = tensor.clone()
+        return found
+
+    def _statistics(self, batches: Iterable[Any] | None, images: int, first: Held) -> tuple[Tensor, ...]:
+        if batches is None:
+            x = first.images(np.unique(np.linspace(0, len(first) - 1, images).round().astype(np.int64)))
+        else:
+            parts: list[Tensor] = []
+            for batch in unpacked(batches):
+                parts.append(sent(batch.x[: images - sum(map(len, parts))], self.device))
+                if sum(map(len, parts)) >= images:
+                    break
+            if not parts:
+                raise UserError("statistics: there were no images to estimate batch norm's statistics from.")
+            x = joined(parts, "statistics", self.device)
+        if len(x) < 2:
+            raise UserError("statistics: batch norm's statistics need at least 2 images, and there is 1.")
+        return torch.chunk(x, -(-len(x) // max(2 * batch_size(x), 64)))
+
+
+def scored(logits: NDArray[np.float32], labels: NDArray[Any], metric: str) -> Scored:
+    """Losses, errors and the metric ("accuracy" or "auc") of outputs (n, k) under labels (n,) or, multi-label, (n, k).
+
+    One output and labels (n,) of 0 and 1: its sigmoid is the probability of 1.
+    """
+    if labels.ndim == 2 or logits.shape[1] == 1:
+        y = labels.reshape(len(labels), -1).astype(np.float64)
+        loss = metrics.binary_cross_entropies(logits, y)
+        wrong = ((logits > 0) != (y > 0.5)).mean(1)
+    else:
+        loss = metrics.cross_entropies(logits, labels)
+        wrong = (logits.argmax(1) != labels).astype(np.float64)
+    found = metrics.score(logits, labels, metric)
+    return Scored(loss, wrong, float("nan") if found is None else found, logits)
+
+
+def _known(batch_norm: Any) -> Any:
+    if batch_norm not in ("refresh", "as given"):
+        raise UserError(f"batch_norm: '{batch_norm}' is neither 'refresh' nor 'as given'.")
+    return batch_norm
