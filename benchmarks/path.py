@@ -4,7 +4,8 @@ Run `python benchmarks/path.py` (about an hour; `--images 250 --repeats 1 --naiv
 Naive, as published: per alpha a new state dict, `load_state_dict`, and a float32 pass over JPEG files through PIL
 transforms and a DataLoader; refreshed, also a training-mode pass of `--statistics` training images, likewise from
 their files. Ours: `path` and `line_barrier` in bfloat16 on the same files and transforms, decoding counted. Networks:
-timm's ResNet-18 at 64 px, a pair trained from scratch (a barrier) and a pair fine-tuned from one start (none, or
+timm's ResNet-18 at 64 px with stages of 32 to 256 channels (`--width 64`: its usual ones), a pair trained from scratch
+(a barrier) and a pair fine-tuned from one start (none, or
 little). `--naive-alphas` times the naive way at so many of the alphas only and scales up: it is linear in them. Per
 repeat naive and ours run in turn; printed are medians of processor seconds and of the paired ratios, with their range.
 """
@@ -98,16 +99,21 @@ def train(net: nn.Module, x: Tensor, y: Tensor, steps: int, rate: float, seed: i
     return net.to(memory_format=torch.contiguous_format).eval()
 
 
-def pairs(paths: list[Path], steps: int) -> dict[str, tuple[nn.Module, nn.Module]]:
-    import timm
+def network(width: int) -> nn.Module:
+    """ResNet-18 whose first stage has `width` channels."""
+    from timm.models.resnet import BasicBlock, ResNet
 
+    return ResNet(BasicBlock, (2, 2, 2, 2), CLASSES, channels=(width, 2 * width, 4 * width, 8 * width))
+
+
+def pairs(paths: list[Path], steps: int, width: int) -> dict[str, tuple[nn.Module, nn.Module]]:
     batches = list(loader(paths))
     x = torch.cat([b[0] for b in batches]).contiguous(memory_format=torch.channels_last)
     y = torch.cat([b[1] for b in batches])
     scratch = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        scratch.append(train(timm.create_model("resnet18", num_classes=CLASSES), x, y, steps, 0.05, seed))
+        scratch.append(train(network(width), x, y, steps, 0.05, seed))
     tuned = [train(scratch[0], x, y, steps // 3, 0.005, seed) for seed in (2, 3)]
     return {"scratch": (scratch[0], scratch[1]), "fine-tuned": (tuned[0], tuned[1])}
 
@@ -229,7 +235,8 @@ def exact(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--side", type=int, default=480, help="pixels of the files: decoding them is part of both ways")
+    parser.add_argument("--width", type=int, default=32, help="channels of the first stage")
+    parser.add_argument("--side", type=int, default=400, help="pixels of the files: decoding them is part of both ways")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--alphas", type=int, default=21)
     parser.add_argument("--naive-alphas", type=int, default=0, help="alphas the naive way is timed at (0: all)")
@@ -245,7 +252,7 @@ def main() -> None:
         files = {"train": pool[: given.statistics], "test": draw(Path(folder) / "test", given.images, given.side, 1)}
         began = time.process_time()
         decoding = timed(lambda: sum(len(x) for x, _ in loader(files["test"])))[0] / given.images
-        made = pairs(pool, given.steps)
+        made = pairs(pool, given.steps, given.width)
         print(f"decoding takes {1000 * decoding:.2f} ms an image")
         print(f"{given.images} images of {given.side} px, ResNet-18 at {SIZE} px, one thread, {given.repeats} repeats; "
               f"four networks trained in {time.process_time() - began:.0f} CPU s")  # fmt: skip

@@ -43,7 +43,10 @@ def test_a_series_is_in_natural_order_and_survives_a_damaged_file(series) -> Non
 
 def test_listed_checkpoints_are_put_in_order_and_may_be_missing(series) -> None:
     found = study(series, {"series": ["checkpoints/epoch_9.safetensors", "checkpoints/epoch_3.safetensors"]})
-    assert [(c.epoch, c.weights.fingerprint.startswith("unreadable")) for c in found.checkpoints()] == [(3, True), (9, False)]
+    assert [(c.epoch, c.weights.fingerprint.startswith("unreadable")) for c in found.checkpoints()] == [
+        (3, True),
+        (9, False),
+    ]
 
 
 def test_runs_start_from_the_checkpoint_asked_for(series) -> None:

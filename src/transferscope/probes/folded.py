@@ -47,8 +47,10 @@ class Folded:
             if target.weight is linear.weight or target.weight.dtype != kept:
                 _own(target, linear.weight, kept)
             scale, shift = _scale_and_shift(linear, norm)
-            torch.mul(linear.weight, scale.view(-1, *[1] * (linear.weight.ndim - 1)), out=target.weight)
-            target.bias.copy_(shift)
+            weight, bias = target.weight, target.bias
+            assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
+            torch.mul(linear.weight, scale.view(-1, *[1] * (linear.weight.ndim - 1)), out=weight)
+            bias.copy_(shift)
 
 
 def pairs(net: nn.Module, example: Tensor) -> tuple[Pair, ...]:
@@ -101,6 +103,7 @@ def _scale_and_shift(linear: nn.Module, norm: _BatchNorm) -> tuple[Tensor, Tenso
     """Factor and bias per output channel, reckoned in float64, in the type of the weights."""
     weight, bias = linear.weight, linear.bias
     assert isinstance(weight, Tensor) and norm.running_mean is not None and norm.running_var is not None
+    assert bias is None or isinstance(bias, Tensor)
     scale = (norm.running_var.double() + norm.eps).rsqrt()
     if norm.weight is not None:
         scale = scale * norm.weight.double()

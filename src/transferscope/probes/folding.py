@@ -115,8 +115,9 @@ def within(found: Sequence[Pair], groups: Iterable[Iterable[str]]) -> tuple[Pair
 def _convolution(module: nn.Module) -> bool:
     """Whether all of a module's forward is nn.Conv2d's own (timm's Conv2dSame pads first, whatever hastens it)."""
     kinds = type(module).__mro__
-    plain = isinstance(module, nn.Conv2d) and all(k.__module__ in OWN for k in kinds[: kinds.index(nn.Conv2d)])
-    return plain and type(module)._conv_forward is _PLAIN
+    if not isinstance(module, nn.Conv2d) or type(module)._conv_forward is not _PLAIN:
+        return False
+    return all(k.__module__ in OWN for k in kinds[: kinds.index(nn.Conv2d)])
 
 
 _PLAIN = nn.Conv2d._conv_forward
