@@ -130,10 +130,16 @@ def _provenance(study: Study, steps: Plan, store: Store, seconds: float | None) 
     return Provenance(
         study=study.resolved(),
         versions=versions or {"torch": importlib.metadata.version("torch")},
-        machine=machines[-1] if machines else this_machine().as_dict(),
+        machine=_machine(machines[-1] if machines else this_machine().as_dict()),
         seconds=sum(said["seconds"] for _, said in done) if seconds is None else seconds,
         steps=[(step.task, step.key, said["seconds"], names[step.key]) for step, said in done],
     )
+
+
+def _machine(said: Mapping[str, Any]) -> dict[str, Any]:
+    """A machine's description for readers."""
+    shown = {**said, "memory": f"{said['memory'] / 1e9:.0f} GB"} if "memory" in said else dict(said)
+    return {name: ", ".join(map(str, v)) or "none" if isinstance(v, list | tuple) else v for name, v in shown.items()}
 
 
 def disk_free(folder: Path) -> int:

@@ -116,6 +116,8 @@ def _connected(target: str, main: pl.DataFrame) -> list[Finding]:
     if tuned is not None:
         of = main.filter(pl.col("pair") == "P-T & P-T")
         verb = "connect" if tuned.mean <= LIMIT else "do NOT connect"
+        if verb != "connect" and not tuned.excludes(LIMIT):
+            verb = "are not shown to connect"
         text = f"On {target}, two fine-tuned networks {_heads(of)} {verb}: {_falls('two P-T', of, tuned.mean)}."
         effects = [_lines.moved(tuned, -1, LIMIT), scratch and _lines.moved(scratch, 1, -LIMIT)]
         found.append(_pairs.judged(text, _lines.moved(tuned, 100), _lines.points(of), 7, effects))

@@ -107,11 +107,30 @@ def prose(docstring: str) -> tuple[str, Markup]:
 def table(rows: pl.DataFrame) -> dict[str, Any]:
     """A table as text: headings, which columns are numbers, at most 200 rows, and how many were left out."""
     shown = rows.head(ROWS_SHOWN)
+    columns = [column(shown[name]) for name in shown.columns]
     return {
         "columns": [(name.replace("_", " "), rows[name].dtype.is_numeric()) for name in rows.columns],
-        "rows": [[number(value) for value in row] for row in shown.iter_rows()],
+        "rows": list(map(list, zip(*columns, strict=True))),
         "left": rows.height - shown.height,
     }
+
+
+def column(values: pl.Series) -> list[str]:
+    """The cells of a column as text: decimals alike in all of them, short words unbroken."""
+    if not values.dtype.is_float():
+        texts = [number(value) for value in values]
+        return [text.replace(" ", "\u00a0") if len(text) < 18 else text for text in texts]
+    sizes = [abs(value) for value in values if value is not None and math.isfinite(value)]
+    if any(size >= 1e7 or 0 < size < 1e-3 for size in sizes):
+        return [number(value) for value in values]
+    whole = all(size == round(size) for size in sizes)
+    most = max(sizes, default=0.0)
+    places = 0 if whole or most >= 1000 else 1 if most >= 10 else 2 if most >= 2 else 3
+    gaps = [value is None or not math.isfinite(value) for value in values]
+    return [
+        number(value) if gap else f"{value:,.{places}f}".replace("-", "−")
+        for value, gap in zip(values, gaps, strict=True)
+    ]
 
 
 def csv(rows: pl.DataFrame) -> bytes:
