@@ -100,3 +100,16 @@ def test_a_pattern_without_files_and_two_of_one_number(series) -> None:
     save_file(nets.tiny(10).state_dict(), series / "checkpoints" / "again_9.safetensors")
     with pytest.raises(UserError, match="two checkpoints are numbered 9"):
         study(series, {"series": "checkpoints/*.safetensors"}).checkpoints()
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path) -> None:
+    """As training frameworks write them; names that agree would mix the runs of several checkpoints."""
+    for step in (100, 20, 3):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        save_file(nets.tiny(10).state_dict(), tmp_path / f"checkpoint-{step}" / "model18.safetensors")
+    found = study(tmp_path, {"series": "checkpoint-*/model18.safetensors"}).checkpoints()
+    assert [(c.name, c.epoch) for c in found] == [("checkpoint-3", 3), ("checkpoint-20", 20), ("checkpoint-100", 100)]
+    save_file(nets.tiny(10).state_dict(), tmp_path / "checkpoint-3" / "last.safetensors")
+    mixed = study(tmp_path, {"series": ["checkpoint-3/*.safetensors", "checkpoint-20/model18.safetensors"]})
+    with pytest.raises(UserError, match="two checkpoints are numbered 18"):
+        mixed.checkpoints()

@@ -1,7 +1,9 @@
 """Origin: the pretrained weights of a study, as a list of checkpoints in the order of their training."""
 
 import glob
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +43,8 @@ def checkpoints(study: "Study") -> tuple[Checkpoint, ...]:
     if how.source is not None:
         return tuple(c for labels in how.labels for c in _trained_here(study, labels))
     if how.series is not None:
-        return tuple(_given(study, path) for path in series(how.series, study.folder))
+        paths = series(how.series, study.folder)
+        return tuple(_given(study, path, name, _number(name)) for path, name in zip(paths, _names(paths), strict=True))
     ref = models.absolute_weights(str(how.weights), study.folder)
     return (Checkpoint("given", str(how.weights), None, study.outside(ref)),)
 
@@ -64,8 +67,11 @@ def series(patterns: tuple[str, ...], folder: Path) -> list[Path]:
             found += matched
         else:
             found.append(Path(whole))
-    ordered = sorted(set(found), key=lambda path: (_number(path) is None, _number(path) or 0, _natural(path.name)))
-    numbers = [_number(path) for path in ordered]
+    distinct = list(dict.fromkeys(found))
+    named = [(name, path) for path, name in zip(distinct, _names(distinct), strict=True)]
+    named.sort(key=lambda one: (_number(one[0]) is None, _number(one[0]) or 0, _natural(one[0])))
+    ordered = [path for _, path in named]
+    numbers = [_number(name) for name, _ in named]
     for before, after, path in zip(numbers, numbers[1:], ordered[1:], strict=False):
         if before is not None and before == after:
             raise UserError(
@@ -75,6 +81,15 @@ def series(patterns: tuple[str, ...], folder: Path) -> list[Path]:
     return ordered
 
 
+def _names(paths: Sequence[Path]) -> list[str]:
+    """What tells checkpoints apart: their files' names, else the folders they lie in, else both."""
+    if len({path.name for path in paths}) == len(paths):
+        return [path.name for path in paths]
+    shared = os.path.commonpath([path.parent for path in paths])
+    places = [path.relative_to(shared) for path in paths]
+    return [str(place.parent if len({path.name for path in paths}) == 1 else place) for place in places]
+
+
 def _trained_here(study: "Study", labels: str) -> list[Checkpoint]:
     run = study.pretraining(labels)
     epochs = saved_epochs(str(run.params["keep"]), study.pretraining_schedule())
@@ -82,16 +97,18 @@ def _trained_here(study: "Study", labels: str) -> list[Checkpoint]:
     return [Checkpoint(labels, name, epoch, run, name) for name, epoch in zip(names, epochs, strict=True)]
 
 
-def _given(study: "Study", path: Path) -> Checkpoint:
+def _given(study: "Study", path: Path, name: str, number: int | None) -> Checkpoint:
     try:
         weights = study.outside(f"file:{path}")
     except UserError:  # missing or damaged: the steps that need it will say so, the others go on
         weights = Outside(f"file:{path}", f"unreadable {path}")
-    return Checkpoint("given", path.name, _number(path), weights)
+    return Checkpoint("given", name, number, weights)
 
 
-def _number(path: Path) -> int | None:
-    found = re.findall(r"\d+", path.name.removesuffix(path.suffix))
+def _number(name: str) -> int | None:
+    """The last number in a name, a suffix such as ".h5" left out."""
+    suffix = Path(name).suffix
+    found = re.findall(r"\d+", name if suffix[1:].isdigit() else name.removesuffix(suffix))
     return int(found[-1]) if found else None
 
 

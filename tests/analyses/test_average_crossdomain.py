@@ -208,3 +208,14 @@ def test_sections_survive_gaps(finished):
             assert module.section(Table(rows.slice(i, 1)), module.Options()).title
         lost = rows.with_columns(pl.lit(None, pl.Float64).alias(c) for c in rows.columns if c.endswith("metric"))
         assert module.section(Table(lost), module.Options()).title
+
+
+def test_the_middle_between_two_targets_is_always_evaluated():
+    for points in (3, 4, 5, 6):
+        assert 0.5 in crossdomain._alphas(crossdomain.Options(points=points))
+    assert crossdomain._alphas(crossdomain.Options()) == [-0.25, 0, 0.25, 0.5, 0.75, 1, 1.25]
+
+
+def test_no_curve_no_word_on_its_seeds(finished):
+    soups = finished.table("average").rows.filter(pl.col("what") == average.SOUP)
+    assert not any("0 seeds" in note for note in average.section(Table(soups), average.Options()).notes)

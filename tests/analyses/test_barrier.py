@@ -155,3 +155,17 @@ def test_a_grown_study_keeps_its_lines(tmp_path):
     few, many = (Study.load(path, {"seeds": count, "analyses": "[barrier]"}) for count in ("2", "3"))
     keys = [{step.key for _, step in module.plan(study, module.Options())} for study in (few, many)]
     assert keys[0] < keys[1]
+
+
+def test_words_fit_the_numbers():
+    """Scratch connects "too" only where fine-tuned networks do; means over lines and the split are named."""
+    both, alone = (module.section(made(tuned, 0.0), module.Options()) for tuned in (0.005, 0.3))
+    said = [" ".join(f.text for f in section.findings) for section in (both, alone)]
+    assert "connect, too" in said[0] and "connect, too" not in said[1]
+    assert "points (mean of 7 lines) below" in said[1]
+    rows = made(0.3, 0.4).rows.with_columns(split=pl.lit("val"))
+    section = module.section(Table(rows), module.Options(splits=("val",)))
+    text = " ".join(f.text for f in section.findings)
+    assert "the val accuracy falls" in text and "the test accuracy" not in text
+    drawn = str(section.charts[0].spec.to_dict())
+    assert "val accuracy" in drawn and "test accuracy" not in drawn

@@ -95,3 +95,15 @@ def test_an_unknown_arm_is_refused(tmp_path):
     study = Study.load(smoke.write(tmp_path), {"analyses": "[basin]"})
     with pytest.raises(UserError, match=r"analyses\.basin\.arms: 'stats'"):
         list(module.plan(study, module.Options(arms=["stats"])))
+
+
+def test_an_end_that_the_search_did_not_reach_is_told():
+    table = made(0.1, 0.01)
+    assert "the search stopped" not in module.section(table, module.Options()).findings[0].text
+    rows = table.rows.with_columns(second_reached=pl.lit(False))
+    text = module.section(Table(rows), module.Options()).findings[0].text
+    assert "(at 7 of 14 ends the search stopped with the error still low)" in text
+    part = made(0.1, 0.08).rows.with_columns(
+        found_delta=pl.when(pl.col("seed") < 3).then(pl.col("found_delta")), sure=pl.lit(False)
+    )
+    assert "may be a basin for 2 of 7 pairs, but" in module.section(Table(part), module.Options()).findings[0].text

@@ -115,6 +115,12 @@ PAPER = {0: 0.61, 1: 0.62, 10: 0.735, 29: 0.783, 60: 0.784, 90: 0.784}
 def test_the_earliest_checkpoint_that_does_is_named() -> None:
     found = module.section(made(PAPER), module.Options()).findings
     assert "epoch 60 cannot be told from the best checkpoint" in found[0].text or "epoch 90" in found[0].text
+    level = {0: 0.6, 45: 0.6, 90: 0.6009}
+    assert "saving 100% of the pretraining" in module.section(made(level), module.Options()).findings[0].text
+    few = module.section(made(level, seeds=2), module.Options()).findings[0].text
+    assert "may be too few" in few and "saving" not in few
+    falling = module.section(made({0: 0.6, 45: 0.5, 90: 0.4}), module.Options()).findings[0].text
+    assert "no later checkpoint is better on average than epoch 0" in falling
     rising = {0: 0.2, 45: 0.4, 90: 0.6}
     assert "no checkpoint before epoch 90" in module.section(made(rising), module.Options()).findings[0].text
 
@@ -140,3 +146,23 @@ def test_the_section_survives_gaps(here) -> None:
             assert all(c.spec.to_dict() for c in section.charts)
     one = table.rows.filter((pl.col("what") == "run") & (pl.col("place") == 0))
     assert "one checkpoint only" in " ".join(module.section(Table(one), module.Options()).notes)
+
+
+def test_random_labels_claim_no_basin_and_no_order() -> None:
+    """Trained on random labels every save scores chance on the source: a line between two cannot have a barrier."""
+    runs = made({0: 0.6, 2: 0.5, 4: 0.4}).rows.with_columns(track=pl.lit("random"))
+    label = {"target": None, "track": "random", "seed": None}
+    more = [{**label, "what": "line", "checkpoint": f"epoch_{e}", "pretrained_epochs": e, "place": i, "barrier": 0.0}
+            for i, e in enumerate((0, 2))]  # fmt: skip
+    more += [{**label, "what": "source", "checkpoint": "epoch_4", "pretrained_epochs": 4, "place": 2, "epoch": e,
+              "test_metric": 0.1 + e / 1e3, "train_metric": 0.2} for e in (0, 2, 4)]  # fmt: skip
+    rows = pl.concat([runs, pl.DataFrame(more, infer_schema_length=None)], how="diagonal_relaxed")
+    section = module.section(Table(rows), module.Options())
+    said = " ".join(f.text for f in section.findings)
+    assert "basin" not in said and "rank like this" not in said
+    assert "is 40.0% after pretraining with random labels to epoch 4 and 60.0% after epoch 0" in said
+    (barrier,) = [c for c in section.charts if c.name == "the-source-barrier"]
+    assert "no barrier can show" in barrier.caption
+    true = pl.concat([rows.with_columns(track=pl.lit("true"))])
+    said = " ".join(f.text for f in module.section(Table(true), module.Options()).findings)
+    assert "the final basin" in said and "rank like this" in said

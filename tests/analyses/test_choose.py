@@ -258,3 +258,9 @@ def test_section_survives_what_is_missing() -> None:
     whole = made({"probe_metric": RISING, "logme": RISING}, RISING).rows
     for column in ("probe_metric", "tuned_metric"):
         texts(Table(whole.with_columns(pl.lit(None, pl.Float64).alias(column))))
+
+
+def test_scores_that_differ_by_rounding_elect_nobody() -> None:
+    """With more dimensions than images every H-score is classes - 1, give or take the last digit."""
+    scores = {"probe_metric": [0.5, 0.6, 0.7], "h_score": [4.0, 3.999999999999999, 3.9999999999999996]}
+    assert "c comes first of 3 networks by 1 of 1 scores." in texts(made(scores, [None] * 3))[0]

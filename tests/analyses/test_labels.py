@@ -216,3 +216,10 @@ def test_nothing_done_and_scores_without_a_value():
     assert "AUC is undefined" in module.section(Table(rows), module.Options()).notes[0]
     rows = made(SIZES, metric="auc").rows.with_columns(rise_metric=pl.lit(None, pl.Float64))
     assert "test AUC" in module.section(Table(rows), module.Options()).findings[0].text
+
+
+def test_two_fractions_that_keep_the_same_images_count_once():
+    rows = made((300, 600, 2000, 4000)).rows
+    twice = pl.concat([rows, rows.filter(pl.col("images") == 100).with_columns(fraction=pl.lit(0.12))])
+    alone, both = (module.section(Table(of), module.Options()).findings for of in (rows, twice))
+    assert [(f.text, f.effect, f.low, f.n) for f in both] == [(f.text, f.effect, f.low, f.n) for f in alone]

@@ -9,8 +9,10 @@ from safetensors.torch import load_file
 from smoke import study as smoke
 
 from transferscope import analyses
+from transferscope.analyses import _runs
 from transferscope.engine.table import Table
 from transferscope.errors import UserError
+from transferscope.measures.intervals import mean_interval
 from transferscope.study import Study
 
 from .conftest import finish
@@ -169,3 +171,19 @@ def test_section_survives_gaps(lost):
 def test_auc_is_called_auc():
     found = module.section(made(metric="auc"), module.Options()).findings
     assert "test AUC" in found[0].text and "points of AUC" in found[1].text
+
+
+def test_a_share_is_one_of_means_with_fiellers_interval():
+    """One seed whose gain is near 0 must not make the share; the interval is where a t test of x - r y holds 0."""
+    x, y = np.array([3.0, 3.2, 2.8, 3.1, 2.9, 3.0]), np.array([5.0, 5.1, 4.9, 5.2, 4.8, 0.2])
+    found = _runs.share(x, y)
+    assert found.mean == pytest.approx(100 * 3 / 4.2) and np.mean(100 * x / y) > 290
+    inside = [r for r in np.linspace(0, 300, 30001) if not mean_interval(x - r / 100 * y).excludes(0)]
+    assert found.low == pytest.approx(inside[0], abs=0.02) and found.high == pytest.approx(inside[-1], abs=0.02)
+    assert _runs.share([1.0, 1.0], [1.0, -0.5]).low is None and _runs.share([1.0], [2.0]).low is None
+
+
+def test_a_share_outside_of_the_gain_is_said_in_words():
+    assert any("nothing is due to features" in t for t in texts(made(LEVELS | {"stats": 0.85})))
+    assert any("all is due to features" in t for t in texts(made(LEVELS | {"stats": 0.45})))
+    assert any("would be due to features" in t for t in texts(made(LEVELS | {"stats": 0.77}, seeds=3, noise=0.02)))

@@ -187,3 +187,15 @@ def test_section_survives_gaps(rewound):
     assert any("have no score" in note for note in section.notes) and all(c.spec.to_dict() for c in section.charts)
     nothing = lost.rows.with_columns(drop=pl.lit(None, pl.Float64), score=pl.lit(None, pl.Float64))
     assert not module.section(Table(nothing), module.Options()).findings
+
+
+def test_a_network_without_a_score_keeps_its_place_among_the_blocks():
+    rows = made_up({"pretrained": [0.0, 0.0, 0.0, 0.2, 0.2, 0.2]}).rows
+    lost = pl.when((pl.col("how") == "bottom") & (pl.col("block") == "layer1.0"))
+    rows = rows.with_columns(drop=lost.then(None).otherwise(pl.col("drop")))
+    section = module.section(Table(rows), module.Options())
+    assert any("3.0 of P-T can be rewound together" in f.text for f in section.findings)
+    assert '"layer1.1."' in section.tables[1].rows["python"][0]
+    broken = rows.with_columns(drop=pl.when(pl.col("block") == "fc").then(None).otherwise(pl.col("drop")))
+    notes = module.section(Table(broken), module.Options()).notes
+    assert any("6 of 36 rewound networks have no score: their outputs are no longer finite" in n for n in notes)

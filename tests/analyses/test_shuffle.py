@@ -295,3 +295,9 @@ def test_per_image_is_said():
     table = made((0.5, 0.8), (0.45, 0.4))
     assert any("own way" in n for n in module.section(table, module.Options(per_image=True)).notes)
     assert not any("own way" in n for n in module.section(table, module.Options()).notes)
+
+
+def test_a_share_that_may_be_nothing_is_said_to_be_so():
+    section = module.section(made((0.452, 0.8), (0.45, 0.4), spread=0.01), module.Options())
+    (said,) = [f for f in section.findings if f.unit == "percent of the gain"]
+    assert said.low < 0 < said.high and "do not tell from nothing" in said.text and "statistics" not in said.text

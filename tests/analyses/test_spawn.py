@@ -76,6 +76,7 @@ def made(heights, seeds=3):
 )
 def test_when_a_run_is_stable_is_told(heights, words):
     (finding,) = module.section(made(heights), module.Options()).findings
+    assert "the barrier between those of epoch 0 is" in finding.text
     assert words in finding.text and finding.effect == pytest.approx(100 * heights[0] + 0.1)
 
 

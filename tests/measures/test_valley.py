@@ -122,3 +122,8 @@ def test_verdict_never_trusts_a_few_images_without_a_flip():
     assert verdict([9], [0], [9], [100], **one) is None
     assert verdict([9] * 4, [0] * 4, [9] * 4, [250] * 4, total=1000, at_start=0, limit=36) is True  # the last one in
     assert within(10, 0.1 * 100) and within(3, 0.1 * 30) and not within(4, 3.0)
+
+
+def test_a_count_at_its_limit_is_within_it_however_large():
+    limit = 10 * (3 + 0.29 * 100_000)  # a little less than 290,030
+    assert limit < 290_030 and within(290_030, limit) and not within(290_031, limit)

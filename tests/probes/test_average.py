@@ -235,3 +235,12 @@ def test_wise_ft_walks_the_body_under_the_tuned_head(tmp_path):
         wise_ft(nn.Linear(2, 2), tuned, batches(x, y))
     with pytest.raises(UserError, match="no data set 'x'"):
         found.best("x")
+
+
+def test_no_alpha_is_best_where_the_metric_is_undefined():
+    x, _ = data(20)
+    one_class = [(x.double(), torch.zeros(20, dtype=torch.long))]
+    found = wise_ft(plain(2, 1), plain(2, 2), one_class, alphas=3)
+    assert np.isnan(found.metric).all()
+    with pytest.raises(UserError, match="the auc of 'data' is undefined"):
+        found.best()

@@ -183,3 +183,10 @@ def test_bad_input_is_one_sentence():
     nets = [nn.Sequential(nn.Flatten(), nn.Linear(12, 3)) for _ in range(2)]
     with pytest.raises(UserError, match="one data set"):
         basin(*nets, two)
+
+
+@pytest.mark.parametrize("height", [0.1, 0.135, 0.7])
+def test_a_plateau_is_decided_by_the_definition_and_not_by_rounding(height):
+    found = basin(Point(-1.0), Point(1.0), loss=lambda state: height, samples=7, draws=3, per_weight=(0.01, 0.1))
+    assert len(found.per_weight) == 1 and found.delta == pytest.approx(0.1)  # every margin is 0, as is epsilon
+    assert not found.sure and found.failing == () and found.table()["holds"].to_list() == [True]

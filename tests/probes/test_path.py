@@ -16,6 +16,8 @@ from transferscope.errors import UserError
 from transferscope.measures.barrier import entezari, frankle
 from transferscope.probes.line_barrier import line_barrier
 from transferscope.probes.path import Path, path, state_path
+from transferscope.probes.refine import refined
+from transferscope.probes.states import Scored
 
 X, Y = pictures(300, seed=9)
 TEST = [(X[:100], Y[:100]), (X[100:], Y[100:])]
@@ -322,3 +324,36 @@ def test_the_barrier_alone_refuses_what_it_cannot_do():
             line_barrier(A, B, TEST, **options)
     with pytest.raises(UserError, match="one data set"):
         line_barrier(A, B, {"x": TEST})
+
+
+def _walked(error, auc=None):
+    """`refined` over a curve of the error (and of 1 - AUC): the alphas it ends with."""
+    one_minus = auc or error
+
+    def walk(alpha):
+        value = np.array([error(alpha)])
+        return {"data": Scored(value, value, 1 - one_minus(alpha), np.zeros((1, 2), np.float32))}
+
+    found = {float(alpha): walk(float(alpha)) for alpha in np.linspace(0, 1, 9)}
+    refined(found, walk, "error", 0.02)
+    return np.array(sorted(found))
+
+
+def test_adaptive_alphas_serve_frankles_barrier_where_the_ends_differ():
+    """Low on the left the curve is furthest above its chord, and it is highest on the right."""
+
+    def curve(alpha):
+        left, right = np.exp(-(((alpha - 0.25) / 0.14) ** 2)), np.exp(-(((alpha - 0.92) / 0.12) ** 2))
+        return 0.1 + 0.4 * alpha + 0.35 * left + 0.2 * right
+
+    fine, found = np.linspace(0, 1, 2001), _walked(curve)
+    assert frankle(found, curve(found)) == pytest.approx(frankle(fine, curve(fine)), abs=0.005)
+    assert len(found) < 40
+
+
+def test_adaptive_alphas_follow_the_auc_where_the_error_is_flat():
+    def auc(alpha):
+        return 0.2 + 0.2 * np.exp(-(((alpha - 0.31) / 0.09) ** 2))
+
+    found = _walked(lambda alpha: 0.05 + 0 * alpha, auc)
+    assert entezari(found, auc(found)) == pytest.approx(0.2, abs=0.02)

@@ -286,3 +286,12 @@ def test_bad_input():
         Prefix(net, [images(4)], precision="half")
     with pytest.raises(UserError, match=r"\(samples, outputs\)"):
         Prefix(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)), [images(4)]).logits()
+
+
+def test_refreshing_leaves_the_networks_own_statistics_while_open():
+    net = network("timm resnet").eval()
+    prefix = Prefix(net, batched(images(12, 32), 6))
+    before = prefix.logits()
+    with prefix.open():
+        refreshed = prefix.run(prefix.refreshed({}))
+        assert np.array_equal(prefix.logits(), before) and not np.allclose(refreshed, before)

@@ -301,3 +301,16 @@ def test_statistics_of_large_maps_are_exact():
     assert found["0.running_var"].double() == pytest.approx(x.double().var((0, 2, 3)).numpy(), rel=3e-6)
     net.eval()[0].load_state_dict({**net[0].state_dict(), **{n[2:]: t for n, t in found.items()}})
     assert torch.allclose(inside, net(x[:2]), atol=1e-6)
+
+
+def test_the_order_of_the_images_for_statistics_does_not_matter():
+    """Two domains one after the other, in more than one portion: no portion may hold only one of them."""
+    x = pictures(500, seed=4)[0]
+    x[250:] = 2 * x[250:] + 2
+    mixed = x[torch.randperm(500, generator=torch.Generator().manual_seed(0))]
+    found = []
+    for given in (x, mixed):
+        with States(NET, data(), statistics=[given], images=500) as at:
+            assert at.measured == 500
+            found.append(at(NET.state_dict())["data"].logits)
+    assert np.abs(found[0] - found[1]).max() < 0.01 * found[0].std()

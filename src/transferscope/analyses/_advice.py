@@ -49,7 +49,8 @@ def frozen(target: str, alone: pl.DataFrame, bottom: pl.DataFrame, threshold: fl
     """Ready-to-paste code that freezes what the pretrained arm can leave at its start, given its blocks rewound alone
     and together from the bottom; nothing where that is none. The last block, the head, is never among them."""
     modules = dict(zip(alone["block"], alone["modules"], strict=True))
-    kinds = [advice(loss, threshold) for loss in _blocks.intervals(bottom, "drop").values()]
+    losses = _blocks.intervals(bottom, "drop")  # none where a network has no score in any seed
+    kinds = [advice(losses[name], threshold) if name in losses else "critical" for name in _blocks.order(bottom)]
     sure, seeming = run([kind == "safe" for kind in kinds]), run(["safe" in kind for kind in kinds])
     if not (count := min(sure or seeming, alone["block"].n_unique() - 1)):
         return []

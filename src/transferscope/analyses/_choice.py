@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
 from transferscope import charts
@@ -12,12 +13,18 @@ from transferscope.measures.intervals import mean_interval, paired_interval, spe
 from transferscope.measures.scores import SCORES
 from transferscope.section import Chart, Finding
 
+SAME = 1e-9  # of the largest: scores that differ by less (H-scores of wide features, which are all equal) are the same
 TRUSTED = ("probe_metric", "logme")  # whose agreement with fine-tuning is a finding; that of all is drawn
 
 
 def _scored(scores: pl.DataFrame) -> list[str]:
-    """The scores that at least two candidates have and that tell them apart."""
-    return [name for name in SCORES if scores[name].drop_nulls().n_unique() > 1]
+    """The scores that at least two candidates have and that tell them apart by more than rounding."""
+    found = []
+    for name in SCORES:
+        values = scores[name].drop_nulls().to_numpy()
+        if len(values) > 1 and np.ptp(values) > SAME * np.abs(values).max():
+            found.append(name)
+    return found
 
 
 def means(rows: pl.DataFrame) -> pl.DataFrame:

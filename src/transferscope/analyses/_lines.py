@@ -191,9 +191,9 @@ def chart(name: str, title: str, rows: pl.DataFrame, caption: str, colour: str =
     lines = pl.concat(found, how="vertical_relaxed")
     runs = lines.with_columns(seed=pl.format("{}-{}", "seed", pl.col("seed_b").fill_null(-1)))
     means = lines.group_by(*keys, "alpha", maintain_order=True).agg(pl.col("metric").mean())
-    word = str(rows["measure"][0])
+    word, split = str(rows["measure"][0]), rows["split"][0] if "split" in rows.columns else "test"
     spec = charts.lines(means, "alpha", "metric", colour, runs=runs, facet=facet, x_title=x_title,
-                        y_title=f"test {word}" if facet is None else word, percent=True)  # fmt: skip
+                        y_title=f"{split} {word}" if facet is None else word, percent=True)  # fmt: skip
     yield Chart(name, title, spec, caption)
 
 

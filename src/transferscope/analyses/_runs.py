@@ -1,16 +1,18 @@
 """What the analyses that train runs of their own share: what a run came to, means over seeds, seeds in pairs, words."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from transferscope.analyses.transfer import summarise
 from transferscope.engine.store import Artifact
 from transferscope.errors import UserError
-from transferscope.measures.intervals import mean_interval
+from transferscope.measures.intervals import Interval, mean_interval
+from transferscope.measures.student import t_quantile
 from transferscope.study import Study
 
 Values = NDArray[np.float64]
@@ -54,6 +56,24 @@ def paired(rows: pl.DataFrame, first: pl.Expr, second: pl.Expr, value: str) -> t
     a, b = (rows.filter(which).select("seed", value).drop_nulls() for which in (first, second))
     both = a.join(b, on="seed", suffix="_second").sort("seed")
     return both[value].to_numpy(), both[f"{value}_second"].to_numpy()
+
+
+def share(parts: ArrayLike, wholes: ArrayLike) -> Interval:
+    """The mean of `parts` in percent of the mean of `wholes`, both (seeds,), with its 95% interval (Fieller 1954).
+
+    A ratio of means: one seed whose whole is near 0 does not decide it, as it would a mean of ratios. No interval
+    where that of the wholes' mean holds 0, or with one seed.
+    """
+    x, y = np.asarray(parts, dtype=np.float64), np.asarray(wholes, dtype=np.float64)
+    mean, n = 100 * float(x.mean() / y.mean()), len(x)
+    if not mean_interval(y).excludes(0):
+        why = "one seed has no interval" if n == 1 else "the whole is not clearly above 0"
+        return Interval(mean, None, None, n, why)
+    # The ends solve (mean(x) - r mean(y))^2 = t^2 var(mean(x - r y)).
+    (xx, xy), (_, yy) = t_quantile(0.975, n - 1) ** 2 * np.cov(x, y) / n
+    a, b, c = y.mean() ** 2 - yy, x.mean() * y.mean() - xy, x.mean() ** 2 - xx
+    root = math.sqrt(max(b * b - a * c, 0.0))
+    return Interval(mean, 100 * float((b - root) / a), 100 * float((b + root) / a), n)
 
 
 def word(metric: str) -> str:

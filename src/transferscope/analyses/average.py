@@ -89,7 +89,8 @@ def section(table: Table, options: Options) -> Section:
             others = _pairs.listed([str(on) for on in apart])
             notes.append(f"The networks of {target} were not tested on {others}, whose classes are not the same.")
     seeds = table.rows.filter(pl.col("what") == WISE).with_columns(seed_b=pl.col("seed"))
-    notes += [note for note in _pairs.notes_on_seeds(seeds) if note != _pairs.TWINS]
+    if not seeds.is_empty():
+        notes += [note for note in _pairs.notes_on_seeds(seeds) if note != _pairs.TWINS]
     return Section(TITLE, findings, drawn, views, notes=notes)
 
 

@@ -26,6 +26,7 @@ from transferscope.analyses import _lines, _pairs
 from transferscope.analyses._lines import ALIGNED, LIMIT, NORMS, SAME_INIT, word
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
+from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 
@@ -35,10 +36,6 @@ Norm = Literal["refresh", "average", "first", "last"]
 Where = Literal["test", "val", "train"]
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 class Options(analyses.Options):
     """`pairs`: "replicas" (two seeds of an arm), "arms" (the pretrained arm and another), "best" (one run's best and
     last weights). `same_init` adds two runs from one random start, `align` the replicas of the random arm after
@@ -46,16 +43,16 @@ class Options(analyses.Options):
     `tolerance`. `splits` to test on, with at most `images` (test, val) and `train_images`; `batch_norm` strategies, the
     first of which the findings use, and the training images (`statistics`) they are estimated from."""
 
-    pairs: Annotated[tuple[Kind, ...], BeforeValidator(_tuple)] = ("replicas", "arms", "best")
+    pairs: Annotated[tuple[Kind, ...], BeforeValidator(as_tuple)] = ("replicas", "arms", "best")
     same_init: bool = False
     align: bool = False
     alphas: Annotated[int, Field(ge=3)] | Literal["adaptive"] = "adaptive"
-    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.02
-    splits: Annotated[tuple[Where, ...], BeforeValidator(_tuple), Field(min_length=1)] = ("test",)
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    splits: Annotated[tuple[Where, ...], BeforeValidator(as_tuple), Field(min_length=1)] = ("test",)
     images: Annotated[int, Field(ge=8)] = 1000
     train_images: Annotated[int, Field(ge=8)] = 500
     statistics: Annotated[int, Field(ge=8)] = 250
-    batch_norm: Annotated[tuple[Norm, ...], BeforeValidator(_tuple), Field(min_length=1)] = ("refresh",)
+    batch_norm: Annotated[tuple[Norm, ...], BeforeValidator(as_tuple), Field(min_length=1)] = ("refresh",)
     checkpoint: Literal["final", "best"] = "final"
 
 
@@ -131,7 +128,8 @@ def _connected(target: str, main: pl.DataFrame) -> list[Finding]:
             found.append(_pairs.told(text, gap, _lines.points(of)))
     if scratch is not None:
         of = main.filter(pl.col("pair") == "RI-T & RI-T")
-        verb = "connect, too" if scratch.mean <= LIMIT else "do not connect"
+        too = ", too" if tuned is not None and tuned.mean <= LIMIT else ""
+        verb = f"connect{too}" if scratch.mean <= LIMIT else "do not connect"
         text = f"On {target}, two networks from scratch {_heads(of)} {verb}: {_falls('two RI-T', of, scratch.mean)}."
         found.append(_pairs.told(text, _lines.moved(scratch, 100), _lines.points(of)))
     return found
@@ -151,16 +149,17 @@ def _others(target: str, main: pl.DataFrame) -> list[Finding]:
             verb = "no barrier lies" if height.mean <= LIMIT else "a barrier lies"
             text = (
                 f"On {target}, {verb} between the best and the last weights of one {name} run: the score falls at most "
-                f"{100 * height.mean:.1f} points below the chord between them."
+                f"{100 * height.mean:.1f} points{_mean_of(of)} below the chord between them."
             )
         elif kind.endswith(SAME_INIT):
-            verb = "connect" if height.mean <= LIMIT else "do not connect, either"
+            verb = "connect" if height.mean <= LIMIT else "do not connect"
             start = _falls("them", of, height.mean)
             text = f"On {target}, two networks from one random start, with other orders of the images, {verb}: {start}."
         elif kind.endswith(ALIGNED):
             before = _pairs.mean(main, kind.removesuffix(ALIGNED), "barrier")
             text = (
-                f"On {target}, matching the units of two RI-T leaves a barrier of {100 * height.mean:.1f} points"
+                f"On {target}, matching the units of two RI-T {_heads(of)} leaves a barrier of "
+                f"{100 * height.mean:.1f} points"
                 + (f" of the {100 * before:.1f} there were" if before is not None else "")
                 + "."
             )
@@ -194,13 +193,19 @@ def _heads(of: pl.DataFrame) -> str:
     return "whose heads began with the same values" if of["head"][0] == "shared" else "with heads begun at random each"
 
 
+def _mean_of(of: pl.DataFrame) -> str:
+    """Said after a height that is the mean over several lines: single lines may fall further."""
+    count = of["barrier"].drop_nulls().len()
+    return f" (mean of {count} lines)" if count > 1 else ""
+
+
 def _falls(who: str, of: pl.DataFrame, height: float) -> str:
     """How far the score falls on the line between `who`."""
-    text = f"on the line between {who} the test {word(of['measure'][0])} "
+    text = f"on the line between {who} the {of['split'][0]} {word(of['measure'][0])} "
     ends, lowest = of["ends"].drop_nulls(), of["lowest"].drop_nulls()
     if height < 0.0005 and not ends.is_empty():
         return f"{text}never falls below the mean of its ends, {_pairs.average(ends):.1%}"
-    text += f"falls at most {100 * height:.1f} points below"
+    text += f"falls at most {100 * height:.1f} points{_mean_of(of)} below"
     if ends.is_empty() or lowest.is_empty():
         return f"{text} the mean of the ends"
     return f"{text} the mean of its ends, from {_pairs.average(ends):.1%} to {_pairs.average(lowest):.1%}"

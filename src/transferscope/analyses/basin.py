@@ -26,16 +26,13 @@ from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
 from transferscope.engine.work import Work
+from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 
 TITLE = "Whether the line runs in a basin"
 SURE = 2.0  # standard errors
 CONDITIONS = {"noise": "with noise in every weight", "beyond": "when one goes on past the ends"}
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -47,11 +44,11 @@ class Options(analyses.Options):
     `loss` stays within `slack` of its mean, at most `limit` times its length. `images` of the test split at most;
     `statistics`: training images for batch norm; the final weights or the best."""
 
-    arms: Annotated[tuple[str, ...] | None, BeforeValidator(_tuple)] = None
+    arms: Annotated[tuple[str, ...] | None, BeforeValidator(as_tuple)] = None
     loss: Literal["error", "cross-entropy"] = "error"
     samples: Annotated[int, Field(ge=3)] = 8
     draws: Annotated[int, Field(ge=2)] = 4
-    per_weight: Annotated[tuple[Deviation, ...], BeforeValidator(_tuple), Field(min_length=1)] = (0.01, 0.02, 0.04)
+    per_weight: Annotated[tuple[Deviation, ...], BeforeValidator(as_tuple), Field(min_length=1)] = (0.01, 0.02, 0.04)
     slack: Annotated[float, Field(ge=0)] = 0.02
     limit: Annotated[float, Field(gt=0)] = 1.0
     images: Annotated[int, Field(ge=8)] = 200
@@ -158,12 +155,17 @@ def _basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
     who = kind.replace(" & ", " and ")
     reach = _pairs.average((of["second_end"] - of["first_end"] - 1) / 2)
     where = f"On {target}, the segment between {who}, extended by {reach:.0%} of its length past either end"
+    if open_ := 2 * count - int(of["first_reached"].sum()) - int(of["second_reached"].sum()):
+        where += f" (at {open_} of {2 * count} ends the search stopped with the {of['loss'][0]} still low)"
     if held.height:
         delta = _pairs.average(held["found_delta"])
         each = delta / math.sqrt(held["size"][0])
         sure = int(held["sure"].sum())
         pairs = "" if sure in (0, count) else f" for {sure} of {count} pairs"
-        verb = f"is a basin{pairs}" if sure else "may be a basin, but its walls are not clear of the noise of the draws"
+        some = "" if held.height == count else f" for {held.height} of {count} pairs"
+        verb = (
+            f"is a basin{pairs}" if sure else f"may be a basin{some}, but its walls are not clear of the draws' noise"
+        )
         text = f"{where}, {verb}: epsilon is {epsilon:.2g} {unit}, delta {delta:.3g} ({each:.2g} per weight)"
     else:
         text = f"{where}, is NOT shown to be a basin: epsilon is {epsilon:.2g} {unit}, and no delta tried is enough"

@@ -225,15 +225,27 @@ def _worth(target: str, track: str, runs: pl.DataFrame) -> list[Finding]:
             continue
         place, best, lead = got
         (name, epoch), (top, _), whole = steps[place], steps[best], steps[max(steps)][1]
-        if place == best:
+        if place == best == min(steps):
+            text = f"On {target}{under}, no later checkpoint is better on average than {top} in {what}."
+        elif place == best:
             text = f"On {target}{under}, no checkpoint before {top} reaches its {what}."
         else:
-            saved = f", saving {1 - epoch / whole:.0%} of the pretraining" if epoch is not None and whole else ""
-            text = f"On {target}{under}, {name} cannot be told from the best checkpoint ({top}) in {what}{saved}."
+            text = f"On {target}{under}, {name} cannot be told from the best checkpoint ({top}) in {what}"
+            if too_few(lead.n):
+                text += f" with {lead.n} seeds, which may be too few to see it."
+            else:
+                saved = f", saving {1 - epoch / whole:.0%} of the pretraining" if epoch is not None and whole else ""
+                text += f"{saved}."
         found.append(_pairs.told(text, lead, f"{unit} behind the best"))
     if track == "random":
         if (gain := _gap(runs, max(steps), min(steps), "final")) is not None:
-            text = f"On {target}, pretraining with random labels changes the final test metric against no pretraining."
+            a, b = (
+                float(_means(runs, "final").filter(pl.col("place") == p)["final"][0]) for p in (min(steps), max(steps))
+            )
+            text = (
+                f"On {target}, the final test metric is {b:.1%} after pretraining with random labels to "
+                f"{steps[max(steps)][0]} and {a:.1%} after {steps[min(steps)][0]}."
+            )
             found.append(_pairs.told(text, gain, unit))
         return found
     return [*found, *_claim(target, runs, steps, unit)]
@@ -267,7 +279,12 @@ def _claim(target: str, runs: pl.DataFrame, steps: dict[int, tuple[str, Any]], u
 
 
 def _follows(target: str, track: str, runs: pl.DataFrame, source: pl.DataFrame) -> list[Finding]:
-    """Whether a better source metric means a better target metric, over checkpoints."""
+    """Whether a better source metric means a better target metric, over checkpoints.
+
+    Not for random labels: there the source's test metric is chance throughout.
+    """
+    if track == "random":
+        return []
     own = source.filter(pl.col("track") == track).rename({"test_metric": "source", "epoch": "pretrained_epochs"})
     if own.is_empty():
         return []
@@ -280,10 +297,15 @@ def _follows(target: str, track: str, runs: pl.DataFrame, source: pl.DataFrame) 
 
 
 def _onset(where: str, joined: pl.DataFrame, runs: pl.DataFrame) -> list[Finding]:
-    """From which checkpoint on there is no barrier to the last one."""
+    """From which checkpoint on there is no barrier to the last one.
+
+    Not for random labels: where every test metric is chance, no line can have a barrier.
+    """
     found = []
+    joined = joined.filter(pl.col("track") != "random")
     for (track,), of in joined.drop_nulls("barrier").sort("place").group_by("track", maintain_order=True):
         place = f"On {where}" if track == "given" else f"On {where} ({track} labels)"
+        place += ", between the fine-tuned networks" if track == "given" else ""
         names, heights = of.select(_name()).to_series().to_list(), of["barrier"].to_list()
         start = next((i for i in range(len(heights)) if max(heights[i:]) <= _lines.LIMIT), None)
         if start is None:
@@ -327,7 +349,9 @@ def _joined_charts(where: str, joined: pl.DataFrame) -> list[Chart]:
             continue
         spec = charts.lines(rows, "at", value, "track", x_title="pretrained for", y_title=value,
                             reference=_lines.LIMIT if value == "barrier" else None)  # fmt: skip
-        found.append(Chart(f"{where}-{value}".replace(" ", "-"), f"{what} on {where}", spec))
+        void = value == "barrier" and "random" in rows["track"]
+        caption = "With random labels every test metric is chance, so that no barrier can show." if void else ""
+        found.append(Chart(f"{where}-{value}".replace(" ", "-"), f"{what} on {where}", spec, caption))
     return found
 
 

@@ -177,7 +177,8 @@ def section(table: Table, options: Options) -> Section:
         if lost := int(scores["at_least"].sum()):
             notes.append(
                 f"On {target} {lost} of {scores.height} blocks bear not even the least noise: their criticality is at "
-                "least the value given. More training images, or a larger tolerance, would tell more."
+                "least the value given if they need the whole of their way. More training images, or a larger "
+                "tolerance, would tell more."
             )
     if few := too_few(table.rows["seed"].n_unique()):
         notes.append(few)

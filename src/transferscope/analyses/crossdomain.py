@@ -31,8 +31,9 @@ TITLE = "Between targets with the same classes"
 
 
 class Options(analyses.Options):
-    """`points` evenly from one network to the other, and as far `beyond` either end (a share of the line; 0: not).
-    `images` of each target's test split at most; `statistics`: training images for batch norm, half of each target."""
+    """`points` evenly from one network to the other and the middle, and one `beyond` either end by that share of the
+    line (0: none). `images` of each target's test split at most; `statistics`: training images for batch norm, half
+    of each target."""
 
     points: Annotated[int, Field(ge=3)] = 5
     beyond: Annotated[float, Field(ge=0, le=2)] = 0.25
@@ -105,7 +106,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
 
 
 def _alphas(options: Options) -> list[float]:
-    inside = [i / (options.points - 1) for i in range(options.points)]
+    inside = sorted({0.5, *(i / (options.points - 1) for i in range(options.points))})
     return [-options.beyond, *inside, 1 + options.beyond] if options.beyond else inside
 
 
@@ -170,7 +171,7 @@ def _merged(a: str, b: str, every: pl.DataFrame) -> list[Finding]:
         verb = "no barrier lies" if height.mean <= 100 * _lines.LIMIT else "a barrier lies"
         text = (
             f"Tested on {on}, {verb} between the networks of {a} and {b}: the score falls at most {height.mean:.1f} "
-            "points below the chord between its ends."
+            f"points{f' (mean of {height.n} lines)' if height.n > 1 else ''} below the chord between its ends."
         )
         found.append(_pairs.told(text, height, _lines.points(every)))
     return found

@@ -101,7 +101,7 @@ def section(table: Table, options: Options) -> Section:
     for (name,), of_target in table.rows.group_by("target", maintain_order=True):
         target = str(name)
         notes += _runs.undefined(of_target, "test_metric", target)
-        runs = of_target.drop_nulls("test_metric").sort("images", "arm", "seed")
+        runs = _distinct(of_target.drop_nulls("test_metric"))
         if runs.is_empty():
             continue
         worths = _worths(runs)
@@ -112,6 +112,15 @@ def section(table: Table, options: Options) -> Section:
     if few := too_few(table.rows["seed"].n_unique()):
         notes.append(few)
     return Section(TITLE, findings, drawn, views, notes=notes)
+
+
+def _distinct(runs: pl.DataFrame) -> pl.DataFrame:
+    """One run an arm, seed and number of images: with few images two fractions can keep the same ones."""
+    return (
+        runs.sort("fraction")
+        .unique(["images", "arm", "seed"], keep="first", maintain_order=True)
+        .sort("images", "arm", "seed")
+    )
 
 
 def _of(arm: str, images: int) -> pl.Expr:

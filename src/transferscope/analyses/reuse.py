@@ -152,12 +152,17 @@ def _features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding
             f"On {target} the gain of pretraining over a random start is not clear, so no share of it is given."
         )
         return found
-    part = ratio_interval(gains, (three["final_stats"] - three["final"]).to_numpy())
-    text = (
-        f"On {target}, of the {gain.mean:.1f} {_runs.unit(runs['metric'][0])} that pretraining adds to a random start, "
-        f"{part.mean:.0f}% {'are' if part.mean != 1 else 'is'} due to features and the rest to the statistics of the "
-        f"weights."
-    )
+    part = _runs.share((three["final_tuned"] - three["final_stats"]).to_numpy(), gains)
+    unit = _runs.unit(runs["metric"][0])
+    text = f"On {target}, of the {100 * gains.mean():.1f} {unit} that pretraining adds to a random start, "
+    if part.low is not None and not part.excludes(0):
+        text += f"{part.mean:.0f}% would be due to features, but that is not distinguishable from none."
+    elif part.mean <= 0:
+        text += "nothing is due to features: the statistics of the weights alone give as much or more."
+    elif part.mean >= 100:
+        text += "all is due to features: the statistics of the weights alone give nothing."
+    else:
+        text += f"{part.mean:.0f}% are due to features and the rest to the statistics of the weights."
     return [*found, _pairs.told(text, part, "%")]
 
 

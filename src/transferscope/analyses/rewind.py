@@ -131,7 +131,8 @@ def section(table: Table, options: Options) -> Section:
         )
         alone = _start(rows, "rewind")
         if lost := alone["drop"].null_count():
-            notes.append(f"On {target} {lost} of {alone.height} rewound networks have no score: {_runs.UNDEFINED}.")
+            why = _runs.UNDEFINED if alone["metric"][0] == "auc" else "their outputs are no longer finite numbers"
+            notes.append(f"On {target} {lost} of {alone.height} rewound networks have no score: {why}.")
         if alone["drop"].count() == 0:
             continue
         findings += [*_fine_tuned(target, alone, options), *_scratch(target, alone), *_together(target, rows, options)]
@@ -221,9 +222,11 @@ def _together(target: str, rows: pl.DataFrame, options: Options) -> list[Finding
 def _counts(bottom: pl.DataFrame, threshold: float) -> pl.DataFrame:
     """The length of the longest run of blocks from the bottom that can go back together, for every arm and seed."""
     found = []
-    for (arm, seed), of in bottom.drop_nulls("drop").group_by("arm", "seed", maintain_order=True):
+    for (arm, seed), of in bottom.group_by("arm", "seed", maintain_order=True):
         drops = of["drop"].to_list()
-        found.append({"arm": arm, "seed": seed, "blocks": float(_advice.run([d <= threshold for d in drops]))})
+        if any(d is not None for d in drops):
+            fine = [d is not None and d <= threshold for d in drops]
+            found.append({"arm": arm, "seed": seed, "blocks": float(_advice.run(fine))})
     return pl.DataFrame(found, schema={"arm": pl.String, "seed": pl.Int64, "blocks": pl.Float64})
 
 

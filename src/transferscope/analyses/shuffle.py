@@ -22,14 +22,14 @@ import polars as pl
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses
-from transferscope.analyses import _pairs
+from transferscope.analyses import _pairs, _runs
 from transferscope.analyses._examples import examples, strips
 from transferscope.analyses._shuffle_charts import drawn, summary
 from transferscope.analyses._shuffled import CHANNELS, WHOLE, Shuffled, at, gathered
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.errors import UserError, did_you_mean
-from transferscope.measures.intervals import Interval, mean_interval, paired_interval, too_few
+from transferscope.measures.intervals import Interval, paired_interval, too_few
 from transferscope.schema import Arms, Seeds, as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
@@ -159,7 +159,7 @@ def _drop(of: Shuffled) -> list[Finding]:
 
 
 def _surviving(of: Shuffled) -> list[Finding]:
-    """The share of the gain on whole images that is left at each block size, seed by seed."""
+    """The share of the gain on whole images that is left at each block size."""
     whole = of.pairs(WHOLE, "final").with_columns(gain=pl.col("pretrained") - pl.col("random"))
     if not of.clear or (whole["gain"] <= 0).any():
         return []
@@ -167,7 +167,9 @@ def _surviving(of: Shuffled) -> list[Finding]:
     for block in of.sizes:
         both = whole.join(of.pairs(block, "final"), on="seed", suffix="_left").sort("seed")
         if not both.is_empty():
-            shares[block] = mean_interval(100 * (both["pretrained_left"] - both["random_left"]) / both["gain"])
+            shares[block] = _runs.share(
+                (both["pretrained_left"] - both["random_left"]).to_numpy(), both["gain"].to_numpy()
+            )
     if not shares:
         return []
     small, least = next(iter(shares.items()))
@@ -178,7 +180,9 @@ def _surviving(of: Shuffled) -> list[Finding]:
     )
     if lost := of.lost(small):
         text += f", where the {_pairs.listed(lost)} {'arm is' if len(lost) == 1 else 'arms are'} at chance"
-    elif int(small) <= DESTROYED:
+    elif least.low is not None and not least.excludes(0):
+        text += ", which these seeds do not tell from nothing"
+    elif int(small) <= DESTROYED and least.mean > 0:
         text += ": so much needs no shapes, low-level statistics carry it"
     return [_pairs.told(f"{text}.", least, "percent of the gain")]
 

@@ -23,14 +23,11 @@ from transferscope.analyses._lines import LIMIT
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.errors import UserError
+from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 
 TITLE = "When a run's basin is decided"
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _saved(epochs: tuple[int, ...] | None) -> tuple[int, ...] | None:
@@ -40,7 +37,7 @@ def _saved(epochs: tuple[int, ...] | None) -> tuple[int, ...] | None:
     return epochs
 
 
-Epochs = Annotated[tuple[int, ...] | None, BeforeValidator(_tuple), AfterValidator(_saved)]
+Epochs = Annotated[tuple[int, ...] | None, BeforeValidator(as_tuple), AfterValidator(_saved)]
 
 
 class Options(analyses.Options):
@@ -50,9 +47,9 @@ class Options(analyses.Options):
     children a seed (one at epoch 0, where the parent is the other)."""
 
     epochs: Epochs = None
-    arms: Annotated[tuple[str, ...] | None, BeforeValidator(_tuple)] = None
+    arms: Annotated[tuple[str, ...] | None, BeforeValidator(as_tuple)] = None
     alphas: Annotated[int, Field(ge=3)] | Literal["adaptive"] = "adaptive"
-    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
     images: Annotated[int, Field(ge=8)] = 1000
     statistics: Annotated[int, Field(ge=8)] = 250
 
@@ -138,8 +135,8 @@ def _stable(target: str, arm: str, means: pl.DataFrame, every: pl.DataFrame) -> 
         told = f"connect {limit} when they part at epoch {stable} or later"
     first = every.filter(pl.col("epoch") == rows[0]["epoch"])
     text = (
-        f"On {target}, two children of one {arm} run {told} (tried: {tried}); those of epoch {rows[0]['epoch']} are "
-        f"{rows[0]['barrier']:.1f} points apart."
+        f"On {target}, two children of one {arm} run {told} (tried: {tried}); the barrier between "
+        f"those of epoch {rows[0]['epoch']} is {rows[0]['barrier']:.1f} points."
     )
     height = _pairs.interval(100 * first["barrier"].to_numpy(), chained=False)
     return _pairs.told(text, height, _lines.points(every))

@@ -154,13 +154,14 @@ def _read(n: Vector, errors: Vector, wanted: float) -> _Reading:
         raise ValueError("a curve has at least two different sizes.")
     misses = errors - np.array([law.error(float(size)) for size in n])
     fitted = bool(np.sqrt(np.mean(misses**2)) <= FITS * np.ptp(errors) + 1e-12)
-    curve = np.array([law.error(float(size)) for size in n]) if fitted else falling(errors)
+    by_law = fitted and law.scale > 0  # a level curve (both arms perfect, say) is reached where it begins
+    curve = np.array([law.error(float(size)) for size in n]) if by_law else falling(errors)
     least, most = math.log(n[0]), math.log(n[-1])
     if wanted < min(curve[-1], errors[-1]):  # what was measured has a say: a fit is not exact at its ends
         return _Reading("beyond", most, fitted)
     if wanted > max(curve[0], errors[0]):
         return _Reading("below", least, fitted)
-    if fitted:
+    if by_law:
         size = law.size(wanted)
         place = most if math.isinf(size) else math.log(size)
         return _Reading("inside", min(max(place, least), most), fitted)

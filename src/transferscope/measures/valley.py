@@ -57,6 +57,7 @@ def border(reach: ArrayLike, sigma: ArrayLike, feasible: Callable[[int, int], bo
     Rows nearest the start are free (reach 0 scores 0 at any level), so those come first, at the least noise. Then, from
     the farthest row down, each is asked only at the least noise that would improve on the best ratio; a row that passes
     there is followed up by bisection. At most one failing cell per row, and for rows that improve, log2(S) more.
+    Of cells with the same ratio the farthest counts.
     """
     r, s = _axes(reach, sigma)
     best = Best(math.inf, -1, -1)
@@ -84,7 +85,11 @@ def border(reach: ArrayLike, sigma: ArrayLike, feasible: Callable[[int, int], bo
 
 def within(wrong: int, limit: float) -> bool:
     """Whether a count of errors is within its limit."""
-    return wrong <= limit + NOTHING
+    return wrong <= limit + _room(limit)
+
+
+def _room(limit: float) -> float:
+    return NOTHING * max(1.0, limit)
 
 
 def verdict(
@@ -101,9 +106,9 @@ def verdict(
     """
     w, b, f, n = (np.asarray(x, dtype=np.float64) for x in (wrong, before, flips, sizes))
     seen = float(n.sum())
-    if w.sum() > limit + NOTHING:
+    if w.sum() > limit + _room(limit):
         return False
-    if w.sum() + total - seen <= limit + NOTHING:
+    if w.sum() + total - seen <= limit + _room(limit):
         return True
     if len(w) < LEAST:
         return None

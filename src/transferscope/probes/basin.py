@@ -23,6 +23,7 @@ from transferscope.streams import stream
 Array = NDArray[np.float64]
 Loss = Literal["error", "cross-entropy"] | Callable[[State], float]
 PER_WEIGHT = (0.0025, 0.005, 0.01, 0.02, 0.04)
+ROUNDING = 1e-12  # a margin nearer to 0 is 0: on a plateau both sides of a condition are one number
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Basin:
         drawn = self.noisy if condition == 2 else self.beyond
         inside = self.losses + 2 * np.abs(self.losses - self.mean)
         spread = drawn.var(2, ddof=1).sum(1) / (4 * drawn.shape[2]) + inside.var(ddof=1) / len(inside)
-        return drawn.mean((1, 2)) - inside.mean(), np.sqrt(spread)
+        margin = drawn.mean((1, 2)) - inside.mean()
+        return np.where(np.abs(margin) < ROUNDING, 0.0, margin), np.sqrt(spread)
 
     @property
     def sure(self) -> bool:
@@ -232,7 +234,7 @@ def state_basin(
             away = s * math.sqrt(size) / length * past * np.array([[-1.0], [1.0]])
             noisy.append([[at(float(ends[e]), s, (e, d)) for d in range(draws)] for e in (0, 1)])
             beyond.append([[at(float(ends[e] + away[e, d]), 0.0, (e, d)) for d in range(draws)] for e in (0, 1)])
-            if min(np.mean(noisy[-1]), np.mean(beyond[-1])) >= inside:
+            if min(np.mean(noisy[-1]), np.mean(beyond[-1])) > inside - ROUNDING:
                 break
         kind = "none" if scorer is None or not scorer.has_batch_norm else batch_norm
         return Basin(

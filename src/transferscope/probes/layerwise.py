@@ -35,8 +35,8 @@ class LayerwiseBarrier:
     block at (1 - alpha) a + alpha b and all others a's. `error_height` and `loss_height` (D, B, 3, 3) are three heights
     in these units, each with the ends of its 95% interval over images: "frankle" and "entezari" of the block's own
     curve (see `measures.barrier`), and "networks": its sup above the chord between the ends of "(all)" (a and b, when
-    no block is left out), which may be negative. `distance` (B,): L2 between the parameters. NaN where outputs
-    overflow.
+    no block is left out), at least 0 as all curves begin at a. `distance` (B,): L2 between the parameters. NaN where
+    outputs overflow.
     """
 
     alphas: Array

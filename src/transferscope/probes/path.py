@@ -132,16 +132,16 @@ def path(
 
     `batches` of (x, labels), or several data sets by name (train and test; the domains of a cross-domain line).
     `alphas`: how many, evenly from 0 to 1 with both ends (the paper: 50); a list, beyond [0, 1] to extrapolate, to
-    which 0 and 1 are added; or "adaptive": 9, then more wherever the curve bends or Entezari's barrier of `measure`
-    could exceed the one found by more than `tolerance` (what is left open is `grid_error`).
+    which 0 and 1 are added; or "adaptive": 9, then more wherever the curve bends or a barrier of `measure` (or, with
+    "error", of the AUC) could exceed the one found by more than `tolerance` (`grid_error`: what Entezari's may yet).
 
     `batch_norm`: "refresh" re-estimates the statistics at every alpha but 0 and 1 on `images` images of `statistics`
     (training images, shuffled; default: spread over the first data set); "average" interpolates them, "first" and
     "last" take those of a or b. At 0 and 1 the networks keep their own statistics, so those points are the networks'
-    own metrics exactly. `head`: "own" moves the head with the rest; "a" or "b" keeps that network's at every alpha
-    (and then its end alone is a network's own). Integer buffers are a's. Both networks are left as found. `seed` draws
-    the resamples. Raises UserError for networks of different architecture, weights or outputs that are not finite,
-    data without labels, and impossible alphas.
+    own metrics (bfloat16: but for rounding). `head`: "own" moves the head with the rest; "a" or "b" keeps that
+    network's at every alpha (and then its end alone is a network's own). Integer buffers are a's. Both networks are
+    left as found. `seed` draws the resamples. Raises UserError for networks of different architecture, weights or
+    outputs that are not finite, data without labels, and impossible alphas.
     """
     net = b if head == "b" else a
     return state_path(

@@ -136,11 +136,14 @@ class Prefix:
         """
         passes, net = self._passes, self.net
         with self.open(), passes.holding(passes.variant(state, plain=True).tensors):
+            before = {name: t.clone() for name, t in net.named_buffers()}
             with running(passes.precision, str(passes.device)):
                 refresh_batch_norm(net, (batch.x.to(passes.device) for batch in self.batches))
             found = {
                 name: t.clone() for name, t in net.named_buffers() if name.endswith(("running_mean", "running_var"))
             }
+            for name, t in net.named_buffers():  # what else runs while `open` sees the network's own
+                t.copy_(before[name])
         return self.variant(None, {**state, **found})
 
     def run(self, variant: Variant, batches: Sequence[int] | None = None) -> np.ndarray:

@@ -20,26 +20,33 @@ Point = dict[str, Scored]
 def refined(found: dict[float, Point], walk: Callable[[float], Point] | None, measure: str, tolerance: float) -> float:
     """Add points of `walk` to `found` in place; how far a barrier (Entezari) may still rise above the one found.
 
-    The mean of `measure` of every data set counts. With `walk` None nothing is added.
+    The mean of `measure` of every data set counts, and beside the error the metric: the AUC has a curve of its own.
+    Points are added for Frankle's barrier, too. With `walk` None nothing is added.
     """
     while True:
         alphas = np.array(sorted(x for x in found if 0 <= x <= 1))
         wanted: set[float] = set()
         left = 0.0
         for name in found[0.0]:
-            curve = np.array([_values(found[x][name], measure).mean() for x in alphas.tolist()])
-            excess = curve - (1 - alphas) * curve[0] - alphas * curve[-1]
-            rise = rises(alphas, bend(alphas, excess))
-            top = suprema(excess, rise)
-            left = max(left, float(top.max() - excess.max()))
             wide = np.diff(alphas) > FINEST
-            places = np.flatnonzero(((top > excess.max() + tolerance) | (rise > DRAWN * tolerance)) & wide)
-            wanted |= {float(alphas[i] + alphas[i + 1]) / 2 for i in places}
+            for number, curve in enumerate(_curves([found[x][name] for x in alphas.tolist()], measure)):
+                excess = curve - (1 - alphas) * curve[0] - alphas * curve[-1]
+                rise = rises(alphas, bend(alphas, excess))
+                open_ = rise > DRAWN * tolerance
+                for height in (excess, curve):  # Entezari's barrier and Frankle's
+                    open_ |= suprema(height, rise) > height.max() + tolerance
+                if not number:
+                    left = max(left, float(suprema(excess, rise).max() - excess.max()))
+                wanted |= {float(alphas[i] + alphas[i + 1]) / 2 for i in np.flatnonzero(open_ & wide)}
         if walk is None or not wanted or len(found) >= MOST:
             return max(0.0, left)
         for alpha in sorted(wanted):
             found[alpha] = walk(alpha)
 
 
-def _values(scored: Scored, measure: str) -> Array:
-    return scored.wrong if measure == "error" else scored.loss
+def _curves(points: list[Scored], measure: str) -> list[Array]:
+    """The mean of `measure` along the line; beside the error 1 - metric, where that is another curve (an AUC)."""
+    if measure != "error":
+        return [np.array([one.loss.mean() for one in points])]
+    error, lost = np.array([one.wrong.mean() for one in points]), np.array([1 - one.metric for one in points])
+    return [error] if np.isnan(lost).any() or np.allclose(error, lost, rtol=0, atol=1e-9) else [error, lost]

@@ -261,7 +261,10 @@ class States:
             x = joined(parts, "statistics", self.device)
         if len(x) < 2:
             raise UserError("statistics: batch norm's statistics need at least 2 images, and there is 1.")
-        return torch.chunk(x, -(-len(x) // max(2 * batch_size(x), 64)))
+        # Each portion is normalised by its own statistics on the way, so each must hold some of every class and domain,
+        # in whatever order these come.
+        portions = -(-len(x) // max(2 * batch_size(x), 64))
+        return tuple(sent(x[i::portions], self.device) for i in range(portions))
 
 
 def scored(logits: NDArray[np.float32], labels: NDArray[Any], metric: str) -> Scored:

@@ -45,7 +45,12 @@ class WiseFT:
         """The alpha of the highest metric on a data set (the first one); chosen on these very images."""
         if (name := data or self.data[0]) not in self.data:
             raise UserError(f"wise_ft: no data set '{name}' was evaluated, only {', '.join(self.data)}.")
-        return float(self.alphas[np.nanargmax(self.metric[self.data.index(name)])])
+        metric = self.metric[self.data.index(name)]
+        if np.isnan(metric).all():
+            raise UserError(
+                f"wise_ft: the {self.metric_name} of '{name}' is undefined (one class only?): no best alpha."
+            )
+        return float(self.alphas[np.nanargmax(metric)])
 
     def table(self) -> pl.DataFrame:
         """One row per data set and alpha: data, alpha, metric, low, high, loss."""
