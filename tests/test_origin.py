@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from safetensors.torch import save_file
 from toy import nets
 
@@ -92,6 +93,14 @@ def test_mistakes_are_one_sentence(tmp_path, pretrained, sentence) -> None:
     with pytest.raises(UserError) as caught:
         study(tmp_path, pretrained)
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_resolved_study_is_a_study(series) -> None:
+    for how in ({"series": "checkpoints/epoch_*.safetensors"}, {"source": "digits", "labels": [True, "random"]}):
+        one = study(series, how)
+        again = Study.parse(yaml.safe_load(one.resolved()), folder=series)
+        assert [c.name for c in again.checkpoints()] == [c.name for c in one.checkpoints()]
+        assert again.run("digits", "pretrained", 1).key == one.run("digits", "pretrained", 1).key
 
 
 def test_a_pattern_without_files_and_two_of_one_number(series) -> None:

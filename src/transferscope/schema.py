@@ -139,7 +139,8 @@ class Pretrained(Part):
         if len(given) != 1:
             has = " and ".join(given) or "none of them"
             raise ValueError(f"exactly one of weights, series and source says where they come from (it has {has})")
-        off = sorted(self.model_fields_set & {"recipe", "labels", "checkpoints", "seed"})
+        own = ("checkpoints", "labels", "recipe", "seed")
+        off = [name for name in own if getattr(self, name) != type(self).model_fields[name].default]
         if self.source is None and off:
             raise ValueError(f"{off[0]} describes a pretraining done here: it goes with source, not with {given[0]}")
         if len(set(self.labels)) < len(self.labels):

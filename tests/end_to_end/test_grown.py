@@ -53,7 +53,7 @@ def test_one_more_seed_and_one_more_analysis(copied: Path) -> None:
     (copied / "lab" / "counts.py").write_text(COUNTS, encoding="utf-8")
     before = study.times(copied)
     grown = (copied / "study.yaml").read_text(encoding="utf-8").replace("seeds: 2", "seeds: 3")
-    grown = grown.replace("analyses: [", "analyses: [lab.counts, ")
+    grown = grown.replace("analyses: {", 'analyses: {"lab.counts": {}, ')
     (copied / "study.yaml").write_text(grown, encoding="utf-8")
 
     done = transferscope("run", cwd=copied, PYTHONPATH=_with(copied))
@@ -69,10 +69,7 @@ def test_one_more_seed_and_one_more_analysis(copied: Path) -> None:
     assert table[0] == "target,arm,seed,rows" and len(table) == 7 and all(line.endswith(",3") for line in table[1:])
 
     # An option of one analysis is in the keys of that analysis only.
-    changed = grown.replace("[lab.counts, ", "{lab.counts: {times: 2}, ").replace("]\nresources", "}\nresources")
-    names = json.loads(transferscope("results", "--format", "json", cwd=copied, PYTHONPATH=_with(copied)).stdout)
-    for name in names:
-        changed = changed.replace(f" {name},", f" {name}: {{}},").replace(f" {name}}}", f" {name}: {{}}}}")
+    changed = grown.replace('"lab.counts": {}', '"lab.counts": {"times": 2}')
     (copied / "study.yaml").write_text(changed, encoding="utf-8")
     plan = transferscope("plan", "--json", "--no-calibrate", cwd=copied, PYTHONPATH=_with(copied))
     assert plan.returncode == 0, plan.stderr

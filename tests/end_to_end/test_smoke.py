@@ -58,7 +58,8 @@ def test_plan_says_what_is_cached_and_what_is_not(finished: Path, call) -> None:
     assert said["seconds"] == 0
     grown = json.loads(call("plan", "--json", "--set", "seeds=3").out)
     new = [step for step in grown["steps"] if not step["cached"]]
-    assert {step["labels"]["seed"] for step in new if step["task"] == "train"} <= {2} and len(new) >= 2
+    seeds = {step["labels"].get("seed") for step in new if step["task"] == "train"}  # None: only read by other steps
+    assert 2 in seeds and seeds <= {2, None}
     assert grown["seconds"] > 0 and grown["bytes"] > 0, "past runs tell how long"
     shown = call("plan", "--set", "seeds=3")
     assert shown.code == 0 and f"{len(new)} to do" in shown.out and "About" in shown.out

@@ -150,7 +150,7 @@ def _drop(of: Shuffled) -> list[Finding]:
     smallest = "" if small == of.sizes[0] else ", the smallest at which both arms learn"
     text = (
         f"On {of.target}, the relative drop of the final test {of.word} without pretraining is "
-        f"{_pairs.average(large):.0f}% on whole images and {_pairs.average(little):.0f}% {at(small)}{smallest}"
+        f"{round(_pairs.average(large))}% on whole images and {round(_pairs.average(little))}% {at(small)}{smallest}"
     )
     if not of.clear:
         return [_pairs.told(f"{text}; the gain on whole images is not clear.", change, "points of the drop")]
