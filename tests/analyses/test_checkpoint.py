@@ -137,6 +137,25 @@ def test_verdict_on_claim_ten() -> None:
     assert flat.verdict == "open" and "not clearly above 0" in flat.text
 
 
+def test_a_pretraining_that_learnt_nothing_is_named(here) -> None:
+    _, table, _ = here
+    is_source = pl.col("what") == "source"
+    flat = table.rows.with_columns(
+        pl.when(is_source).then(0.02).otherwise(pl.col("train_metric")).alias("train_metric")
+    )
+    notes = module.section(Table(flat), module.Options()).notes
+    assert sum("has learnt next to nothing (training metric 2.0% to 2.0%)" in note for note in notes) == 2
+    rising = pl.when(is_source).then(pl.col("epoch") / 10).otherwise(pl.col("train_metric")).alias("train_metric")
+    assert "next to nothing" not in " ".join(
+        module.section(Table(table.rows.with_columns(rising)), module.Options()).notes
+    )
+
+
+def test_runs_that_learnt_nothing_are_counted() -> None:
+    rows = made(PAPER).rows.with_columns(train_loss=pl.lit(1.0) + pl.col("epoch") * (pl.col("place") == 0))
+    assert "On t, 7 of 42 runs ended with a higher" in " ".join(module.section(Table(rows), module.Options()).notes)
+
+
 def test_the_section_survives_gaps(here) -> None:
     _, table, _ = here
     assert module.section(Table(pl.DataFrame()), module.Options()).notes

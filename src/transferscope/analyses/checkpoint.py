@@ -34,6 +34,7 @@ from transferscope.study import Study
 TITLE = "Which pretraining checkpoint is worth having"
 EARLY = 0.5  # a checkpoint from before this share of the pretraining counts as early
 MOST = 0.8  # share of the gain of the whole pretraining that an early checkpoint has to give, to be nearly as good
+RISE = 0.02  # a training metric that rose by less over the whole pretraining has not risen
 KEY = ["target", "track", "checkpoint", "pretrained_epochs", "place"]
 
 
@@ -139,6 +140,7 @@ def section(table: Table, options: Options) -> Section:
     for (where,), of in joined.group_by("where", maintain_order=True):
         findings += _onset(str(where), of, runs)
         drawn += _joined_charts(str(where), of)
+    notes += [*_learnt(source), *_tuned(runs)]
     if few := too_few(runs["seed"].n_unique()):
         notes.append(few)
     return Section(TITLE, findings, drawn, [View("checkpoints", "Every checkpoint, means over seeds", _summary(runs))],
@@ -164,6 +166,31 @@ def _source(rows: pl.DataFrame) -> pl.DataFrame:
     """The pretraining's own test metric by track and epoch; empty for given checkpoints."""
     found = rows.filter(pl.col("what") == "source")
     return found.select("track", "epoch", pl.col("test_metric"), pl.col("train_metric"))
+
+
+def _learnt(source: pl.DataFrame) -> list[str]:
+    """A note for every pretraining whose training metric did not rise: its checkpoints are all untrained networks."""
+    found = []
+    for (track,), of in source.drop_nulls("train_metric").sort("epoch").group_by("track", maintain_order=True):
+        first, last = float(of["train_metric"][0]), float(of["train_metric"][-1])
+        if of.height > 1 and last - first < RISE:
+            found.append(
+                f"The pretraining with {track} labels has learnt next to nothing (training metric {first:.1%} to "
+                f"{last:.1%}): change pretrained.recipe before reading more into its checkpoints."
+            )
+    return found
+
+
+def _tuned(runs: pl.DataFrame) -> list[str]:
+    """A note for every target on which fine-tuning left some runs with a higher training loss than they began with."""
+    found = []
+    for (target,), of in runs.drop_nulls(["loss_start", "loss_end"]).group_by("target", maintain_order=True):
+        if lost := of.filter(pl.col("loss_end") > pl.col("loss_start")).height:
+            found.append(
+                f"On {target}, {lost} of {of.height} runs ended with a higher training loss than they started with: "
+                "they have not learnt; lower recipe.lr or train longer."
+            )
+    return found
 
 
 def _joined(rows: pl.DataFrame) -> pl.DataFrame:
