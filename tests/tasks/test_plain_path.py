@@ -35,7 +35,7 @@ def plain(table, epochs: int) -> tuple[list[float], list[float]]:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total += float(loss) * len(labels)
+            total += loss.item() * len(labels)
         trained.append(total / len(rows))
         tested.append(_test_loss(net, table))
     return trained, tested
