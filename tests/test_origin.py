@@ -7,6 +7,7 @@ import yaml
 from safetensors.torch import save_file
 from toy import nets
 
+from transferscope import origin
 from transferscope.engine.step import Outside, Step
 from transferscope.errors import UserError
 from transferscope.study import Study, forget
@@ -122,3 +123,20 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path) -> None:
     mixed = study(tmp_path, {"series": ["checkpoint-3/*.safetensors", "checkpoint-20/model18.safetensors"]})
     with pytest.raises(UserError, match="two checkpoints are numbered 18"):
         mixed.checkpoints()
+
+
+def test_checkpoints_are_looked_up_once_a_plan_and_anew_in_a_changed_study(series, monkeypatch) -> None:
+    found = study(series, {"series": "checkpoints/epoch_*.safetensors"})
+    looked = []
+    plain = origin.series
+    monkeypatch.setattr(origin, "series", lambda *given: looked.append(given) or plain(*given))
+    for seed in range(5):
+        found.run("digits", "pretrained", seed)
+    assert len(looked) == 1
+    (series / "checkpoints" / "epoch_10.safetensors").unlink()
+    other = found.changed(
+        pretrained=found.pretrained.model_copy(update={"series": ("checkpoints/epoch_2.safetensors",)})
+    )
+    assert [c.epoch for c in other.checkpoints()] == [2] and len(found.checkpoints()) == 3
+    forget(found)
+    assert [c.epoch for c in found.checkpoints()] == [2, 9]

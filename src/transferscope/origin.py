@@ -51,7 +51,7 @@ def checkpoints(study: "Study") -> tuple[Checkpoint, ...]:
 
 def last(study: "Study") -> Checkpoint:
     """What the arm `pretrained` starts from: the last checkpoint of the first track."""
-    found = checkpoints(study)
+    found = study.checkpoints()
     return [c for c in found if c.track == found[0].track][-1]
 
 

@@ -24,7 +24,7 @@ class Point:
     @property
     def name(self) -> str:
         """P, RI, P-T, RI-T; other arms by their own names."""
-        return short(self.arm) if self.at == "start" else f"{short(self.arm)}-T"
+        return short(self.arm) if self.at == "start" else trained(self.arm)
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class Pair:
 def short(arm: str) -> str:
     """The paper's letters for the two arms it has, the arm's own name for all others."""
     return SHORT.get(arm, arm)
+
+
+def trained(arm: str) -> str:
+    """What the paper calls a trained network of an arm: P-T, RI-T."""
+    return f"{short(arm)}-T"
 
 
 def pairs(study: "Study", target: str) -> Iterator[Pair]:

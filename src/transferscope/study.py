@@ -38,6 +38,7 @@ class Study(Part):
     resources: Resources = Resources()
     folder: Path = Field(default=Path(), exclude=True)  # where the file lies; relative paths start there
     _tables: dict[str, Step] = PrivateAttr(default_factory=dict)
+    _checkpoints: tuple[Checkpoint, ...] | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -106,6 +107,12 @@ class Study(Part):
             return cls.model_validate({"name": folder.resolve().name or "study", **raw, "folder": folder})
         except ValidationError as error:
             raise UserError(explain(error, cls, where)) from None
+
+    def changed(self, **fields: Any) -> "Study":
+        """This study with other fields: the same tables of images, its weights looked up anew."""
+        other = self.model_copy(update=fields)
+        other._checkpoints = None
+        return other
 
     def resolved(self) -> str:
         """The study as YAML with every default written out."""
@@ -202,7 +209,9 @@ class Study(Part):
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """The pretrained weights there are to start from (see `origin.checkpoints`)."""
-        return origin.checkpoints(self)
+        if self._checkpoints is None:
+            self._checkpoints = origin.checkpoints(self)
+        return self._checkpoints
 
     def pretraining(self, labels: str = "true") -> Step:
         """The run that trains the network on `pretrained.source` from a random start."""
@@ -290,6 +299,7 @@ def forget(study: Study | None = None) -> None:
     _known.clear()
     if study is not None:
         study._tables.clear()
+        study._checkpoints = None
 
 
 def _checked(where: str, check: Any, *arguments: Any) -> None:

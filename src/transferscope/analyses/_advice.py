@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from transferscope.analyses import _blocks, _pairs, _runs
+from transferscope.analyses import _blocks, _pairs
 from transferscope.measures.intervals import ENOUGH_SEEDS, Interval, mean_interval
 from transferscope.section import View
 
@@ -33,13 +33,13 @@ def by_loss(target: str, alone: pl.DataFrame, threshold: float) -> View:
         for name, loss in _blocks.intervals(of, "drop").items():
             kind = advice(loss, threshold)
             found[name] |= {
-                f"{arm} loses": _blocks.times(loss).text(1),
+                f"{arm} loses": _pairs.moved(loss, 100).text(1),
                 f"{arm}: what to do": f"{kind} to {word}" if "safe" in kind else kind,
             }
         columns |= {f"{arm} loses": pl.String, f"{arm}: what to do": pl.String}
     rows = pl.DataFrame([{"weights": sizes[name], **row} for name, row in found.items()], schema=columns)
     caption = (
-        f"Loss in {_runs.unit(alone['metric'][0])} when the block alone goes back to its start; harmless up to "
+        f"Loss in {_pairs.unit(alone['metric'][0])} when the block alone goes back to its start; harmless up to "
         f"{100 * threshold:.1f}. 'Seems': the interval over seeds, or their number, does not settle it."
     )
     return View(f"{target}-advice", f"What to do with each block on {target}", rows, caption)

@@ -7,17 +7,11 @@ import polars as pl
 
 from transferscope.analyses import _runs
 from transferscope.measures.intervals import Interval, mean_interval, spearman
-from transferscope.pairs import short
 
 Which = Literal["first seed", "every seed", "none"]
 DRAWN = 3  # seeds from which on an interval is drawn
 INTERVALS = f"Means over seeds, with 95% intervals from {DRAWN} seeds on; dots: seeds."
 HEADLESS = "The last block, the head, is left out: it starts from random weights in every arm."
-
-
-def end(arm: str) -> str:
-    """What the paper calls a trained network of an arm: P-T, RI-T."""
-    return f"{short(arm)}-T"
 
 
 def asked(which: Which, seed: int, seeds: Sequence[int]) -> bool:
@@ -71,18 +65,6 @@ def trend(rows: pl.DataFrame, value: str, names: Sequence[str]) -> Interval | No
         if (rank := spearman([body.index(name) for name in of["block"]], of[value].to_numpy())) is not None:
             found.append(rank.mean)
     return mean_interval(found) if found else None
-
-
-def below(effect: Interval, limit: float) -> Interval:
-    """How far an effect lies below a limit."""
-    low, high = (None if e is None else limit - e for e in (effect.high, effect.low))
-    return Interval(limit - effect.mean, low, high, effect.n, effect.note)
-
-
-def times(effect: Interval) -> Interval:
-    """An effect in hundredths."""
-    low, high = (None if e is None else 100 * e for e in (effect.low, effect.high))
-    return Interval(100 * effect.mean, low, high, effect.n, effect.note)
 
 
 def intervals(rows: pl.DataFrame, value: str) -> dict[str, Interval]:

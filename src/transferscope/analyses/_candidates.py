@@ -124,7 +124,7 @@ def _entry(study: Study, name: str, given: Candidate, against: str) -> Entry:
         changed["pretrained"] = Pretrained(weights=ref, min_share=least)
     elif network != study.network:
         changed["pretrained"] = None
-    own = study if ref is None and network == study.network else study.model_copy(update=changed)
+    own = study if ref is None and network == study.network else study.changed(**changed)
     checkpoint = None
     if arm != "random":
         if own.pretrained is None:

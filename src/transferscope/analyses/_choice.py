@@ -96,7 +96,7 @@ def agreement(target: str, joined: pl.DataFrame, rows: pl.DataFrame) -> tuple[li
         if name in TRUSTED:
             text = (
                 f"On {target}, the {SCORES[name]} orders {found.n} fine-tuned networks with a rank correlation of "
-                f"{found.mean:.2f} with their final test {_runs.word(metric)}."
+                f"{found.mean:.2f} with their final test {_pairs.word(metric)}."
             ).replace("the LogME", "LogME")
             findings.append(Finding(text, found.mean, found.low, found.high, found.n, "rank correlation",
                                     counted="networks"))  # fmt: skip
@@ -109,7 +109,7 @@ def agreement(target: str, joined: pl.DataFrame, rows: pl.DataFrame) -> tuple[li
     caption = "Linear probe on the validation split; fine-tuned networks on the test split, means over seeds."
     title = f"Linear probe and fine-tuning on {target}"
     spec = charts.dots(both, "candidate", "value", "what", low="low", high="high", percent=True,
-                       value_title=_runs.word(metric))  # fmt: skip
+                       value_title=_pairs.word(metric))  # fmt: skip
     drawn = [Chart(f"{target}-truth", title, spec, caption)]
     if correlations and known.height > 3:
         frame = pl.DataFrame(correlations).cast({"low": pl.Float64, "high": pl.Float64})
@@ -134,10 +134,10 @@ def _cost(target: str, known: pl.DataFrame, rows: pl.DataFrame, metric: str) -> 
     scores = dict(zip(known["candidate"], known["tuned_metric"], strict=True))
     gap = paired_interval(100 * a, 100 * b) if len(a) else mean_interval([100 * (scores[best] - scores[chosen])])
     text = (
-        f"On {target}, the linear probe would take {chosen}, which fine-tunes to a test {_runs.word(metric)} of "
+        f"On {target}, the linear probe would take {chosen}, which fine-tunes to a test {_pairs.word(metric)} of "
         f"{scores[chosen]:.1%}; {best} reaches {scores[best]:.1%}."
     )
-    return [_pairs.told(text, gap, _runs.unit(metric))]
+    return [_pairs.told(text, gap, _pairs.unit(metric))]
 
 
 def summary(target: str, joined: pl.DataFrame, seconds: Mapping[tuple[str, str], Mapping[str, float]]) -> pl.DataFrame:
@@ -150,7 +150,7 @@ def summary(target: str, joined: pl.DataFrame, seconds: Mapping[tuple[str, str],
                 "candidate": row["candidate"],
                 "parameters": row["parameters"],
                 "dimensions": row["dimensions"],
-                **{f"{words} ({_runs.word(row['metric'])})" if name == "probe_metric" else words: row[name]
+                **{f"{words} ({_pairs.word(row['metric'])})" if name == "probe_metric" else words: row[name]
                    for name, words in SCORES.items()},
                 "fine-tuned": row["tuned_metric"],
                 "seconds, features": spent.get("features"),

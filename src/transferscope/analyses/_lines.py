@@ -13,7 +13,6 @@ from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
 from transferscope.errors import UserError, did_you_mean
 from transferscope.measures.intervals import Interval
-from transferscope.pairs import short
 from transferscope.section import Chart
 from transferscope.streams import stream_seed
 from transferscope.study import Study
@@ -197,15 +196,6 @@ def chart(name: str, title: str, rows: pl.DataFrame, caption: str, colour: str =
     yield Chart(name, title, spec, caption)
 
 
-def moved(found: Interval, times: float, plus: float = 0.0) -> Interval:
-    """`times` x + `plus` for an interval."""
-    mean = times * found.mean + plus
-    if found.low is None or found.high is None:
-        return Interval(mean, None, None, found.n, found.note)
-    low, high = sorted((times * found.low + plus, times * found.high + plus))
-    return Interval(mean, low, high, found.n)
-
-
 def known_arms(study: Study, analysis: str, arms: Sequence[str]) -> None:
     """Raise UserError for an arm that the study does not have."""
     for arm in arms:
@@ -214,21 +204,11 @@ def known_arms(study: Study, analysis: str, arms: Sequence[str]) -> None:
             raise UserError(f"{where}; {did_you_mean(arm, study.arms)}")
 
 
-def end(arm: str) -> str:
-    """The paper's name of an arm's trained networks: P-T, RI-T."""
-    return f"{short(arm)}-T"
-
-
 def points(rows: pl.DataFrame) -> str:
     """The unit of differences of the metric, times 100."""
-    return "points of AUC" if rows["measure"][0] == "auc" else "points"
+    return _pairs.unit(rows["measure"][0])
 
 
 def known(value: float) -> float | None:
     """None for NaN: tables have gaps."""
     return None if value != value else value
-
-
-def word(measure: str) -> str:
-    """The metric in a sentence."""
-    return "AUC" if measure == "auc" else measure

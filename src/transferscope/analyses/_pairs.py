@@ -1,4 +1,4 @@
-"""What the analyses of pairs share: their intervals over seeds, contrasts between kinds of pairs, and verdicts."""
+"""What analyses share: intervals over seeds, contrasts between kinds of pairs, verdicts, and words for metrics."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -109,6 +109,31 @@ def notes_on_seeds(rows: pl.DataFrame) -> list[str]:
     count = pl.concat([rows["seed"], rows["seed_b"]]).drop_nulls().n_unique() if not rows.is_empty() else 0
     few = too_few(count)
     return ([few] if few else []) + ([TWINS] if count > 2 else [])
+
+
+def moved(found: Interval, times: float, plus: float = 0.0) -> Interval:
+    """`times` x + `plus` for an interval."""
+    mean = times * found.mean + plus
+    if found.low is None or found.high is None:
+        return Interval(mean, None, None, found.n, found.note)
+    low, high = sorted((times * found.low + plus, times * found.high + plus))
+    return Interval(mean, low, high, found.n, found.note)
+
+
+def cell(values: pl.Series) -> str:
+    """Values of seeds as text for a table: their mean with its interval, "-" without any."""
+    found = values.drop_nulls()
+    return mean_interval(found.to_numpy()).text() if len(found) else "-"
+
+
+def word(metric: str) -> str:
+    """The metric in a sentence."""
+    return "AUC" if metric == "auc" else metric
+
+
+def unit(metric: str) -> str:
+    """What a hundredth of the metric is called."""
+    return "points" if metric == "accuracy" else "points of AUC"
 
 
 def point(name: str) -> str:

@@ -76,16 +76,6 @@ def share(parts: ArrayLike, wholes: ArrayLike) -> Interval:
     return Interval(mean, 100 * float((b - root) / a), 100 * float((b + root) / a), n)
 
 
-def word(metric: str) -> str:
-    """The metric in words."""
-    return "AUC" if metric == "auc" else metric
-
-
-def unit(metric: str) -> str:
-    """What a hundredth of the metric is called."""
-    return "points" if metric == "accuracy" else "points of AUC"
-
-
 def undefined(rows: pl.DataFrame, value: str, target: str) -> list[str]:
     """A note on runs whose metric has no value."""
     lost = rows[value].null_count()

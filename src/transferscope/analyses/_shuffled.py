@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from transferscope.analyses import _pairs, _runs
+from transferscope.analyses import _pairs
 from transferscope.analyses.transfer import summarise
 from transferscope.measures.intervals import Interval, mean_interval, paired_interval, ratio_interval
 
@@ -35,11 +35,11 @@ class Shuffled:
 
     @property
     def word(self) -> str:
-        return _runs.word(self.runs["metric"][0])
+        return _pairs.word(self.runs["metric"][0])
 
     @property
     def unit(self) -> str:
-        return _runs.unit(self.runs["metric"][0])
+        return _pairs.unit(self.runs["metric"][0])
 
     @property
     def arms(self) -> list[str]:

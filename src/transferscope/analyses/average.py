@@ -26,6 +26,7 @@ from transferscope.analyses import _lines, _pairs
 from transferscope.analyses._averages import DIFFERENT, soup, wise
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
+from transferscope.pairs import trained
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 
@@ -108,7 +109,7 @@ def _soup(target: str, arm: str, soups: pl.DataFrame) -> list[Finding]:
     ]
     heads = "whose heads began with the same values" if best["head"] == "shared" else "with heads begun at random each"
     text = (
-        f"On {target}, the weights of {count} {_lines.end(arm)} ({heads}) averaged into one network score "
+        f"On {target}, the weights of {count} {trained(arm)} ({heads}) averaged into one network score "
         f"{whole['test_metric']:.1%}, the best single one (chosen on val) {best['test_metric']:.1%}"
         + "".join(f"; {other}" for other in others)
         + "."
@@ -118,7 +119,7 @@ def _soup(target: str, arm: str, soups: pl.DataFrame) -> list[Finding]:
     if (greedy := scores.get("greedy soup")) is not None:
         used = int(greedy["used"])
         text = (
-            f"On {target}, the greedy soup takes {used} of the {count} {_lines.end(arm)} and scores "
+            f"On {target}, the greedy soup takes {used} of the {count} {trained(arm)} and scores "
             f"{greedy['test_metric']:.1%}."
         )
         found.append(_gain(text, greedy, unit))
@@ -134,14 +135,14 @@ def _soup_charts(target: str, soups: pl.DataFrame) -> list[Chart]:
     if soups.is_empty():
         return []
     most = soups.filter(pl.col("networks") == pl.col("networks").max().over("arm"))
-    shown = most.select("way", "test_metric", arm=pl.col("arm").map_elements(_lines.end, pl.String))
-    word = _lines.word(soups["measure"][0])
+    shown = most.select("way", "test_metric", arm=pl.col("arm").map_elements(trained, pl.String))
+    word = _pairs.word(soups["measure"][0])
     spec = charts.dots(shown, "way", "test_metric", "arm", value_title=f"test {word}", percent=True)
     caption = f"{max(most['networks'])} networks of each arm. What was chosen was chosen on the validation split."
     found = [Chart(f"{target}-soup", f"Averages of networks on {target}", spec, caption)]
     if soups["networks"].n_unique() > 2:
         grown = soups.filter(pl.col("way") == "soup of all").with_columns(
-            gain=100 * pl.col("gain"), arm=pl.col("arm").map_elements(_lines.end, pl.String)
+            gain=100 * pl.col("gain"), arm=pl.col("arm").map_elements(trained, pl.String)
         )
         spec = charts.lines(grown.drop_nulls("gain"), "networks", "gain", "arm", x_title="networks in the soup",
                             y_title=f"gain of the soup ({_lines.points(soups)})", reference=0.0)  # fmt: skip
@@ -185,7 +186,7 @@ def _wise_chart(target: str, curve: pl.DataFrame) -> list[Chart]:
         return []
     runs = curve.select("on", "alpha", "seed", "test_metric").rename({"on": "tested on"})
     means = runs.group_by("tested on", "alpha", maintain_order=True).agg(pl.col("test_metric").mean())
-    word = _lines.word(curve["measure"][0])
+    word = _pairs.word(curve["measure"][0])
     spec = charts.lines(means, "alpha", "test_metric", "tested on", runs=runs, percent=True, y_title=f"test {word}",
                         x_title=f"from P (0) to the P-T of {target} (1)")  # fmt: skip
     caption = "The fine-tuned head all along, on P's body at 0. Thick: means over seeds. Faint: single seeds."

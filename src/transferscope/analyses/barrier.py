@@ -23,9 +23,10 @@ from pydantic import BeforeValidator, Field
 
 from transferscope import analyses, charts
 from transferscope.analyses import _lines, _pairs
-from transferscope.analyses._lines import ALIGNED, LIMIT, NORMS, SAME_INIT, word
+from transferscope.analyses._lines import ALIGNED, LIMIT, NORMS, SAME_INIT
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
+from transferscope.pairs import trained
 from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
@@ -82,7 +83,7 @@ def _pairs_of(study: Study, target: str, options: Options) -> Iterator[tuple[dic
             yield {**pair.labels, "pair": pair.kind + ALIGNED}, pair.a.run, at, pair.b.run, at
     for arm in sorted(study.arms, key="pretrained".__ne__):
         for seed in study.seeds:
-            run, name = study.run(target, arm, seed), _lines.end(arm)
+            run, name = study.run(target, arm, seed), trained(arm)
             if "best" in options.pairs:
                 yield {"pair": f"{name} best & last", "seed": seed, "seed_b": seed}, run, "best", run, "final"
             if options.same_init and arm == "random":
@@ -116,8 +117,8 @@ def _connected(target: str, main: pl.DataFrame) -> list[Finding]:
         if verb != "connect" and not tuned.excludes(LIMIT):
             verb = "are not shown to connect"
         text = f"On {target}, two fine-tuned networks {_heads(of)} {verb}: {_falls('two P-T', of, tuned.mean)}."
-        effects = [_lines.moved(tuned, -1, LIMIT), scratch and _lines.moved(scratch, 1, -LIMIT)]
-        found.append(_pairs.judged(text, _lines.moved(tuned, 100), _lines.points(of), 7, effects))
+        effects = [_pairs.moved(tuned, -1, LIMIT), scratch and _pairs.moved(scratch, 1, -LIMIT)]
+        found.append(_pairs.judged(text, _pairs.moved(tuned, 100), _lines.points(of), 7, effects))
         middle = of.drop_nulls(["middle", "ends"])
         if not middle.is_empty():
             gap = _pairs.interval(100 * (middle["middle"] - middle["ends"]).to_numpy(), chained=True)
@@ -131,7 +132,7 @@ def _connected(target: str, main: pl.DataFrame) -> list[Finding]:
         too = ", too" if tuned is not None and tuned.mean <= LIMIT else ""
         verb = f"connect{too}" if scratch.mean <= LIMIT else "do not connect"
         text = f"On {target}, two networks from scratch {_heads(of)} {verb}: {_falls('two RI-T', of, scratch.mean)}."
-        found.append(_pairs.told(text, _lines.moved(scratch, 100), _lines.points(of)))
+        found.append(_pairs.told(text, _pairs.moved(scratch, 100), _lines.points(of)))
     return found
 
 
@@ -168,7 +169,7 @@ def _others(target: str, main: pl.DataFrame) -> list[Finding]:
             who = f"two {a}" if a == b else f"{a} and {b}"
             verb = "connect" if height.mean <= LIMIT else "do not connect"
             text = f"On {target}, {who} {_heads(of)} {verb}: {_falls(who, of, height.mean)}."
-        found.append(_pairs.told(text, _lines.moved(height, 100), _lines.points(of)))
+        found.append(_pairs.told(text, _pairs.moved(height, 100), _lines.points(of)))
     return found
 
 
@@ -185,7 +186,7 @@ def _strategies(target: str, every: pl.DataFrame, options: Options) -> list[Find
             f"On {target}, with batch-norm statistics {NORMS[norm]} the barrier between two P-T is "
             f"{100 * other.mean:.1f} points, with statistics {NORMS[options.batch_norm[0]]} {100 * first.mean:.1f}."
         )
-        found.append(_pairs.told(text, _lines.moved(other, 100), _lines.points(of)))
+        found.append(_pairs.told(text, _pairs.moved(other, 100), _lines.points(of)))
     return found
 
 
@@ -201,7 +202,7 @@ def _mean_of(of: pl.DataFrame) -> str:
 
 def _falls(who: str, of: pl.DataFrame, height: float) -> str:
     """How far the score falls on the line between `who`."""
-    text = f"on the line between {who} the {of['split'][0]} {word(of['measure'][0])} "
+    text = f"on the line between {who} the {of['split'][0]} {_pairs.word(of['measure'][0])} "
     ends, lowest = of["ends"].drop_nulls(), of["lowest"].drop_nulls()
     if height < 0.0005 and not ends.is_empty():
         return f"{text}never falls below the mean of its ends, {_pairs.average(ends):.1%}"

@@ -175,7 +175,7 @@ def _basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
     text += f"; the {of['loss'][0]} rises by {_pairs.listed(rise)}."
     effects = [_pairs.interval(of[f"{name}_sure"].to_numpy(), chained=chained) for name in CONDITIONS]
     least = of.select(pl.min_horizontal("noise_margin", "beyond_margin"))["noise_margin"].to_numpy()
-    shown = _lines.moved(_pairs.interval(least, chained=chained), times)
+    shown = _pairs.moved(_pairs.interval(least, chained=chained), times)
     unit = f"{unit} over 2 epsilon, the smaller of both margins"
     return _pairs.judged(text, shown, unit, 8, effects) if kind == "P-T & P-T" else _pairs.told(text, shown, unit)
 

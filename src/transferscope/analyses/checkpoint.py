@@ -244,7 +244,7 @@ def _worth(target: str, track: str, runs: pl.DataFrame) -> list[Finding]:
     """The earliest checkpoint that does, in metric and in speed, and the claim that an early one is nearly as good."""
     found = []
     under = "" if track in ("given", "true") else f" (pretrained with {track} labels)"
-    unit = "points of AUC" if runs["metric"][0] == "auc" else "points"
+    unit = _pairs.unit(runs["metric"][0])
     steps = {int(p): (str(n), e) for p, n, e in _means(runs, "final").select("place", "at", "pretrained_epochs").rows()}
     words = {"final": "final test metric", "speed": "optimisation speed"}
     for value, what in words.items():
@@ -383,12 +383,14 @@ def _joined_charts(where: str, joined: pl.DataFrame) -> list[Chart]:
 
 
 def _summary(runs: pl.DataFrame) -> pl.DataFrame:
-    def cell(values: pl.Series) -> str:
-        found = values.drop_nulls()
-        return mean_interval(found.to_numpy()).text() if len(found) else "-"
-
     rows = [
-        {"target": target, "track": track, "pretrained for": at, "final": cell(of["final"]), "speed": cell(of["speed"])}
+        {
+            "target": target,
+            "track": track,
+            "pretrained for": at,
+            "final": _pairs.cell(of["final"]),
+            "speed": _pairs.cell(of["speed"]),
+        }
         for (target, track, at), of in runs.group_by(["target", "track", "at"], maintain_order=True)
     ]
     return pl.DataFrame(rows)

@@ -29,16 +29,14 @@ from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.measures.intervals import mean_interval, paired_interval, too_few
+from transferscope.pairs import trained
+from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 
 TITLE = "Which blocks had to move"
 UNIT = "in log10(1 + mu per weight)"
 VALUE = pl.col("mu") / pl.col("size")
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 class Options(analyses.Options):
@@ -56,7 +54,7 @@ class Options(analyses.Options):
     relative: bool = False
     path: Literal["direct", "optimisation"] = "direct"
     grid: bool = False
-    valleys: Annotated[tuple[str, ...] | Literal["auto", "none"], BeforeValidator(_tuple)] = "auto"
+    valleys: Annotated[tuple[str, ...] | Literal["auto", "none"], BeforeValidator(as_tuple)] = "auto"
     valley_seeds: Which = "first seed"
     valley_images: Annotated[int, Field(ge=8)] = 100
     batch_norm: Literal["as found", "refresh"] = "as found"
@@ -167,7 +165,7 @@ def section(table: Table, options: Options) -> Section:
     notes: list[str] = []
     for (name,), every in table.rows.group_by("target", maintain_order=True):
         target = str(name)
-        rows = every.with_columns(arm=pl.col("arm").map_elements(_blocks.end, pl.String))
+        rows = every.with_columns(arm=pl.col("arm").map_elements(trained, pl.String))
         scores = rows.filter(pl.col("kind") == "score").with_columns(value=(1 + VALUE).log10())
         if scores["value"].count() == 0:
             continue

@@ -24,6 +24,7 @@ from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
 from transferscope.engine.work import Work
+from transferscope.pairs import trained
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 
@@ -101,7 +102,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                 a=study.run(first, arm, seed), b=study.run(second, arm, seed), data_a=study.data(first),
                 data_b=study.data(second), alphas=alphas, images=options.images, statistics=options.statistics,
             )  # fmt: skip
-            name = _lines.end(arm)
+            name = trained(arm)
             yield {"target": first, "target_b": second, "pair": f"{name} & {name}", "seed": seed}, step
 
 

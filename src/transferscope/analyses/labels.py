@@ -150,7 +150,7 @@ def _worths(runs: pl.DataFrame) -> dict[int, Worth]:
 def _gaps(target: str, runs: pl.DataFrame) -> list[Finding]:
     """What pretraining adds with the fewest and with the most images."""
     counts = runs["images"].unique().sort().to_list()
-    word, unit = _runs.word(runs["metric"][0]), _runs.unit(runs["metric"][0])
+    word, unit = _pairs.word(runs["metric"][0]), _pairs.unit(runs["metric"][0])
     found = []
     for images in dict.fromkeys((counts[0], counts[-1])):
         tuned, random = _runs.paired(runs, _of("pretrained", images), _of("random", images), "test_metric")
@@ -203,7 +203,7 @@ def _beyond(target: str, runs: pl.DataFrame, worths: dict[int, Worth]) -> list[F
     if random.is_empty():
         return []
     least, most = (int(f(random["images"].to_list())) for f in (min, max))
-    unit = _runs.unit(runs["metric"][0])
+    unit = _pairs.unit(runs["metric"][0])
     if beyond := [images for images, read in worths.items() if read.side == "beyond"]:
         tuned, whole = _runs.paired(runs, _of("pretrained", beyond[0]), _of("random", most), "test_metric")
         text = (
@@ -263,7 +263,7 @@ def _unfitted(target: str, worths: dict[int, Worth]) -> list[str]:
 
 
 def _charts(target: str, runs: pl.DataFrame, worths: dict[int, Worth]) -> list[Chart]:
-    word = _runs.word(runs["metric"][0])
+    word = _pairs.word(runs["metric"][0])
     means = _runs.over_seeds(runs, ["arm", "images"], "test_metric")
     spec = charts.lines(
         means, "images", "test_metric", "arm", low="low", high="high", percent=True, log_x=True,

@@ -127,7 +127,7 @@ def _features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding
     tuned, scale = _runs.paired(runs, _of("pretrained"), _of("stats"), "final")
     if not len(tuned) or not (tuned > 0).all():
         return []
-    word = _runs.word(runs["metric"][0])
+    word = _pairs.word(runs["metric"][0])
     share = ratio_interval(tuned, scale)
     text = (
         f"On {target}, the final test {word} is {tuned.mean():.1%} from pretrained weights and {scale.mean():.1%} from "
@@ -153,7 +153,7 @@ def _features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding
         )
         return found
     part = _runs.share((three["final_tuned"] - three["final_stats"]).to_numpy(), gains)
-    unit = _runs.unit(runs["metric"][0])
+    unit = _pairs.unit(runs["metric"][0])
     text = f"On {target}, of the {100 * gains.mean():.1f} {unit} that pretraining adds to a random start, "
     if part.low is not None and not part.excludes(0):
         text += f"{part.mean:.0f}% would be due to features, but that is not distinguishable from none."
@@ -168,7 +168,7 @@ def _features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding
 
 def _speed(target: str, runs: pl.DataFrame) -> list[Finding]:
     """What statistics alone do for optimisation speed, and where along the blocks most of the speed is gained."""
-    unit, found = _runs.unit(runs["metric"][0]), []
+    unit, found = _pairs.unit(runs["metric"][0]), []
     scale, random = _runs.paired(runs, _of("stats"), _of("random"), "speed")
     if len(scale):
         gap = paired_interval(100 * scale, 100 * random)
@@ -215,7 +215,7 @@ def _enough(target: str, runs: pl.DataFrame) -> list[Finding]:
                 gaps.append((upto, paired_interval(100 * whole, 100 * part)))
     if len(gaps) < 2 or any(gap.low is None for _, gap in gaps):
         return []
-    unit = _runs.unit(runs["metric"][0])
+    unit = _pairs.unit(runs["metric"][0])
     worse = [gap.excludes(0) and gap.mean > 0 for _, gap in gaps]
     if worse[-1]:
         upto, gap = gaps[-1]
@@ -238,7 +238,7 @@ def _lines(target: str, runs: pl.DataFrame, options: Options) -> list[Chart]:
     path = runs.drop_nulls("blocks").sort("blocks", "seed")
     if path.is_empty():
         return []
-    word, found = _runs.word(runs["metric"][0]), []
+    word, found = _pairs.word(runs["metric"][0]), []
     scale = runs.filter(_of("stats"))
     for value, what in (("final", f"final test {word}"), ("speed", f"mean training {word} over the epochs")):
         means = _runs.over_seeds(path, ["upto"], value)
@@ -263,7 +263,7 @@ def _curves(target: str, rows: pl.DataFrame) -> list[Chart]:
         return []
     means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col("test_metric").mean())
     spec = charts.lines(means, "epoch", "test_metric", "arm", runs=runs.drop("metric"), x_title="epoch",
-                        y_title=f"test {_runs.word(runs['metric'][0])}", percent=True)  # fmt: skip
+                        y_title=f"test {_pairs.word(runs['metric'][0])}", percent=True)  # fmt: skip
     caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start."
     return [Chart(f"{target}-curves", f"Learning curves from starts without features on {target}", spec, caption)]
 

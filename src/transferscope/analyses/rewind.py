@@ -27,15 +27,13 @@ from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.measures.intervals import mean_interval, paired_interval, too_few
+from transferscope.pairs import trained
+from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 
 TITLE = "Which blocks can be rewound"
 STATISTICS = 250  # training images that statistics are estimated from
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 class Options(analyses.Options):
@@ -45,7 +43,7 @@ class Options(analyses.Options):
     `threshold` (0.01: one point) counts as harmless. `batch_norm`: "as found" or "refresh"."""
 
     splits: Annotated[
-        tuple[Literal["train", "val", "test"], ...], BeforeValidator(_tuple), Field(min_length=1)
+        tuple[Literal["train", "val", "test"], ...], BeforeValidator(as_tuple), Field(min_length=1)
     ] = ("train", "test")  # fmt: skip
     images: Annotated[int, Field(ge=8)] = 250
     checkpoint: Literal["final", "best"] = "final"
@@ -126,9 +124,7 @@ def section(table: Table, options: Options) -> Section:
     for (name,), every in table.rows.group_by("target", maintain_order=True):
         target = str(name)
         rows = every.filter(pl.col("data") == options.splits[-1])
-        rows = rows.with_columns(
-            pl.col("drop").cast(pl.Float64), arm=pl.col("arm").map_elements(_blocks.end, pl.String)
-        )
+        rows = rows.with_columns(pl.col("drop").cast(pl.Float64), arm=pl.col("arm").map_elements(trained, pl.String))
         alone = _start(rows, "rewind")
         if lost := alone["drop"].null_count():
             why = _runs.UNDEFINED if alone["metric"][0] == "auc" else "their outputs are no longer finite numbers"
@@ -150,7 +146,7 @@ def _start(rows: pl.DataFrame, how: str) -> pl.DataFrame:
 
 
 def _unit(rows: pl.DataFrame) -> str:
-    return _runs.unit(rows["metric"][0])
+    return _pairs.unit(rows["metric"][0])
 
 
 def _points(value: float) -> str:
@@ -171,8 +167,8 @@ def _fine_tuned(target: str, alone: pl.DataFrame, options: Options) -> list[Find
         f"{_points(low.mean)} {_unit(alone)} on average, {harmless} by the threshold of "
         f"{_points(options.threshold)}; one of the upper half costs {_points(high.mean)}. {_blocks.HEADLESS}"
     )
-    found = [_pairs.judged(text, _blocks.times(gap), f"{_unit(alone)}, upper minus lower half", 9,
-                           [gap, _blocks.below(low, options.threshold)])]  # fmt: skip
+    found = [_pairs.judged(text, _pairs.moved(gap, 100), f"{_unit(alone)}, upper minus lower half", 9,
+                           [gap, _pairs.moved(low, -1, options.threshold)])]  # fmt: skip
     if (rank := _blocks.trend(rows, "drop", names)) is not None:
         rises = "rises towards the head" if rank.mean > 0.3 else "falls towards the head" if rank.mean < -0.3 else None
         text = f"On {target}, the loss by rewinding a block of P-T {rises or 'does not follow its depth'}."
@@ -193,7 +189,7 @@ def _scratch(target: str, alone: pl.DataFrame) -> list[Finding]:
         f"{_points(of.mean)} {_unit(alone)} on average, {'more' if gap.mean > 0 else 'NOT more'} than another block "
         f"({_points(other.mean)}). {_blocks.HEADLESS}"
     )
-    return [_pairs.judged(text, _blocks.times(gap), f"{_unit(alone)}, stage entries minus others", 9, [gap])]
+    return [_pairs.judged(text, _pairs.moved(gap, 100), f"{_unit(alone)}, stage entries minus others", 9, [gap])]
 
 
 def _together(target: str, rows: pl.DataFrame, options: Options) -> list[Finding]:
@@ -232,8 +228,8 @@ def _counts(bottom: pl.DataFrame, threshold: float) -> pl.DataFrame:
 
 def _charts(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
     found = []
-    where = f"{_runs.word(rows['metric'][0])} on up to {options.images} {options.splits[-1]} images"
-    lost = f"{_runs.word(rows['metric'][0])} lost"
+    where = f"{_pairs.word(rows['metric'][0])} on up to {options.images} {options.splits[-1]} images"
+    lost = f"{_pairs.word(rows['metric'][0])} lost"
     alone = _start(rows, "rewind").drop_nulls("drop")
     means = _blocks.means(alone, "drop")
     spec = charts.bars(means, "block", "drop", "arm", low="low", high="high", value_title=lost, percent=True,

@@ -99,13 +99,13 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     if pairs.is_empty():
         return []
     metric = pairs["metric"][0]
-    unit = "points" if metric == "accuracy" else "points of AUC"
+    unit = _pairs.unit(metric)
     final, random = pairs["final"].to_numpy(), pairs["final_random"].to_numpy()
     gain = paired_interval(100 * final, 100 * random)
     drop = ratio_interval(final, random) if (final > 0).all() else None
     start = "with pretraining" if arm == "pretrained" else f"from the {arm} start"
     text = (
-        f"On {target}, the final test {_word(metric)} is {final.mean():.1%} {start} and {random.mean():.1%} "
+        f"On {target}, the final test {_pairs.word(metric)} is {final.mean():.1%} {start} and {random.mean():.1%} "
         f"from scratch"
     )
     if drop is not None and gain.mean > 0 and gain.excludes(0):
@@ -118,7 +118,7 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     reach = [_first_at_least(c, r) for c, r in zip(pairs["curve"], random, strict=True)]
     epochs = int(pairs["epochs"].max())  # type: ignore[arg-type]
     text = (
-        f"On {target}, {_reached(arm, reach, epochs)} Its training {_word(metric)}, averaged over the epochs, is "
+        f"On {target}, {_reached(arm, reach, epochs)} Its training {_pairs.word(metric)}, averaged over the epochs, is "
         f"{'higher than' if speed.mean > 0 else 'lower than' if speed.mean < 0 else 'the same as'} from scratch."
     )
     findings.append(_pairs.told(text, speed, unit))
@@ -154,16 +154,8 @@ def _first_at_least(curve: Any, value: float) -> int | None:
     return next((epoch for epoch, score in enumerate(curve) if score is not None and score >= value), None)
 
 
-def _word(metric: str) -> str:
-    return "AUC" if metric == "auc" else metric
-
-
 def _summary(runs: pl.DataFrame) -> pl.DataFrame:
     """Means over seeds with intervals, as text for reading; the numbers are in the CSV."""
-
-    def cell(values: pl.Series) -> str:
-        found = values.drop_nulls()
-        return mean_interval(found.to_numpy()).text() if len(found) else "-"
 
     rows = []
     for (target, arm), group in runs.group_by(["target", "arm"], maintain_order=True):
@@ -171,10 +163,10 @@ def _summary(runs: pl.DataFrame) -> pl.DataFrame:
             {
                 "target": target,
                 "arm": arm,
-                "metric": _word(group["metric"][0]),
-                "final": cell(group["final"]),
-                "best (on val)": cell(group["best"]),
-                "optimisation speed": cell(group["speed"]),
+                "metric": _pairs.word(group["metric"][0]),
+                "final": _pairs.cell(group["final"]),
+                "best (on val)": _pairs.cell(group["best"]),
+                "optimisation speed": _pairs.cell(group["speed"]),
                 "flattened": _flattened(group["rise"]),
             }
         )
@@ -193,7 +185,7 @@ def _charts(rows: pl.DataFrame) -> list[Chart]:
     """Test and training curves, one pair per target."""
     found = []
     for (target,), group in rows.group_by("target", maintain_order=True):
-        word = _word(group["metric"][0])
+        word = _pairs.word(group["metric"][0])
         for split, what in (("test", "Test"), ("train", "Training")):
             y = f"{split}_metric"
             runs = group.select("epoch", "arm", "seed", y).drop_nulls()

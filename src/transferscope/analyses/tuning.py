@@ -202,15 +202,15 @@ def _probe(target: str, runs: pl.DataFrame) -> list[Finding]:
         return []
     part, full = _runs.paired(runs, _of(PROBE), _of(FULL), "test_metric")
     text = (
-        f"On {target}, the final test {_runs.word(runs['metric'][0])} is {part.mean():.1%} with only the head trained "
+        f"On {target}, the final test {_pairs.word(runs['metric'][0])} is {part.mean():.1%} with only the head trained "
         f"and {full.mean():.1%} with everything trained."
     )
-    return [_pairs.told(text, gap, _runs.unit(runs["metric"][0]))]
+    return [_pairs.told(text, gap, _pairs.unit(runs["metric"][0]))]
 
 
 def _enough(target: str, runs: pl.DataFrame, means: pl.DataFrame, options: Options) -> list[Finding]:
     """The cheapest way that is not seen to be worse than full fine-tuning."""
-    unit = _runs.unit(runs["metric"][0])
+    unit = _pairs.unit(runs["metric"][0])
     cheaper = means.filter((pl.col("work") < 1) & ~_of(FULL)).sort("work")
     gaps = [(str(way), float(work), _gap(runs, str(way))) for way, work in cheaper.select("way", "work").iter_rows()]
     known = [(way, work, gap) for way, work, gap in gaps if gap is not None]
@@ -251,7 +251,7 @@ def _both(target: str, runs: pl.DataFrame) -> list[Finding]:
     gap = _gap(runs, BOTH)
     if gap is None:
         return []
-    unit = _runs.unit(runs["metric"][0])
+    unit = _pairs.unit(runs["metric"][0])
     clear = "" if gap.excludes(0) else ", which these seeds do not tell from no difference" if gap.n > 1 else ""
     apart = _apart(gap.mean, unit, "full fine-tuning from the pretrained weights")
     text = f"On {target}, full fine-tuning that begins where the linear probe ended comes out {apart}{clear}."
@@ -273,7 +273,7 @@ def _edges(target: str, runs: pl.DataFrame) -> list[str]:
 
 
 def _charts(target: str, runs: pl.DataFrame, means: pl.DataFrame) -> list[Chart]:
-    word = _runs.word(runs["metric"][0])
+    word = _pairs.word(runs["metric"][0])
     spec = charts.dots(
         means, "way", "test_metric", low="low", high="high", runs=runs.select("way", "seed", "test_metric"),
         percent=True, category_title="what is trained", value_title=f"final test {word}",
