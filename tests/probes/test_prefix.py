@@ -12,6 +12,7 @@ from torch import nn
 
 from transferscope.errors import UserError
 from transferscope.models.blocks import parameters_of
+from transferscope.probes.folding import folded
 from transferscope.probes.prefix import Prefix
 
 NETS = {
@@ -172,7 +173,7 @@ def test_bfloat16_folds_batch_norms_and_stays_near(name):
     net, x = network(name), images(12, 32)
     before = fingerprint(net)
     prefix = Prefix(net, batched(x, 6), precision="bfloat16")
-    assert prefix._passes.folding is not None
+    assert prefix._passes.folding.pairs
     for block in prefix.blocks[:: max(1, len(prefix.blocks) // 4)]:
         state = moved(
             net,
@@ -192,17 +193,41 @@ def test_folded_kernels_are_exact_in_float32():
     prefix = Prefix(net, [x], precision="bfloat16")
     folding = prefix._passes.folding
     assert len(folding.pairs) == sum(isinstance(m, nn.BatchNorm2d) for m in net.modules())
-    from transferscope.probes.folding import folded
-
-    held = dict(net.state_dict())
     pair = folding.pairs[0]
-    kernel, bias = folded(pair, net, held, torch.float64)
-    conv, norm = net.get_submodule(pair.conv), net.get_submodule(pair.norm)
+    both = folded(pair, net, {}, torch.float64)
+    conv, norm = net.get_submodule(pair.layer), net.get_submodule(pair.norm)
     with torch.no_grad():
         y = conv(x)
         want = nn.functional.batch_norm(y, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
-        got = conv._conv_forward(x.double(), kernel, bias)
+        got = both(x.double())
     assert (got - want).abs().max() < 1e-5
+
+
+class Pieces(nn.Module):
+    """Two layers of one weight, each before a batch norm, and a part in float32 whatever the rest computes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.norm1 = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)
+        self.two, self.norm2 = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3)
+        self.two.weight = self.one.weight
+        self.three, self.norm3, self.fc = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.Linear(3, 4)
+
+    def forward(self, x):
+        x = torch.relu(self.norm1(self.one(x)))
+        x = torch.relu(self.norm2(self.two(x))).float()
+        with torch.autocast("cpu", enabled=False):
+            x = self.norm3(self.three(x)).float()
+        return self.fc(x.mean((2, 3)))
+
+
+def test_bfloat16_with_tied_weights_and_parts_in_float32():
+    net, x = made(Pieces).eval(), images(8)
+    prefix = Prefix(net, [x], precision="bfloat16")
+    assert [pair.layer for pair in prefix._passes.folding.pairs] == ["three"]
+    state = {"one.weight": 2 * net.one.weight.detach()}
+    want = naive(net, state, x)
+    assert np.abs(prefix.logits(None, state) - want).max() <= 0.02 * np.abs(want).max()
 
 
 def test_statistics_refreshed_for_changed_weights():

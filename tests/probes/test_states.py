@@ -12,7 +12,7 @@ from torch import nn
 
 from transferscope.errors import UserError
 from transferscope.measures import metrics
-from transferscope.probes.folded import Folded, pairs
+from transferscope.probes.folding import Folding, foldable
 from transferscope.probes.states import States
 
 X, Y = pictures(200)
@@ -118,24 +118,45 @@ def test_the_network_and_chance_are_left_as_found_also_after_an_exception():
 
 
 def test_all_batch_norms_behind_one_layer_are_folded():
-    found = {(p.linear, p.norm) for p in pairs(NET, X[:4])}
-    assert found == {("conv1", "bn1"), ("conv2", "bn2"), ("down", "bn3")}
-    folded = Folded(NET, X[:4])
-    folded.fold()
-    assert not any("BatchNorm" in type(m).__name__ for m in folded.net.modules())
-    assert folded.net.fc.weight is NET.fc.weight
+    net = copy.deepcopy(NET)
+    before = [(t.data_ptr(), t._version) for t in net.state_dict(keep_vars=True).values()]
+    pairs = foldable(net, lambda: net(X[:4]))
+    assert {(p.layer, p.norm) for p in pairs} == {("conv1", "bn1"), ("conv2", "bn2"), ("down", "bn3")}
     with torch.no_grad():
-        assert torch.allclose(folded.net(X), NET(X), atol=1e-5)
+        plain = net(X)
+        folding = Folding(net, pairs, torch.float32)
+        with folding.running():
+            assert torch.allclose(net(X), plain, atol=1e-5)
+            for pair in pairs:  # no norm computes any more
+                y = torch.randn(4, net.get_submodule(pair.norm).num_features, 3, 3)
+                assert net.get_submodule(pair.norm)(y) is y
+        assert torch.equal(net(X), plain)
+    assert [(t.data_ptr(), t._version) for t in net.state_dict(keep_vars=True).values()] == before
+    assert set(folding.of({"bn2.running_var": net.bn2.running_var, "fc.bias": net.fc.bias})) == {"conv2"}
+
+
+class Standardised(nn.Conv2d):
+    """Does not use its weight as it is."""
+
+    def forward(self, x):
+        return self._conv_forward(x, self.weight / self.weight.std(), self.bias)
 
 
 class Skips(nn.Module):
-    """The convolution's output also goes round the batch norm."""
+    """A convolution whose batch norm cannot be folded because of `kind`, and a linear layer whose batch norm can."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
-        self.kind, self.conv, self.bn = kind, nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
-        self.again = self.conv
-        self.relu, self.fc = nn.ReLU(inplace=True), nn.Linear(4, 4)
+        self.kind, self.bn = kind, nn.BatchNorm2d(4)
+        self.conv = (Standardised if kind == "standardised" else nn.Conv2d)(3, 4, 3)
+        if kind == "parametrized":
+            torch.nn.utils.parametrizations.weight_norm(self.conv)
+        if kind == "two names":
+            self.again = self.conv
+        if kind == "tied":
+            self.other = nn.Conv2d(3, 4, 3)
+            self.other.weight = self.conv.weight
+        self.relu, self.down, self.norm = nn.ReLU(inplace=True), nn.Linear(4, 4), nn.BatchNorm1d(4)
 
     def forward(self, x):
         h = self.conv(x)
@@ -146,13 +167,22 @@ class Skips(nn.Module):
             out = out + h
         if self.kind == "twice":
             out = out + self.bn(self.conv(x.flip(2)))
-        return self.fc(out.mean((2, 3)))
+        return self.norm(self.down(out.mean((2, 3))))
 
 
-@pytest.mark.parametrize("kind", ["round", "in place", "twice"])
-def test_what_cannot_be_folded_is_not(kind):
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        ("nothing", ["conv", "down"]),
+        *((kind, ["down"]) for kind in ("round", "in place", "twice", "parametrized", "two names", "tied")),
+        ("standardised", []),  # only the trial tells, and it tells of all pairs at once
+    ],
+)
+def test_what_cannot_be_folded_is_not(kind, wanted):
     net = Skips(kind).eval()
-    assert Folded(net, X[:4]).pairs == ()
+    before = copy.deepcopy(net.state_dict())
+    assert [pair.layer for pair in foldable(net, lambda: net(X[:4]))] == wanted
+    assert all(torch.equal(t, before[name]) for name, t in net.state_dict().items())
     with States(net, data()) as at, torch.no_grad():
         found = at(net.state_dict(), batch_norm="as given")["data"].logits
         assert np.abs(found - net(X).numpy()).max() < 1e-5
@@ -173,7 +203,7 @@ def test_a_network_of_timm_with_activations_inside_its_batch_norms():
     net = timm.create_model("test_efficientnet", num_classes=4).eval()
     x, y = pictures(60, size=32)
     with States(net, [(x, y)]) as at, torch.no_grad():
-        assert len(at._folded.pairs) > 5
+        assert len(at._folding.pairs) > 5
         plain = net(x).numpy()
         found = at(net.state_dict(), batch_norm="as given")["data"].logits
         assert np.abs(found - plain).max() < 1e-5 * max(1, np.abs(plain).max())

@@ -1,6 +1,6 @@
 """Where a pass through a network can start for each of its blocks: traced and tried on a few samples."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +29,7 @@ from transferscope.probes.calls import (
     taken,
 )
 from transferscope.probes.features import device_of
-from transferscope.probes.folding import Folding, pairs, within
+from transferscope.probes.folding import Folding, foldable
 from transferscope.streams import stream, stream_seed
 
 CLOSE = {"float32": 1e-5, "bfloat16": 2e-2}  # of the largest output or of 1: how far a tried block may be off
@@ -38,11 +38,11 @@ NONE: frozenset[Spot] = frozenset()
 
 @dataclass(frozen=True)
 class Variant:
-    """Values for some tensors of a network, ready to run with: the block to start at, what to swap, folded kernels."""
+    """Values for some tensors of a network, ready to run with: the block to start at, what to swap, folded layers."""
 
     block: str | None = None
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    kernels: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    layers: Mapping[str, nn.Module] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Passes:
             **dict(net.named_buffers(remove_duplicate=False)),
         }
         self._modules = takeable(net)
-        self.folding: Folding | None = None
+        self.folding = Folding(net, (), torch.float32)  # nothing
         self.writes = False  # into its input
         self.calls: list[Call] = []
         self.copied = NONE
@@ -86,9 +86,9 @@ class Passes:
                     memory = -1 - len(self.bytes) if spot in self.copied else storage(leaf)
                     self.bytes[spot] = memory, leaf.nbytes / len(example)
         if precision == "bfloat16":
-            self._fold(example, trace, cut)
+            self.folding = self._folded(example, cut)
         everything = frozenset(self.bytes) | {(number, -1) for number in range(len(self.calls))}
-        whole = Replay(self.calls, Script(), {}, record=everything, copied=self.copied, compute=self.compute())
+        whole = self.replay(Way(), {}, Variant(), everything)
         with suppress(Enough):
             self.forward(example, 0, Variant(), whole)
         for block in cut:
@@ -108,7 +108,7 @@ class Passes:
         x = x.to(self.device, non_blocking=True)
         if self.writes:
             x = x.clone()
-        if self.folding and x.ndim == 4:
+        if self.folding.pairs and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         with ExitStack() as stack:
             stack.enter_context(seeded(stream_seed(self.seed, "probe", number), self.device))
@@ -120,13 +120,9 @@ class Passes:
                 stack.enter_context(reads)
             return self.net(x)
 
-    def compute(self, kernels: Mapping[str, tuple[Tensor, Tensor]] | None = None) -> Any:
-        """What a `Replay` needs to compute folded modules."""
-        return self.folding.compute(kernels or {}) if self.folding else lambda name, forward: forward
-
     def replay(self, way: Way, cache: Mapping[int, Kept], variant: Variant, record: frozenset[Spot] = NONE) -> Replay:
         """The handler of a pass that goes `way` on what `cache` holds, keeping what `record` names."""
-        compute = self.compute(variant.kernels)
+        compute = self.folding.compute(variant.layers)
         return Replay(
             self.calls, way.part, cache, way.live, way.lent, record=record, copied=self.copied, compute=compute
         )
@@ -134,10 +130,10 @@ class Passes:
     def variant(self, state: Mapping[str, Tensor], block: str | None = None, *, plain: bool = False) -> Variant:
         """`state`'s values on the device, in the dtypes and layouts of the network's own; folded unless plain."""
         values = {name: value.detach().to(self.device) for name, value in state.items()}
-        kernels = self.folding.of(values) if self.folding and not plain else {}
-        inside = self.folding.names if self.folding and not plain else frozenset()
+        layers = {} if plain else self.folding.of(values)
+        inside = frozenset[str]() if plain else self.folding.names
         tensors = {n: torch.empty_like(self.held[n]).copy_(v) for n, v in values.items() if n not in inside}
-        return Variant(block, tensors, kernels)
+        return Variant(block, tensors, layers)
 
     @contextmanager
     def holding(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
@@ -159,17 +155,12 @@ class Passes:
         self.writes = x._version != version
         return trace
 
-    def _fold(self, x: Tensor, trace: Trace, cut: Sequence[Block]) -> None:
-        """Fold what can be folded, unless that changes the outputs by more than rounding does."""
-        found = within(pairs(self.net, trace), [parameters_of(block, self.held) for block in cut])
-        if not found:
-            return
-        nothing = Way()
-        plain = self.forward(x, 0, Variant(), self.replay(nothing, {}, Variant()), precision="float32")
-        self.folding = Folding(self.net, found, torch.float32)
-        other = self.forward(x, 0, Variant(), self.replay(nothing, {}, Variant()), precision="float32")
-        fits = off(plain, other) <= 1e-4
-        self.folding = Folding(self.net, found, torch.bfloat16) if fits else None
+    def _folded(self, x: Tensor, cut: Sequence[Block]) -> Folding:
+        """All foldable pairs that lie in one block, folded: to start at a block is to compute both of a pair."""
+        found = foldable(self.net, lambda: self.forward(x, 0, Variant(), _plainly, precision="float32"))
+        groups = [frozenset(parameters_of(block, self.held)) for block in cut]
+        own = [p for p in found if any({f"{p.layer}.weight", f"{p.norm}.running_mean"} <= names for names in groups)]
+        return Folding(self.net, own, torch.bfloat16)
 
     def _try(self, block: Block, x: Tensor, cache: Mapping[int, Kept]) -> None:
         """Find what a pass that starts at the block reads and writes, then compare one with a full pass."""
@@ -200,6 +191,11 @@ class Passes:
         else:
             if not gap <= CLOSE[self.precision]:
                 self.why[block.name] = f"a pass that starts there is off by {gap:.1g} of the largest output"
+
+
+def _plainly(name: str, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A handler that lets every module compute."""
+    return forward(*args, **kwargs)
 
 
 def off(plain: Any, other: Any) -> float:

@@ -18,7 +18,7 @@ from transferscope.models.norm import has_batch_norm, refresh_batch_norm
 from transferscope.models.precision import prepare, running
 from transferscope.probes import exact_norm
 from transferscope.probes.features import How, device_of, undisturbed
-from transferscope.probes.folded import Folded
+from transferscope.probes.folding import Folding, foldable
 from transferscope.probes.held import Held, batch_size, joined, sent
 from transferscope.probes.samples import unpacked
 
@@ -83,8 +83,9 @@ class States:
             self._measured = self._statistics(statistics, images, first) if self.has_batch_norm else None
             with running("float32", str(self.device)):
                 few = first.images(np.arange(min(4, len(first))))
-                self._folded = Folded(self._net, few)
-                self.outputs = self._forward(self._net, few).shape[1]
+                pairs = foldable(self._net, lambda: self._net(few.clone()))
+                self._folding = Folding(self._net, pairs, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+                self.outputs = self._forward(few).shape[1]
         for one in self._sets.values():
             one.check(self.outputs)
         several = first.labels_of(np.arange(1)).ndim == 2
@@ -172,7 +173,7 @@ class States:
                     refresh_batch_norm(self._net, self._measured)
                 self.refreshed += sum(map(len, self._measured))
             statistics = self._found(place)
-        self._folded.fold(torch.bfloat16 if self.precision == "bfloat16" else torch.float32)
+        self._folding = Folding(self._net, self._folding.pairs, self._folding.dtype)  # of the values there now
         return statistics
 
     def score(self, rows: Mapping[str, Rows] | None = None, *, place: str = "these weights") -> dict[str, Scored]:
@@ -195,8 +196,8 @@ class States:
         return {n: torch.empty_like(like).copy_(state[n].detach()) for n, like in self._like.items()}
 
     def _outputs(self, held: Held, index: NDArray[np.int64], place: str) -> NDArray[np.float32]:
-        with running(self.precision, str(self.device)):
-            parts = [self._forward(self._folded.net, held.images(part)).float() for part in held.portions(index)]
+        with running(self.precision, str(self.device)), self._folding.running():
+            parts = [self._forward(held.images(part)).float() for part in held.portions(index)]
         out = torch.cat(parts)
         if not bool(torch.isfinite(out).all()):
             lost = int((~torch.isfinite(out)).any(1).sum())
@@ -205,9 +206,9 @@ class States:
             )
         return np.asarray(out.cpu().numpy())
 
-    def _forward(self, net: nn.Module, x: Tensor) -> Tensor:
+    def _forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            out = net(x)
+            out = self._net(x)
         if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
             shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise UserError(f"network: it should return (samples, outputs), not {shape}.")
