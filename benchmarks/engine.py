@@ -17,7 +17,7 @@ network: torchvision:mobilenet_v3_small
 arms: [random]
 image_size: 32
 seeds: {seeds}
-recipe: {{lr: 0.1, epochs: {epochs}}}
+recipe: {{lr: 0.1, epochs: {epochs}, precision: float32}}
 """
 
 

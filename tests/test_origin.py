@@ -12,7 +12,12 @@ from transferscope.engine.step import Outside, Step
 from transferscope.errors import UserError
 from transferscope.study import Study, forget
 
-PLAIN = {"targets": {"digits": "digits"}, "network": "toy.nets:tiny", "image_size": 16, "recipe": {"lr": 0.1}}
+PLAIN = {
+    "targets": {"digits": "digits"},
+    "network": "toy.nets:tiny",
+    "image_size": 16,
+    "recipe": {"lr": 0.1, "precision": "float32"},
+}
 
 
 def study(folder: Path, pretrained: object, **changes: object) -> Study:

@@ -11,7 +11,7 @@ targets: {digits: digits}
 network: toy.nets:tiny
 arms: [random]
 image_size: 16
-recipe: {lr: 0.1, epochs: 2}
+recipe: {lr: 0.1, epochs: 2, precision: float32, evaluate: all}
 """
 
 
@@ -132,6 +132,7 @@ def test_names_and_seed_counts_are_not_part_of_a_key(load) -> None:
         {"recipe__mixup": "0.1"},
         {"recipe__augment": "null"},
         {"recipe__precision": "bfloat16"},
+        {"recipe__evaluate": "100"},
         {"split__seed": "1"},
         {"image_size": "24"},
         {"head": "per-seed"},

@@ -4,8 +4,9 @@ import importlib.metadata
 import inspect
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from transferscope.schema import Resources
 from transferscope.section import Section
 from transferscope.study import Study, forget
 from transferscope.tasks import calibrate
+from transferscope.tasks.pace import Question
+from transferscope.tasks.share import remembered, sharing
 
 WORKER_MEMORY = 1_400_000_000  # bytes: a worker with torch, a small network and its batches
 
@@ -44,24 +47,49 @@ def plan(study: Study) -> tuple[Plan, Store]:
     return analyses.plan(study), Store(study.store_folder)
 
 
-def slots(resources: Resources, machine: Machine | None = None) -> Slots:
-    """One worker a GPU, or one single-threaded worker a core as far as memory reaches, unless told otherwise."""
+def slots(resources: Resources, machine: Machine | None = None, sharing: Callable[[], int] | None = None) -> Slots:
+    """As many workers a GPU as `sharing` says (one without it), else one a core, unless told otherwise.
+
+    Cores and memory limit both, but for the first worker of a GPU. `sharing` is asked only where its answer counts.
+    """
     machine = machine or this_machine()
     if resources.device == "cuda" and not machine.gpus:
         raise UserError("resources.device: 'cuda' was asked for but no GPU was found; use 'auto' or 'cpu'.")
     gpus = machine.gpus if resources.device != "cpu" else ()
-    by_default = len(gpus) or max(1, min(machine.cores, machine.memory // WORKER_MEMORY))
-    count = by_default if resources.slots == "auto" else resources.slots
+    if resources.slots == "auto":
+        wanted = len(gpus) * (sharing() if sharing else 1) if gpus else machine.cores
+        count = max(1, len(gpus), min(wanted, machine.cores, machine.memory // WORKER_MEMORY))
+    else:
+        count = resources.slots
     devices = tuple(f"cuda:{i % len(gpus)}" if gpus else "cpu" for i in range(count))
     share = max(1, machine.cores // count)
     threads = share if resources.threads == "auto" else min(resources.threads, machine.cores)
     return Slots(devices, threads, machine.cores)
 
 
-def executor(study: Study) -> Local:
-    """The executor a study asks for."""
+def known_slots(study: Study) -> Slots:
+    """The slots of a study without measuring anything: one run a GPU where no measurement is remembered."""
+    return slots(study.resources, sharing=partial(_runs_a_gpu, study, remembered))
+
+
+def executor(study: Study, tell: Callable[[str], object] = print) -> Local:
+    """The executor a study asks for. On GPUs, `tell` hears when sharing one is measured, and when that fails."""
     options = {"table": study.resources.table, "compile": study.resources.compile}
-    return Local(slots(study.resources), options)
+    return Local(slots(study.resources, sharing=partial(_runs_a_gpu, study, partial(sharing, tell=tell))), options)
+
+
+def _runs_a_gpu(study: Study, ask: Callable[[Question, Path, int], int]) -> int:
+    """What `ask` says for the network, precision and images of a study; 1 if they are in doubt, which preflight tells.
+
+    A run fills a GPU with its table of images at both sizes besides: the largest of the study is counted.
+    """
+    try:
+        of = study.data(next(iter(study.targets))).params
+        most = max(sum(images.values()) for images in image_counts(study).values())
+        question = replace(study.question(), ways=(study.precision(),), quick=False)
+    except UserError:
+        return 1
+    return ask(question, study.memo, 3 * most * (of["train_size"] ** 2 + of["eval_size"] ** 2))
 
 
 def calibrated(study: Study, past: Past) -> Forecast:
@@ -69,29 +97,42 @@ def calibrated(study: Study, past: Past) -> Forecast:
     return Forecast(past, calibrate.calibrated(study.question(), study.memo), image_counts(study))
 
 
+def table(name: str, steps: Plan, store: Store, reasons: Mapping[str, str] | None = None) -> Table:
+    """What the store holds for the cells of the analysis `name`; `reasons` say why steps failed, by key."""
+    return gather([cell for cell in steps.cells if cell.analysis == name], store, reasons)
+
+
 def results(study: Study, outcomes: Mapping[str, Outcome] | None = None, seconds: float | None = None) -> Results:
     """Tables, sections and the page from what the store holds; nothing is computed. `outcomes` say why cells miss."""
     steps, store = plan(study)
+    told = _settled(study, steps).resolved()
     reasons = failures(store) | {key: o.error for key, o in (outcomes or {}).items() if o.error}
     tables: dict[str, Table] = {}
     sections: dict[str, Section] = {}
     parts: list[Part] = []
     for name, given in analyses.chosen(study).items():
         module = analyses.load(name)
-        table = gather([cell for cell in steps.cells if cell.analysis == name], store, reasons)
-        section = module.section(table, analyses.options(name, given))
-        tables[name], sections[name] = table, section
-        missing = [(dict(m.labels), m.reason) for m in table.missing]
-        parts.append(Part(name, inspect.getdoc(module) or "", section, table.rows, missing))
+        found = table(name, steps, store, reasons)
+        section = module.section(found, analyses.options(name, given))
+        tables[name], sections[name] = found, section
+        missing = [(dict(m.labels), m.reason) for m in found.missing]
+        parts.append(Part(name, inspect.getdoc(module) or "", section, found.rows, missing))
     page = write_report(
         study.folder,
         title=study.name,
         question=_question(study),
         parts=parts,
-        provenance=_provenance(study, steps, store, seconds),
+        provenance=_provenance(told, steps, store, seconds),
     )
-    (study.folder / "resolved.yaml").write_text(study.resolved(), encoding="utf-8")
+    (study.folder / "resolved.yaml").write_text(told, encoding="utf-8")
     return Results(steps, tables, sections, page)
+
+
+def _settled(study: Study, steps: Plan) -> Study:
+    """The study with the precision that 'auto' meant for its training runs, which is part of their keys."""
+    if study.recipe.precision != "auto" or all(step.task != "train" for step in steps.steps):
+        return study
+    return study.changed(recipe=study.recipe.model_copy(update={"precision": study.precision()}))
 
 
 def remember(store: Store, outcomes: Mapping[str, Outcome]) -> None:
@@ -120,7 +161,7 @@ def _question(study: Study) -> str:
     )
 
 
-def _provenance(study: Study, steps: Plan, store: Store, seconds: float | None) -> Provenance:
+def _provenance(told: str, steps: Plan, store: Store, seconds: float | None) -> Provenance:
     names = steps.labels()
     done = [(step, store.get(step).said) for step in steps.steps if store.has(step)]
     versions: dict[str, str] = {"transferscope": __version__}
@@ -128,7 +169,7 @@ def _provenance(study: Study, steps: Plan, store: Store, seconds: float | None) 
         versions |= said["versions"]
     machines = [said["machine"] for _, said in done]
     return Provenance(
-        study=study.resolved(),
+        study=told,
         versions=versions or {"torch": importlib.metadata.version("torch")},
         machine=_machine(machines[-1] if machines else this_machine().as_dict()),
         seconds=sum(said["seconds"] for _, said in done) if seconds is None else seconds,

@@ -48,9 +48,11 @@ class Forecast:
 
     def _training(self, params: Mapping[str, Any], images: Mapping[str, int]) -> Estimate:
         epochs, trained = params["epochs"], images["train"] * params["fraction"]
-        evaluated = trained + images["val"] + images["test"]
-        epoch = self.timed.epoch(params["precision"], params["batch_size"], trained, evaluated)
-        first = self.timed.epoch(params["precision"], params["batch_size"], 0, evaluated)
+        whole = images["val"] + images["test"]
+        cap = math.inf if params["evaluate"] == "all" else params["evaluate"]
+        watched = sum(min(count, cap) for count in (trained, images["val"], images["test"]))
+        epoch = self.timed.epoch(params["precision"], params["batch_size"], trained, watched)
+        first = self.timed.epoch(params["precision"], params["batch_size"], 0, watched + 2 * whole)  # and best and last
         kept = 4 + math.ceil(math.log2(epochs))  # start, powers of two, best, final
         return Estimate((epochs - params["first_epoch"]) * epoch + first, kept * self.timed.bytes)
 

@@ -75,7 +75,7 @@ def _disk(study: Study, plan: Plan, store: Store) -> str:
 
 
 def _memory(study: Study) -> str:
-    slots, machine = battery.slots(study.resources), this_machine()
+    slots, machine = battery.known_slots(study), this_machine()
     need = len(slots.devices) * battery.WORKER_MEMORY
     if need > machine.memory * 1.05 and len(slots.devices) > 1:
         raise UserError(

@@ -95,7 +95,8 @@ class Recipe(Part):
     table_size: Annotated[int, Field(ge=8)] | None = None  # side of the decoded images crops are cut from
     crop: Annotated[Real, Field(gt=0, le=1)] = 1.0  # centre share of the image that evaluation sees
     interpolation: Literal["auto", "bilinear", "bicubic"] = "auto"  # of the decoded table; auto: as for the weights
-    precision: Literal["float32", "bfloat16", "auto"] = "float32"  # auto: bfloat16 where it is clearly faster
+    evaluate: Annotated[int, Field(ge=16)] | Literal["all"] = 256  # images of each split looked at after every epoch
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"  # auto: bfloat16 where it is clearly faster
 
     def rates(self, arm: str) -> tuple[float, ...]:
         """The learning rates to try for an arm; a control arm without its own follows its parent."""

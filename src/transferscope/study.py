@@ -271,7 +271,7 @@ class Study(Part):
         """What a calibration of this study times."""
 
         device = "cuda" if self.resources.device != "cpu" and this_machine().gpus else "cpu"
-        return Question(self.network, self.image_size, self.recipe.batch_size, device)
+        return Question(self.network, self.image_size, self.recipe.batch_size, device, quick=True)
 
     def preprocessing(self) -> dict[str, Any]:
         """Mean, std and interpolation the pretrained weights expect; every arm is fed the same way."""

@@ -8,6 +8,7 @@ import pytest
 from smoke import study as smoke
 
 from transferscope import analyses
+from transferscope.analyses import _criticality_step
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
 from transferscope.probes.criticality import state_criticality
@@ -128,8 +129,8 @@ def test_the_way_to_the_best_weights_ends_there(tmp_path):
         (tmp_path / f"{name}.safetensors").touch()
     (tmp_path / "run.json").write_text('{"best_epoch": 3}')
     run = Artifact(tmp_path)
-    assert module._epochs(run, "final") == ["epoch-0001", "epoch-0002", "epoch-0004"]
-    assert module._epochs(run, "best") == ["epoch-0001", "epoch-0002"]
+    assert _criticality_step._epochs(run, "final") == ["epoch-0001", "epoch-0002", "epoch-0004"]
+    assert _criticality_step._epochs(run, "best") == ["epoch-0001", "epoch-0002"]
 
 
 def test_path_and_grid_and_named_valleys(tmp_path):

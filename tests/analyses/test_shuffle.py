@@ -29,7 +29,7 @@ BLOCKS = ["channels", "1", "8", "whole"]
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     path = smoke.write(tmp_path_factory.mktemp("shuffle"))
-    return finish(path, {"analyses": f"{{shuffle: {OPTIONS}}}"})
+    return finish(path, {"analyses": f"{{shuffle: {OPTIONS}}}", "recipe.evaluate": "all"})
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_bad_blocks_are_one_sentence(bad):
 
 
 def test_other_bad_options(study):
-    with pytest.raises(UserError, match=r"analyses\.shuffle\.arms: .*'pretraned'; did you mean 'pretrained'"):
+    with pytest.raises(UserError, match=r"analyses\.shuffle\.arms: 'pretraned' .*; did you mean 'pretrained'"):
         cells(study, arms=["pretraned"])
     for bad in ({"epochs": 0}, {"seeds": 0}, {"pictures": -1}, {"per_image": "yes"}, {"block": [8]}):
         with pytest.raises(UserError, match=r"analyses\.shuffle"):

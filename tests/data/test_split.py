@@ -6,7 +6,7 @@ from hypothesis import given as examples
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from transferscope.data.split import assign_splits
+from transferscope.data.split import assign_splits, sample
 from transferscope.errors import UserError
 
 FIVE = np.repeat(np.arange(5), 40)
@@ -109,3 +109,33 @@ def test_multilabel_is_stratified(grouped: bool) -> None:
         assert abs((out == word).mean() - share) < 0.03
         of_each = labels[out == word].sum(axis=0) / labels.sum(axis=0)
         assert np.abs(of_each - share).max() < 0.12
+
+
+@examples(st.lists(st.integers(0, 6), min_size=1, max_size=120), st.integers(1, 130), st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_a_sample_has_the_shares_of_the_whole(drawn: list[int], count: int, seed: int) -> None:
+    labels = np.array(drawn)
+    rows = np.arange(0, len(labels), 1)
+    found = sample(labels, rows, count, seed=seed)
+    assert (np.diff(found) > 0).all() and set(found) <= set(rows)
+    assert set(labels[found]) == set(labels), "no class is left out"
+    assert min(count, len(rows)) <= len(found) <= count + 7
+    if count < len(rows):
+        share = count / len(rows)
+        for label in set(drawn):
+            assert abs((labels[found] == label).sum() - share * (labels == label).sum()) <= 1
+
+
+def test_a_sample_of_several_labels_has_both_answers_of_each() -> None:
+    draw = np.random.default_rng(0)
+    labels = (draw.random((500, 4)) < [0.5, 0.01, 0.99, 0.0]).astype(np.int64)
+    labels[7, 1] = 1
+    rows = np.arange(0, 500, 2)
+    labels[2, 1] = 1
+    labels[4, 2] = 0
+    found = sample(labels, rows, 20, seed=0)
+    assert 20 <= len(found) <= 24 and not (found % 2).any()
+    for k in range(3):
+        assert set(labels[found, k]) == {0, 1}
+    assert (found == sample(labels, rows, 20, seed=0)).all()
+    assert set(found) != set(sample(labels, rows, 20, seed=1))

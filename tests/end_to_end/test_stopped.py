@@ -45,7 +45,7 @@ def assert_same(folder: Path, reference: Path) -> None:
 @pytest.mark.slow
 def test_kill_9_in_the_middle_of_training(fresh: Path, trained: Path) -> None:
     """First the whole group, as when a machine goes down; then the parent alone, whose workers must go with it."""
-    run = started("run", cwd=fresh, SMOKE_PAUSE=PAUSE)
+    run = started("run", cwd=fresh, SMOKE_PAUSE=PAUSE, SMOKE_SAVE_EVERY="0.4")
     until(lambda: batches_done(fresh) >= 5, run)
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
@@ -53,7 +53,7 @@ def test_kill_9_in_the_middle_of_training(fresh: Path, trained: Path) -> None:
     assert not list(fresh.glob("store/train/*/final.safetensors")), "killed before anything was trained"
 
     furthest = batches_done(fresh)
-    run = started("run", cwd=fresh, SMOKE_PAUSE=PAUSE)
+    run = started("run", cwd=fresh, SMOKE_PAUSE=PAUSE, SMOKE_SAVE_EVERY="0.4")
     until(lambda: _training(fresh) and len(workers_of(run)) >= 2, run)
     workers = workers_of(run)
     os.kill(run.pid, signal.SIGKILL)
@@ -73,7 +73,8 @@ def test_a_gentle_stop_saves_inside_an_epoch(fresh: Path, trained: Path) -> None
     for number, code, send in ((signal.SIGINT, 130, os.killpg), (signal.SIGTERM, 143, os.kill)):
         before = batches_done(fresh)
         run = started("run", "--set", "name=smoke", cwd=fresh, SMOKE_PAUSE=PAUSE)
-        until(lambda: batches_done(fresh) >= 0 and _training(fresh), run)
+        until(lambda: _started(fresh) and _training(fresh), run)
+        time.sleep(3 * float(PAUSE))
         send(run.pid, number)
         _, said = run.communicate(timeout=60)
         assert run.returncode == code, said
@@ -101,7 +102,8 @@ def test_ctrl_c_while_workers_start_is_quiet(fresh: Path) -> None:
 @pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(fresh: Path) -> None:
     run = started("run", *ALONE, cwd=fresh, SMOKE_PAUSE="30")
-    until(lambda: batches_done(fresh) >= 0, run)
+    until(lambda: _started(fresh), run)
+    time.sleep(2)  # its start is evaluated, its first batch under way
     workers = workers_of(run)
     os.kill(run.pid, signal.SIGINT)
     time.sleep(0.5)
@@ -133,6 +135,11 @@ def test_processes_that_decode_go_with_their_worker(tmp_path: Path) -> None:
     for process in alive:
         process.kill()
     assert not alive
+
+
+def _started(folder: Path) -> bool:
+    """Has a training run written the weights it starts from?"""
+    return any((folder / "store" / ".scratch").glob("train-*/epoch-0000.safetensors"))
 
 
 def _training(folder: Path) -> bool:

@@ -62,9 +62,9 @@ def test_a_choice_never_flips_even_when_the_machine_changes(asked, tmp_path, mon
 
 def test_whoever_decides_first_decides_for_both(tmp_path):
     file = tmp_path / "memo" / "precision.json"
-    assert calibrate._add(file, "a", "float32") == "float32"
-    assert calibrate._add(file, "a", "bfloat16") == "float32"
-    assert calibrate._add(file, "b", "bfloat16") == "bfloat16"
+    assert calibrate.add(file, "a", "float32") == "float32"
+    assert calibrate.add(file, "a", "bfloat16") == "float32"
+    assert calibrate.add(file, "b", "bfloat16") == "bfloat16"
     assert json.loads(file.read_text()) == {"a": "float32", "b": "bfloat16"}
 
 
@@ -85,11 +85,35 @@ def test_seconds_of_an_epoch_and_the_table():
     assert (plain["floor_seconds"], fast["floor_seconds"]) == (24, 8)
 
 
+def test_compiling_pays_when_its_seconds_are_saved():
+    paces = {
+        "bfloat16": Pace(0.5, 0.05, 1.0),
+        "bfloat16+compile": Pace(0.4, 0.05, 61.0),
+        "float32": Pace(1.0, 0.1, 1.0),
+    }
+    slow = {"float32+compile": Pace(1.0, 0.1, 90.0)}
+    timed = Calibration(paces | slow, 100, 1e9, {"float32": 1e9, "bfloat16": 3e9})
+    rows = {row["way"]: row for row in timed.table(8, "float32")}
+    assert rows["bfloat16+compile"]["pays_after"] == pytest.approx(600)
+    assert rows["bfloat16+compile"]["start_seconds"] == 61
+    assert rows["bfloat16"]["pays_after"] is rows["float32+compile"]["pays_after"] is None
+
+
 def test_a_real_process_times_every_way():
     timed = calibrate._ask(Question("timm:test_resnet", 32, 4, ways=(pace.PLAIN, *pace.WAYS)))
     assert set(timed["paces"]) == {"plain", "float32", "bfloat16"}
     assert all(0 < p["step"] < 10 and 0 < p["evaluation"] < p["step"] for p in timed["paces"].values())
     assert timed["flops"] > 1e5 and timed["bytes"] > 1e4 and timed["matmul"]["float32"] > 1e8
+
+
+def test_a_large_network_is_timed_on_fewer_images():
+    short = Question("timm:resnet50", 224, 64, quick=True)
+    assert pace._shortened(short, 8.2e9).batch_size == 4
+    assert pace._shortened(short, 1e12).batch_size == 2
+    assert pace._shortened(short, 1e8) == short
+    assert pace._shortened(Question("timm:resnet50", 224, 64), 8.2e9).batch_size == 64
+    timed = pace.measure(Question("timm:test_resnet", 32, 4096, ways=("float32",), quick=True))
+    assert timed["paces"]["float32"]["step"] > 0.1, "seconds of 4,096 images, though fewer were timed"
 
 
 def test_a_network_that_cannot_be_timed_is_one_sentence(tmp_path):
@@ -113,7 +137,8 @@ def test_auto_precision_enters_the_key_of_a_run_as_what_it_means(asked, tmp_path
     asked[1].append(_answer(1.0, 0.5))
     auto = _study(tmp_path, precision="auto").run("t", "random", 0)
     assert auto.key == _study(tmp_path, precision="bfloat16").run("t", "random", 0).key
-    assert auto.key != _study(tmp_path).run("t", "random", 0).key
+    assert auto.key == _study(tmp_path).run("t", "random", 0).key, "auto is the default"
+    assert auto.key != _study(tmp_path, precision="float32").run("t", "random", 0).key
 
 
 def test_a_plan_without_a_past_is_estimated_from_timings(asked, tmp_path):
@@ -121,13 +146,13 @@ def test_a_plan_without_a_past_is_estimated_from_timings(asked, tmp_path):
     from transferscope.engine.estimate import Past
 
     asked[1].append(_answer(1.0, 0.5))
-    study = _study(tmp_path, epochs=3)
+    study = _study(tmp_path, epochs=3, evaluate="all", precision="float32")
     run = study.run("t", "random", 0)
     plan = Plan.of([Cell("x", {}, run)])
     forecast = battery.calibrated(study, Past(Store(study.store_folder)))
     train = 12  # of 20 images; 4 for val (2 of each class), 4 for test
     assert forecast.images[study.data("t").key] == {"train": train, "val": 4, "test": 4}
-    expected = 3 * train / 4 * 1.0 + 4 * 20 * 0.1
+    expected = 3 * train / 4 * 1.0 + (4 * 20 + 2 * 8) * 0.1  # every epoch and the start; best and last weights
     assert forecast.of(run).seconds == pytest.approx(expected)
     both = [run, study.run("t", "random", 1)]
     assert forecast.total(both, 2).seconds == pytest.approx(expected)

@@ -93,28 +93,48 @@ def test_stopped_and_resumed_ends_in_the_same_bytes(fit, every) -> None:
     assert not list(folder.glob("resume*"))
 
 
-def test_a_kill_between_saves_ends_in_the_same_bytes(fit, monkeypatch) -> None:
-    """As `kill -9`: the exception comes from inside, nothing is saved on the way out."""
+class _Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("method", ["evaluate", "save_weights", "_save_best", "_conclude"])
+@pytest.mark.parametrize("evaluate", ["all", 40])
+def test_a_kill_between_saves_ends_in_the_same_bytes(fit, monkeypatch, method, evaluate) -> None:
+    """As `kill -9` after every call of a method: the exception comes from inside, nothing is saved on the way out."""
     from transferscope.tasks import loop
 
-    straight, _ = fit("straight", epochs=3)
+    straight, rows = fit("straight", epochs=3, evaluate=evaluate)
+    original, calls = getattr(loop._Run, method), []
 
-    class Killed(BaseException):
-        pass
+    def dies(self, *arguments) -> None:
+        original(self, *arguments)
+        calls.append(1)
+        if len(calls) % 2:
+            raise _Killed
 
-    original = loop._Run.evaluate
-
-    def dies(self) -> None:
-        original(self)  # best and final are already on disk, the progress is not
-        if self.now.epoch == 2:
-            raise Killed
-
-    monkeypatch.setattr(loop._Run, "evaluate", dies)
-    with pytest.raises(Killed):
-        fit("killed", epochs=3)
-    monkeypatch.setattr(loop._Run, "evaluate", original)
-    folder, _ = fit("killed", epochs=3)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop._Run, method, dies)
+    for _ in range(200):
+        try:
+            folder, again = fit("killed", epochs=3, evaluate=evaluate)
+            break
+        except _Killed:
+            continue
+    assert len(calls) >= 2, "it was killed"
+    assert again == rows
     assert _bytes(folder) == _bytes(straight)
+
+
+def test_a_run_killed_before_its_first_save_starts_again(fit, monkeypatch) -> None:
+    from transferscope.tasks import loop
+
+    straight, _ = fit("straight", epochs=2)
+    monkeypatch.setattr(loop._Run, "finish", lambda self: (_ for _ in ()).throw(_Killed))
+    with pytest.raises(_Killed):
+        fit("killed", epochs=2)
+    assert not list((straight.parent / "killed").glob("resume*")), "a short run writes nothing to go on from"
+    monkeypatch.undo()
+    assert _bytes(fit("killed", epochs=2)[0]) == _bytes(straight)
 
 
 def test_a_torn_save_is_not_believed(fit) -> None:
@@ -133,7 +153,7 @@ def test_evaluating_never_changes_training(fit, monkeypatch) -> None:
 
     def twice(self) -> None:
         for split in ("test", "train", "val"):
-            self.predict(split)
+            self.predict(self.rows[split])
         calls.append(1)
         original(self)
 
@@ -243,6 +263,32 @@ def test_pretrained_weights_are_loaded_and_counted(fit, tmp_path) -> None:
     assert json.loads((folder / "run.json").read_text())["loaded"]["share"] == 1.0
 
 
+def test_a_sample_is_evaluated_in_between_and_everything_at_the_end(fit, digits) -> None:
+    from transferscope.data import open_table
+    from transferscope.data.split import sample
+    from transferscope.measures.metrics import accuracy
+
+    how = {"epochs": 3, "lr": 0.3}
+    (whole, every), (folder, rows) = fit("all", **how), fit("some", evaluate=60, **how)
+    for name in ("epoch-0000", "epoch-0002", "final"):
+        assert (folder / f"{name}.safetensors").read_bytes() == (whole / f"{name}.safetensors").read_bytes()
+    best = json.loads((folder / "run.json").read_text())["best_epoch"]
+    assert best == max(rows[1:], key=lambda row: row["val_metric"])["epoch"]
+    for row, all_of in zip(rows, every, strict=True):
+        assert row["running_loss"] == all_of["running_loss"]
+        assert (row["test_loss"] == all_of["test_loss"]) == (row["epoch"] in (best, 3))
+        assert row["train_loss"] != all_of["train_loss"]
+    table = open_table(digits.path)
+    watched = np.isin(table.rows["val"], sample(table.labels, table.rows["val"], 60, seed=0))
+    logits = load_file(folder / "predictions-final.safetensors")["val"].numpy()
+    assert len(logits) == len(table.rows["val"]) > watched.sum() == 60
+    assert rows[-1]["val_metric"] == accuracy(logits[watched], table.labels[table.rows["val"]][watched])
+
+
+def test_more_than_there_are_is_all(fit) -> None:
+    assert fit("all", epochs=1)[1] == fit("some", epochs=1, evaluate=10_000)[1]
+
+
 def test_the_best_epoch_is_chosen_on_val(fit) -> None:
     folder, rows = fit("run", epochs=4)
     best = json.loads((folder / "run.json").read_text())["best_epoch"]
@@ -261,6 +307,7 @@ def test_later_parameters_are_neutral() -> None:
         "weights_at": None,
         "labels": "true",
         "keep": "log",
+        "evaluate": "all",
     }
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from transferscope.analyses.transfer import summarise
 from transferscope.engine.store import Artifact
-from transferscope.errors import UserError
+from transferscope.errors import UserError, did_you_mean
 from transferscope.measures.intervals import Interval, mean_interval
 from transferscope.measures.student import t_quantile
 from transferscope.study import Study
 
 Values = NDArray[np.float64]
+FLAT = 0.01  # a curve whose mean over the last quarter of epochs rose by less than this has flattened
 UNDEFINED = "an AUC is undefined where a split holds one class only"
 
 
@@ -23,6 +23,51 @@ def need_weights(study: Study, name: str) -> None:
     """UserError unless the study has pretrained weights, for the analysis called `name`."""
     if study.pretrained is None:
         raise UserError(f"analyses.{name}: it starts runs from pretrained weights; add 'pretrained: ...' or remove it.")
+
+
+def known_arms(study: Study, analysis: str, arms: Sequence[str]) -> None:
+    """Raise UserError for an arm that the study does not have."""
+    for arm in arms:
+        if arm not in study.arms:
+            where = f"analyses.{analysis}.arms: '{arm}' is not among the study's arms"
+            raise UserError(f"{where}; {did_you_mean(arm, study.arms)}")
+
+
+def summarise(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row per target, arm and seed: final, best (chosen on val), speed, rise over the last quarter of epochs."""
+    keys = ["target", "arm", "seed"]
+    last = pl.col("epoch") == pl.col("epoch").max()
+    epochs = pl.col("epoch").max()
+    late = pl.col("epoch") > epochs * 0.75
+    before = (pl.col("epoch") > epochs * 0.5) & ~late
+    return (
+        rows.sort("epoch")
+        .group_by(keys, maintain_order=True)
+        .agg(
+            metric=pl.col("metric").first(),
+            epochs=epochs,
+            final=pl.col("test_metric").filter(last).first(),
+            best=pl.coalesce(_at_best("test_metric"), pl.col("test_metric").filter(last).first()),
+            speed=pl.col("train_metric").filter(pl.col("epoch") > 0).mean(),
+            rise=pl.col("val_metric").filter(late).mean() - pl.col("val_metric").filter(before).mean(),
+            curve=pl.col("val_metric"),
+            height=pl.col("val_metric").filter(last).first(),
+            loss_start=pl.col("train_loss").first(),
+            loss_end=pl.col("train_loss").last(),
+        )
+    )
+
+
+def _at_best(column: str) -> pl.Expr:
+    """A column at the first epoch after the start with the highest val metric; null where that is undefined."""
+    trained = pl.col("epoch") > 0
+    return pl.col(column).filter(trained).get(pl.col("val_metric").filter(trained).arg_max(), null_on_oob=True)
+
+
+def unlearnt(runs: pl.DataFrame, suffix: str = "") -> int:
+    """How many runs (of `summarise`, their columns ending in `suffix`) have a higher training loss at their end than at
+    their start; runs without a loss do not count."""
+    return int((runs[f"loss_end{suffix}"] > runs[f"loss_start{suffix}"]).sum())
 
 
 def summary(run: Artifact) -> dict[str, Any]:

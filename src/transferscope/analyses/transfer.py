@@ -8,7 +8,8 @@ single seeds. A pretrained curve that starts higher but ends at the same height 
 random arm was still rising at the end, part of the gain is only patience: train longer before believing it. The best
 metric is read at the epoch that was best on the validation split, never on test. The relative drop is
 100 (P-T - RI-T) / P-T. Optimisation speed is the mean over epochs (without epoch 0) of the training metric, in eval
-mode.
+mode. Between epochs each split is read on a fixed sample of `recipe.evaluate` images, so curves wobble by a few points;
+final and best test figures are those of all test images.
 """
 
 from collections.abc import Iterator
@@ -17,14 +18,13 @@ from typing import Any
 import polars as pl
 
 from transferscope import analyses, charts
-from transferscope.analyses import _pairs
+from transferscope.analyses import _pairs, _runs
+from transferscope.analyses._runs import FLAT, summarise
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.measures.intervals import mean_interval, paired_interval, ratio_interval, too_few
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-
-FLAT = 0.01  # a curve whose mean over the last quarter of epochs rose by less than this has flattened
 
 
 class Options(analyses.Options):
@@ -61,30 +61,6 @@ def section(table: Table, options: Options) -> Section:
     )
 
 
-def summarise(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row per target, arm and seed: final, best (chosen on val), speed, rise over the last quarter of epochs."""
-    keys = ["target", "arm", "seed"]
-    last = pl.col("epoch") == pl.col("epoch").max()
-    epochs = pl.col("epoch").max()
-    late = pl.col("epoch") > epochs * 0.75
-    before = (pl.col("epoch") > epochs * 0.5) & ~late
-    return (
-        rows.sort("epoch")
-        .group_by(keys, maintain_order=True)
-        .agg(
-            metric=pl.col("metric").first(),
-            epochs=epochs,
-            final=pl.col("test_metric").filter(last).first(),
-            best=pl.col("test_metric").sort_by("val_metric", descending=True, nulls_last=True).first(),
-            speed=pl.col("train_metric").filter(pl.col("epoch") > 0).mean(),
-            rise=pl.col("val_metric").filter(late).mean() - pl.col("val_metric").filter(before).mean(),
-            curve=pl.col("test_metric"),
-            loss_start=pl.col("train_loss").first(),
-            loss_end=pl.col("train_loss").last(),
-        )
-    )
-
-
 def _paired(runs: pl.DataFrame, arm: str) -> pl.DataFrame:
     """Runs of `arm` beside the random run of the same seed."""
     random = runs.filter(pl.col("arm") == "random")
@@ -115,7 +91,7 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     findings = [_pairs.judged(text, gain, unit, 1, [gain]) if judged else _pairs.told(text, gain, unit)]
 
     speed = paired_interval(100 * pairs["speed"].to_numpy(), 100 * pairs["speed_random"].to_numpy())
-    reach = [_first_at_least(c, r) for c, r in zip(pairs["curve"], random, strict=True)]
+    reach = [_first_at_least(c, r) for c, r in zip(pairs["curve"], pairs["height_random"], strict=True)]
     epochs = int(pairs["epochs"].max())  # type: ignore[arg-type]
     text = (
         f"On {target}, {_reached(arm, reach, epochs)} Its training {_pairs.word(metric)}, averaged over the epochs, is "
@@ -123,7 +99,7 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     )
     findings.append(_pairs.told(text, speed, unit))
     for name, column in ((arm, ""), ("random", "_random")):
-        if lost := int((pairs[f"loss_end{column}"] > pairs[f"loss_start{column}"]).sum()):
+        if lost := _runs.unlearnt(pairs, column):
             notes.append(
                 f"On {target} the {name} arm ended with a higher training loss than it started with in {lost} of "
                 f"{pairs.height} seeds: it has not learnt; lower its recipe.lr or train longer."
@@ -138,19 +114,23 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
 
 
 def _reached(arm: str, reach: list[int | None], epochs: int) -> str:
-    """A sentence on when the arm first matched the random arm's final metric."""
+    """When the arm first matched the random arm's final metric, both read on the same validation images."""
     got = sorted(r for r in reach if r is not None)
     who = "the pretrained arm" if arm == "pretrained" else f"the {arm} arm"
     if not got:
-        return f"{who} never reached the random arm's final score."
+        return f"{who} never reached the random arm's final score on the validation images."
     if got[-1] == 0:
-        return f"{who} scored as much as the random arm's final score before any training: neither learnt much."
+        return (
+            f"{who} scored as much as the random arm's final validation score before any training: neither learnt much."
+        )
     span = f"epoch {got[0]}" if got[0] == got[-1] else f"epochs {got[0]} to {got[-1]}"
     seeds = "" if len(got) == len(reach) else f" in {len(got)} of {len(reach)} seeds"
-    return f"{who} reached the random arm's final score at {span} of {epochs}{seeds}."
+    return f"{who} reached the random arm's final validation score at {span} of {epochs}{seeds}."
 
 
-def _first_at_least(curve: Any, value: float) -> int | None:
+def _first_at_least(curve: Any, value: float | None) -> int | None:
+    if value is None:
+        return None
     return next((epoch for epoch, score in enumerate(curve) if score is not None and score >= value), None)
 
 

@@ -18,7 +18,7 @@ from transferscope.engine.machine import this_machine
 from transferscope.engine.step import canonical
 from transferscope.engine.store import write_json
 from transferscope.errors import UserError
-from transferscope.tasks.pace import WAYS, Question
+from transferscope.tasks.pace import COMPILED, WAYS, Question
 
 VERSION = 1  # raised when timings of old and new code cannot be compared
 PAYS = 1.15  # bfloat16 must be this much faster per epoch before 'auto' takes it
@@ -27,10 +27,11 @@ TIMEOUT = 600
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds of one training step, and of evaluating one image."""
+    """Seconds of one training step, of evaluating one image, and of the very first of both (compiling, if any)."""
 
     step: float
     evaluation: float
+    start: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Calibration:
     def table(self, batch_size: int, reference: str) -> list[dict[str, Any]]:
         """One row a way: seconds, images a second, how many times faster than `reference`, and the floor of a step.
 
-        The floor counts three forwards (one, and two of about its size backward) at the speed of a matrix product.
+        The floor counts three forwards (one, and two of about its size backward) at the speed of a matrix product. A
+        compiled way pays after `pays_after` steps: what it saves by then is what compiling took; never where None.
         """
         base, rows = self.paces[reference], []
         for way, pace in self.paces.items():
@@ -64,22 +66,27 @@ class Calibration:
                     "train_ratio": base.step / pace.step,
                     "eval_ratio": base.evaluation / pace.evaluation,
                     "floor_seconds": 3 * self.flops * batch_size / rate,
+                    "start_seconds": pace.start,
+                    "pays_after": self._pays_after(way),
                 }
             )
         return rows
 
+    def _pays_after(self, way: str) -> float | None:
+        """Steps after which compiling a way has paid for itself."""
+        if not way.endswith(COMPILED) or (eager := self.paces.get(way.removesuffix(COMPILED))) is None:
+            return None
+        saved = eager.step - self.paces[way].step
+        return max(0.0, self.paces[way].start - eager.start) / saved if saved > 0 else None
+
 
 def calibrated(question: Question, memo: Path) -> Calibration:
     """The remembered timings, or new ones from a process with a worker's environment. UserError when it fails."""
-    machine = this_machine()
-    gpu = machine.gpus if question.device.startswith("cuda") else ()
-    where = [machine.processor, list(gpu), importlib.metadata.version("torch"), VERSION]
-    key = hashlib.blake2b(canonical([asdict(question), where])).hexdigest()[:24]
-    file = memo / "speed.json"
-    found = _read(file).get(key)
+    file, name = memo / "speed.json", key(question, VERSION)
+    found = read(file).get(name)
     if found is None:
         found = _ask(question)
-        _add(file, key, found)
+        add(file, name, found)
     return Calibration(
         {way: Pace(**p) for way, p in found["paces"].items()}, found["bytes"], found["flops"], found["matmul"]
     )
@@ -90,40 +97,64 @@ def chosen_precision(question: Question, memo: Path) -> str:
 
     Decided once for a store, whatever machine asks later: the answer is part of every training run's identity.
     """
-    file, key = memo / "precision.json", f"{question.network} {question.image_size} {question.batch_size}"
-    found = _read(file).get(key)
+    file, name = _choice(question, memo)
+    found = read(file).get(name)
     if found is None:
         timed = calibrated(question, memo)
         exact, rounded = (timed.epoch(way, question.batch_size, 100, 150) for way in WAYS)
-        found = _add(file, key, "bfloat16" if exact >= PAYS * rounded else "float32")
+        found = add(file, name, "bfloat16" if exact >= PAYS * rounded else "float32")
     if found not in WAYS:
         raise UserError(f"{file}: '{found}' is not a precision; delete the file to have it chosen again.")
     return str(found)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def is_chosen(question: Question, memo: Path) -> bool:
+    """Whether `chosen_precision` answers from memory."""
+    file, name = _choice(question, memo)
+    return name in read(file)
+
+
+def _choice(question: Question, memo: Path) -> tuple[Path, str]:
+    return memo / "precision.json", f"{question.network} {question.image_size} {question.batch_size}"
+
+
+def key(question: Question, *more: int) -> str:
+    """The name of a question about this machine: its processor, the GPUs if they are asked about, its torch."""
+    machine = this_machine()
+    gpu = machine.gpus if question.device.startswith("cuda") else ()
+    where = [machine.processor, list(gpu), importlib.metadata.version("torch"), *more]
+    return hashlib.blake2b(canonical([asdict(question), where])).hexdigest()[:24]
+
+
+def read(file: Path) -> dict[str, Any]:
+    """What a memo holds; nothing where it cannot be read."""
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
 
 
-def _add(file: Path, key: str, value: Any) -> Any:
+def add(file: Path, key: str, value: Any) -> Any:
     """Remember a value under a key; the one that was there first wins and is returned."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock"):
-        known = _read(file)
+        known = read(file)
         if key not in known:
             write_json(file, known | {key: value}, indent=1)
             return value
         return known[key]
 
 
-def _ask(question: Question) -> dict[str, Any]:
-    """Time it in a process started as workers are: allocator and OpenMP read their settings at birth."""
-    command = [sys.executable, "-m", "transferscope.tasks.pace", json.dumps(asdict(question))]
+def process(module: str, question: Question) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of a process started as workers are: allocator and OpenMP read settings at birth."""
     paths = os.pathsep.join(p for p in sys.path if p)  # a network of one's own is found where this process finds it
     environment = {**os.environ, **worker_environment(question.threads), "PYTHONPATH": paths}
+    return [sys.executable, "-m", module, json.dumps(asdict(question))], environment
+
+
+def _ask(question: Question) -> dict[str, Any]:
+    """Time it in a process of its own."""
+    command, environment = process("transferscope.tasks.pace", question)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, env=environment, check=False)
     except subprocess.TimeoutExpired:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transferscope.data.augment import Augment
 from transferscope.data.batches import Batches, Normalisation, eval_batches, mixup
 from transferscope.data.shuffle import block_permutation, image_permutations
-from transferscope.data.split import nested_fraction
+from transferscope.data.split import nested_fraction, sample
 from transferscope.data.table import Table
 from transferscope.engine.store import write_json
 from transferscope.engine.work import Interrupted, Work
@@ -32,7 +32,7 @@ from transferscope.streams import stream, stream_seed
 from transferscope.tasks import resume
 from transferscope.tasks.schedule import Schedule, kept
 
-SAVE_EVERY = 30.0  # seconds between saves inside an epoch; every epoch's end is saved too
+SAVE_EVERY = 30.0  # seconds between saves, so that a kill costs no more than that
 EVAL_BATCH = 256
 UNREAD_BATCHES = 50  # on a GPU
 
@@ -71,6 +71,7 @@ class Recipe:
     trainable: str = "all"
     labels: str = "true"
     keep: str = "log"
+    evaluate: int | str = "all"
 
 
 def fit(table: Table, start: Start, recipe: Recipe, work: Work) -> list[dict[str, Any]]:
@@ -80,7 +81,6 @@ def fit(table: Table, start: Start, recipe: Recipe, work: Work) -> list[dict[str
     if not run.now.rows:
         run.save_weights("epoch-0000")
         run.evaluate()
-        run.save()
     while run.now.epoch < recipe.epochs:
         run.epoch()
     return run.finish()
@@ -97,6 +97,7 @@ class _Run:
             self.rows["train"] = nested_fraction(table.labels, table.rows["train"], recipe.fraction, seed=start.seed)
         self.metric = metrics.metric_name(len(table.classes), table.multilabel)
         self.labels = self._labels()
+        self.watched = self._watched()
         self.permutation = self._permutation()
         net = build_network(start.network, len(table.classes), seed=start.seed)
         self.loaded = inits.start(
@@ -124,6 +125,7 @@ class _Run:
         )
         self.now = resume.load(self.folder, self.net, self.optimizer) or resume.Progress(start.epoch)
         self.saved = time.monotonic()
+        self.best: dict[str, Tensor] | None = None  # weights better on val than those on disk
         self.unread: list[tuple[Tensor, Tensor | None, int, str]] = []  # (loss, right, images, where) of batches
         self.patience = 1 if work.device == "cpu" else UNREAD_BATCHES
 
@@ -136,6 +138,13 @@ class _Run:
             order = stream(self.start.seed, "labels", split).permutation(len(rows))
             labels[rows] = self.table.labels[rows[order]]
         return labels
+
+    def _watched(self) -> dict[str, np.ndarray]:
+        """The rows of every split that are evaluated after every epoch: all of them, or a sample."""
+        count = self.recipe.evaluate
+        if not isinstance(count, int):
+            return self.rows
+        return {split: sample(self.labels, rows, count, seed=self.start.seed) for split, rows in self.rows.items()}
 
     def _permutation(self) -> Any:
         """The fixed block permutation of a shuffled run, or a function giving every image its own."""
@@ -187,12 +196,11 @@ class _Run:
             if self.work.stopping():
                 self.save()
                 raise Interrupted
-            if time.monotonic() - self.saved > SAVE_EVERY:
-                self.save()
+            self._save_now_and_then()
         self.evaluate()
         if number < self.recipe.epochs and kept(number, self.recipe.keep, self.recipe.schedule):
             self.save_weights(f"epoch-{number:04d}")
-        self.save()
+        self._save_now_and_then()
 
     def _batch(self, x: Tensor, labels: Tensor, number: int, count: int) -> None:
         now, recipe = self.now, self.recipe
@@ -236,11 +244,11 @@ class _Run:
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
-    def predict(self, split: str) -> np.ndarray:
-        """Logits of one split in the table's order."""
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """Logits of some rows of the table, in their order."""
         batches = eval_batches(
             self.table,
-            self.rows[split],
+            rows,
             EVAL_BATCH,
             labels=self.labels,
             normalisation=self.recipe.normalisation,
@@ -251,11 +259,10 @@ class _Run:
         return logits(self.net, images, device=self.device, precision=self.recipe.precision)
 
     def evaluate(self) -> None:
-        """Close the epoch: one row of metrics, and the best weights when val improved."""
+        """Close the epoch: one row of metrics of the watched images, and the best weights when val improved."""
         self._read()
         now, began = self.now, time.perf_counter()
         number = now.epoch + 1 if now.rows else now.epoch
-        outputs = {split: self.predict(split) for split in ("train", "val", "test")}
         row: dict[str, Any] = {
             "epoch": number,
             "metric": self.metric,
@@ -263,21 +270,20 @@ class _Run:
             "running_loss": now.loss / now.images if now.rows else None,
             "running_accuracy": now.right / now.images if now.rows and not self.table.multilabel else None,
         }
-        for split, out in outputs.items():
-            row[f"{split}_loss"], row[f"{split}_metric"] = self._score(split, out, number)
+        for split in ("train", "val", "test"):
+            out = self.predict(self.watched[split])
+            row[f"{split}_loss"], row[f"{split}_metric"] = self._score(split, self.watched[split], out, number)
         now.rows.append(row)
         val = row["val_metric"]
         if len(now.rows) > 1 and val is not None and val > now.best:
             now.best, now.best_epoch = val, number
-            self.save_weights("best", outputs)
-        if number == self.recipe.epochs:
-            self.save_weights("final", outputs)
+            self.best = resume.plain(self.net.state_dict())
         now.timing.append({"epoch": number, "train_seconds": now.seconds, "eval_seconds": time.perf_counter() - began})
         now.epoch, now.batch, now.images, now.loss, now.right, now.seconds = number, 0, 0.0, 0.0, 0.0, 0.0
         self.work.tell(epoch=number, epochs=self.recipe.epochs, metric=val, batch=0, batches=1)
 
-    def _score(self, split: str, out: np.ndarray, number: int) -> tuple[float, float | None]:
-        labels = self.labels[self.rows[split]]
+    def _score(self, split: str, rows: np.ndarray, out: np.ndarray, number: int) -> tuple[float, float | None]:
+        labels = self.labels[rows]
         entropy = metrics.binary_cross_entropy if self.table.multilabel else metrics.cross_entropy
         try:
             return entropy(out, labels), metrics.score(out, labels, self.metric)
@@ -287,27 +293,50 @@ class _Run:
 
     # -- files ---------------------------------------------------------------------------------------------------
 
+    def _save_now_and_then(self) -> None:
+        if time.monotonic() - self.saved > SAVE_EVERY:
+            self.save()
+
     def save(self) -> None:
+        """What a later process goes on from. The best weights first: progress that knows of them finds them there."""
         self._read()
+        self._save_best()
         resume.save(self.folder, self.net, self.optimizer, self.now)
         self.saved = time.monotonic()
 
-    def save_weights(self, name: str, outputs: dict[str, np.ndarray] | None = None) -> None:
-        """The weights under a name, and the val and test logits they give."""
+    def _save_best(self) -> None:
+        if self.best is not None:
+            save_file(self.best, self.folder / "best.safetensors")
+            self.best = None
+
+    def save_weights(self, name: str) -> None:
         save_file(resume.plain(self.net.state_dict()), self.folder / f"{name}.safetensors")
-        if outputs is not None:
-            arrays = {split: np.ascontiguousarray(outputs[split]) for split in ("val", "test")}
-            save_arrays(arrays, self.folder / f"predictions-{name}.safetensors")
 
     def finish(self) -> list[dict[str, Any]]:
-        """Leave only what later steps read; the rows of the run."""
+        """Evaluate the last and the best weights on all images, and leave only what later steps read."""
         now = self.now
-        if not now.best_epoch:  # val was never defined: the last epoch is all there is
+        self._save_best()
+        self.save_weights("final")
+        self._conclude("final", self.recipe.epochs)
+        if now.best_epoch in (0, self.recipe.epochs):  # 0: val was never defined, so the last epoch is all there is
             now.best_epoch = self.recipe.epochs
             for kind in ("", "predictions-"):
                 shutil.copy(self.folder / f"{kind}final.safetensors", self.folder / f"{kind}best.safetensors")
+        else:
+            self.net.load_state_dict(load_file(self.folder / "best.safetensors"))
+            self._conclude("best", now.best_epoch)
         write_json(self.folder / "timing.json", now.timing)
         loaded = asdict(self.loaded) if self.loaded else None
         write_json(self.folder / "run.json", {"best_epoch": now.best_epoch, "loaded": loaded})
         resume.clear(self.folder)
         return now.rows
+
+    def _conclude(self, name: str, number: int) -> None:
+        """Logits of all val and test images under a name, and the test score of that epoch on all of them.
+
+        The val score stays that of the watched images, by which the best epoch was chosen.
+        """
+        outputs = {split: np.ascontiguousarray(self.predict(self.rows[split])) for split in ("val", "test")}
+        save_arrays(outputs, self.folder / f"predictions-{name}.safetensors")
+        row = next(row for row in self.now.rows if row["epoch"] == number)
+        row["test_loss"], row["test_metric"] = self._score("test", self.rows["test"], outputs["test"], number)

@@ -5,13 +5,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 WAYS = ("float32", "bfloat16")
 PLAIN = "plain"  # as torch comes: NCHW, float32, its own depthwise gradients
 COMPILED = "+compile"
 SECONDS = 0.8  # of timing per way, after two rounds of warming up
+QUICK = 1e11  # floating point operations of a step: about a second of one core
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,13 @@ class Question:
     device: str = "cpu"
     threads: int = 1
     ways: tuple[str, ...] = WAYS
+    quick: bool = False  # fewer images where a step would take many seconds, its time scaled up
+
+
+def question_of(text: str) -> Question:
+    """A question from its JSON."""
+    given = json.loads(text)
+    return Question(**given | {"ways": tuple(given["ways"])})
 
 
 def measure(question: Question) -> dict[str, Any]:
@@ -40,23 +48,35 @@ def measure(question: Question) -> dict[str, Any]:
     evaluate: dict[str, Callable[[], None]] = {}
     net = build_network(question.network, 10, seed=0)
     flops = _flops(net, question.image_size)
+    asked, question = question, _shortened(question, flops)
     for way in question.ways:
-        train[way], evaluate[way] = _loops(build_network(question.network, 10, seed=0), way, question)
+        train[way], evaluate[way] = loops(build_network(question.network, 10, seed=0), way, question)
+    starts = {way: _start(train[way], evaluate[way]) for way in question.ways}
     steps, passes = _timed(train, question.device), _timed(evaluate, question.device)
-    images = _eval_batch(question)
+    images, share = _eval_batch(question), asked.batch_size / question.batch_size
     return {
-        "paces": {way: {"step": steps[way], "evaluation": passes[way] / images} for way in question.ways},
+        "paces": {
+            way: {"step": steps[way] * share, "evaluation": passes[way] / images, "start": starts[way]}
+            for way in question.ways
+        },
         "bytes": sum(t.numel() * t.element_size() for t in net.state_dict().values()),
         "flops": flops,
         "matmul": {name: _matmul(getattr(torch, name), question.device) for name in WAYS},
     }
 
 
+def _shortened(question: Question, flops: float) -> Question:
+    """The question with a batch that a CPU does in about a second, if it is in a hurry."""
+    if not question.quick or question.device != "cpu":
+        return question
+    return replace(question, batch_size=min(question.batch_size, max(2, int(QUICK / (3 * flops)))))
+
+
 def _eval_batch(question: Question) -> int:
-    return max(question.batch_size, 64)
+    return question.batch_size if question.quick else max(question.batch_size, 64)
 
 
-def _loops(net: Any, way: str, question: Question) -> tuple[Callable[[], None], Callable[[], None]]:
+def loops(net: Any, way: str, question: Question) -> tuple[Callable[[], None], Callable[[], None]]:
     """One training step and one evaluation batch of a network prepared as training prepares it."""
     import torch
     import torch.nn.functional as F
@@ -91,26 +111,35 @@ def _loops(net: Any, way: str, question: Question) -> tuple[Callable[[], None], 
     return step, evaluate
 
 
-def _timed(loops: Mapping[str, Callable[[], Any]], device: str) -> dict[str, float]:
-    """Median seconds of each loop, taken in turns."""
+def _start(step: Callable[[], None], evaluate: Callable[[], None]) -> float:
+    """Seconds of the very first step and evaluation: wall time, since compilers work in processes of their own."""
+    began = time.perf_counter()
+    step()
+    evaluate()
+    return time.perf_counter() - began
+
+
+def _once(loop: Callable[[], Any], device: str) -> float:
+    """Seconds of one call."""
     import torch
 
     # One thread's processor time is its wall time on a free core, whoever else wants the core now.
     clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
+    began = clock()
+    loop()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return clock() - began
 
-    def once(loop: Callable[[], Any]) -> float:
-        began = clock()
-        loop()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize(device)
-        return clock() - began
 
-    first = {way: min(once(loop), once(loop)) for way, loop in loops.items()}
-    rounds = min(50, max(5, int(SECONDS * len(loops) / sum(first.values()))))
+def _timed(loops: Mapping[str, Callable[[], Any]], device: str) -> dict[str, float]:
+    """Median seconds of each loop, taken in turns."""
+    first = {way: min(_once(loop, device), _once(loop, device)) for way, loop in loops.items()}
+    rounds = min(50, max(3, int(SECONDS * len(loops) / sum(first.values()))))
     taken: dict[str, list[float]] = {way: [] for way in loops}
     for _ in range(rounds):
         for way, loop in loops.items():
-            taken[way].append(once(loop))
+            taken[way].append(_once(loop, device))
     return {way: statistics.median(seconds) for way, seconds in taken.items()}
 
 
@@ -135,5 +164,4 @@ def _matmul(kind: Any, device: str) -> float:
 
 
 if __name__ == "__main__":
-    given = json.loads(sys.argv[1])
-    print(json.dumps(measure(Question(**given | {"ways": tuple(given["ways"])}))))
+    print(json.dumps(measure(question_of(sys.argv[1]))))

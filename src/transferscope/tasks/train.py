@@ -11,9 +11,10 @@ from transferscope.tasks.schedule import Schedule
 
 
 def _cost(params: Mapping[str, Any]) -> float:
-    """Epochs of the whole training set, with the evaluation (about a third of the work) that a fraction keeps."""
+    """Epochs of the whole training set, with the evaluation that stays (a third of the work where it is of all)."""
     epochs = params["epochs"] - params["first_epoch"]
-    return float(epochs * (0.35 + 0.65 * params["fraction"]))
+    evaluation = 0.35 if params["evaluate"] == "all" else 0.1
+    return float(epochs * (evaluation + 0.65 * params["fraction"]))
 
 
 # Parameters added later, each at the value where it changes nothing.
@@ -27,6 +28,7 @@ NEUTRAL = {
     "weights_at": None,
     "labels": "true",
     "keep": "log",
+    "evaluate": "all",
 }
 
 
@@ -80,9 +82,13 @@ def train(
     weights_at: str | None = None,
     labels: str = "true",
     keep: str = "log",
+    evaluate: int | str = "all",
     work: Work,
 ) -> list[dict[str, Any]]:
     """Fine-tune, one row an epoch (epoch 0 is the start), evaluated on train (eval mode), val and test.
+
+    `evaluate` is how many images of each split every epoch is evaluated on (a fixed sample, stratified, by seed), or
+    "all"; the test scores of the last epoch and of the best one are always those of all test images.
 
     `shuffle` is ``{"block": b}`` or ``{"block": "channels"}`` (one fixed permutation a seed, `per_image` for one an
     image); `fraction` of the training images (nested, stratified, by seed); `trainable` is "all", "head" or "top:K"
@@ -128,5 +134,6 @@ def train(
         trainable=trainable,
         labels=labels,
         keep=keep,
+        evaluate=evaluate,
     )
     return loop.fit(table, start, recipe, work)

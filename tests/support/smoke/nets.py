@@ -17,7 +17,11 @@ class Tiny(nn.Sequential):
 
 
 def tiny(num_classes: int) -> nn.Module:
-    """About 6,000 parameters; images of any size."""
+    """About 6,000 parameters; images of any size. SMOKE_SAVE_EVERY: seconds between saves of its training."""
+    if every := os.environ.get("SMOKE_SAVE_EVERY"):
+        from transferscope.tasks import loop
+
+        loop.SAVE_EVERY = float(every)
     return _stack(num_classes, (8, 16, 24))
 
 

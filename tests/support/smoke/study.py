@@ -16,7 +16,7 @@ pretrained: file:weights.safetensors
 image_size: 32
 arms: [random, pretrained]
 seeds: 2
-recipe: {epochs: 2, batch_size: 16, lr: 0.05, augment: {scale: [0.5, 1.0]}}
+recipe: {epochs: 2, batch_size: 16, lr: 0.05, augment: {scale: [0.5, 1.0]}, precision: float32, evaluate: 16}
 analyses: ANALYSES
 resources: {slots: 2, device: cpu}
 """

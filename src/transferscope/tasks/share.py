@@ -1,0 +1,97 @@
+"""Sharing: how many runs of one network on one GPU train the most steps a second together, measured once."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+
+from transferscope.engine.machine import this_machine
+from transferscope.errors import UserError
+from transferscope.tasks import calibrate
+from transferscope.tasks.crowd import Crowd, crowd
+from transferscope.tasks.pace import Question
+
+VERSION = 1  # raised when old measurements say nothing about the present code
+COUNTS = (2, 4, 8)  # tried after 1
+PAYS = 1.15  # a larger crowd must take this many times the steps of the one before
+FULL = 0.8  # of the memory that was free
+
+
+def sharing(question: Question, memo: Path, held: int = 0, tell: Callable[[str], object] = print) -> int:
+    """Runs that should share a GPU, measured once a store and machine; 1, and one line to `tell`, on any failure.
+
+    `question.ways` is the one way of computing. Every run needs `held` bytes of the GPU for its images besides.
+    """
+    if (most := _most(question)) < 2:
+        return 1
+    file, key = _place(question, memo)
+    if not (known := _remembered(file, key)):
+        tell("Measuring how many runs should share a GPU: once for this store, a minute or two.")
+        try:
+            known = grown(lambda count: crowd(question, count), most)
+            calibrate.add(file, key, [asdict(one) for one in known])
+        except Exception as error:  # nothing that goes wrong here is worth stopping a study
+            why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            tell(f"One run a GPU, since it could not be measured whether more pay: {why}")
+            return 1
+        known = _remembered(file, key) or known  # another process may have been first
+    return best(known, held)
+
+
+def remembered(question: Question, memo: Path, held: int = 0) -> int:
+    """What `sharing` would say, without measuring: 1 where nothing is remembered."""
+    return 1 if _most(question) < 2 else best(_remembered(*_place(question, memo)), held)
+
+
+def grown(measure: Callable[[int], Crowd], most: int) -> list[Crowd]:
+    """Crowds of 1, 2, 4, ... processes up to `most`, as long as the last paid and the next would find memory.
+
+    A failure ends the growth, too; only that of a single process is raised.
+    """
+    tried = [measure(1)]
+    for count in COUNTS:
+        if count > most or not _fits(count, tried[-1].memory, tried[0].free):
+            break
+        try:
+            tried.append(measure(count))
+        except (UserError, OSError, ValueError):
+            break
+        if not _pays(tried[-2], tried[-1]):
+            break
+    return tried
+
+
+def best(tried: Sequence[Crowd], held: int = 0) -> int:
+    """The largest crowd that paid and finds memory when each of its processes holds `held` bytes more; else 1."""
+    count = 1
+    for less, more in pairwise(tried):
+        if not (_pays(less, more) and _fits(more.count, more.memory + held, tried[0].free)):
+            break
+        count = more.count
+    return count
+
+
+def _pays(less: Crowd, more: Crowd) -> bool:
+    return more.rate >= PAYS * less.rate
+
+
+def _fits(count: int, memory: int, free: int) -> bool:
+    return not free or count * memory <= FULL * free  # on a CPU, where nothing is counted, everything fits
+
+
+def _most(question: Question) -> int:
+    """A process a core of a GPU's share of them; 1 where GPUs differ, since one measurement cannot speak for all."""
+    gpus = this_machine().gpus if question.device.startswith("cuda") else ()
+    return this_machine().cores // len(gpus) if len(set(gpus)) == 1 else 1
+
+
+def _place(question: Question, memo: Path) -> tuple[Path, str]:
+    return memo / "sharing.json", calibrate.key(question, this_machine().cores, VERSION)
+
+
+def _remembered(file: Path, key: str) -> list[Crowd]:
+    """The crowds that were measured; none where there is no such entry or it is spoilt."""
+    with suppress(TypeError, ValueError):
+        return [Crowd(**said) for said in calibrate.read(file).get(key, [])]
+    return []

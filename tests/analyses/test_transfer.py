@@ -1,0 +1,64 @@
+"""Transfer on made-up tables: which epoch is the best one, when an arm caught up, and what undefined scores do."""
+
+import polars as pl
+import pytest
+
+from transferscope.analyses import transfer
+from transferscope.engine.table import Table
+
+VAL = {"random": [0.1, 0.2, 0.4, 0.5, 0.5], "pretrained": [0.2, 0.5, 0.6, 0.6, 0.55]}
+
+
+def _rows(val: dict[str, list[float | None]] = VAL, seeds: int = 2, test: float = 0.1) -> pl.DataFrame:
+    """Curves of `val`; the test metric is `test` higher and the training metric twice as far from 1."""
+    rows = []
+    for arm, curve in val.items():
+        for seed in range(seeds):
+            for epoch, value in enumerate(curve):
+                score = None if value is None else value + test
+                rows.append({
+                    "target": "t", "arm": arm, "seed": seed, "epoch": epoch, "metric": "accuracy", "lr": 0.1,
+                    "train_metric": score, "val_metric": value, "test_metric": score, "train_loss": 2.0 - epoch / 10,
+                    "val_loss": 1.0, "test_loss": 1.0, "running_loss": 1.0, "running_accuracy": 0.5,
+                })  # fmt: skip
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _section(rows: pl.DataFrame):
+    return transfer.section(Table(rows, []), transfer.Options())
+
+
+def test_the_best_epoch_is_the_first_of_the_highest_on_val() -> None:
+    """As the run itself chose it: only that epoch's test score is one of all test images."""
+    rows = _rows()
+    rows = rows.with_columns(
+        test_metric=pl.when((pl.col("arm") == "pretrained") & (pl.col("epoch") == 3)).then(0.9).otherwise("test_metric")
+    )
+    runs = transfer.summarise(rows)
+    best = {(arm, seed): value for arm, seed, value in runs.select("arm", "seed", "best").iter_rows()}
+    assert best[("pretrained", 0)] == pytest.approx(0.7), "epoch 2, not its equal at epoch 3"
+    assert best[("random", 1)] == pytest.approx(0.6)
+
+
+def test_the_start_is_never_the_best_epoch() -> None:
+    runs = transfer.summarise(_rows({"random": [0.9, 0.2, 0.3]}))
+    assert runs["best"].to_list() == pytest.approx([0.4, 0.4])
+
+
+def test_without_a_val_metric_the_best_is_the_last() -> None:
+    rows = _rows().with_columns(val_metric=pl.lit(None, pl.Float64))
+    assert transfer.summarise(rows)["best"].to_list() == transfer.summarise(rows)["final"].to_list()
+    assert "never reached" in " ".join(f.text for f in _section(rows).findings)
+
+
+def test_catching_up_is_read_on_the_validation_images() -> None:
+    rows = _rows().with_columns(test_metric=pl.when(pl.col("epoch") == 4).then("test_metric").otherwise(0.0))
+    text = " ".join(f.text for f in _section(rows).findings)
+    assert "reached the random arm's final validation score at epoch 1 of 4." in text
+    slow = {"random": VAL["random"], "pretrained": [0.1, 0.2, 0.3, 0.3, 0.45]}
+    assert "never reached the random arm's final score" in " ".join(f.text for f in _section(_rows(slow)).findings)
+
+
+def test_two_seeds_judge_nothing() -> None:
+    assert {f.verdict for f in _section(_rows()).findings} == {"open", None}
+    assert "supports" in {f.verdict for f in _section(_rows(seeds=6)).findings}

@@ -1,0 +1,134 @@
+"""The battery: how many workers a machine gets and on which devices, and the study as it was settled."""
+
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from transferscope import battery
+from transferscope.engine.machine import Machine
+from transferscope.errors import UserError
+from transferscope.schema import Resources
+from transferscope.study import Study
+from transferscope.tasks import calibrate, crowd, share
+from transferscope.tasks.crowd import Crowd
+
+PLENTY = Machine(cores=16, memory=128 * 10**9, gpus=("A", "A"), processor="p", system="s")
+NO_GPU = replace(PLENTY, gpus=())
+
+
+def never() -> int:
+    raise AssertionError("sharing was asked for")
+
+
+def devices(sharing, machine: Machine = PLENTY, **resources) -> tuple[str, ...]:
+    return battery.slots(Resources(**resources), machine, sharing).devices
+
+
+def test_one_worker_a_gpu_unless_more_pay() -> None:
+    assert devices(None) == ("cuda:0", "cuda:1")
+    assert devices(lambda: 1) == ("cuda:0", "cuda:1")
+    assert devices(lambda: 3) == ("cuda:0", "cuda:1") * 3  # dealt in turn
+
+
+@pytest.mark.parametrize(
+    ("machine", "count"),
+    [
+        (replace(PLENTY, cores=5), 5),
+        (replace(PLENTY, memory=4 * battery.WORKER_MEMORY + 1), 4),
+        (replace(PLENTY, cores=1), 2),  # never less than one a GPU
+        (replace(PLENTY, memory=1), 2),
+    ],
+)
+def test_cores_and_memory_limit_what_shares(machine: Machine, count: int) -> None:
+    assert devices(lambda: 8, machine) == tuple(f"cuda:{i % 2}" for i in range(count))
+
+
+def test_threads_are_dealt_among_those_who_share() -> None:
+    assert battery.slots(Resources(), PLENTY, lambda: 4).threads == 2
+    assert battery.slots(Resources(threads=3), PLENTY, lambda: 4).threads == 3
+
+
+def test_sharing_is_asked_for_only_where_it_counts() -> None:
+    assert devices(never, slots=5) == ("cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda:0")
+    assert devices(never, device="cpu") == ("cpu",) * 16
+    assert devices(never, NO_GPU) == ("cpu",) * 16
+    assert devices(never, replace(NO_GPU, memory=3 * battery.WORKER_MEMORY)) == ("cpu",) * 3
+    with pytest.raises(UserError, match="no GPU"):
+        devices(never, NO_GPU, device="cuda")
+    with pytest.raises(AssertionError, match="asked"):
+        devices(never)
+
+
+@pytest.fixture
+def study(tmp_path) -> Study:
+    """Twelve images of 16 px in two classes; its table is 24 px and 16 px."""
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(6):
+            Image.new("RGB", (16, 16), (i, 0, 0)).save(tmp_path / "images" / name / f"{i}.png")
+    raw = {"targets": {"t": "folder:images"}, "network": "timm:resnet18", "image_size": 16, "arms": ["random"]}
+    raw |= {"recipe": {"batch_size": 4, "lr": 0.1, "precision": "bfloat16"}}
+    return Study.parse(raw, folder=tmp_path)
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Two GPUs that two runs each fill; the counts that were measured."""
+    asked = []
+
+    def crowd(question, count):
+        asked.append((count, question.ways, question.device))
+        return Crowd(count, {1: 10.0, 2: 18.0, 4: 19.0}[count], 10**9, 10**11)
+
+    for module in (battery, share, calibrate):
+        monkeypatch.setattr(module, "this_machine", lambda: PLENTY)
+    monkeypatch.setattr("transferscope.study.this_machine", lambda: PLENTY)
+    monkeypatch.setattr(share, "crowd", crowd)
+    return asked
+
+
+def test_a_plan_never_measures_and_a_run_does_once(study: Study, gpus) -> None:
+    said = []
+    assert len(battery.known_slots(study).devices) == 2
+    assert gpus == []
+    assert battery.executor(study, said.append).slots.devices == ("cuda:0", "cuda:1") * 2
+    assert [(count, ("bfloat16",), "cuda") for count in (1, 2, 4)] == gpus
+    assert len(said) == 1 and said[0].startswith("Measuring")
+    assert len(battery.known_slots(study).devices) == len(battery.executor(study, said.append).slots.devices) == 4
+    assert len(gpus) == 3 and len(said) == 1
+
+
+def test_the_images_of_a_run_are_counted(study: Study, gpus, monkeypatch) -> None:
+    held = []
+    monkeypatch.setattr(battery, "sharing", lambda question, memo, held_, tell: held.append(held_) or 1)
+    battery.executor(study)
+    assert held == [12 * 3 * (24 * 24 + 16 * 16)]
+
+
+def test_images_that_cannot_be_counted_are_no_error_here(study: Study, gpus, monkeypatch) -> None:
+    def uncountable(study):
+        raise UserError("no images")
+
+    monkeypatch.setattr(battery, "image_counts", uncountable)
+    assert len(battery.known_slots(study).devices) == len(battery.executor(study).slots.devices) == 2
+    assert gpus == []
+
+
+def test_nothing_is_measured_on_a_cpu(study: Study, monkeypatch) -> None:
+    for module in (battery, share, calibrate):
+        monkeypatch.setattr(module, "this_machine", lambda: NO_GPU)
+    monkeypatch.setattr(share, "crowd", lambda *_: never())
+    monkeypatch.setattr(crowd.subprocess, "Popen", lambda *_, **__: never())
+    assert battery.executor(study).slots.devices == ("cpu",) * 16
+    assert not study.memo.exists() or not (study.memo / "sharing.json").exists()
+
+
+def test_the_resolved_study_names_the_precision_that_auto_meant(study: Study) -> None:
+    auto = study.changed(recipe=study.recipe.model_copy(update={"precision": "auto"}))
+    calibrate.add(study.memo / "precision.json", "timm:resnet18 16 4", "bfloat16")
+    settled = battery._settled(auto, battery.plan(auto)[0])
+    assert settled.recipe.precision == "bfloat16"
+    assert [s.key for s in battery.plan(settled)[0].steps] == [s.key for s in battery.plan(auto)[0].steps]
+    looked = auto.changed(analyses={"images": {}})
+    assert battery._settled(looked, battery.plan(looked)[0]) is looked, "nothing is trained, so nothing is timed"
