@@ -1,27 +1,17 @@
 """The command line: one verb a function; heavy libraries load inside the verbs that need them."""
 
-import os
-import shlex
-import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as RichTable
 
 from transferscope import __version__
+from transferscope.console import exits, lines, tables
+from transferscope.console.asked import DEFAULT, Set, StudyFile, planned
+from transferscope.console.exits import FAILED, INCOMPLETE, REFUSED
+from transferscope.console.lines import err, out
 from transferscope.errors import UserError, worded
-
-if TYPE_CHECKING:
-    from transferscope.engine.plan import Plan
-    from transferscope.engine.store import Store
-    from transferscope.study import Study
-
-DONE, FAILED, USAGE, REFUSED, INCOMPLETE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,33 +20,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="What did pretraining give this network on these images, and where in the network does it sit?",
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-StudyFile = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. --set recipe.epochs=3.")
-]
-DEFAULT = Path("study.yaml")
 
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence on stderr and exit code 2."""
-    try:
-        app()
-    except UserError as error:
-        err.print(f"[red]error:[/red] {escape(str(error))}")
-        sys.exit(USAGE)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(DONE)
-    except OSError as error:  # a full or read-only disk, a file where a folder should be
-        from transferscope.engine.store import reason
-
-        err.print(
-            f"[red]error:[/red] Could not read or write {escape(str(error.filename or 'a file'))}: {reason(error)}."
-        )
-        sys.exit(USAGE)
+    exits.ended(app)
 
 
 def _version(wanted: bool) -> None:
@@ -124,14 +92,14 @@ def check(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     """
     from transferscope import preflight
 
-    study, plan, store = _planned(file, set_)
+    study, plan, store = planned(file, set_)
     how = study.preprocessing()
     out.print(f"Images are normalised with mean {how['mean']}, std {how['std']}, resized {how['interpolation']} "
               f"({how['source']}).", markup=False)  # fmt: skip
     checks = list(preflight.quick(study, plan, store))
     if all(c.ok for c in checks):
         checks += preflight.deep(study)
-    _show(checks)
+    lines.checks(checks)
     if not all(c.ok for c in checks):
         raise typer.Exit(REFUSED)
     out.print(f"Ready: {len(plan.steps)} steps, {len(plan.todo(store))} to do.")
@@ -153,34 +121,26 @@ def plan(
     import json
 
     from transferscope import battery
-    from transferscope.console import duration, size
+    from transferscope.console.words import duration, size
     from transferscope.engine.estimate import Past
 
-    study, steps, store = _planned(file, set_)
+    study, steps, store = planned(file, set_)
     todo = {step.key for step in steps.todo(store)}
     past: Any = Past(store)
-    slots = len(battery.slots(study.resources).devices)
+    slots = len(battery.known_slots(study).devices)
     if calibrate and any(past.of(s).seconds is None for s in steps.steps if s.key in todo and s.task == "train"):
         err.print("No past run of this kind: timing the network for a few seconds (--no-calibrate to skip).")
         past = battery.calibrated(study, past)
     total = past.total((s for s in steps.steps if s.key in todo), slots)
-    labels = steps.labels()
     if json_:
+        labels = steps.labels()
         rows = [
             {"task": s.task, "key": s.key, "labels": dict(labels[s.key]), "cached": s.key not in todo,
              "seconds": past.of(s).seconds} for s in steps.steps
         ]  # fmt: skip
         print(json.dumps({"steps": rows, "seconds": total.seconds, "bytes": total.bytes}, indent=1))
         return
-    table = RichTable("step", "for", "state", "about", box=None)
-    for step in steps.steps:
-        words = worded(labels[step.key])
-        seconds = past.of(step).seconds
-        state = "to do" if step.key in todo else "[green]cached[/green]"
-        table.add_row(
-            step.task, escape(words), state, duration(seconds) if seconds is not None and step.key in todo else ""
-        )
-    out.print(table)
+    out.print(tables.steps(steps, todo, past))
     out.print(
         f"{len(steps.steps)} steps, {len(steps.steps) - len(todo)} cached, {len(todo)} to do on {slots} worker(s)."
     )
@@ -199,57 +159,39 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     130 stopped by Ctrl-C, 143 stopped by SIGTERM.
     """
     from transferscope import battery, preflight
-    from transferscope.console import Watcher
+    from transferscope.console import stopping
+    from transferscope.console.watch import Watcher
     from transferscope.engine.estimate import Past
 
-    study, steps, store = _planned(file, set_)
+    study, steps, store = planned(file, set_)
     todo = steps.todo(store)
     outcomes: Mapping[str, Any] = {}
-    caught: list[int] = []
     if todo:
         checks = list(preflight.quick(study, steps, store))
         if not all(c.ok for c in checks):
-            _show(checks)
+            lines.checks(checks)
             raise typer.Exit(REFUSED)
-        executor = battery.executor(study)
+        executor = battery.executor(study, lambda line: err.print(line, markup=False))
         workers = len(executor.slots.devices)
         each = f"{workers} worker(s) with {executor.slots.threads} thread(s) each"
         out.print(f"{len(steps.steps)} steps, {len(todo)} to do on {each}.")
-        resume = f"transferscope run {shlex.quote(str(file))}" + "".join(f" --set {shlex.quote(s)}" for s in set_ or [])
-
-        def on_signal(number: int, _: object) -> None:
-            caught.append(number)
-            if len(caught) == 1:
-                err.print(
-                    f"Stopping after this batch and saving (again to stop at once). To go on: {resume}", markup=False
-                )
-                executor.stop()
-            else:
-                executor.kill()
-
-        before = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            with Watcher(out, steps, todo, Past(store), workers, live=out.is_terminal) as watch:
-                outcomes = executor.run(todo, store, watch)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        resume = stopping.again(file, set_)
+        with (
+            stopping.stoppable(executor, resume) as caught,
+            Watcher(out, steps, todo, Past(store), workers, live=out.is_terminal) as watch,
+        ):
+            outcomes = executor.run(todo, store, watch)
         battery.remember(store, outcomes)
-    if caught:
-        err.print(f"Stopped. To go on: {resume}", markup=False)
-        raise typer.Exit(INTERRUPTED if caught[0] == signal.SIGINT else TERMINATED)
+        if caught:
+            err.print(f"Stopped. To go on: {resume}", markup=False)
+            raise typer.Exit(stopping.code(caught))
     found = battery.results(study, outcomes)
-    _findings(found)
+    lines.findings(found)
     failed = [o for o in outcomes.values() if o.status == "failed"]
     if not todo:
         out.print("Nothing to do: every step was in the store.")
     if failed:
-        names = steps.labels()
-        for outcome in failed:
-            words = worded(names[outcome.key])
-            err.print(f"[red]failed[/red] {escape(words)}: {escape(outcome.error)}")
-        lost = sum(o.status == "skipped" for o in outcomes.values())
-        err.print(f"{len(failed)} step(s) failed, {lost} not run because of them; the rest is in the report.")
+        lines.failures(failed, outcomes.values(), steps.labels())
         raise typer.Exit(FAILED)
     if steps.todo(store):
         raise typer.Exit(INCOMPLETE)
@@ -263,19 +205,12 @@ def status(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     """
     from transferscope import battery
     from transferscope.analyses import chosen
-    from transferscope.engine.table import gather
 
-    study, steps, store = _planned(file, set_)
+    study, steps, store = planned(file, set_)
     reasons = battery.failures(store)
-    table = RichTable("analysis", "cells", "done", "missing", box=None)
-    missing: list[Any] = []
-    for name in chosen(study):
-        cells = [c for c in steps.cells if c.analysis == name]
-        lost = gather(cells, store, reasons).missing
-        missing += lost
-        table.add_row(escape(name), str(len(cells)), str(len(cells) - len(lost)), str(len(lost)))
-    out.print(table)
-    for cell in missing:
+    found = {name: battery.table(name, steps, store, reasons) for name in chosen(study)}
+    out.print(tables.cells(found))
+    for cell in (cell for table in found.values() for cell in table.missing):
         out.print(f"missing {worded(cell.labels)}: {cell.reason}", markup=False)
     todo = steps.todo(store)
     out.print(f"{len(steps.steps) - len(todo)} of {len(steps.steps)} steps done.")
@@ -291,8 +226,8 @@ def report(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     """
     from transferscope import battery
 
-    study, steps, store = _planned(file, set_)
-    _findings(battery.results(study))
+    study, steps, store = planned(file, set_)
+    lines.findings(battery.results(study))
     if todo := steps.todo(store):
         err.print(f"{len(todo)} of {len(steps.steps)} steps are missing; 'transferscope status {file}' names them.")
         raise typer.Exit(INCOMPLETE)
@@ -309,25 +244,25 @@ def results(
 
     Example: [bold]transferscope results study.yaml --analysis transfer --format csv > transfer.csv[/bold]
     """
+    from transferscope import battery
     from transferscope.analyses import chosen
-    from transferscope.engine.table import gather
     from transferscope.errors import did_you_mean
 
-    study, steps, store = _planned(file, set_)
+    study, steps, store = planned(file, set_)
     if form not in ("csv", "json"):
         raise UserError(f"--format: '{form}' is not a format; {did_you_mean(form, ['csv', 'json'])}")
     known = list(chosen(study))
     if analysis is not None and analysis not in known:
         raise UserError(f"--analysis: '{analysis}' is not in this study; {did_you_mean(analysis, known)}")
     names = [analysis] if analysis else known
-    tables = {name: gather([c for c in steps.cells if c.analysis == name], store).rows for name in names}
+    found = {name: battery.table(name, steps, store).rows for name in names}
     if form == "json":
         import json
 
-        print(json.dumps({name: rows.to_dicts() for name, rows in tables.items()}, indent=1, allow_nan=False))
+        print(json.dumps({name: rows.to_dicts() for name, rows in found.items()}, indent=1, allow_nan=False))
         return
-    for name, rows in tables.items():
-        if len(tables) > 1:
+    for name, rows in found.items():
+        if len(found) > 1:
             print(f"# {name}")
         print(rows.write_csv(), end="")
 
@@ -341,17 +276,17 @@ def gc(
 
     Example: [bold]transferscope gc study.yaml other.yaml --yes[/bold]
     """
-    from transferscope.console import size
+    from transferscope.console.words import size
     from transferscope.engine.store import folder_bytes
 
-    planned = [_planned(file, None) for file in files]
-    stores = {store.root.resolve() for _, _, store in planned}
+    opened = [planned(file, None) for file in files]
+    stores = {store.root.resolve() for _, _, store in opened}
     if len(stores) > 1:
         raise UserError(
             f"gc: the studies use different stores ({', '.join(map(str, stores))}); give those of one store."
         )
-    store = planned[0][2]
-    kept = {(step.task, step.key) for _, steps, _ in planned for step in steps.steps}
+    store = opened[0][2]
+    kept = {(step.task, step.key) for _, steps, _ in opened for step in steps.steps}
     total = 0
     for task, key in list(store.entries()):
         if (task, key) not in kept:
@@ -393,21 +328,14 @@ def bench(
 
         print(json.dumps({"rows": rows, "matmul_flops": dict(timed.matmul), "image_flops": timed.flops}, indent=1))
         return
-    table = RichTable("way", "step", "train", "eval", "train vs plain", "eval vs plain", "of the floor", box=None)
-    for row in rows:
-        table.add_row(
-            row["way"],
-            f"{1e3 * row['step_seconds']:.1f} ms",
-            f"{row['train_images_per_second']:.0f}/s",
-            f"{row['eval_images_per_second']:.0f}/s",
-            f"{row['train_ratio']:.2f}x",
-            f"{row['eval_ratio']:.2f}x",
-            f"{row['step_seconds'] / row['floor_seconds']:.1f}x",
-        )
-    out.print(table)
+    out.print(tables.paces(rows))
     rates = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in timed.matmul.items())
     out.print(f"One image forward is {timed.flops / 1e6:.0f} MFLOP; a matrix product reaches {rates}.")
     out.print("The floor of a step is three forwards at that rate; plain is NCHW float32 as torch comes.")
+    for row in rows:
+        if row["way"].endswith(pace.COMPILED):
+            pays = "never pays" if row["pays_after"] is None else f"pays after {row['pays_after']:.0f} steps"
+            out.print(f"{row['way']}: the first step and evaluation took {row['start_seconds']:.0f} s; it {pays}.")
 
 
 @app.command()
@@ -428,43 +356,6 @@ def ls() -> None:
         for name, line in found.items():
             out.print(f"  {name:<14} {line}", markup=False)
     out.print("\nA dotted name (my_lab.module) in any of these places is your own module.", markup=False)
-
-
-def _planned(file: Path, changes: list[str] | None) -> "tuple[Study, Plan, Store]":
-    """The study with its overrides, its plan, its store."""
-    from transferscope import battery
-    from transferscope.study import Study
-
-    pairs: dict[str, str] = {}
-    for change in changes or []:
-        key, equals, value = change.partition("=")
-        if not equals or not key:
-            raise UserError(f"--set {change}: write KEY=VALUE, for example --set recipe.epochs=3.")
-        pairs[key] = value
-    study = Study.load(file, pairs)
-    try:
-        return study, *battery.plan(study)
-    except UserError as error:  # what only planning sees, such as the options of an analysis
-        raise error if str(file) in str(error) else UserError(f"{file}: {error}") from None
-
-
-def _show(checks: list[Any]) -> None:
-    for one in checks:
-        mark = "[green]ok     [/green]" if one.ok else "[red]refused[/red]"
-        out.print(f"{mark} {escape(one.name)}: {escape(one.said)}")
-
-
-def _findings(found: Any) -> None:
-    from transferscope.report.wording import sentence
-
-    for section in found.sections.values():
-        if section.findings:
-            out.print(f"\n[bold]{escape(section.title)}[/bold]")
-        for finding in section.findings:
-            out.print(f"  - {escape(sentence(finding))}")
-    for note in dict.fromkeys(note for section in found.sections.values() for note in section.notes):
-        out.print(f"[yellow]note:[/yellow] {escape(note)}")
-    out.print(f"\nReport: {found.report}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from transferscope.analyses import _pairs
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
-from transferscope.errors import UserError, did_you_mean
 from transferscope.measures.intervals import Interval
 from transferscope.section import Chart
 from transferscope.streams import stream_seed
@@ -194,14 +193,6 @@ def chart(name: str, title: str, rows: pl.DataFrame, caption: str, colour: str =
     spec = charts.lines(means, "alpha", "metric", colour, runs=runs, facet=facet, x_title=x_title,
                         y_title=f"{split} {word}" if facet is None else word, percent=True)  # fmt: skip
     yield Chart(name, title, spec, caption)
-
-
-def known_arms(study: Study, analysis: str, arms: Sequence[str]) -> None:
-    """Raise UserError for an arm that the study does not have."""
-    for arm in arms:
-        if arm not in study.arms:
-            where = f"analyses.{analysis}.arms: '{arm}' is not among the study's arms"
-            raise UserError(f"{where}; {did_you_mean(arm, study.arms)}")
 
 
 def points(rows: pl.DataFrame) -> str:

@@ -1,7 +1,7 @@
 """What analyses share: intervals over seeds, contrasts between kinds of pairs, verdicts, and words for metrics."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from transferscope.engine.step import Step, Task
 from transferscope.measures.intervals import Interval, mean_interval, too_few
-from transferscope.section import Finding, Verdict
+from transferscope.section import Chart, Finding, Section, Verdict, View
 from transferscope.study import Study
 
 TWINS = "Values of one kind of pair that share a run are not independent; the intervals allow for that."
@@ -109,6 +109,26 @@ def notes_on_seeds(rows: pl.DataFrame) -> list[str]:
     count = pl.concat([rows["seed"], rows["seed_b"]]).drop_nulls().n_unique() if not rows.is_empty() else 0
     few = too_few(count)
     return ([few] if few else []) + ([TWINS] if count > 2 else [])
+
+
+def section(
+    title: str,
+    rows: pl.DataFrame,
+    tell: Callable[[str, pl.DataFrame], tuple[list[Finding], list[Chart], View]],
+    notes: Callable[[pl.DataFrame], list[str]] = notes_on_seeds,
+) -> Section:
+    """The section that `tell` makes of each target's name and rows, with the `notes` on all rows."""
+    if rows.is_empty():
+        return Section(title, notes=["No pair of networks has finished yet."])
+    findings: list[Finding] = []
+    drawn: list[Chart] = []
+    views: list[View] = []
+    for (target,), of in rows.group_by("target", maintain_order=True):
+        found, charts, view = tell(str(target), of)
+        findings += found
+        drawn += charts
+        views.append(view)
+    return Section(title, findings, drawn, views, notes=notes(rows))
 
 
 def moved(found: Interval, times: float, plus: float = 0.0) -> Interval:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from transferscope.analyses import _pairs
-from transferscope.analyses.transfer import summarise
+from transferscope.analyses._runs import summarise
 from transferscope.measures.intervals import Interval, mean_interval, paired_interval, ratio_interval
 
 WHOLE, CHANNELS = "whole", "channels"  # labels of images left as they are, and of values moved across channels

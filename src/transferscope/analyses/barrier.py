@@ -93,18 +93,14 @@ def _pairs_of(study: Study, target: str, options: Options) -> Iterator[tuple[dic
 
 def section(table: Table, options: Options) -> Section:
     """Curves and barriers by kind of pair, whether fine-tuned networks connect, and every pair in a table."""
-    if table.rows.is_empty():
-        return Section(TITLE, notes=["No pair of networks has finished yet."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
-    for (name,), rows in table.rows.group_by("target", maintain_order=True):
-        target, every = str(name), _lines.curves(rows)
+
+    def told(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
+        every = _lines.curves(rows)
         main = every.filter((pl.col("split") == options.splits[0]) & (pl.col("batch_norm") == options.batch_norm[0]))
-        findings += [*_connected(target, main), *_others(target, main), *_strategies(target, every, options)]
-        drawn += _charts(target, rows, every, options)
-        views.append(_summary(target, every))
-    return Section(TITLE, findings, drawn, views, notes=[*_notes(table.rows), *_pairs.notes_on_seeds(table.rows)])
+        found = [*_connected(target, main), *_others(target, main), *_strategies(target, every, options)]
+        return found, _charts(target, rows, every, options), _summary(target, every)
+
+    return _pairs.section(TITLE, table.rows, told, _notes)
 
 
 def _connected(target: str, main: pl.DataFrame) -> list[Finding]:
@@ -267,6 +263,7 @@ def _summary(target: str, every: pl.DataFrame) -> View:
 
 
 def _notes(rows: pl.DataFrame) -> list[str]:
+    """What to know of heads and of lines without a length, and of the seeds."""
     found = []
     if (rows["head"] == "own").any():
         found.append(
@@ -275,4 +272,4 @@ def _notes(rows: pl.DataFrame) -> list[str]:
         )
     if "same" in rows.columns and rows["same"].any():
         found.append("Where the last epoch was also the best one, the line from best to last has no length.")
-    return found
+    return [*found, *_pairs.notes_on_seeds(rows)]

@@ -21,7 +21,7 @@ import polars as pl
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _lines, _pairs
+from transferscope.analyses import _lines, _pairs, _runs
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
@@ -100,7 +100,7 @@ def measure(
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
     """One step per pair of neighbouring seeds of each arm asked for."""
     arms = options.arms or (("pretrained",) if "pretrained" in study.arms else study.arms[:1])
-    _lines.known_arms(study, "basin", arms)
+    _runs.known_arms(study, "basin", arms)
     how = options.model_dump(exclude={"arms", "checkpoint"}) | {"per_weight": list(options.per_weight)}
     for target in study.targets:
         for pair in study.pairs(target):

@@ -53,18 +53,13 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
 
 def section(table: Table, options: Options) -> Section:
     """The body's distances by pair, curves by block, and where in the network fine-tuning moved most."""
-    if table.rows.is_empty():
-        return Section(TITLE, notes=["No pair of networks has finished yet."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
-    for (name,), rows in table.rows.group_by("target", maintain_order=True):
-        target = str(name)
-        body, blocks = rows.filter(pl.col("block") == BODY), rows.filter(~pl.col("block").str.starts_with("("))
-        findings += [*_ordering(target, body), *_trend(target, blocks)]
-        drawn += _charts(target, body, blocks)
-        views.append(View(f"{target}-body", f"L2 distances on {target}", _summary(rows), "Means over seeds."))
-    return Section(TITLE, findings, drawn, views, notes=_pairs.notes_on_seeds(table.rows))
+    return _pairs.section(TITLE, table.rows, _told)
+
+
+def _told(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
+    body, blocks = rows.filter(pl.col("block") == BODY), rows.filter(~pl.col("block").str.starts_with("("))
+    view = View(f"{target}-body", f"L2 distances on {target}", _summary(rows), "Means over seeds.")
+    return [*_ordering(target, body), *_trend(target, blocks)], _charts(target, body, blocks), view
 
 
 def _ordering(target: str, body: pl.DataFrame) -> list[Finding]:

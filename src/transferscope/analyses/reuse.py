@@ -24,7 +24,6 @@ from pydantic import BeforeValidator, Field
 
 from transferscope import analyses, charts
 from transferscope.analyses import _pairs, _runs
-from transferscope.analyses.transfer import summarise
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.errors import UserError, did_you_mean
@@ -99,7 +98,7 @@ def section(table: Table, options: Options) -> Section:
     if table.rows.is_empty():
         return Section(TITLE, notes=["No run has finished yet."])
     places = table.rows.select("target", "arm", "blocks", "upto").unique(maintain_order=True)
-    every = summarise(table.rows).join(places, on=["target", "arm"], how="left", maintain_order="left")
+    every = _runs.summarise(table.rows).join(places, on=["target", "arm"], how="left", maintain_order="left")
     findings: list[Finding] = []
     drawn: list[Chart] = []
     views: list[View] = []

@@ -28,7 +28,7 @@ from transferscope.analyses._shuffle_charts import drawn, summary
 from transferscope.analyses._shuffled import CHANNELS, WHOLE, Shuffled, at, gathered
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
-from transferscope.errors import UserError, did_you_mean
+from transferscope.errors import UserError
 from transferscope.measures.intervals import Interval, paired_interval, too_few
 from transferscope.schema import Arms, Seeds, as_tuple
 from transferscope.section import Chart, Finding, Section, View
@@ -103,11 +103,7 @@ def _arms(study: Study, options: Options) -> list[str]:
     """The arms to train; UserError for one the study does not have."""
     if options.arms is None:
         return [arm for arm in study.arms if arm in ("random", "pretrained")] or list(study.arms)
-    for arm in options.arms:
-        if arm not in study.arms:
-            raise UserError(
-                f"analyses.shuffle.arms: the study has no arm '{arm}'; {did_you_mean(arm, list(study.arms))}"
-            )
+    _runs.known_arms(study, "shuffle", options.arms)
     return list(dict.fromkeys(options.arms))
 
 

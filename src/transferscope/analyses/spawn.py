@@ -18,7 +18,7 @@ import polars as pl
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _lines, _pairs
+from transferscope.analyses import _lines, _pairs, _runs
 from transferscope.analyses._lines import LIMIT
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
@@ -61,7 +61,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     if late := [epoch for epoch in epochs if epoch >= last]:
         raise UserError(f"analyses.spawn.epochs: a run of {last} epochs has nothing left to train after {late[0]}.")
     arms = options.arms or [arm for arm in study.arms if arm in ("pretrained", "random")] or study.arms[:1]
-    _lines.known_arms(study, "spawn", arms)
+    _runs.known_arms(study, "spawn", arms)
     for target in study.targets:
         for arm in arms:
             for epoch in epochs:

@@ -61,19 +61,13 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
 
 def section(table: Table, options: Options) -> Section:
     """Overlap of leading directions by weight, effective ranks of starts and ends, and a few spectra."""
-    if table.rows.is_empty():
-        return Section(TITLE, notes=["No pair of networks has finished yet."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
-    for (name,), rows in table.rows.group_by("target", maintain_order=True):
-        target = str(name)
-        findings += [*_overlap(target, rows), *_rank(target, rows)]
-        drawn += [*_charts(target, rows), *_spectra(target, table)]
-        views.append(
-            View(f"{target}-pairs", f"Leading directions on {target}, means over weights and seeds", _summary(rows))
-        )
-    return Section(TITLE, findings, drawn, views, notes=_pairs.notes_on_seeds(table.rows))
+
+    def told(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
+        title = f"Leading directions on {target}, means over weights and seeds"
+        drawn = [*_charts(target, rows), *_spectra(target, table)]
+        return [*_overlap(target, rows), *_rank(target, rows)], drawn, View(f"{target}-pairs", title, _summary(rows))
+
+    return _pairs.section(TITLE, table.rows, told)
 
 
 def _per_pair(rows: pl.DataFrame, *values: str) -> pl.DataFrame:

@@ -20,21 +20,21 @@ import polars as pl
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _pairs, _runs
+from transferscope.analyses import _against_full, _pairs, _runs
+from transferscope.analyses._against_full import BOTH, FULL, PROBE
 from transferscope.analyses._cost import training_cost
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact, write_json
 from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.errors import UserError
-from transferscope.measures.intervals import Interval, mean_interval, paired_interval, too_few
+from transferscope.measures.intervals import mean_interval, too_few
 from transferscope.models.anatomy import block_names, body_names
 from transferscope.schema import Real, Seeds, as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import SEARCH_SEED, Study
 
 TITLE = "How much to fine-tune"
-PROBE, FULL, BOTH = "linear probe", "full", "probe, then full"
 SHARES = (0.25, 0.5, 0.75)  # of the blocks, from the top: what is trained by default
 Multiples = Annotated[
     tuple[Annotated[Real, Field(gt=0)], ...], BeforeValidator(as_tuple), Field(min_length=1)
@@ -148,8 +148,8 @@ def section(table: Table, options: Options) -> Section:
         runs = of_target.drop_nulls("test_metric")
         if runs.is_empty():
             continue
-        means = _means(runs)
-        findings += [*_probe(target, runs), *_enough(target, runs, means, options), *_both(target, runs)]
+        means = _against_full.means(runs)
+        findings += _against_full.told(target, runs, means, options.margin)
         drawn += _charts(target, runs, means)
         caption = (
             "Work: operations of training, full fine-tuning = 1. Seconds: of the training steps of one run on the "
@@ -172,90 +172,6 @@ def _seconds(table: Table) -> dict[tuple[str, str], list[float]]:
             spent = json.loads(file.read_text(encoding="utf-8"))["train_seconds"]
             found.setdefault((str(labels["target"]), str(labels["way"])), []).append(spent)
     return found
-
-
-def _of(way: str) -> pl.Expr:
-    return pl.col("way") == way
-
-
-def _means(runs: pl.DataFrame) -> pl.DataFrame:
-    """One row a way: mean final metric with its interval, the work of full fine-tuning being 1 (null without it)."""
-    work = runs.group_by("way", maintain_order=True).agg(
-        pl.col("training_flops").mean(), pl.col("trained").first(), pl.col("parameters").first()
-    )
-    full = work.filter(_of(FULL))["training_flops"]
-    whole = float(full[0]) if len(full) and full[0] > 0 else None
-    share = pl.lit(None, pl.Float64) if whole is None else pl.col("training_flops") / whole
-    means = _runs.over_seeds(runs, ["way"], "test_metric")
-    return means.join(work.with_columns(work=share), on="way", how="left", maintain_order="left")
-
-
-def _gap(runs: pl.DataFrame, way: str) -> Interval | None:
-    """The final metric of a way minus that of full fine-tuning in points."""
-    part, full = _runs.paired(runs, _of(way), _of(FULL), "test_metric")
-    return paired_interval(100 * part, 100 * full) if len(part) else None
-
-
-def _probe(target: str, runs: pl.DataFrame) -> list[Finding]:
-    gap = _gap(runs, PROBE)
-    if gap is None:
-        return []
-    part, full = _runs.paired(runs, _of(PROBE), _of(FULL), "test_metric")
-    text = (
-        f"On {target}, the final test {_pairs.word(runs['metric'][0])} is {part.mean():.1%} with only the head trained "
-        f"and {full.mean():.1%} with everything trained."
-    )
-    return [_pairs.told(text, gap, _pairs.unit(runs["metric"][0]))]
-
-
-def _enough(target: str, runs: pl.DataFrame, means: pl.DataFrame, options: Options) -> list[Finding]:
-    """The cheapest way that is not seen to be worse than full fine-tuning."""
-    unit = _pairs.unit(runs["metric"][0])
-    cheaper = means.filter((pl.col("work") < 1) & ~_of(FULL)).sort("work")
-    gaps = [(str(way), float(work), _gap(runs, str(way))) for way, work in cheaper.select("way", "work").iter_rows()]
-    known = [(way, work, gap) for way, work, gap in gaps if gap is not None]
-    if not known:
-        return []
-    for way, work, gap in known:
-        if gap.mean < -options.margin or (gap.excludes(0) and gap.mean < 0):
-            continue
-        text = f"On {target}, {_said(way)} is enough, for {work:.0%} of the work of full fine-tuning: "
-        if gap.low is None:
-            text += f"with one seed it ends {_apart(gap.mean, unit)}."
-        elif gap.mean > 0 and gap.excludes(0):
-            text += f"it even ends {_apart(gap.mean, unit)}."
-        else:
-            text += f"it ends {_apart(gap.mean, unit)}, which {gap.n} seeds do not tell from no difference."
-        return [_pairs.told(text, gap, f"{unit} against full fine-tuning")]
-    way, _, gap = max(known, key=lambda one: one[2].mean)
-    text = (
-        f"On {target}, no cheaper way is enough: the best of them, {_said(way)}, ends {_apart(gap.mean, unit)} "
-        f"on average."
-    )
-    return [_pairs.told(text, gap, f"{unit} against full fine-tuning")]
-
-
-def _said(way: str) -> str:
-    """A way as the subject of a sentence."""
-    return "a linear probe" if way == PROBE else f"training the {way}"
-
-
-def _apart(points: float, unit: str, what: str = "it") -> str:
-    """How far from full fine-tuning, in words."""
-    if abs(points) < 0.05:
-        return f"level with {what}"
-    return f"{abs(points):.1f} {unit} {'above' if points > 0 else 'below'} {what}"
-
-
-def _both(target: str, runs: pl.DataFrame) -> list[Finding]:
-    gap = _gap(runs, BOTH)
-    if gap is None:
-        return []
-    unit = _pairs.unit(runs["metric"][0])
-    clear = "" if gap.excludes(0) else ", which these seeds do not tell from no difference" if gap.n > 1 else ""
-    apart = _apart(gap.mean, unit, "full fine-tuning from the pretrained weights")
-    text = f"On {target}, full fine-tuning that begins where the linear probe ended comes out {apart}{clear}."
-    return [_pairs.told(text, gap, f"{unit} against full fine-tuning")]
 
 
 def _edges(target: str, runs: pl.DataFrame) -> list[str]:
@@ -297,14 +213,14 @@ def _summary(
     """One line a way, in the order of the plan."""
     found = []
     for row in means.iter_rows(named=True):
-        of, gap = runs.filter(_of(row["way"])), _gap(runs, row["way"])
+        mine, gap = runs.filter(_against_full.of(row["way"])), _against_full.difference(runs, row["way"])
         spent = seconds.get((target, row["way"]), [])
         found.append(
             {
                 "what is trained": row["way"],
-                "final": mean_interval(of["test_metric"].to_numpy()).text(),
+                "final": mean_interval(mine["test_metric"].to_numpy()).text(),
                 "points against full": "-" if gap is None or row["way"] == FULL else gap.text(1),
-                "learning rate": of["lr"][0],
+                "learning rate": mine["lr"][0],
                 "parameters trained": f"{row['trained'] / row['parameters']:.1%}",
                 "work": row["work"],
                 "seconds": sum(spent) / len(spent) if spent else None,

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from transferscope.console.words import duration
 from transferscope.engine.estimate import Past
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Step
@@ -144,21 +145,3 @@ class Watcher:
 
     def _clock(self) -> str:
         return f"[{duration(time.monotonic() - self._began)}]"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words short enough for a progress line."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
-def size(count: float) -> str:
-    """Bytes in words."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -1,0 +1,48 @@
+"""The two streams a verb writes to, and the short lines that several verbs print there."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from transferscope.errors import worded
+
+if TYPE_CHECKING:
+    from transferscope.battery import Results
+    from transferscope.engine.worker import Outcome
+    from transferscope.preflight import Check
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def checks(of: "Iterable[Check]") -> None:
+    """A line for every check of the preflight."""
+    for one in of:
+        mark = "[green]ok     [/green]" if one.ok else "[red]refused[/red]"
+        out.print(f"{mark} {escape(one.name)}: {escape(one.said)}")
+
+
+def findings(found: "Results") -> None:
+    """What every analysis found, each note once, and where the page is."""
+    from transferscope.report.wording import sentence
+
+    for section in found.sections.values():
+        if section.findings:
+            out.print(f"\n[bold]{escape(section.title)}[/bold]")
+        for finding in section.findings:
+            out.print(f"  - {escape(sentence(finding))}")
+    for note in dict.fromkeys(note for section in found.sections.values() for note in section.notes):
+        out.print(f"[yellow]note:[/yellow] {escape(note)}")
+    out.print(f"\nReport: {found.report}", markup=False, soft_wrap=True)
+
+
+def failures(
+    failed: "Collection[Outcome]", outcomes: "Iterable[Outcome]", names: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Why each step failed, by the labels that `names` gives its key, and how many others it took with it."""
+    for outcome in failed:
+        err.print(f"[red]failed[/red] {escape(worded(names[outcome.key]))}: {escape(outcome.error)}")
+    lost = sum(o.status == "skipped" for o in outcomes)
+    err.print(f"{len(failed)} step(s) failed, {lost} not run because of them; the rest is in the report.")

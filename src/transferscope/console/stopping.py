@@ -1,0 +1,45 @@
+"""Stopping a run by Ctrl-C or SIGTERM: the first signal saves and ends it, the second ends it at once."""
+
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transferscope.console.exits import INTERRUPTED, TERMINATED
+from transferscope.console.lines import err
+
+if TYPE_CHECKING:
+    from transferscope.engine.execute import Local
+
+
+def again(file: Path, changes: list[str] | None) -> str:
+    """The command line that goes on where a run was stopped."""
+    return f"transferscope run {shlex.quote(str(file))}" + "".join(f" --set {shlex.quote(s)}" for s in changes or [])
+
+
+@contextmanager
+def stoppable(executor: "Local", resume: str) -> Iterator[list[int]]:
+    """While inside, signals stop the executor; the list yielded holds those that came. `resume`: see `again`."""
+    caught: list[int] = []
+
+    def on_signal(number: int, _: object) -> None:
+        caught.append(number)
+        if len(caught) == 1:
+            err.print(f"Stopping after this batch and saving (again to stop at once). To go on: {resume}", markup=False)
+            executor.stop()
+        else:
+            executor.kill()
+
+    before = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def code(caught: list[int]) -> int:
+    """The exit code of a run that signals stopped."""
+    return INTERRUPTED if caught[0] == signal.SIGINT else TERMINATED

@@ -1,0 +1,62 @@
+"""The tables that verbs print: the steps of a plan, what each analysis has, and the paces of a network."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Column, Table
+
+from transferscope.console.words import duration
+from transferscope.errors import worded
+
+if TYPE_CHECKING:
+    from transferscope.engine.plan import Plan
+    from transferscope.engine.table import Table as Results
+
+
+def steps(plan: "Plan", todo: Collection[str], past: Any) -> Table:
+    """Every step with what it is for, whether it is done, and how long it takes by `past` (a `Past` or `Forecast`)."""
+    table = Table("step", "for", "state", "about", box=None)
+    labels = plan.labels()
+    for step in plan.steps:
+        seconds = past.of(step).seconds
+        state = "to do" if step.key in todo else "[green]cached[/green]"
+        about = duration(seconds) if seconds is not None and step.key in todo else ""
+        table.add_row(step.task, escape(worded(labels[step.key])), state, about)
+    return table
+
+
+def cells(of: "Mapping[str, Results]") -> Table:
+    """How many cells each analysis has, and how many of them are done and missing."""
+    table = Table("analysis", "cells", "done", "missing", box=None)
+    for name, found in of.items():
+        done, missing = len(found.artifacts), len(found.missing)
+        table.add_row(escape(name), str(done + missing), str(done), str(missing))
+    return table
+
+
+def paces(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """The ways of computing a network, from the rows of `tasks.calibrate`."""
+    table = Table(
+        Column("way", no_wrap=True),
+        "step",
+        "train",
+        "eval",
+        "train vs plain",
+        "eval vs plain",
+        "of the floor",
+        "first",
+        box=None,
+    )
+    for row in rows:
+        table.add_row(
+            row["way"],
+            f"{1e3 * row['step_seconds']:.1f} ms",
+            f"{row['train_images_per_second']:.0f}/s",
+            f"{row['eval_images_per_second']:.0f}/s",
+            f"{row['train_ratio']:.2f}x",
+            f"{row['eval_ratio']:.2f}x",
+            f"{row['step_seconds'] / row['floor_seconds']:.1f}x",
+            f"{row['start_seconds']:.1f} s",
+        )
+    return table
