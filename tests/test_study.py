@@ -169,3 +169,22 @@ def test_golden_study_key(monkeypatch, tmp_path) -> None:
 
 
 GOLDEN = ("1bd82fad601398040b02ec5e", "0ae804e960bb6f896a33e616")
+
+
+@pytest.mark.parametrize("name", ["domainnet", "chexpert"])
+def test_the_settings_of_the_paper_are_a_study(tmp_path, name) -> None:
+    """Everything but the images and weights, which only its user has."""
+    from pathlib import Path
+
+    from transferscope import analyses
+
+    for domain in ("real", "clipart", "quickdraw"):
+        (tmp_path / "domainnet" / domain / "train" / "a").mkdir(parents=True)
+    (tmp_path / "fixup_resnet50_imagenet.pth").touch()
+    (tmp_path / "chexpert.csv").write_text("path,edema,effusion\n")
+    path = tmp_path / f"{name}.yaml"
+    path.write_text((Path(__file__).parents[1] / "examples" / "paper" / f"{name}.yaml").read_text())
+    study = Study.load(path)
+    assert study.recipe.evaluate == "all" and study.recipe.precision == "float32"
+    for analysis, given in analyses.chosen(study).items():
+        analyses.options(analysis, given)

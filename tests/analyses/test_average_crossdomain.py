@@ -30,7 +30,8 @@ def finished(tmp_path_factory):
     images.write(folder / "again", each=24)
     images.write(folder / "others", each=24, classes=("disc", "square"))
     targets = '{shapes: "folder:images", again: "folder:again", others: "folder:others"}'
-    changes = {"analyses": TINY, "targets": targets, "seeds": "3", "arms": "[pretrained]", "recipe.epochs": "1"}
+    changes = {"analyses": TINY, "targets": targets, "seeds": "3", "arms": "[pretrained]", "recipe.epochs": "1",
+               "recipe.evaluate": "all"}  # fmt: skip
     return finish(path, changes)
 
 

@@ -175,6 +175,8 @@ def test_a_time_limit_ends_it(monkeypatch) -> None:
 
 
 def test_ctrl_c_leaves_no_process_behind() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+
     def interrupt() -> None:
         while len(children()) < 2:
             time.sleep(0.02)
@@ -184,6 +186,7 @@ def test_ctrl_c_leaves_no_process_behind() -> None:
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         crowd.crowd(TOY, 2, seconds=60)
+    signal.signal(signal.SIGINT, before)
     assert children() == []
 
 

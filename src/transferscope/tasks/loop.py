@@ -3,8 +3,7 @@
 import math
 import shutil
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,69 +11,27 @@ import torch
 import torch.nn.functional as F
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from transferscope.data.augment import Augment
-from transferscope.data.batches import Batches, Normalisation, eval_batches, mixup
-from transferscope.data.shuffle import block_permutation, image_permutations
-from transferscope.data.split import nested_fraction, sample
+from transferscope.data.batches import Batches, eval_batches, mixup
 from transferscope.data.table import Table
 from transferscope.engine.store import write_json
 from transferscope.engine.work import Interrupted, Work
 from transferscope.errors import UserError
 from transferscope.measures import metrics
-from transferscope.models import inits
-from transferscope.models.blocks import top_parameters
-from transferscope.models.build import build_network, seeded
-from transferscope.models.precision import prepare, running
+from transferscope.models.build import seeded
+from transferscope.models.precision import running
 from transferscope.probes.predictions import logits
-from transferscope.streams import stream, stream_seed
-from transferscope.tasks import resume
-from transferscope.tasks.schedule import Schedule, kept
+from transferscope.streams import stream_seed
+from transferscope.tasks import begin, resume
+from transferscope.tasks.schedule import kept
 
 SAVE_EVERY = 30.0  # seconds between saves, so that a kill costs no more than that
 EVAL_BATCH = 256
 UNREAD_BATCHES = 50  # on a GPU
 
 
-@dataclass(frozen=True)
-class Start:
-    """Where a run starts: an arm (see `models.inits`), or the weights in the file `begin` at the end of `epoch`."""
-
-    network: str
-    arm: str
-    weights: str | None
-    min_share: float
-    seed: int
-    head_seed: int
-    begin: Path | None = None
-    epoch: int = 0
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What `tasks.train` was asked for, with the lr search resolved."""
-
-    epochs: int
-    batch_size: int
-    schedule: Schedule
-    momentum: float
-    nesterov: bool
-    weight_decay: float
-    mixup: float
-    label_smoothing: float
-    augment: Augment | None
-    precision: str
-    normalisation: Normalisation
-    shuffle: dict[str, Any] | None = None
-    fraction: float = 1.0
-    trainable: str = "all"
-    labels: str = "true"
-    keep: str = "log"
-    evaluate: int | str = "all"
-
-
-def fit(table: Table, start: Start, recipe: Recipe, work: Work) -> list[dict[str, Any]]:
+def fit(table: Table, start: begin.Start, recipe: begin.Recipe, work: Work) -> list[dict[str, Any]]:
     """Train `start` on the table's training rows; the rows, files and errors of `tasks.train`."""
     torch.set_num_threads(work.threads)
     run = _Run(table, start, recipe, work)
@@ -89,81 +46,23 @@ def fit(table: Table, start: Start, recipe: Recipe, work: Work) -> list[dict[str
 class _Run:
     """One training run in its scratch folder; `now` is where it stands."""
 
-    def __init__(self, table: Table, start: Start, recipe: Recipe, work: Work) -> None:
+    def __init__(self, table: Table, start: begin.Start, recipe: begin.Recipe, work: Work) -> None:
         self.table, self.start, self.recipe, self.work = table, start, recipe, work
         self.folder, self.device = work.folder, work.device
-        self.rows = dict(table.rows)
-        if recipe.fraction < 1:
-            self.rows["train"] = nested_fraction(table.labels, table.rows["train"], recipe.fraction, seed=start.seed)
-        self.metric = metrics.metric_name(len(table.classes), table.multilabel)
-        self.labels = self._labels()
-        self.watched = self._watched()
-        self.permutation = self._permutation()
-        net = build_network(start.network, len(table.classes), seed=start.seed)
-        self.loaded = inits.start(
-            start.arm,
-            net,
-            network=start.network,
-            classes=len(table.classes),
-            weights=start.weights,
-            seed=start.seed,
-            head_seed=start.head_seed,
-            min_share=start.min_share,
-        )
-        if start.begin is not None:
-            net.load_state_dict(load_file(start.begin))
-        self.net: nn.Module = prepare(net, recipe.precision, work.device)
-        if work.options.get("compile"):
-            self.net.compile()  # in place: the names of the weights stay
-        self.frozen = self._freeze()
-        self.optimizer = torch.optim.SGD(
-            [p for p in self.net.parameters() if p.requires_grad],
-            lr=recipe.schedule.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-        )
+        classes, seed = len(table.classes), start.seed
+        self.metric = metrics.metric_name(classes, table.multilabel)
+        self.labels = begin.chosen_labels(table, recipe.labels, seed)
+        self.rows = begin.chosen_rows(table, recipe.fraction, seed)
+        self.watched = begin.watched_rows(self.rows, self.labels, recipe.evaluate, seed)
+        self.permutation = begin.permutation(recipe.shuffle, table.size("eval"), seed)
+        self.net, self.loaded = begin.network(start, classes, recipe.precision, work)
+        self.frozen = begin.freeze(self.net, recipe.trainable, classes)
+        self.optimizer = begin.optimiser(self.net, recipe)
         self.now = resume.load(self.folder, self.net, self.optimizer) or resume.Progress(start.epoch)
         self.saved = time.monotonic()
         self.best: dict[str, Tensor] | None = None  # weights better on val than those on disk
         self.unread: list[tuple[Tensor, Tensor | None, int, str]] = []  # (loss, right, images, where) of batches
         self.patience = 1 if work.device == "cpu" else UNREAD_BATCHES
-
-    def _labels(self) -> np.ndarray:
-        """The table's labels; "random": shuffled over the images of each split, so that only memory can learn them."""
-        if self.recipe.labels == "true":
-            return self.table.labels
-        labels = self.table.labels.copy()
-        for split, rows in self.table.rows.items():
-            order = stream(self.start.seed, "labels", split).permutation(len(rows))
-            labels[rows] = self.table.labels[rows[order]]
-        return labels
-
-    def _watched(self) -> dict[str, np.ndarray]:
-        """The rows of every split that are evaluated after every epoch: all of them, or a sample."""
-        count = self.recipe.evaluate
-        if not isinstance(count, int):
-            return self.rows
-        return {split: sample(self.labels, rows, count, seed=self.start.seed) for split, rows in self.rows.items()}
-
-    def _permutation(self) -> Any:
-        """The fixed block permutation of a shuffled run, or a function giving every image its own."""
-        if (how := self.recipe.shuffle) is None:
-            return None
-        size, seed, block = self.table.size("eval"), self.start.seed, how["block"]
-        if how.get("per_image"):
-            return lambda rows: image_permutations(rows, size, block, seed=seed)
-        return block_permutation(size, block, seed=seed)
-
-    def _freeze(self) -> list[nn.Module]:
-        """Freeze what the recipe does not train; the modules that hold nothing trainable stay in eval mode."""
-        if self.recipe.trainable == "all":
-            return []
-        kept = top_parameters(self.net, self.recipe.trainable, len(self.table.classes))
-        for name, p in self.net.named_parameters():
-            p.requires_grad_(name in kept)
-        modules = dict(self.net.named_modules())
-        return [m for m in modules.values() if not any(p.requires_grad for p in m.parameters())]
 
     # -- one epoch -----------------------------------------------------------------------------------------------
 

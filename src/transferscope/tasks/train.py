@@ -105,9 +105,10 @@ def train(
     from transferscope.data.batches import Normalisation  # torch from here on
     from transferscope.data.table import open_table
     from transferscope.tasks import loop
+    from transferscope.tasks.begin import Recipe, Start
 
     table = open_table(data.path)
-    start = loop.Start(
+    start = Start(
         network=network,
         arm=arm,
         weights=_reference(weights, weights_at),
@@ -117,7 +118,7 @@ def train(
         begin=begin.path / f"{begin_at}.safetensors" if begin else None,
         epoch=first_epoch,
     )
-    recipe = loop.Recipe(
+    recipe = Recipe(
         epochs=epochs,
         batch_size=batch_size,
         schedule=Schedule(schedule, chosen(lr), epochs, warmup, tuple(milestones), gamma),
