@@ -89,20 +89,22 @@ def gpus(monkeypatch):
 
 
 def test_a_plan_never_measures_and_a_run_does_once(study: Study, gpus) -> None:
-    said = []
+    said, steps = [], battery.plan(study)[0].steps
     assert len(battery.known_slots(study).devices) == 2
     assert gpus == []
-    assert battery.executor(study, said.append).slots.devices == ("cuda:0", "cuda:1") * 2
+    assert battery.executor(study, steps, said.append).slots.devices == ("cuda:0", "cuda:1") * 2
     assert [(count, ("bfloat16",), "cuda") for count in (1, 2, 4)] == gpus
     assert len(said) == 1 and said[0].startswith("Measuring")
-    assert len(battery.known_slots(study).devices) == len(battery.executor(study, said.append).slots.devices) == 4
+    assert (
+        len(battery.known_slots(study).devices) == len(battery.executor(study, steps, said.append).slots.devices) == 4
+    )
     assert len(gpus) == 3 and len(said) == 1
 
 
 def test_the_images_of_a_run_are_counted(study: Study, gpus, monkeypatch) -> None:
     held = []
     monkeypatch.setattr(battery, "sharing", lambda question, memo, held_, tell: held.append(held_) or 1)
-    battery.executor(study)
+    battery.executor(study, battery.plan(study)[0].steps)
     assert held == [12 * 3 * (24 * 24 + 16 * 16)]
 
 
@@ -111,7 +113,11 @@ def test_images_that_cannot_be_counted_are_no_error_here(study: Study, gpus, mon
         raise UserError("no images")
 
     monkeypatch.setattr(battery, "image_counts", uncountable)
-    assert len(battery.known_slots(study).devices) == len(battery.executor(study).slots.devices) == 2
+    assert (
+        len(battery.known_slots(study).devices)
+        == len(battery.executor(study, battery.plan(study)[0].steps).slots.devices)
+        == 2
+    )
     assert gpus == []
 
 
@@ -120,7 +126,7 @@ def test_nothing_is_measured_on_a_cpu(study: Study, monkeypatch) -> None:
         monkeypatch.setattr(module, "this_machine", lambda: NO_GPU)
     monkeypatch.setattr(share, "crowd", lambda *_: never())
     monkeypatch.setattr(crowd.subprocess, "Popen", lambda *_, **__: never())
-    assert battery.executor(study).slots.devices == ("cpu",) * 16
+    assert battery.executor(study, battery.plan(study)[0].steps).slots.devices == ("cpu",) * 16
     assert not study.memo.exists() or not (study.memo / "sharing.json").exists()
 
 
@@ -132,3 +138,12 @@ def test_the_resolved_study_names_the_precision_that_auto_meant(study: Study) ->
     assert [s.key for s in battery.plan(settled)[0].steps] == [s.key for s in battery.plan(auto)[0].steps]
     looked = auto.changed(analyses={"images": {}})
     assert battery._settled(looked, battery.plan(looked)[0]) is looked, "nothing is trained, so nothing is timed"
+
+
+def test_nothing_is_measured_where_nothing_is_trained(study: Study, gpus, monkeypatch) -> None:
+    steps = [step for step in battery.plan(study)[0].steps if step.task != "train"]
+    assert steps and battery.executor(study, steps).slots.devices == ("cuda:0", "cuda:1")
+    auto = study.changed(recipe=study.recipe.model_copy(update={"precision": "auto"}))
+    monkeypatch.setattr(calibrate, "calibrated", lambda *_: never())
+    assert battery.known_slots(auto).devices == ("cuda:0", "cuda:1"), "a plan times nothing to count workers"
+    assert gpus == []

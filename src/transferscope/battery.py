@@ -4,7 +4,7 @@ import importlib.metadata
 import inspect
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from transferscope.engine.estimate import Past
 from transferscope.engine.execute import Local, Slots
 from transferscope.engine.machine import Machine, this_machine
 from transferscope.engine.plan import Plan
+from transferscope.engine.step import Step
 from transferscope.engine.store import Store, write_json
 from transferscope.engine.table import Table, gather
 from transferscope.engine.worker import Outcome
@@ -69,12 +70,19 @@ def slots(resources: Resources, machine: Machine | None = None, sharing: Callabl
 
 def known_slots(study: Study) -> Slots:
     """The slots of a study without measuring anything: one run a GPU where no measurement is remembered."""
+    if study.recipe.precision == "auto" and not calibrate.is_chosen(study.question(), study.memo):
+        return slots(study.resources)
     return slots(study.resources, sharing=partial(_runs_a_gpu, study, remembered))
 
 
-def executor(study: Study, tell: Callable[[str], object] = print) -> Local:
-    """The executor a study asks for. On GPUs, `tell` hears when sharing one is measured, and when that fails."""
+def executor(study: Study, todo: Iterable[Step], tell: Callable[[str], object] = print) -> Local:
+    """The executor that a study asks for, to do the steps `todo`.
+
+    On GPUs, where there is something to train, `tell` hears when sharing one is measured, and when that fails.
+    """
     options = {"table": study.resources.table, "compile": study.resources.compile}
+    if all(step.task != "train" for step in todo):
+        return Local(known_slots(study), options)
     return Local(slots(study.resources, sharing=partial(_runs_a_gpu, study, partial(sharing, tell=tell))), options)
 
 

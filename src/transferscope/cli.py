@@ -1,5 +1,6 @@
 """The command line: one verb a function; heavy libraries load inside the verbs that need them."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,7 +111,8 @@ def plan(
     file: StudyFile = DEFAULT,
     set_: Set = None,
     calibrate: Annotated[
-        bool, typer.Option(help="Time the network briefly when no past run tells how fast it is.")
+        bool,
+        typer.Option(help="Time the network when no past run tells how fast it is ('precision: auto' does so anyway)."),
     ] = True,
     json_: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
@@ -171,7 +173,7 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
         if not all(c.ok for c in checks):
             lines.checks(checks)
             raise typer.Exit(REFUSED)
-        executor = battery.executor(study, lambda line: err.print(line, markup=False))
+        executor = battery.executor(study, todo, lambda line: err.print(line, markup=False))
         workers = len(executor.slots.devices)
         each = f"{workers} worker(s) with {executor.slots.threads} thread(s) each"
         out.print(f"{len(steps.steps)} steps, {len(todo)} to do on {each}.")
@@ -320,7 +322,8 @@ def bench(
 
     models.check_network_ref(model)
     ways = (pace.PLAIN, *pace.WAYS, *((w + pace.COMPILED for w in pace.WAYS) if compile_ else ()))
-    with tempfile.TemporaryDirectory() as memo:  # asked for by hand: timed afresh
+    with tempfile.TemporaryDirectory() as memo:  # asked for by hand: timed, and compiled, afresh
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = memo
         timed = calibrated(pace.Question(model, image_size, batch, device, threads, ways), Path(memo))
     rows = timed.table(batch, pace.PLAIN)
     if json_:

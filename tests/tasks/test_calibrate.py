@@ -1,5 +1,6 @@
 """Calibration: timed once, remembered, and a choice that never flips."""
 
+import dataclasses
 import json
 
 import pytest
@@ -112,8 +113,14 @@ def test_a_large_network_is_timed_on_fewer_images():
     assert pace._shortened(short, 1e12).batch_size == 2
     assert pace._shortened(short, 1e8) == short
     assert pace._shortened(Question("timm:resnet50", 224, 64), 8.2e9).batch_size == 64
-    timed = pace.measure(Question("timm:test_resnet", 32, 4096, ways=("float32",), quick=True))
-    assert timed["paces"]["float32"]["step"] > 0.1, "seconds of 4,096 images, though fewer were timed"
+
+
+def test_the_time_of_fewer_images_is_scaled_up(monkeypatch):
+    monkeypatch.setattr(pace, "_shortened", lambda question, flops: dataclasses.replace(question, batch_size=4))
+    monkeypatch.setattr(pace, "_timed", lambda loops, device: dict.fromkeys(loops, 1.0))
+    timed = pace.measure(Question("timm:test_resnet", 32, 64, ways=("float32",), quick=True))
+    assert timed["paces"]["float32"]["step"] == 16.0
+    assert timed["paces"]["float32"]["evaluation"] == 0.25
 
 
 def test_a_network_that_cannot_be_timed_is_one_sentence(tmp_path):
@@ -154,6 +161,9 @@ def test_a_plan_without_a_past_is_estimated_from_timings(asked, tmp_path):
     assert forecast.images[study.data("t").key] == {"train": train, "val": 4, "test": 4}
     expected = 3 * train / 4 * 1.0 + (4 * 20 + 2 * 8) * 0.1  # every epoch and the start; best and last weights
     assert forecast.of(run).seconds == pytest.approx(expected)
+    sampled = study.changed(recipe=study.recipe.model_copy(update={"evaluate": 5}))  # 5 of train, all 4 of the others
+    less = 3 * train / 4 * 1.0 + (4 * (5 + 4 + 4) + 2 * 8) * 0.1
+    assert forecast.of(sampled.run("t", "random", 0)).seconds == pytest.approx(less)
     both = [run, study.run("t", "random", 1)]
     assert forecast.total(both, 2).seconds == pytest.approx(expected)
     assert forecast.total(plan.steps, 1).seconds > expected  # decoding comes on top

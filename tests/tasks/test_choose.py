@@ -34,3 +34,12 @@ def test_the_rate_that_wins(trials, best) -> None:
     assert [row["lr"] for row in rows if row["chosen"]] == [best]
     assert [row["val_metric"] for row in rows] == [run.rows[-1]["val_metric"] for _, run in trials]
     assert chosen(0.3) == 0.3
+
+
+def test_scores_of_all_val_images_decide_over_those_of_a_sample() -> None:
+    """The last weights are scored on all images anyway."""
+    trials = [trial(0.1, 0.9, 1.0), trial(0.01, 0.5, 1.0)]
+    for (_, run), metric in zip(trials, (0.6, 0.7), strict=True):
+        run.rows[-1] |= {"whole_val_metric": metric, "whole_val_loss": 1.0}
+    rows = choose_lr(trials=trials, work=Work(Path()))
+    assert [(row["val_metric"], row["chosen"]) for row in rows] == [(0.6, False), (0.7, True)]

@@ -276,8 +276,11 @@ def test_a_sample_is_evaluated_in_between_and_everything_at_the_end(fit, digits)
     assert best == max(rows[1:], key=lambda row: row["val_metric"])["epoch"]
     for row, all_of in zip(rows, every, strict=True):
         assert row["running_loss"] == all_of["running_loss"]
-        assert (row["test_loss"] == all_of["test_loss"]) == (row["epoch"] in (best, 3))
-        assert row["train_loss"] != all_of["train_loss"]
+        assert row["train_loss"] != all_of["train_loss"] and row["test_loss"] != all_of["test_loss"]
+        whole = [row[f"whole_{split}_{what}"] for split in ("val", "test") for what in ("loss", "metric")]
+        everything = [all_of[f"{split}_{what}"] for split in ("val", "test") for what in ("loss", "metric")]
+        assert whole == (everything if row["epoch"] in (best, 3) else [None] * 4)
+        assert not any(name.startswith("whole") for name in all_of)
     table = open_table(digits.path)
     watched = np.isin(table.rows["val"], sample(table.labels, table.rows["val"], 60, seed=0))
     logits = load_file(folder / "predictions-final.safetensors")["val"].numpy()
@@ -286,7 +289,40 @@ def test_a_sample_is_evaluated_in_between_and_everything_at_the_end(fit, digits)
 
 
 def test_more_than_there_are_is_all(fit) -> None:
-    assert fit("all", epochs=1)[1] == fit("some", epochs=1, evaluate=10_000)[1]
+    (_, every), (_, rows) = fit("all", epochs=1), fit("some", epochs=1, evaluate=10_000)
+    assert [{name: row[name] for name in every[0]} for row in rows] == every
+    assert rows[-1]["whole_test_loss"] == rows[-1]["test_loss"]
+
+
+def test_what_a_save_refers_to_is_never_overwritten(fit, monkeypatch) -> None:
+    """Killed at its end, then resumed where numbers round differently: the best epoch's weights stay its own."""
+    from transferscope.tasks import loop
+
+    scores = {1: 0.5, 2: 0.6, 3: 0.9, 4: 0.1}  # what val says, by epoch
+    score, conclude = loop._Run._score, loop._Run._conclude
+
+    def scored(self, split, rows, out, number):
+        loss, metric = score(self, split, rows, out, number)
+        return loss, scores.get(number, 0.0) if split == "val" else metric
+
+    def saved(self) -> None:
+        if (self.now.epoch, self.now.batch) == (2, 0):
+            self.save()
+
+    def dies(self, *arguments) -> None:
+        raise _Killed
+
+    monkeypatch.setattr(loop._Run, "_score", scored)
+    monkeypatch.setattr(loop._Run, "_save_now_and_then", saved)
+    monkeypatch.setattr(loop._Run, "_conclude", dies)
+    with pytest.raises(_Killed):
+        fit("run", epochs=4)
+    monkeypatch.setattr(loop._Run, "_conclude", conclude)
+    scores[3] = 0.2  # the second time, epoch 3 is not the best
+    folder, _ = fit("run", epochs=4)
+    assert json.loads((folder / "run.json").read_text())["best_epoch"] == 2
+    assert (folder / "best.safetensors").read_bytes() == (folder / "epoch-0002.safetensors").read_bytes()
+    assert not list(folder.glob("best-*"))
 
 
 def test_the_best_epoch_is_chosen_on_val(fit) -> None:

@@ -34,8 +34,16 @@ def known_arms(study: Study, analysis: str, arms: Sequence[str]) -> None:
 
 
 def summarise(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row per target, arm and seed: final, best (chosen on val), speed, rise over the last quarter of epochs."""
+    """One row per target, arm and seed: final, best (chosen on val), speed, rise over the last quarter of epochs.
+
+    `final` and `best` are of all test images; the rest is of the images watched after every epoch.
+    """
     keys = ["target", "arm", "seed"]
+    if "whole_test_metric" not in rows.columns:  # every image was evaluated after every epoch
+        rows = rows.with_columns(whole_test_metric=pl.lit(None))
+    test = pl.coalesce(pl.col("whole_test_metric").cast(pl.Float64), pl.col("test_metric"))
+    trained = pl.col("epoch") > pl.col("epoch").min()
+    best = pl.col("val_metric").filter(trained).arg_max()
     last = pl.col("epoch") == pl.col("epoch").max()
     epochs = pl.col("epoch").max()
     late = pl.col("epoch") > epochs * 0.75
@@ -46,9 +54,9 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
         .agg(
             metric=pl.col("metric").first(),
             epochs=epochs,
-            final=pl.col("test_metric").filter(last).first(),
-            best=pl.coalesce(_at_best("test_metric"), pl.col("test_metric").filter(last).first()),
-            speed=pl.col("train_metric").filter(pl.col("epoch") > 0).mean(),
+            final=test.filter(last).first(),
+            best=pl.coalesce(test.filter(trained).get(best, null_on_oob=True), test.filter(last).first()),
+            speed=pl.col("train_metric").filter(trained).mean(),
             rise=pl.col("val_metric").filter(late).mean() - pl.col("val_metric").filter(before).mean(),
             curve=pl.col("val_metric"),
             height=pl.col("val_metric").filter(last).first(),
@@ -56,12 +64,6 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
             loss_end=pl.col("train_loss").last(),
         )
     )
-
-
-def _at_best(column: str) -> pl.Expr:
-    """A column at the first epoch after the start with the highest val metric; null where that is undefined."""
-    trained = pl.col("epoch") > 0
-    return pl.col(column).filter(trained).get(pl.col("val_metric").filter(trained).arg_max(), null_on_oob=True)
 
 
 def unlearnt(runs: pl.DataFrame, suffix: str = "") -> int:

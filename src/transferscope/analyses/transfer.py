@@ -8,8 +8,8 @@ single seeds. A pretrained curve that starts higher but ends at the same height 
 random arm was still rising at the end, part of the gain is only patience: train longer before believing it. The best
 metric is read at the epoch that was best on the validation split, never on test. The relative drop is
 100 (P-T - RI-T) / P-T. Optimisation speed is the mean over epochs (without epoch 0) of the training metric, in eval
-mode. Between epochs each split is read on a fixed sample of `recipe.evaluate` images, so curves wobble by a few points;
-final and best test figures are those of all test images.
+mode. After every epoch each split is read on a fixed sample of `recipe.evaluate` images, so curves wobble by a few
+points and may end beside the final and best test figures, which are those of all test images.
 """
 
 from collections.abc import Iterator
@@ -91,10 +91,11 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     findings = [_pairs.judged(text, gain, unit, 1, [gain]) if judged else _pairs.told(text, gain, unit)]
 
     speed = paired_interval(100 * pairs["speed"].to_numpy(), 100 * pairs["speed_random"].to_numpy())
-    reach = [_first_at_least(c, r) for c, r in zip(pairs["curve"], pairs["height_random"], strict=True)]
+    known = pairs.drop_nulls("height_random")
+    reach = [_first_at_least(c, r) for c, r in zip(known["curve"], known["height_random"], strict=True)]
     epochs = int(pairs["epochs"].max())  # type: ignore[arg-type]
     text = (
-        f"On {target}, {_reached(arm, reach, epochs)} Its training {_pairs.word(metric)}, averaged over the epochs, is "
+        f"On {target}, {_reached(arm, reach, epochs)} training {_pairs.word(metric)}, averaged over the epochs, is "
         f"{'higher than' if speed.mean > 0 else 'lower than' if speed.mean < 0 else 'the same as'} from scratch."
     )
     findings.append(_pairs.told(text, speed, unit))
@@ -114,23 +115,24 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
 
 
 def _reached(arm: str, reach: list[int | None], epochs: int) -> str:
-    """When the arm first matched the random arm's final metric, both read on the same validation images."""
+    """When the arm first matched the random arm's final metric, both read on the same validation images; then "Its".
+
+    `reach` has an entry for every seed with a defined score; nothing is said where there is none.
+    """
     got = sorted(r for r in reach if r is not None)
     who = "the pretrained arm" if arm == "pretrained" else f"the {arm} arm"
+    if not reach:
+        return f"{who}'s"
     if not got:
-        return f"{who} never reached the random arm's final score on the validation images."
+        return f"{who} never reached the random arm's final score on the validation images. Its"
     if got[-1] == 0:
-        return (
-            f"{who} scored as much as the random arm's final validation score before any training: neither learnt much."
-        )
+        return f"{who} matched the random arm's final validation score before any training: neither learnt much. Its"
     span = f"epoch {got[0]}" if got[0] == got[-1] else f"epochs {got[0]} to {got[-1]}"
     seeds = "" if len(got) == len(reach) else f" in {len(got)} of {len(reach)} seeds"
-    return f"{who} reached the random arm's final validation score at {span} of {epochs}{seeds}."
+    return f"{who} reached the random arm's final validation score at {span} of {epochs}{seeds}. Its"
 
 
-def _first_at_least(curve: Any, value: float | None) -> int | None:
-    if value is None:
-        return None
+def _first_at_least(curve: Any, value: float) -> int | None:
     return next((epoch for epoch, score in enumerate(curve) if score is not None and score >= value), None)
 
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from transferscope.console.lines import err
 from transferscope.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ def planned(file: Path, changes: list[str] | None) -> "tuple[Study, Plan, Store]
     """The study with its overrides, its plan, its store. UserError for what is wrong with any of them."""
     from transferscope import battery
     from transferscope.study import Study
-    from transferscope.tasks.calibrate import is_chosen
 
     pairs: dict[str, str] = {}
     for change in changes or []:
@@ -33,10 +31,6 @@ def planned(file: Path, changes: list[str] | None) -> "tuple[Study, Plan, Store]
             raise UserError(f"--set {change}: write KEY=VALUE, for example --set recipe.epochs=3.")
         pairs[key] = value
     study = Study.load(file, pairs)
-    if study.recipe.precision == "auto" and not is_chosen(study.question(), study.memo):
-        err.print(
-            f"Timing {study.network} in float32 and bfloat16: once for this store (precision: auto).", markup=False
-        )
     try:
         return study, *battery.plan(study)
     except UserError as error:  # what only planning sees, such as the options of an analysis

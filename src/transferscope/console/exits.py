@@ -1,5 +1,6 @@
 """How a verb ends: the exit codes, and one sentence on stderr instead of a traceback for what a user can mend."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -12,8 +13,23 @@ from transferscope.errors import UserError
 DONE, FAILED, USAGE, REFUSED, INCOMPLETE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
 
 
+class _Lines(logging.Handler):
+    """What the library tells while it works, as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        err.print(record.getMessage(), markup=False)
+
+
+def _heard() -> None:
+    told = logging.getLogger("transferscope")
+    told.setLevel(logging.INFO)
+    if not told.handlers:
+        told.addHandler(_Lines())
+
+
 def ended(app: Callable[[], object]) -> None:
     """Run the command line; a user's mistake, or a disk's, is a sentence and exit code 2."""
+    _heard()
     try:
         app()
     except UserError as error:

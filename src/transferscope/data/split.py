@@ -162,12 +162,12 @@ def _require(out: np.ndarray, labels: np.ndarray, names: Sequence[str], shares: 
             raise UserError(f"Too few images or groups to fill the {word} split; add images, or give the splits.")
 
 
-def sample(labels: np.ndarray, rows: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+def sample(labels: np.ndarray, rows: np.ndarray, count: int, *, seed: int, least: int = 0) -> np.ndarray:
     """About `count` of `rows` (m,), in increasing order, that stand for all of them; all when there are no more.
 
-    `labels` (n,) or (n, k) are those of the whole table. One label: exact shares of every class; several: drawn without
-    strata. Either way a class that would be left out is given one image beyond `count`, so that what is defined on
-    all rows (an AUC) is defined on the sample. A pure function of its arguments.
+    `labels` (n,) or (n, k) are those of the whole table. One label: the shares of the classes, rounded; several: drawn
+    without strata. Then every class, and with several labels both answers to each, are filled up to `least` images, or
+    to all that there are. A pure function of its arguments.
     """
     if count >= len(rows):
         return rows
@@ -175,12 +175,17 @@ def sample(labels: np.ndarray, rows: np.ndarray, count: int, *, seed: int) -> np
     strata = own if own.ndim == 1 else np.zeros(len(rows), dtype=np.int64)
     rank = np.empty(len(rows))
     for stratum in np.unique(strata):
-        members = stream(seed, "sample", int(stratum)).permutation(np.flatnonzero(strata == stratum))
-        rank[members] = (np.arange(len(members)) + 0.5) / len(members)
+        draw = stream(seed, "sample", int(stratum))
+        members = draw.permutation(np.flatnonzero(strata == stratum))
+        rank[members] = (np.arange(len(members)) + draw.random()) / len(members)  # chance rounds up or down
     order = np.argsort(rank, kind="stable")
-    marks = _indicators(own, _classes(own)).astype(bool)[order]
-    first = [value[:, k].argmax() for value in (marks, ~marks) for k in range(marks.shape[1]) if value[:, k].any()]
-    return np.sort(rows[order[np.union1d(np.arange(count), first)]])
+    chosen = [order[:count]]
+    if least:
+        answers = own[order] if own.ndim == 2 else own[order, None]
+        chosen += [
+            order[np.flatnonzero(column == answer)[:least]] for column in answers.T for answer in np.unique(column)
+        ]
+    return np.sort(rows[np.unique(np.concatenate(chosen))])
 
 
 def nested_fraction(labels: np.ndarray, rows: np.ndarray, fraction: float, *, seed: int) -> np.ndarray:

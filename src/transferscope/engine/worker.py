@@ -1,5 +1,6 @@
 """One worker: takes recipes, does the steps, returns outcomes. Results travel through the store, never through here."""
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -136,12 +137,18 @@ def _logged(path: Path) -> Any:
 _OWNS_OUTPUT = False
 
 
+def _compiled(root: Path) -> Path:
+    """Where a store keeps compiled code, for one kind of processor and one torch."""
+    kind = f"{this_machine().processor} torch {importlib.metadata.version('torch')}"
+    return root.resolve() / "memo" / "compiled" / "".join(c if c.isalnum() or c == "." else "-" for c in kind)
+
+
 def serve(pipe: Connection, root: str, work: Mapping[str, Any], environment: Mapping[str, str]) -> None:
     """A worker process's whole life. Messages in: recipes, "stop"; a closed pipe means the parent is gone."""
     global _OWNS_OUTPUT
     _OWNS_OUTPUT = True
     os.environ.update(environment)  # before torch is imported: OpenMP reads its threads then
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(root).resolve() / "memo" / "compiled"))  # once a store
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_compiled(Path(root))))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; a Ctrl-C reaches the whole group
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     recipes: SimpleQueue[dict[str, Any] | None] = SimpleQueue()

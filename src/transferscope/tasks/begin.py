@@ -69,11 +69,17 @@ def chosen_rows(table: Table, fraction: float, seed: int) -> dict[str, np.ndarra
     return rows
 
 
-def watched_rows(rows: dict[str, np.ndarray], labels: np.ndarray, count: int | str, seed: int) -> dict[str, np.ndarray]:
-    """Those of `rows` that are evaluated after every epoch: a sample of each split, or "all"."""
+def watched_rows(
+    rows: dict[str, np.ndarray], labels: np.ndarray, metric: str, count: int | str, seed: int
+) -> dict[str, np.ndarray]:
+    """Those of `rows` that are evaluated after every epoch: a sample of each split, or "all".
+
+    An AUC of a few positives would say nothing, so an eighth of the count are of each answer where there are as many.
+    """
     if not isinstance(count, int):
         return rows
-    return {split: sample(labels, of, count, seed=seed) for split, of in rows.items()}
+    least = count // 8 if metric == "auc" else 0
+    return {split: sample(labels, of, count, seed=seed, least=least) for split, of in rows.items()}
 
 
 def chosen_labels(table: Table, which: str, seed: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from transferscope.engine.store import write_json
 from transferscope.errors import UserError
 from transferscope.tasks.pace import COMPILED, WAYS, Question
 
+log = logging.getLogger(__name__)
 VERSION = 1  # raised when timings of old and new code cannot be compared
 PAYS = 1.15  # bfloat16 must be this much faster per epoch before 'auto' takes it
 TIMEOUT = 600
@@ -100,6 +102,7 @@ def chosen_precision(question: Question, memo: Path) -> str:
     file, name = _choice(question, memo)
     found = read(file).get(name)
     if found is None:
+        log.info(f"Timing {question.network} in {' and '.join(WAYS)}: once for this store (recipe.precision: auto).")
         timed = calibrated(question, memo)
         exact, rounded = (timed.epoch(way, question.batch_size, 100, 150) for way in WAYS)
         found = add(file, name, "bfloat16" if exact >= PAYS * rounded else "float32")

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from transferscope.errors import UserError
 from transferscope.tasks import calibrate
-from transferscope.tasks.pace import Question, loops, question_of
+from transferscope.tasks.pace import EVAL_BATCH, Question, loops, question_of
 
 CONTEXT = 500_000_000  # bytes of a GPU that a process takes besides its tensors
 WARM, SECONDS = 5, 3.0  # steps before, and seconds of, a measurement
@@ -87,7 +87,7 @@ def one(question: Question, say: Callable[[Mapping[str, Any]], None], heard: IO[
     on_gpu = question.device.startswith("cuda")
     torch.set_num_threads(question.threads)
     free = torch.cuda.mem_get_info(torch.zeros(1, device=question.device).device)[0] + CONTEXT if on_gpu else 0
-    step, evaluate = loops(build_network(question.network, 10, seed=0), question.ways[0], question)
+    step, evaluate = loops(build_network(question.network, 10, seed=0), question.ways[0], question, EVAL_BATCH)
 
     def timed(seconds: float, least: int) -> dict[str, float]:
         steps, began = 0, time.perf_counter()

@@ -4,6 +4,7 @@ import math
 import shutil
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,11 @@ from transferscope.models.precision import running
 from transferscope.probes.predictions import logits
 from transferscope.streams import stream_seed
 from transferscope.tasks import begin, resume
+from transferscope.tasks.pace import EVAL_BATCH
 from transferscope.tasks.schedule import kept
 
 SAVE_EVERY = 30.0  # seconds between saves, so that a kill costs no more than that
-EVAL_BATCH = 256
+WHOLE = ("whole_val_loss", "whole_val_metric", "whole_test_loss", "whole_test_metric")
 UNREAD_BATCHES = 50  # on a GPU
 
 
@@ -53,14 +55,14 @@ class _Run:
         self.metric = metrics.metric_name(classes, table.multilabel)
         self.labels = begin.chosen_labels(table, recipe.labels, seed)
         self.rows = begin.chosen_rows(table, recipe.fraction, seed)
-        self.watched = begin.watched_rows(self.rows, self.labels, recipe.evaluate, seed)
+        self.watched = begin.watched_rows(self.rows, self.labels, self.metric, recipe.evaluate, seed)
         self.permutation = begin.permutation(recipe.shuffle, table.size("eval"), seed)
         self.net, self.loaded = begin.network(start, classes, recipe.precision, work)
         self.frozen = begin.freeze(self.net, recipe.trainable, classes)
         self.optimizer = begin.optimiser(self.net, recipe)
         self.now = resume.load(self.folder, self.net, self.optimizer) or resume.Progress(start.epoch)
         self.saved = time.monotonic()
-        self.best: dict[str, Tensor] | None = None  # weights better on val than those on disk
+        self.best: dict[str, Tensor] | None = None  # weights of the best epoch, where they are not on disk yet
         self.unread: list[tuple[Tensor, Tensor | None, int, str]] = []  # (loss, right, images, where) of batches
         self.patience = 1 if work.device == "cpu" else UNREAD_BATCHES
 
@@ -96,6 +98,8 @@ class _Run:
                 self.save()
                 raise Interrupted
             self._save_now_and_then()
+        self._read()  # waits for a GPU, whose work is training time
+        self.now.seconds += time.perf_counter() - clock
         self.evaluate()
         if number < self.recipe.epochs and kept(number, self.recipe.keep, self.recipe.schedule):
             self.save_weights(f"epoch-{number:04d}")
@@ -172,6 +176,8 @@ class _Run:
         for split in ("train", "val", "test"):
             out = self.predict(self.watched[split])
             row[f"{split}_loss"], row[f"{split}_metric"] = self._score(split, self.watched[split], out, number)
+        if self.watched is not self.rows:
+            row |= dict.fromkeys(WHOLE)
         now.rows.append(row)
         val = row["val_metric"]
         if len(now.rows) > 1 and val is not None and val > now.best:
@@ -199,14 +205,21 @@ class _Run:
     def save(self) -> None:
         """What a later process goes on from. The best weights first: progress that knows of them finds them there."""
         self._read()
-        self._save_best()
+        best = self._save_best()
         resume.save(self.folder, self.net, self.optimizer, self.now)
+        for other in self.folder.glob("best-*"):
+            if other != best:
+                other.unlink()
         self.saved = time.monotonic()
 
-    def _save_best(self) -> None:
+    def _save_best(self) -> Path:
+        """The best weights so far in a file named by their epoch, which earlier progress never refers to."""
+        file = self.folder / f"best-{self.now.best_epoch:04d}.safetensors"
         if self.best is not None:
-            save_file(self.best, self.folder / "best.safetensors")
+            save_file(self.best, scratch := file.with_suffix(".part"))
+            scratch.replace(file)
             self.best = None
+        return file
 
     def save_weights(self, name: str) -> None:
         save_file(resume.plain(self.net.state_dict()), self.folder / f"{name}.safetensors")
@@ -214,7 +227,6 @@ class _Run:
     def finish(self) -> list[dict[str, Any]]:
         """Evaluate the last and the best weights on all images, and leave only what later steps read."""
         now = self.now
-        self._save_best()
         self.save_weights("final")
         self._conclude("final", self.recipe.epochs)
         if now.best_epoch in (0, self.recipe.epochs):  # 0: val was never defined, so the last epoch is all there is
@@ -222,20 +234,24 @@ class _Run:
             for kind in ("", "predictions-"):
                 shutil.copy(self.folder / f"{kind}final.safetensors", self.folder / f"{kind}best.safetensors")
         else:
-            self.net.load_state_dict(load_file(self.folder / "best.safetensors"))
+            best = self._save_best()
+            shutil.copy(best, self.folder / "best.safetensors")
+            self.net.load_state_dict(load_file(best))
             self._conclude("best", now.best_epoch)
         write_json(self.folder / "timing.json", now.timing)
         loaded = asdict(self.loaded) if self.loaded else None
         write_json(self.folder / "run.json", {"best_epoch": now.best_epoch, "loaded": loaded})
-        resume.clear(self.folder)
+        resume.clear(self.folder)  # before the weights that it refers to
+        for file in self.folder.glob("best-*"):
+            file.unlink()
         return now.rows
 
     def _conclude(self, name: str, number: int) -> None:
-        """Logits of all val and test images under a name, and the test score of that epoch on all of them.
-
-        The val score stays that of the watched images, by which the best epoch was chosen.
-        """
+        """Logits of all val and test images under a name; in the epoch's row their scores, if a sample was watched."""
         outputs = {split: np.ascontiguousarray(self.predict(self.rows[split])) for split in ("val", "test")}
         save_arrays(outputs, self.folder / f"predictions-{name}.safetensors")
         row = next(row for row in self.now.rows if row["epoch"] == number)
-        row["test_loss"], row["test_metric"] = self._score("test", self.rows["test"], outputs["test"], number)
+        for split, out in outputs.items():
+            scores = self._score(split, self.rows[split], out, number)
+            if self.watched is not self.rows:
+                row[f"whole_{split}_loss"], row[f"whole_{split}_metric"] = scores

@@ -11,6 +11,7 @@ from typing import Any
 WAYS = ("float32", "bfloat16")
 PLAIN = "plain"  # as torch comes: NCHW, float32, its own depthwise gradients
 COMPILED = "+compile"
+EVAL_BATCH = 256  # images that training evaluates at once
 SECONDS = 0.8  # of timing per way, after two rounds of warming up
 QUICK = 1e11  # floating point operations of a step: about a second of one core
 
@@ -76,8 +77,10 @@ def _eval_batch(question: Question) -> int:
     return question.batch_size if question.quick else max(question.batch_size, 64)
 
 
-def loops(net: Any, way: str, question: Question) -> tuple[Callable[[], None], Callable[[], None]]:
-    """One training step and one evaluation batch of a network prepared as training prepares it."""
+def loops(
+    net: Any, way: str, question: Question, evaluated: int | None = None
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """One training step and one evaluation of `evaluated` images, of a network prepared as training prepares it."""
     import torch
     import torch.nn.functional as F
 
@@ -90,7 +93,8 @@ def loops(net: Any, way: str, question: Question) -> tuple[Callable[[], None], C
         net.compile()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
     draw = torch.Generator().manual_seed(0)
-    size = (max(question.batch_size, _eval_batch(question)), 3, question.image_size, question.image_size)
+    evaluated = evaluated or _eval_batch(question)
+    size = (max(question.batch_size, evaluated), 3, question.image_size, question.image_size)
     images = torch.randn(size, generator=draw).to(device, memory_format=layout)
     labels = torch.randint(0, 10, (question.batch_size,), generator=draw).to(device)
 
@@ -106,7 +110,7 @@ def loops(net: Any, way: str, question: Question) -> tuple[Callable[[], None], C
     def evaluate() -> None:
         net.eval()
         with torch.no_grad(), running(precision, device):
-            net(images[: _eval_batch(question)])
+            net(images[:evaluated])
 
     return step, evaluate
 
