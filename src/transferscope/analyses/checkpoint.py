@@ -13,6 +13,7 @@ for given files, between the two fine-tuned networks. CKA compares the two check
 Random labels are the control: what they give is not due to classes.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ from transferscope.study import Study
 
 TITLE = "Which pretraining checkpoint is worth having"
 RISE = 0.02  # a training metric that rose by less over the whole pretraining has not risen
+WATCHED = 256  # images that a training metric is read on, unless the study says otherwise
 
 
 class Options(analyses.Options):
@@ -116,7 +118,8 @@ def _learnt(source: pl.DataFrame) -> list[str]:
     found = []
     for (track,), of in source.drop_nulls("train_metric").sort("epoch").group_by("track", maintain_order=True):
         first, last = float(of["train_metric"][0]), float(of["train_metric"][-1])
-        if of.height > 1 and last - first < RISE:
+        chance = 2 * math.sqrt(2 * first * (1 - first) / WATCHED)  # twice the standard error of a difference
+        if of.height > 1 and last - first < max(RISE, chance):
             found.append(
                 f"The pretraining with {track} labels has learnt next to nothing (training metric {first:.1%} to "
                 f"{last:.1%}): change pretrained.recipe before reading more into its checkpoints."
