@@ -107,7 +107,7 @@ def test_the_truth_is_the_end_of_the_runs(done) -> None:
     assert set(found) == {(name, seed) for name in ("ours", "scratch", "wider", "scale") for seed in (0, 1)}
     for name, arm in (("ours", "pretrained"), ("scratch", "random"), ("scale", "stats")):
         run = store.get(study.run("shapes", arm, 1))
-        assert found[name, 1]["tuned_metric"] == run.rows[-1]["test_metric"], "the study's own run, not another one"
+        assert found[name, 1]["tuned_metric"] == run.rows[-1]["whole_test_metric"], "its own run"
     wider = next(c for c in cells if c.labels == {"what": "run", "target": "shapes", "candidate": "wider", "seed": 0})
     run = wider.step.params["run"]
     assert run.params["network"] == "smoke.nets:wider" and run.params["data"] == study.data("shapes")

@@ -42,7 +42,7 @@ def test_rows_tell_how_many_images_and_the_end_of_each_run(done):
             own = nested_fraction(images.labels, own, cell.labels["fraction"], seed=cell.labels["seed"])
         run = done.store.get(cell.step.params["run"])
         assert row["images"] == len(own) and row["epochs"] == 2
-        assert row["test_metric"] == run.rows[-1]["test_metric"]
+        assert row["test_metric"] == run.rows[-1]["whole_test_metric"]
         assert row["speed_metric"] == pytest.approx(np.mean([r["train_metric"] for r in run.rows[1:]]))
     assert rows["images"].unique().sort().to_list() == [24, 46, 78] or rows["images"].n_unique() == 3
 

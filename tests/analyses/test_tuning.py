@@ -71,7 +71,7 @@ def test_rates_are_searched_on_a_seed_that_is_not_reported(done):
         assert {run.params["trainable"] for _, run in trials} == {trainable}
         if way == "probe, then full":
             assert {run.params["begin"].params["seed"] for _, run in trials} == {SEARCH_SEED}
-        best = max(trials, key=lambda one: (done.store.get(one[1]).rows[-1]["val_metric"], -one[0]))[0]
+        best = max(trials, key=lambda one: (done.store.get(one[1]).rows[-1]["whole_val_metric"], -one[0]))[0]
         row = rows.filter((pl.col("way") == way) & (pl.col("seed") == seed))
         assert row["lr"][0] == best and row["lr_place"][0] == ("lowest" if best == min(tried) else "highest")
 
