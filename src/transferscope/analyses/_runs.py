@@ -16,6 +16,7 @@ from transferscope.study import Study
 
 Values = NDArray[np.float64]
 FLAT = 0.01  # a curve whose mean over the last quarter of epochs rose by less than this has flattened
+WATCHED = "Points are of the images watched after every epoch (recipe.evaluate); final scores are of all test images."
 UNDEFINED = "an AUC is undefined where a split holds one class only"
 
 

@@ -263,7 +263,7 @@ def _curves(target: str, rows: pl.DataFrame) -> list[Chart]:
     means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col("test_metric").mean())
     spec = charts.lines(means, "epoch", "test_metric", "arm", runs=runs.drop("metric"), x_title="epoch",
                         y_title=f"test {_pairs.word(runs['metric'][0])}", percent=True)  # fmt: skip
-    caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start."
+    caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start. " + _runs.WATCHED
     return [Chart(f"{target}-curves", f"Learning curves from starts without features on {target}", spec, caption)]
 
 

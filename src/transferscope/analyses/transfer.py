@@ -174,6 +174,6 @@ def _charts(rows: pl.DataFrame) -> list[Chart]:
             means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col(y).mean())
             spec = charts.lines(means, "epoch", y, "arm", runs=runs, x_title="epoch", y_title=f"{what} {word}",
                                 percent=True)  # fmt: skip
-            caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start."
+            caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start. " + _runs.WATCHED
             found.append(Chart(f"{target}-{split}", f"{what} {word} on {target}", spec, caption))
     return found
