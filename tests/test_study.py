@@ -57,6 +57,8 @@ def test_short_forms(load, tmp_path) -> None:
         ({"recipe__epochs": "0"}, "recipe.epochs: input should be greater than or equal to 1 (it is 0)"),
         ({"recipe__lr": "-1"}, "recipe.lr: a learning rate is a number above 0"),
         ({"recipe__lr": "fast"}, "recipe.lr: a learning rate is a number above 0"),
+        ({"recipe__evaluate": "8"}, "recipe.evaluate: a number of images, 16 or more, or 'all' (it is 8)"),
+        ({"recipe__evaluate": "some"}, "recipe.evaluate: a number of images, 16 or more, or 'all' (it is 'some')"),
         ({"recipe__schedule": "cosin"}, "recipe.schedule: input should be 'cosine', 'multistep' or 'constant'"),
         ({"recipe__table_size": "12"}, "recipe.table_size: must be at least image_size (16)"),
         ({"targets__digits": "digit"}, "Unknown data source 'digit'"),

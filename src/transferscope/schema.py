@@ -76,6 +76,12 @@ def _rates_checked(value: Any) -> Any:
     return value
 
 
+def _watched(value: Any) -> Any:
+    if value != "all" and (not isinstance(value, int) or value < 16):
+        raise ValueError("a number of images, 16 or more, or 'all'")
+    return value
+
+
 class Recipe(Part):
     """All of training that can change a number. `lr`: one number, a list searched on val, or either per arm."""
 
@@ -95,7 +101,7 @@ class Recipe(Part):
     table_size: Annotated[int, Field(ge=8)] | None = None  # side of the decoded images crops are cut from
     crop: Annotated[Real, Field(gt=0, le=1)] = 1.0  # centre share of the image that evaluation sees
     interpolation: Literal["auto", "bilinear", "bicubic"] = "auto"  # of the decoded table; auto: as for the weights
-    evaluate: Annotated[int, Field(ge=16)] | Literal["all"] = 256  # images of each split looked at after every epoch
+    evaluate: Annotated[int | Literal["all"], BeforeValidator(_watched)] = 256  # images of a split, every epoch
     precision: Literal["float32", "bfloat16", "auto"] = "auto"  # auto: bfloat16 where it is clearly faster
 
     def rates(self, arm: str) -> tuple[float, ...]:
