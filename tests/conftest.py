@@ -1,6 +1,8 @@
 """The smoke study, run once for all tests that look at a finished study."""
 
+import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,21 @@ def trained(finished: Path) -> Path:
         done = command.transferscope(*verb, cwd=folder)
         assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """The lines that transferscope logs while a test runs."""
+    lines: list[str] = []
+    heard = logging.Handler()
+    heard.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("transferscope")
+    level = log.level
+    log.addHandler(heard)
+    log.setLevel(logging.INFO)
+    yield lines
+    log.removeHandler(heard)
+    log.setLevel(level)
 
 
 @pytest.fixture

@@ -88,22 +88,20 @@ def gpus(monkeypatch):
     return asked
 
 
-def test_a_plan_never_measures_and_a_run_does_once(study: Study, gpus) -> None:
-    said, steps = [], battery.plan(study)[0].steps
+def test_a_plan_never_measures_and_a_run_does_once(study: Study, gpus, said) -> None:
+    steps = battery.plan(study)[0].steps
     assert len(battery.known_slots(study).devices) == 2
     assert gpus == []
-    assert battery.executor(study, steps, said.append).slots.devices == ("cuda:0", "cuda:1") * 2
+    assert battery.executor(study, steps).slots.devices == ("cuda:0", "cuda:1") * 2
     assert [(count, ("bfloat16",), "cuda") for count in (1, 2, 4)] == gpus
     assert len(said) == 1 and said[0].startswith("Measuring")
-    assert (
-        len(battery.known_slots(study).devices) == len(battery.executor(study, steps, said.append).slots.devices) == 4
-    )
+    assert len(battery.known_slots(study).devices) == len(battery.executor(study, steps).slots.devices) == 4
     assert len(gpus) == 3 and len(said) == 1
 
 
 def test_the_images_of_a_run_are_counted(study: Study, gpus, monkeypatch) -> None:
     held = []
-    monkeypatch.setattr(battery, "sharing", lambda question, memo, held_, tell: held.append(held_) or 1)
+    monkeypatch.setattr(battery, "sharing", lambda question, memo, held_: held.append(held_) or 1)
     battery.executor(study, battery.plan(study)[0].steps)
     assert held == [12 * 3 * (24 * 24 + 16 * 16)]
 

@@ -75,15 +75,12 @@ def known_slots(study: Study) -> Slots:
     return slots(study.resources, sharing=partial(_runs_a_gpu, study, remembered))
 
 
-def executor(study: Study, todo: Iterable[Step], tell: Callable[[str], object] = print) -> Local:
-    """The executor that a study asks for, to do the steps `todo`.
-
-    On GPUs, where there is something to train, `tell` hears when sharing one is measured, and when that fails.
-    """
+def executor(study: Study, todo: Iterable[Step]) -> Local:
+    """The executor that a study asks for, to do `todo`; on GPUs sharing one is measured where any of it trains."""
     options = {"table": study.resources.table, "compile": study.resources.compile}
     if all(step.task != "train" for step in todo):
         return Local(known_slots(study), options)
-    return Local(slots(study.resources, sharing=partial(_runs_a_gpu, study, partial(sharing, tell=tell))), options)
+    return Local(slots(study.resources, sharing=partial(_runs_a_gpu, study, sharing)), options)
 
 
 def _runs_a_gpu(study: Study, ask: Callable[[Question, Path, int], int]) -> int:

@@ -173,7 +173,7 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
         if not all(c.ok for c in checks):
             lines.checks(checks)
             raise typer.Exit(REFUSED)
-        executor = battery.executor(study, todo, lambda line: err.print(line, markup=False))
+        executor = battery.executor(study, todo)
         workers = len(executor.slots.devices)
         each = f"{workers} worker(s) with {executor.slots.threads} thread(s) each"
         out.print(f"{len(steps.steps)} steps, {len(todo)} to do on {each}.")

@@ -94,43 +94,41 @@ def gpu(monkeypatch):
     return put
 
 
-def test_a_measurement_is_remembered_for_its_question_and_machine(gpu, tmp_path: Path) -> None:
-    said: list[str] = []
+def test_a_measurement_is_remembered_for_its_question_and_machine(gpu, said, tmp_path: Path) -> None:
     asked = gpu({1: 10, 2: 19, 4: 20})
     assert remembered(ON_GPU, tmp_path) == 1
-    assert sharing(ON_GPU, tmp_path, tell=said.append) == 2
-    assert sharing(ON_GPU, tmp_path, tell=said.append) == remembered(ON_GPU, tmp_path) == 2
+    assert sharing(ON_GPU, tmp_path) == 2
+    assert sharing(ON_GPU, tmp_path) == remembered(ON_GPU, tmp_path) == 2
     assert asked == [1, 2, 4] and len(said) == 1
-    assert sharing(ON_GPU, tmp_path, 50 * GB, said.append) == 1  # more images, the same measurement
+    assert sharing(ON_GPU, tmp_path, 50 * GB) == 1  # more images, the same measurement
     assert asked == [1, 2, 4]
     other = gpu({1: 10, 2: 10})
-    assert sharing(dataclasses.replace(ON_GPU, ways=("bfloat16",)), tmp_path, tell=said.append) == 1
+    assert sharing(dataclasses.replace(ON_GPU, ways=("bfloat16",)), tmp_path) == 1
     assert other == [1, 2]
     again = gpu({1: 10, 2: 10}, ("B",))
-    assert sharing(ON_GPU, tmp_path, tell=said.append) == 1
+    assert sharing(ON_GPU, tmp_path) == 1
     assert again == [1, 2]
 
 
 @pytest.mark.parametrize("error", [UserError("the network has no parameters"), RuntimeError("odd"), OSError("fork")])
-def test_a_failure_is_one_run_a_gpu_and_one_line(gpu, tmp_path: Path, error: Exception) -> None:
-    said: list[str] = []
+def test_a_failure_is_one_run_a_gpu_and_one_line(gpu, said, tmp_path: Path, error: Exception) -> None:
     gpu({1: error})
-    assert sharing(ON_GPU, tmp_path, tell=said.append) == 1
+    assert sharing(ON_GPU, tmp_path) == 1
     assert len(said) == 2 and str(error) in said[1] and "\n" not in said[1]
     assert remembered(ON_GPU, tmp_path) == 1
     gpu({1: 10, 2: 20, 4: 20})
-    assert sharing(ON_GPU, tmp_path, tell=said.append) == 2  # a failure is not remembered
+    assert sharing(ON_GPU, tmp_path) == 2  # a failure is not remembered
 
 
 @pytest.mark.parametrize("spoilt", ["5", '[{"count": 1}]', '"x"', "[3]", "{}", "null"])
 def test_a_spoilt_memo_is_no_error(gpu, tmp_path: Path, spoilt: str) -> None:
     gpu({1: 10, 2: 20, 4: 20})
-    sharing(ON_GPU, tmp_path, tell=lambda _: None)
+    sharing(ON_GPU, tmp_path)
     file = tmp_path / "sharing.json"
     (key,) = json.loads(file.read_text())
     file.write_text(f'{{"{key}": {spoilt}}}')
     assert remembered(ON_GPU, tmp_path) == 1
-    assert sharing(ON_GPU, tmp_path, tell=lambda _: None) == 2
+    assert sharing(ON_GPU, tmp_path) == 2
 
 
 def test_unlike_gpus_and_cpus_are_not_measured(gpu, tmp_path: Path) -> None:

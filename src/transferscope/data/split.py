@@ -171,8 +171,7 @@ def sample(labels: np.ndarray, rows: np.ndarray, count: int, *, seed: int, least
     """
     if count >= len(rows):
         return rows
-    own = labels[rows]
-    strata = own if own.ndim == 1 else np.zeros(len(rows), dtype=np.int64)
+    own, strata = labels[rows], _strata(labels, rows)
     rank = np.empty(len(rows))
     for stratum in np.unique(strata):
         draw = stream(seed, "sample", int(stratum))
@@ -188,6 +187,11 @@ def sample(labels: np.ndarray, rows: np.ndarray, count: int, *, seed: int, least
     return np.sort(rows[np.unique(np.concatenate(chosen))])
 
 
+def _strata(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The stratum of each of `rows`: its class; one for all where an image has several labels."""
+    return labels[rows] if labels.ndim == 1 else np.zeros(len(rows), dtype=np.int64)
+
+
 def nested_fraction(labels: np.ndarray, rows: np.ndarray, fraction: float, *, seed: int) -> np.ndarray:
     """A stratified share of `rows` (m,), in increasing order: nested (a smaller share lies in every larger one).
 
@@ -196,7 +200,7 @@ def nested_fraction(labels: np.ndarray, rows: np.ndarray, fraction: float, *, se
     """
     if not 0 < fraction <= 1:
         raise UserError(f"A fraction of the training images must lie in (0, 1], not {fraction}.")
-    strata = labels[rows] if labels.ndim == 1 else np.zeros(len(rows), dtype=np.int64)
+    strata = _strata(labels, rows)
     kept = []
     for stratum in np.unique(strata):
         members = rows[strata == stratum]

@@ -148,7 +148,8 @@ def serve(pipe: Connection, root: str, work: Mapping[str, Any], environment: Map
     global _OWNS_OUTPUT
     _OWNS_OUTPUT = True
     os.environ.update(environment)  # before torch is imported: OpenMP reads its threads then
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_compiled(Path(root))))
+    if work["options"].get("compile"):
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_compiled(Path(root))))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; a Ctrl-C reaches the whole group
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     recipes: SimpleQueue[dict[str, Any] | None] = SimpleQueue()

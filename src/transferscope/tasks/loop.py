@@ -3,6 +3,7 @@
 import math
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ class _Run:
         self.now = resume.load(self.folder, self.net, self.optimizer) or resume.Progress(start.epoch)
         self.saved = time.monotonic()
         self.best: dict[str, Tensor] | None = None  # weights of the best epoch, where they are not on disk yet
+        self.seen: dict[str, np.ndarray] = {}  # logits of the last evaluation, by split
         self.unread: list[tuple[Tensor, Tensor | None, int, str]] = []  # (loss, right, images, where) of batches
         self.patience = 1 if work.device == "cpu" else UNREAD_BATCHES
 
@@ -173,8 +175,8 @@ class _Run:
             "running_loss": now.loss / now.images if now.rows else None,
             "running_accuracy": now.right / now.images if now.rows and not self.table.multilabel else None,
         }
-        for split in ("train", "val", "test"):
-            out = self.predict(self.watched[split])
+        self.seen = {split: self.predict(self.watched[split]) for split in ("train", "val", "test")}
+        for split, out in self.seen.items():
             row[f"{split}_loss"], row[f"{split}_metric"] = self._score(split, self.watched[split], out, number)
         if self.watched is not self.rows:
             row |= dict.fromkeys(WHOLE)
@@ -228,7 +230,8 @@ class _Run:
         """Evaluate the last and the best weights on all images, and leave only what later steps read."""
         now = self.now
         self.save_weights("final")
-        self._conclude("final", self.recipe.epochs)
+        seen = {split: out for split, out in self.seen.items() if self.watched[split] is self.rows[split]}
+        self._conclude("final", self.recipe.epochs, seen)
         if now.best_epoch in (0, self.recipe.epochs):  # 0: val was never defined, so the last epoch is all there is
             now.best_epoch = self.recipe.epochs
             for kind in ("", "predictions-"):
@@ -237,7 +240,7 @@ class _Run:
             best = self._save_best()
             shutil.copy(best, self.folder / "best.safetensors")
             self.net.load_state_dict(load_file(best))
-            self._conclude("best", now.best_epoch)
+            self._conclude("best", now.best_epoch, {})
         write_json(self.folder / "timing.json", now.timing)
         loaded = asdict(self.loaded) if self.loaded else None
         write_json(self.folder / "run.json", {"best_epoch": now.best_epoch, "loaded": loaded})
@@ -246,9 +249,13 @@ class _Run:
             file.unlink()
         return now.rows
 
-    def _conclude(self, name: str, number: int) -> None:
-        """Logits of all val and test images under a name; in the epoch's row their scores, if a sample was watched."""
-        outputs = {split: np.ascontiguousarray(self.predict(self.rows[split])) for split in ("val", "test")}
+    def _conclude(self, name: str, number: int, seen: Mapping[str, np.ndarray]) -> None:
+        """Logits of all val and test images under a name; in the epoch's row their scores, if a sample was watched.
+
+        `seen`: the logits that are known already, by split.
+        """
+        found = {split: seen[split] if split in seen else self.predict(self.rows[split]) for split in ("val", "test")}
+        outputs = {split: np.ascontiguousarray(out) for split, out in found.items()}
         save_arrays(outputs, self.folder / f"predictions-{name}.safetensors")
         row = next(row for row in self.now.rows if row["epoch"] == number)
         for split, out in outputs.items():

@@ -1,5 +1,6 @@
 """Sharing: how many runs of one network on one GPU train the most steps a second together, measured once."""
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -12,14 +13,15 @@ from transferscope.tasks import calibrate
 from transferscope.tasks.crowd import Crowd, crowd
 from transferscope.tasks.pace import Question
 
+log = logging.getLogger(__name__)
 VERSION = 1  # raised when old measurements say nothing about the present code
 COUNTS = (2, 4, 8)  # tried after 1
 PAYS = 1.15  # a larger crowd must take this many times the steps of the one before
 FULL = 0.8  # of the memory that was free
 
 
-def sharing(question: Question, memo: Path, held: int = 0, tell: Callable[[str], object] = print) -> int:
-    """Runs that should share a GPU, measured once a store and machine; 1, and one line to `tell`, on any failure.
+def sharing(question: Question, memo: Path, held: int = 0) -> int:
+    """Runs that should share a GPU, measured once a store and machine; 1, and one line in the log, on any failure.
 
     `question.ways` is the one way of computing. Every run needs `held` bytes of the GPU for its images besides.
     """
@@ -27,13 +29,13 @@ def sharing(question: Question, memo: Path, held: int = 0, tell: Callable[[str],
         return 1
     file, key = _place(question, memo)
     if not (known := _remembered(file, key)):
-        tell("Measuring how many runs should share a GPU: once for this store, a minute or two.")
+        log.info("Measuring how many runs should share a GPU: once for this store, a minute or two.")
         try:
             known = grown(lambda count: crowd(question, count), most)
             calibrate.add(file, key, [asdict(one) for one in known])
         except Exception as error:  # nothing that goes wrong here is worth stopping a study
             why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            tell(f"One run a GPU, since it could not be measured whether more pay: {why}")
+            log.info(f"One run a GPU, since it could not be measured whether more pay: {why}")
             return 1
         known = _remembered(file, key) or known  # another process may have been first
     return best(known, held)

@@ -88,7 +88,8 @@ def train(
     """Fine-tune, one row an epoch (epoch 0 is the start), evaluated on train (eval mode), val and test.
 
     `evaluate` is how many images of each split every epoch is evaluated on (a fixed sample, stratified, by seed), or
-    "all"; the test scores of the last epoch and of the best one are always those of all test images.
+    "all". With a sample, the rows of the last and the best epoch also hold the scores of all images, as
+    ``whole_val_...`` and ``whole_test_...``.
 
     `shuffle` is ``{"block": b}`` or ``{"block": "channels"}`` (one fixed permutation a seed, `per_image` for one an
     image); `fraction` of the training images (nested, stratified, by seed); `trainable` is "all", "head" or "top:K"
