@@ -18,7 +18,7 @@ RESERVE = 200_000_000  # bytes that must stay free on the disk
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the preflight: `ok` False refuses the study."""
+    """What the preflight says of one thing, a sentence a line: `ok` False refuses the study."""
 
     name: str
     ok: bool
@@ -55,7 +55,7 @@ def _target(study: Study, target: str) -> str:
         raise UserError(f"targets.{target}: no image is left for testing; raise split.test (it is {study.split.test}).")
     kind = "labels" if listing.multilabel else "classes"
     said = ", ".join(f"{n:,} {word}" for word, n in counts.items())
-    return f"{len(listing.names):,} images, {len(listing.classes)} {kind} ({said})"
+    return "\n".join([f"{len(listing.names):,} images, {len(listing.classes)} {kind} ({said})", *listing.notes])
 
 
 def _store(store: Store) -> str:

@@ -85,7 +85,7 @@ def propose(images: Path, beside: Path) -> tuple[str, str]:
         why_epochs=f"about {epochs * train:,} training images in all",
         batch=batch,
     )
-    return text, f"Found {found}."
+    return text, "\n".join([f"Found {found}.", *listing.notes])
 
 
 def _sides(listing: data.Listing) -> list[int]:

@@ -51,7 +51,7 @@ def section(table: Table, options: Options) -> Section:
         caption += f" Licence: {images.licence}." if images.licence else ""
         views.append(View(f"{target}-counts", f"Images of {target}", _wide(rows), caption))
         pictures.append(_strip(target, images, options))
-        notes += _warnings(target, images)
+        notes += [f"{target}: {note}" for note in images.notes] + _warnings(target, images)
     return Section("The images", pictures=pictures, tables=views, notes=notes)
 
 

@@ -21,7 +21,10 @@ def checks(of: "Iterable[Check]") -> None:
     """A line for every check of the preflight."""
     for one in of:
         mark = "[green]ok     [/green]" if one.ok else "[red]refused[/red]"
-        out.print(f"{mark} {escape(one.name)}: {escape(one.said)}")
+        first, *notes = one.said.splitlines()
+        out.print(f"{mark} {escape(one.name)}: {escape(first)}")
+        for note in notes:
+            out.print(f"        {escape(note)}")
 
 
 def findings(found: "Results") -> None:

@@ -19,7 +19,9 @@ class Listing:
     `load(i)` opens image i and may raise anything when it cannot be read; it is sent to spawned processes, so it must
     pickle (a frozen dataclass of a module with `__call__`). `splits` holds 'train', 'val', 'test' or '' (undecided)
     per image; `groups` the patient, site, ... that must stay on one side of a split ('' = a group of its own).
-    `ref` is the reference the listing was opened from; `open_listing` fills it in.
+    `notes` are sentences that a reader must know of how the source was understood: columns taken as groups, files of
+    kinds that were left out, a window put on the grey values; `init`, `check` and the page print them. `ref` is the
+    reference the listing was opened from; `open_listing` fills it in.
     """
 
     names: tuple[str, ...]
@@ -29,6 +31,7 @@ class Listing:
     splits: tuple[str, ...] | None = None
     groups: tuple[str, ...] | None = None
     licence: str = ""
+    notes: tuple[str, ...] = ()
     ref: str = ""
 
     @property

@@ -99,6 +99,7 @@ def open_table(folder: Path) -> "Table":
         streamed=content["streamed"],
         ref=content["ref"],
         licence=content["licence"],
+        notes=tuple(content.get("notes", ())),  # tables made by the first version have none
         skipped=tuple((entry["name"], entry["reason"]) for entry in content["skipped"]),
     )
 
@@ -117,6 +118,7 @@ class Table:
     streamed: bool
     ref: str
     licence: str
+    notes: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     _maps: dict[str, np.memmap] = field(default_factory=dict, repr=False)
 
@@ -215,6 +217,7 @@ def _describe(
     return {
         "ref": listing.ref,
         "licence": listing.licence,
+        "notes": list(listing.notes),
         "classes": list(listing.classes),
         "geometry": asdict(geometry),
         "split": {"val": val, "test": test, "seed": seed},
