@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from toy import tasks
 
-from transferscope.engine.store import SAID, Store
+from transferscope.engine.store import SAID, Busy, Store
 from transferscope.engine.work import Interrupted, Work
 from transferscope.engine.worker import execute
 from transferscope.errors import UserError
@@ -77,27 +77,33 @@ def test_a_folder_without_step_json_is_no_result(store) -> None:
 
 def _write_slowly(root: str, key: str, started, results) -> None:
     store = Store(Path(root))
-    with store.writing("task", key) as scratch:
-        if scratch is None:
-            results.put("found")
-            return
-        started.set()
-        time.sleep(0.5)
-        (scratch / "rows.json").write_text("[]")
-        (scratch / SAID).write_text("{}")
-        results.put("wrote")
+    try:
+        with store.writing("task", key) as scratch:
+            if scratch is None:
+                results.put("found")
+                return
+            started.set()
+            time.sleep(1)
+            (scratch / "rows.json").write_text("[]")
+            (scratch / SAID).write_text("{}")
+            results.put("wrote")
+    except Busy:
+        results.put("busy")
 
 
 def test_two_writers_of_one_step_do_the_work_once(store) -> None:
     context = multiprocessing.get_context("fork")
     started, results = context.Event(), context.Queue()
-    both = [context.Process(target=_write_slowly, args=(str(store.root), "k", started, results)) for _ in range(2)]
-    for process in both:
-        process.start()
-    said = sorted(results.get(timeout=20) for _ in both)
-    for process in both:
+    writers = [context.Process(target=_write_slowly, args=(str(store.root), "k", started, results)) for _ in range(3)]
+    writers[0].start()
+    assert started.wait(20)
+    writers[1].start()
+    assert [results.get(timeout=20) for _ in range(2)] == ["busy", "wrote"]
+    writers[0].join()
+    writers[2].start()
+    assert results.get(timeout=20) == "found"
+    for process in writers:
         process.join()
-    assert said == ["found", "wrote"]
     assert (store.path("task", "k") / SAID).exists()
 
 
