@@ -135,7 +135,12 @@ def test_a_step_given_up_elsewhere_is_done_here(store) -> None:
     other.start()
     held.wait()
     ended: list[str] = []
-    outcomes = Local(ONE).run([step, free], store, lambda on, what: ended.append(what["key"]) if on == "ended" else None)
+
+    def watch(event, what) -> None:
+        if event == "ended":
+            ended.append(what["key"])
+
+    outcomes = Local(ONE).run([step, free], store, watch)
     other.join()
     assert ended == [free.key, step.key]  # the free one first, the other when it was given up
     assert outcomes[step.key].status == outcomes[free.key].status == "done"

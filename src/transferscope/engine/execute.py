@@ -84,8 +84,8 @@ class Local:
             while True:
                 if plan.elsewhere and time.monotonic() - asked >= PATIENCE:
                     asked = time.monotonic()
-                    for step in plan.again(store):
-                        settle(Outcome(step.key, "cached"))
+                    for done in plan.again(store):
+                        settle(Outcome(done.key, "cached"))
                 while idle and not self._stopped and (step := plan.take()):
                     if store.busy(step):
                         plan.leave(step)
