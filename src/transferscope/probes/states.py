@@ -10,13 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from transferscope.errors import UserError
 from transferscope.measures import metrics
-from transferscope.models.norm import has_batch_norm, refresh_batch_norm
+from transferscope.models.norm import has_batch_norm, refresh_batch_norm, running_statistics
 from transferscope.models.precision import prepare, running
-from transferscope.probes import exact_norm
 from transferscope.probes.features import How, device_of, undisturbed
 from transferscope.probes.folding import Folding, foldable
 from transferscope.probes.held import Held, batch_size, joined, sent
@@ -24,7 +22,6 @@ from transferscope.probes.samples import unpacked
 
 Statistics = Literal["refresh", "as given"]
 Rows = NDArray[np.int64] | slice
-STATISTICS = ("running_mean", "running_var")
 DATA = "data"  # the name of data given without one
 
 
@@ -77,7 +74,6 @@ class States:
             self.names = tuple(self._sets)
             first = self._sets[self.names[0]]
             self._net = prepare(copy.deepcopy(net), precision, str(self.device)).eval().requires_grad_(False)
-            exact_norm.mend(self._net)
             self.has_batch_norm = has_batch_norm(self._net)
             self._like = {n: t for n, t in self._net.state_dict().items() if isinstance(t, Tensor)}
             self._measured = self._statistics(statistics, images, first) if self.has_batch_norm else None
@@ -108,7 +104,7 @@ class States:
     @property
     def running_names(self) -> tuple[str, ...]:
         """Names of the state's tensors that are batch norm's running statistics."""
-        return tuple(f"{name}{word}" for name, _ in self._norms() for word in STATISTICS)
+        return tuple(running_statistics(self._net))
 
     def count(self, name: str) -> int:
         """Number of images of a data set."""
@@ -227,26 +223,15 @@ class States:
             if tensor.is_floating_point() and not bool(tensor.sum().isfinite() or tensor.isfinite().all()):
                 raise UserError(f"{place}: '{name}' holds NaN or infinite values; this network has diverged.")
 
-    def _norms(self) -> list[tuple[str, _BatchNorm]]:
-        """Layers that keep statistics, with the prefix of their tensors' names."""
-        return [
-            (f"{name}." if name else "", module)
-            for name, module in self._net.named_modules()
-            if isinstance(module, _BatchNorm) and module.running_mean is not None
-        ]
-
     def _found(self, place: str) -> dict[str, Tensor]:
-        found = {}
-        for prefix, module in self._norms():
-            assert module.running_mean is not None and module.running_var is not None
-            if bool((module.running_var < 0).any()):
+        found = running_statistics(self._net)
+        for name, tensor in found.items():
+            if name.endswith(("var", "variance")) and bool((tensor < 0).any()):
                 raise UserError(
-                    f"{place}: a variance of batch norm '{prefix[:-1]}' is negative, which averaged statistics are "
-                    "beyond the ends of a line; use batch_norm='refresh'."
+                    f"{place}: a variance of batch norm '{name.rpartition('.')[0]}' is negative, which averaged "
+                    "statistics are beyond the ends of a line; use batch_norm='refresh'."
                 )
-            for word, tensor in zip(STATISTICS, (module.running_mean, module.running_var), strict=True):
-                found[f"{prefix}{word}"] = tensor.clone()
-        return found
+        return {name: tensor.detach().clone() for name, tensor in found.items()}
 
     def _statistics(self, batches: Iterable[Any] | None, images: int, first: Held) -> tuple[Tensor, ...]:
         if batches is None:
