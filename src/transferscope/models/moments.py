@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-CHUNK = 2**16  # values turned to float64 at once on a CPU: they stay in its cache
+CHUNK = 2**16  # values added up at once on a CPU: they stay in its cache
 
 
 @dataclass
@@ -48,16 +48,18 @@ class Instances:
 def measure(x: Tensor, axis: int) -> tuple[int, Tensor, Tensor]:
     """Values per channel, and each channel's mean and sum of squared deviations from it, (C,) in float64.
 
-    One pass over deviations from a first guess of the mean, in pieces; whatever the layout in memory.
+    One pass over deviations from a first guess of the mean, in pieces, whatever the layout in memory. Deviations are
+    as exact in float32 as the values themselves, so only the sums of the pieces need float64.
     """
+    x = x if x.dtype == torch.float64 else x.float()
     others = [d for d in range(x.ndim) if d != axis]
     shape = [1] * x.ndim
     shape[axis] = -1
     step = max(1, CHUNK // max(x[0].numel(), 1)) if x.device.type == "cpu" else len(x)
-    guess = x[:step].to(exact(x)).mean(others)
-    total, squares = torch.zeros_like(guess), torch.zeros_like(guess)
-    for part in torch.split(x, step):  # type: ignore[no-untyped-call]
-        gap = part.to(exact(x)) - guess.view(shape)
+    guess = x[:step].mean(others)
+    total, squares = (torch.zeros_like(guess, dtype=exact(x)) for _ in range(2))
+    for start in range(0, len(x), step):
+        gap = x[start : start + step] - guess.view(shape)
         total += gap.sum(others)
         squares += gap.square_().sum(others)
     count = x.numel() // len(guess)
