@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -10,21 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from transferscope.errors import UserError
 from transferscope.measures import metrics
-from transferscope.models.norm import has_batch_norm, refresh_batch_norm
+from transferscope.models.build import seeded
+from transferscope.models.norm import has_batch_norm, refresh_batch_norm, running_statistics
 from transferscope.models.precision import prepare, running
-from transferscope.probes import exact_norm
 from transferscope.probes.features import How, device_of, undisturbed
 from transferscope.probes.folding import Folding, foldable
 from transferscope.probes.held import Held, batch_size, joined, sent
 from transferscope.probes.samples import unpacked
+from transferscope.streams import stream_seed
 
 Statistics = Literal["refresh", "as given"]
 Rows = NDArray[np.int64] | slice
-STATISTICS = ("running_mean", "running_var")
 DATA = "data"  # the name of data given without one
 
 
@@ -76,16 +76,20 @@ class States:
                 raise UserError("data: no data set was given to evaluate on.")
             self.names = tuple(self._sets)
             first = self._sets[self.names[0]]
-            self._net = prepare(copy.deepcopy(net), precision, str(self.device)).eval().requires_grad_(False)
-            exact_norm.mend(self._net)
+            kind = torch.float64 if _double(net) else torch.float32
+            self._net = prepare(copy.deepcopy(net).to(kind), precision, str(self.device)).eval().requires_grad_(False)
+            self._dtype = kind
             self.has_batch_norm = has_batch_norm(self._net)
             self._like = {n: t for n, t in self._net.state_dict().items() if isinstance(t, Tensor)}
+            self.statistics_given = statistics is not None
             self._measured = self._statistics(statistics, images, first) if self.has_batch_norm else None
             with running("float32", str(self.device)):
                 few = first.images(np.arange(min(4, len(first))))
-                pairs = foldable(self._net, lambda: self._net(few.clone()))
+                self.outputs = self._tried(few, first.name)
+                if self._measured:
+                    self._tried(self._measured[0][:2], "statistics")
+                pairs = foldable(self._net, lambda: self._run(few.clone()))
                 self._folding = Folding(self._net, pairs, torch.bfloat16 if precision == "bfloat16" else torch.float32)
-                self.outputs = self._forward(few).shape[1]
         for one in self._sets.values():
             one.check(self.outputs)
         several = first.labels_of(np.arange(1)).ndim == 2
@@ -106,9 +110,16 @@ class States:
         return sum(map(len, self._measured or ()))
 
     @property
+    def measured_words(self) -> str:
+        """Where re-estimated statistics come from: "on 250 images given as statistics"."""
+        if self.statistics_given:
+            return f"on {self.measured} images given as statistics"
+        return f"on {self.measured} of the images of '{self.names[0]}' that are scored"
+
+    @property
     def running_names(self) -> tuple[str, ...]:
         """Names of the state's tensors that are batch norm's running statistics."""
-        return tuple(f"{name}{word}" for name, _ in self._norms() for word in STATISTICS)
+        return tuple(running_statistics(self._net))
 
     def count(self, name: str) -> int:
         """Number of images of a data set."""
@@ -169,7 +180,7 @@ class States:
         statistics: dict[str, Tensor] = {}
         if self._measured is not None:
             if kind == "refresh":
-                with torch.no_grad(), running(self.precision, str(self.device)):
+                with torch.no_grad(), running(self.precision, str(self.device)), self._drawing():
                     refresh_batch_norm(self._net, self._measured)
                 self.refreshed += sum(map(len, self._measured))
             statistics = self._found(place)
@@ -197,7 +208,7 @@ class States:
 
     def _outputs(self, held: Held, index: NDArray[np.int64], place: str) -> NDArray[np.float32]:
         with running(self.precision, str(self.device)), self._folding.running():
-            parts = [self._forward(held.images(part)).float() for part in held.portions(index)]
+            parts = [self._forward(held.images(part), i).float() for i, part in enumerate(held.portions(index))]
         out = torch.cat(parts)
         if not bool(torch.isfinite(out).all()):
             lost = int((~torch.isfinite(out)).any(1).sum())
@@ -206,13 +217,35 @@ class States:
             )
         return np.asarray(out.cpu().numpy())
 
-    def _forward(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            out = self._net(x)
+    def _forward(self, x: Tensor, number: int = 0) -> Tensor:
+        out = self._run(x, number)
         if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
             shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise UserError(f"network: it should return (samples, outputs), not {shape}.")
         return out
+
+    def _run(self, x: Tensor, number: int = 0) -> Any:
+        with torch.no_grad(), self._drawing(number):
+            return self._net(self._fit(x))
+
+    def _drawing(self, number: int = 0) -> AbstractContextManager[None]:
+        """Whatever is drawn inside is drawn alike for the same portion of images, under all weights."""
+        return seeded(stream_seed(0, "states", number), self.device)
+
+    def _fit(self, x: Tensor) -> Tensor:
+        return x.to(self._dtype) if x.is_floating_point() else x
+
+    def _tried(self, few: Tensor, name: str) -> int:
+        """The number of outputs. Raises UserError for images that the network does not take."""
+        try:
+            return self._forward(few).shape[1]
+        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
+            kind = str(few.dtype).removeprefix("torch.")
+            hint = "" if few.is_floating_point() else "; give float images, scaled as in training"
+            raise UserError(
+                f"network: it does not take the images of '{name}', {list(few.shape[1:])} of {kind} each "
+                f"({str(error).strip().splitlines()[0][:200] or type(error).__name__}){hint}."
+            ) from None
 
     def _check(self, state: Mapping[str, Tensor], place: str) -> None:
         for name, like in self._like.items():
@@ -227,26 +260,15 @@ class States:
             if tensor.is_floating_point() and not bool(tensor.sum().isfinite() or tensor.isfinite().all()):
                 raise UserError(f"{place}: '{name}' holds NaN or infinite values; this network has diverged.")
 
-    def _norms(self) -> list[tuple[str, _BatchNorm]]:
-        """Layers that keep statistics, with the prefix of their tensors' names."""
-        return [
-            (f"{name}." if name else "", module)
-            for name, module in self._net.named_modules()
-            if isinstance(module, _BatchNorm) and module.running_mean is not None
-        ]
-
     def _found(self, place: str) -> dict[str, Tensor]:
-        found = {}
-        for prefix, module in self._norms():
-            assert module.running_mean is not None and module.running_var is not None
-            if bool((module.running_var < 0).any()):
+        found = running_statistics(self._net)
+        for name, tensor in found.items():
+            if name.endswith(("var", "variance")) and bool((tensor < 0).any()):
                 raise UserError(
-                    f"{place}: a variance of batch norm '{prefix[:-1]}' is negative, which averaged statistics are "
-                    "beyond the ends of a line; use batch_norm='refresh'."
+                    f"{place}: a variance of batch norm '{name.rpartition('.')[0]}' is negative, which averaged "
+                    "statistics are beyond the ends of a line; use batch_norm='refresh'."
                 )
-            for word, tensor in zip(STATISTICS, (module.running_mean, module.running_var), strict=True):
-                found[f"{prefix}{word}"] = tensor.clone()
-        return found
+        return {name: tensor.detach().clone() for name, tensor in found.items()}
 
     def _statistics(self, batches: Iterable[Any] | None, images: int, first: Held) -> tuple[Tensor, ...]:
         if batches is None:
@@ -265,7 +287,7 @@ class States:
         # Each portion is normalised by its own statistics on the way, so each must hold some of every class and domain,
         # in whatever order these come.
         portions = -(-len(x) // max(2 * batch_size(x), 64))
-        return tuple(sent(x[i::portions], self.device) for i in range(portions))
+        return tuple(sent(self._fit(x[i::portions]), self.device) for i in range(portions))
 
 
 def scored(logits: NDArray[np.float32], labels: NDArray[Any], metric: str) -> Scored:
@@ -282,6 +304,10 @@ def scored(logits: NDArray[np.float32], labels: NDArray[Any], metric: str) -> Sc
         wrong = (logits.argmax(1) != labels).astype(np.float64)
     found = metrics.score(logits, labels, metric)
     return Scored(loss, wrong, float("nan") if found is None else found, logits)
+
+
+def _double(net: nn.Module) -> bool:
+    return any(tensor.dtype == torch.float64 for tensor in net.parameters())
 
 
 def _known(batch_norm: Any) -> Any:
