@@ -63,7 +63,7 @@ class Forecast:
 
 def image_counts(study: Study) -> dict[str, dict[str, int]]:
     """The images of every split of every target, and of the source of a pretraining, by the key of the data step."""
-    found = {study.data(target).key: _counts(study, ref)[1] for target, ref in study.targets.items()}
+    found = {study.data(target).key: _counts(study, of)[1] for target, of in study.targets.items()}
     if study.pretrained is not None and (source := study.pretrained.source) is not None:
         found[study.pretraining(study.pretrained.labels[0]).params["data"].key] = _counts(study, source)[1]
     return found
@@ -74,8 +74,8 @@ def split_counts(study: Study, target: str) -> tuple[data.Listing, dict[str, int
     return _counts(study, study.targets[target])
 
 
-def _counts(study: Study, ref: str) -> tuple[data.Listing, dict[str, int]]:
-    seen = data.open_listing(data.absolute(ref, study.folder))
+def _counts(study: Study, target: data.Target) -> tuple[data.Listing, dict[str, int]]:
+    seen = data.open_listing(study.reference(target))
     how = study.split
     words = assign_splits(seen.labels, seen.groups, seen.splits, how.val, how.test, how.seed, seen.classes)
     return seen, {word: int(np.sum(words == word)) for word in SPLITS}

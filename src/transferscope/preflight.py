@@ -36,7 +36,7 @@ def quick(study: Study, plan: Plan, store: Store) -> Iterator[Check]:
 
 def deep(study: Study) -> Iterator[Check]:
     """Checks that build the network: every arm starts, and takes one step on random images without a NaN."""
-    targets = {t: len(data.open_listing(data.absolute(ref, study.folder)).classes) for t, ref in study.targets.items()}
+    targets = {t: len(data.open_listing(study.reference(of)).classes) for t, of in study.targets.items()}
     classes = max(targets.values())
     for arm in study.arms:
         yield _attempt(f"arm {arm}", lambda arm=arm: _arm(study, arm, classes))
