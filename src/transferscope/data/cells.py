@@ -22,12 +22,13 @@ Kind = Literal["words", "several", "columns", "one-hot"]
 
 @dataclass(frozen=True)
 class Read:
-    """Classes and labels as in `Listing`, how they were found, and the sentences that say so."""
+    """Classes and labels as in `Listing`, how they were found, the sentences that say so, and the cells of -1."""
 
     classes: tuple[str, ...]
     labels: np.ndarray
     kind: Kind
     notes: tuple[str, ...] = ()
+    unsure: int = 0
 
 
 def read(sheet: Sheet, columns: Sequence[str], uncertain: int | Mapping[str, int] | None = None) -> Read:
@@ -193,7 +194,7 @@ def _marks(sheet: Sheet, columns: Sequence[str], uncertain: int | Mapping[str, i
     if len(classes) > 1 and not unsure.any() and (labels.sum(axis=1) == 1).all():
         notes.append(f"Every image carries exactly one of the {len(classes)} label columns: read as that many classes.")
         return Read(classes, labels.argmax(axis=1).astype(np.int64), "one-hot", tuple(notes))
-    return Read(classes, labels, "columns", tuple(notes))
+    return Read(classes, labels, "columns", tuple(notes), int(unsure.sum()))
 
 
 def _rules(columns: Sequence[str], blank: np.ndarray, unsure: np.ndarray, as_one: np.ndarray) -> list[str]:

@@ -27,7 +27,8 @@ class Roles:
 
     def columns(self) -> Columns:
         """The same, as a study says it."""
-        return Columns(path=self.path, label=self.labels, group=self.group, split=self.split)
+        own = {"group": self.group, "split": self.split}
+        return Columns(path=self.path, label=self.labels, **{role: name for role, name in own.items() if name})
 
     def told(self) -> list[tuple[str, str]]:
         """(column, what it is taken for) in the words of `init`."""

@@ -29,7 +29,7 @@ def _names(value: Any) -> Any:
 
 def _readings(value: Any) -> Any:
     cells = list(value.values()) if isinstance(value, dict) else [value]
-    if not all(type(cell) is int and cell in (0, 1) for cell in cells):
+    if value is not None and not all(type(cell) is int and cell in (0, 1) for cell in cells):
         raise ValueError("an uncertain cell counts as 0 or 1: give one of them, or a mapping from label to either")
     return value
 

@@ -23,9 +23,9 @@ PLAIN = ("path", "label", "split", "group")  # the columns of a table that needs
 class Understood:
     """A table of images, rows sorted by path and every image once.
 
-    `files`, `splits` and `groups` are one a row; `lists` the lists of splits that were read beside the table; `notes`
-    the sentences that say how it was understood; `reading` the same for a fingerprint, empty for a table with columns
-    path, label (or of 0 and 1), split and group whose cells are what these names say.
+    `files`, `splits` and `groups` are one a row; `lists` the lists of splits that were read beside the table; `told`
+    says what the columns were taken for, `notes` how the rest was understood; `reading` is all that in a fingerprint,
+    empty for a table with columns path, label (or of 0 and 1), split and group whose cells are what these names say.
     """
 
     sheet: Sheet
@@ -35,6 +35,7 @@ class Understood:
     splits: tuple[str, ...] | None
     groups: tuple[str, ...] | None
     lists: tuple[Path, ...]
+    told: str
     notes: tuple[str, ...]
     reading: tuple[str, ...]
 
@@ -65,7 +66,7 @@ def understood(
     labels = cells.read(sheet, found.labels, uncertain)
     splits, lists = _splits(sheet, found, asked)
     groups = _groups(sheet, found, asked, splits)
-    notes = [*sheet.notes, _told(found, asked), located.how, *labels.notes]
+    notes = [*sheet.notes, located.how, *labels.notes]
     notes += [f"{repeated:,} rows repeat an image with the same cells and were left out."] if repeated else []
     notes += _told_lists(lists, splits)
     plain = not (located.how or repeated or lists) and _plain(sheet, found, labels.kind)
@@ -78,6 +79,7 @@ def understood(
         splits,
         groups,
         tuple(lists),
+        _told(found, asked),
         tuple(note for note in notes if note),
         () if plain else (json.dumps(how, sort_keys=True),),
     )
@@ -160,12 +162,13 @@ def _plain(sheet: Sheet, found: Roles, kind: cells.Kind) -> bool:
 
 def _told(found: Roles, asked: Columns) -> str:
     """What the columns were taken for, unless their names say it and nothing was left out."""
-    taken = {"path": found.path, "label": None, "split": found.split, "group": found.group}
-    if len(found.labels) == 1:
-        taken["label"] = found.labels[0]
+    one = found.labels[0] if len(found.labels) == 1 else None
+    taken = {"path": found.path, "label": one, "split": found.split, "group": found.group}
     said = [f"{role} is '{name}'" for role, name in taken.items() if name and name != role]
     if found.group == found.path:
         said[-1] = f"group is the patient that '{found.path}' names"
+    if found.group and found.group != "group":
+        said[-1] += ", whose images stay on one side of a split"
     if len(found.labels) > 1:
         said.append(f"labels are {listed(found.labels)}")
     left = f"Left out: {'; '.join(f'{name!r} ({why})' for name, why in found.left.items())}." if found.left else ""

@@ -51,7 +51,7 @@ def listing(rest: str, columns: Any = None, images: str | None = None, uncertain
         load=ImageFiles(seen.files),
         splits=seen.splits,
         groups=seen.groups,
-        notes=seen.notes,
+        notes=tuple(note for note in (seen.told, *seen.notes) if note),
     )
 
 
