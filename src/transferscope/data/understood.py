@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from transferscope.data import cells
+from transferscope.data.absent import decides
 from transferscope.data.columns import Roles, listed, patients, roles
 from transferscope.data.given import listed_splits, split_word
 from transferscope.data.listing import SPLITS
@@ -69,7 +72,7 @@ def understood(
     notes = [*sheet.notes, located.how, *labels.notes]
     notes += [f"{repeated:,} rows repeat an image with the same cells and were left out."] if repeated else []
     notes += _told_lists(lists, splits)
-    plain = not (located.how or repeated or lists) and _plain(sheet, found, labels.kind)
+    plain = not (located.how or repeated or lists) and _plain(sheet, found, labels.kind) and _chooses(labels, splits)
     how = [READING, found.columns().model_dump(mode="json"), labels.kind, uncertain or 0]
     return Understood(
         sheet,
@@ -158,6 +161,12 @@ def _plain(sheet: Sheet, found: Roles, kind: cells.Kind) -> bool:
     labels = ("label",) if kind == "words" else marks if kind == "columns" and "label" not in here else None
     own = [name if name in here else None for name in ("split", "group")]
     return found.path == "path" and found.labels == labels and [found.split, found.group] == own
+
+
+def _chooses(read: cells.Read, splits: Sequence[str] | None) -> bool:
+    """Is the best epoch what it always was? Of three classes and more it was chosen on a val of one of them too."""
+    rows = np.flatnonzero(np.array(splits or (), dtype=str) == "val")
+    return len(rows) == 0 or read.labels.ndim == 2 or len(read.classes) == 2 or decides(read.labels[rows])
 
 
 def _told(found: Roles, asked: Columns) -> str:
