@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from transferscope.data import Target
 from transferscope.errors import UserError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -131,7 +132,7 @@ class Pretrained(Part):
 
     weights: str | None = None  # package:efficientnet-lite0, timm, file:PATH
     series: Annotated[tuple[str, ...] | None, BeforeValidator(_series)] = None  # a pattern or paths, in natural order
-    source: str | None = None  # images to pretrain on, here and now
+    source: Target | None = None  # images to pretrain on, here and now
     recipe: dict[str, Any] = {}  # of the pretraining: what differs from the study's recipe
     labels: Annotated[tuple[Literal["true", "random"], ...], BeforeValidator(_labellings), Field(min_length=1)] = (
         "true",
@@ -158,7 +159,7 @@ class Pretrained(Part):
     def told(self) -> str:
         """The origin in words, for a sentence: "the weights timm", "pretraining on fractals:50"."""
         if self.source is not None:
-            return f"pretraining on {self.source}"
+            return f"pretraining on {self.source.ref}"
         return f"the weights {self.weights}" if self.weights else f"the checkpoints {', '.join(self.series or ())}"
 
 
@@ -206,6 +207,6 @@ def _weights(value: Any) -> Any:
 
 Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds), Field(min_length=1)]
 Arms = Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
-Targets = Annotated[dict[str, str], BeforeValidator(_named), Field(min_length=1)]
+Targets = Annotated[dict[str, Target], BeforeValidator(_named), Field(min_length=1)]
 Chosen = Annotated[dict[str, dict[str, Any]], BeforeValidator(_options), Field(min_length=1)]
 Origin = Annotated[Pretrained | None, BeforeValidator(_weights)]

@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from transferscope import data, models, origin
+from transferscope.data import Target
 from transferscope.engine.machine import this_machine
 from transferscope.engine.step import Outside, Step
 from transferscope.errors import UserError
@@ -42,8 +43,8 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for name, ref in self.targets.items():
-            _checked(f"targets.{name}", lambda ref: data.check_ref(data.absolute(ref, self.folder)), ref)
+        for name, target in self.targets.items():
+            _checked(f"targets.{name}", lambda target: data.check_ref(self.reference(target)), target)
         _checked("network", models.check_network_ref, self.network)
         for arm in self.arms:
             _checked("arms", models.check_arm, arm)
@@ -71,7 +72,7 @@ class Study(Part):
             ref = models.absolute_weights(how.weights, self.folder)
             _checked("pretrained.weights", models.check_weights_ref, ref, self.network)
         if how.source is not None:
-            _checked("pretrained.source", lambda ref: data.check_ref(data.absolute(ref, self.folder)), how.source)
+            _checked("pretrained.source", lambda target: data.check_ref(self.reference(target)), how.source)
             try:
                 self.pretraining_recipe()
             except UserError as error:
@@ -129,13 +130,18 @@ class Study(Part):
 
     # -- the steps -----------------------------------------------------------------------------------------------
 
+    def reference(self, target: Target) -> str:
+        """What a source is asked for: a target's reference and options, its paths made absolute."""
+        return data.absolute(target.reference, self.folder)
+
     def data(self, target: str) -> Step:
         """The step that decodes a target once into a table."""
         return self._table(self.targets[target])
 
-    def _table(self, ref: str) -> Step:
+    def _table(self, target: Target) -> Step:
+        ref = target.reference
         if ref not in self._tables:
-            self._tables[ref] = self._ingest(data.absolute(ref, self.folder))
+            self._tables[ref] = self._ingest(self.reference(target))
         return self._tables[ref]
 
     def _ingest(self, ref: str) -> Step:
