@@ -94,7 +94,7 @@ def test_two_writers_of_one_step_do_the_work_once(store) -> None:
     both = [context.Process(target=_write_slowly, args=(str(store.root), "k", started, results)) for _ in range(2)]
     for process in both:
         process.start()
-    said = sorted(results.get(timeout=20) for _ in both)
+    said = sorted(results.get(timeout=120) for _ in both)
     for process in both:
         process.join()
     assert said == ["found", "wrote"]

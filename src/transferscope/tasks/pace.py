@@ -43,12 +43,13 @@ def measure(question: Question) -> dict[str, Any]:
     import torch
 
     from transferscope.models.build import build_network
+    from transferscope.models.operations import forward_flops
 
     torch.set_num_threads(question.threads)
     train: dict[str, Callable[[], None]] = {}
     evaluate: dict[str, Callable[[], None]] = {}
     net = build_network(question.network, 10, seed=0)
-    flops = _flops(net, question.image_size)
+    flops = sum(forward_flops(net.eval(), question.image_size).values())
     asked, question = question, _shortened(question, flops)
     for way in question.ways:
         train[way], evaluate[way] = loops(build_network(question.network, 10, seed=0), way, question)
@@ -145,17 +146,6 @@ def _timed(loops: Mapping[str, Callable[[], Any]], device: str) -> dict[str, flo
         for way, loop in loops.items():
             taken[way].append(_once(loop, device))
     return {way: statistics.median(seconds) for way, seconds in taken.items()}
-
-
-def _flops(net: Any, size: int) -> float:
-    """Floating point operations of one image forward, a multiply-add counting two."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    net.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(torch.zeros(1, 3, size, size))
-    return float(counter.get_total_flops())
 
 
 def _matmul(kind: Any, device: str) -> float:
