@@ -103,7 +103,7 @@ class Recipe(Part):
     crop: Annotated[Real, Field(gt=0, le=1)] = 1.0  # centre share of the image that evaluation sees
     interpolation: Literal["auto", "bilinear", "bicubic"] = "auto"  # of the decoded table; auto: as for the weights
     evaluate: Annotated[int | Literal["all"], BeforeValidator(_watched)] = 256  # images of a split, every epoch
-    precision: Literal["float32", "bfloat16", "auto"] = "auto"  # auto: bfloat16 where it is clearly faster
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"  # auto: bfloat16 where hardware has it
 
     def rates(self, arm: str) -> tuple[float, ...]:
         """The learning rates to try for an arm; a control arm without its own follows its parent."""

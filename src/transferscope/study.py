@@ -17,7 +17,7 @@ from transferscope.origin import Checkpoint
 from transferscope.pairs import Pair, pairs
 from transferscope.schema import Arms, Chosen, Origin, Part, Recipe, Resources, Seeds, Split, Targets
 from transferscope.streams import stream_seed
-from transferscope.tasks.calibrate import chosen_precision
+from transferscope.tasks.calibrate import remembered_precision
 from transferscope.tasks.pace import Question
 from transferscope.tasks.schedule import Schedule
 
@@ -40,6 +40,7 @@ class Study(Part):
     folder: Path = Field(default=Path(), exclude=True)  # where the file lies; relative paths start there
     _tables: dict[str, Step] = PrivateAttr(default_factory=dict)
     _checkpoints: tuple[Checkpoint, ...] | None = PrivateAttr(default=None)
+    _precision: tuple[str, str] | None = PrivateAttr(default=None)  # what 'auto' means here, and why
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -110,9 +111,11 @@ class Study(Part):
             raise UserError(explain(error, cls, where)) from None
 
     def changed(self, **fields: Any) -> "Study":
-        """This study with other fields: the same tables of images, its weights looked up anew."""
+        """This study with other fields: the same tables of images and precision, its weights looked up anew."""
         other = self.model_copy(update=fields)
         other._checkpoints = None
+        kept = self.recipe.precision == "auto" and "resources" not in fields
+        other._precision = self.precision_and_reason() if kept else None
         return other
 
     def resolved(self) -> str:
@@ -268,16 +271,37 @@ class Study(Part):
         return pairs(self, target)
 
     def precision(self) -> str:
-        """What training computes in; 'auto' is decided by timing the network once, then remembered in the store."""
-        if self.recipe.precision != "auto":
-            return self.recipe.precision
-        return str(_cached(chosen_precision, self.question(), self.memo))
+        """What training computes in; 'auto' is bfloat16 where this machine has hardware for it, else float32."""
+        return self.precision_and_reason()[0]
 
-    def question(self) -> Question:
-        """What a calibration of this study times."""
+    def precision_and_reason(self) -> tuple[str, str]:
+        """What training computes in, and a clause that says why: nothing is timed, so machines of a kind agree.
 
-        device = "cuda" if self.resources.device != "cpu" and this_machine().gpus else "cpu"
-        return Question(self.network, self.image_size, self.recipe.batch_size, device, quick=True)
+        A store of earlier versions, which timed and remembered a choice, keeps it: its results are found. Studies
+        derived from this one (candidates with other networks) compute in the same.
+        """
+        machine, device, asked = this_machine(), self.device, self.recipe.precision
+        slow = "" if machine.has_bfloat16(device) else ", which is emulated here and slow"
+        if asked != "auto":
+            return asked, "recipe.precision" + (slow if asked == "bfloat16" else "")
+        if self._precision is None:
+            natural, why = machine.natural(device)
+            kept = _cached(remembered_precision, self.question(natural), self.memo)
+            self._precision = (natural, why)
+            if kept is not None and kept != natural:
+                said = f"chosen when this store was begun, in {self.memo / 'precision.json'}"
+                self._precision = (kept, said + (slow if kept == "bfloat16" else ""))
+        return self._precision
+
+    @property
+    def device(self) -> str:
+        """The kind of device that training runs on: cuda or cpu."""
+        return "cuda" if self.resources.device != "cpu" and this_machine().gpus else "cpu"
+
+    def question(self, *ways: str) -> Question:
+        """What a calibration of this study times: `ways` of computing, by default the one it trains in."""
+        asked = ways or (self.precision(),)
+        return Question(self.network, self.image_size, self.recipe.batch_size, self.device, ways=asked, quick=True)
 
     def preprocessing(self) -> dict[str, Any]:
         """Mean, std and interpolation the pretrained weights expect; every arm is fed the same way."""
@@ -305,7 +329,7 @@ def forget(study: Study | None = None) -> None:
     _known.clear()
     if study is not None:
         study._tables.clear()
-        study._checkpoints = None
+        study._checkpoints = study._precision = None
 
 
 def _checked(where: str, check: Any, *arguments: Any) -> None:

@@ -96,12 +96,12 @@ def test_two_writers_of_one_step_do_the_work_once(store) -> None:
     started, results = context.Event(), context.Queue()
     writers = [context.Process(target=_write_slowly, args=(str(store.root), "k", started, results)) for _ in range(3)]
     writers[0].start()
-    assert started.wait(20)
+    assert started.wait(120)
     writers[1].start()
-    assert [results.get(timeout=20) for _ in range(2)] == ["busy", "wrote"]
+    assert [results.get(timeout=120) for _ in range(2)] == ["busy", "wrote"]
     writers[0].join()
     writers[2].start()
-    assert results.get(timeout=20) == "found"
+    assert results.get(timeout=120) == "found"
     for process in writers:
         process.join()
     assert (store.path("task", "k") / SAID).exists()
@@ -112,7 +112,7 @@ def test_a_killed_writer_leaves_no_result_and_no_lock(store) -> None:
     started, results = context.Event(), context.Queue()
     process = context.Process(target=_write_slowly, args=(str(store.root), "k", started, results))
     process.start()
-    assert started.wait(20)
+    assert started.wait(120)
     process.kill()
     process.join()
     assert not (store.path("task", "k") / SAID).exists()

@@ -126,7 +126,7 @@ def test_a_hub_out_of_reach_fails_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     began = time.perf_counter()
     with pytest.raises(UserError, match="HF_HUB_OFFLINE is set" if offline else "cannot be reached"):
         weights_state("timm", "timm:resnet18")
-    assert time.perf_counter() - began < 2.5
+    assert time.perf_counter() - began < 30, "half of what the lookup would hang"
 
 
 def test_unknown_hub_weights_are_named() -> None:
