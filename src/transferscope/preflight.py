@@ -118,6 +118,7 @@ def _arm(study: Study, arm: str, classes: int) -> str:
         seed=0,
         head_seed=0,
         min_share=study.pretrained.min_share if study.pretrained else 0.0,
+        allow=study.pretrained.allow if study.pretrained else (),
     )
     size = study.image_size
     try:

@@ -140,6 +140,7 @@ class Pretrained(Part):
     checkpoints: Literal["log", "all"] = "log"  # saved: log-spaced and both sides of every drop of lr, or every epoch
     seed: int = 0
     min_share: Share = 0.9  # refuse weights that fill less of the body's parameters than this
+    allow: Annotated[tuple[str, ...], BeforeValidator(_series)] = ()  # a stem, statistics, embedding may stay unfilled
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

@@ -196,6 +196,7 @@ class Study(Part):
         if arm != "random" and self.pretrained is not None:
             chosen = checkpoint or origin.last(self)
             start = {"weights": chosen.weights, "min_share": self.pretrained.min_share, "weights_at": chosen.at}
+            start |= {"allow": list(self.pretrained.allow) or None}
         return train.step(
             data=self.data(target),
             network=self.network,

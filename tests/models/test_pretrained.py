@@ -16,9 +16,10 @@ from transferscope.errors import UserError
 from transferscope.models import describe_weights, weights_fingerprint
 from transferscope.models.build import build_network
 from transferscope.models.inits import start
+from transferscope.models.loading import load_into
 from transferscope.models.pretrained import timm as hub
 from transferscope.models.pretrained import weights_state
-from transferscope.models.weights import load_into, save_state
+from transferscope.models.weights import save_state
 
 LITE, LITE_WEIGHTS = "timm:tf_efficientnet_lite0", "package:efficientnet-lite0"
 

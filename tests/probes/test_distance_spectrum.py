@@ -38,6 +38,8 @@ def test_distance_is_that_of_the_parameters_without_head_and_buffers():
     assert found.blocks[0] == "conv1"
     assert found.l2[0] == pytest.approx(float((vector(a, conv1) - vector(b, conv1)).norm()), rel=1e-12)
     assert found.relative[0] == pytest.approx(found.l2[0] / float(vector(b, conv1).norm()), rel=1e-12)
+    assert found.rms[0] == pytest.approx(found.l2[0] / len(vector(b, conv1)) ** 0.5, rel=1e-12)
+    assert found.table()["rms"][0] == found.rms[0] and found.table()["rms"][-1] == found.body_rms
     assert found.size.sum() == sum(p.numel() for n, p in a.named_parameters() if n in BODY)
     assert found.table().tail(2)["block"].to_list() == ["(head)", "(body)"] and found.chart().to_dict()
 

@@ -26,7 +26,8 @@ class Distance:
     """Euclidean distance between the trainable parameters of a and b (Neyshabur et al. 2020, table 2).
 
     `body` is over all blocks without the head. Per block (B,), in execution order, the head's tensors left out: `l2`,
-    `norm` of b's block, `relative` = l2 / norm (give the start as b), and `size`, its number of parameters. `head` is
+    `norm` of b's block, `relative` = l2 / norm (give the start as b), and `size`, its number of parameters. `l2` grows
+    with the size of a block; `rms` = l2 / root of size, the way of a single weight, and `relative` do not. `head` is
     the head's distance, NaN where its shapes differ or there is none. Buffers and integer tensors do not count.
     """
 
@@ -45,21 +46,33 @@ class Distance:
         return np.divide(self.l2, self.norm, out=np.full_like(self.l2, np.nan), where=self.norm > 0)
 
     @property
+    def rms(self) -> Array:
+        """Root mean square over the weights of each block of what they moved (B,)."""
+        return np.asarray(self.l2 / np.sqrt(self.size))
+
+    @property
+    def body_rms(self) -> float | None:
+        """Root mean square over all weights of the body of what they moved."""
+        return self.body / float(np.sqrt(self.size.sum())) if self.size.sum() else None
+
+    @property
     def body_relative(self) -> float | None:
         """Distance of the body over the norm of b's body."""
         return self.body / self.body_norm if self.body_norm else None
 
     def table(self) -> pl.DataFrame:
-        """One row per block, then "(head)" and "(body)": block, l2, norm, relative, size."""
+        """One row per block, then "(head)" and "(body)": block, l2, norm, relative, rms, size."""
+        columns = zip(self.blocks, self.l2, self.norm, self.relative, self.rms, self.size, strict=True)
         rows = [
-            {"block": name, "l2": float(d), "norm": float(n), "relative": result.number(r), "size": int(s)}
-            for name, d, n, r, s in zip(self.blocks, self.l2, self.norm, self.relative, self.size, strict=True)
-        ]
-        rows.append({"block": "(head)", "l2": result.number(self.head), "norm": None, "relative": None, "size": None})
+            {"block": name, "l2": float(d), "norm": float(n), "relative": result.number(r), "rms": float(m),
+             "size": int(s)}
+            for name, d, n, r, m, s in columns
+        ]  # fmt: skip
+        rows.append({"block": "(head)", "l2": result.number(self.head)})
         rows.append({"block": "(body)", "l2": self.body, "norm": self.body_norm, "relative": self.body_relative,
-                     "size": int(self.size.sum())})  # fmt: skip
-        schema = {"block": pl.String, "l2": pl.Float64, "norm": pl.Float64, "relative": pl.Float64, "size": pl.Int64}
-        return pl.DataFrame(rows, schema=schema)
+                     "rms": self.body_rms, "size": int(self.size.sum())})  # fmt: skip
+        numbers = dict.fromkeys(("l2", "norm", "relative", "rms"), pl.Float64)
+        return pl.DataFrame(rows, schema={"block": pl.String, **numbers, "size": pl.Int64})
 
     def chart(self) -> Any:
         """Distance of each block, in execution order."""
