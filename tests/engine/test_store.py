@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def test_a_folder_without_step_json_is_no_result(store) -> None:
     assert store.has(step)
 
 
-def _write_slowly(root: str, key: str, started, results) -> None:
+def _write(root: str, key: str, started, go, results) -> None:
     store = Store(Path(root))
     try:
         with store.writing("task", key) as scratch:
@@ -83,7 +82,7 @@ def _write_slowly(root: str, key: str, started, results) -> None:
                 results.put("found")
                 return
             started.set()
-            time.sleep(1)
+            go.wait(120)
             (scratch / "rows.json").write_text("[]")
             (scratch / SAID).write_text("{}")
             results.put("wrote")
@@ -93,24 +92,28 @@ def _write_slowly(root: str, key: str, started, results) -> None:
 
 def test_two_writers_of_one_step_do_the_work_once(store) -> None:
     context = multiprocessing.get_context("fork")
-    started, results = context.Event(), context.Queue()
-    writers = [context.Process(target=_write_slowly, args=(str(store.root), "k", started, results)) for _ in range(3)]
-    writers[0].start()
+    started, go, results = context.Event(), context.Event(), context.Queue()
+    first, second, third = (
+        context.Process(target=_write, args=(str(store.root), "k", started, go, results)) for _ in range(3)
+    )
+    first.start()
     assert started.wait(120)
-    writers[1].start()
-    assert [results.get(timeout=120) for _ in range(2)] == ["busy", "wrote"]
-    writers[0].join()
-    writers[2].start()
+    second.start()
+    assert results.get(timeout=120) == "busy"
+    go.set()
+    assert results.get(timeout=120) == "wrote"
+    first.join()
+    third.start()
     assert results.get(timeout=120) == "found"
-    for process in writers:
+    for process in (second, third):
         process.join()
     assert (store.path("task", "k") / SAID).exists()
 
 
 def test_a_killed_writer_leaves_no_result_and_no_lock(store) -> None:
     context = multiprocessing.get_context("fork")
-    started, results = context.Event(), context.Queue()
-    process = context.Process(target=_write_slowly, args=(str(store.root), "k", started, results))
+    started, go, results = context.Event(), context.Event(), context.Queue()
+    process = context.Process(target=_write, args=(str(store.root), "k", started, go, results))
     process.start()
     assert started.wait(120)
     process.kill()
