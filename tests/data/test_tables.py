@@ -168,7 +168,9 @@ def test_a_column_is_never_dropped_without_a_word(films: Path) -> None:
     said = " ".join(listing(sheet(films, header, row)).notes)
     assert all(f"'{name}'" in said for name in ("age", "sex", "report", "mass", "nodule"))
     said = " ".join(listing(sheet(films, "path,label,scan_id", lambda i: f"{path(i)},{i % 2},s{i // 4}")).notes)
-    assert "'scan_id' (an id with repeats: if its 6 values are patients" in said and "columns.group" in said
+    assert "'scan_id' (it repeats as an id does: if its 6 values are patients" in said and "columns.group" in said
+    said = " ".join(listing(sheet(films, "path,label,who", lambda i: f"{path(i)},{i % 2},n{i // 2}")).notes)
+    assert "'who' (it repeats as an id does" in said, "also without a name that says so"
     assert "row" in listing(sheet(films, *READ["row numbers"][:2])).notes[0]
 
 

@@ -203,11 +203,13 @@ def _why(sheet: Sheet, name: str, labels: Sequence[str], group: str | None) -> s
         return "it says the same as the label"
     if not any(column):
         return "it is empty"
-    if headings.is_id(name) and 2 < distinct < len(column) and group is not None:
-        return f"an id with repeats, but the group is '{group}'"
-    if headings.is_id(name) and 2 < distinct < len(column):
-        return f"an id with repeats: if its {distinct:,} values are patients or the like, set columns.group to it"
-    if cells.numeric(column):
+    number = cells.numeric(column)
+    repeats = headings.is_id(name) or (not number and 10 < distinct <= 0.8 * len(column))
+    if repeats and 2 < distinct < len(column) and group is not None:
+        return f"it repeats as an id does, but the group is '{group}'"
+    if repeats and 2 < distinct < len(column):
+        return f"it repeats as an id does: if its {distinct:,} values are patients or the like, set columns.group to it"
+    if number:
         return "numbers"
     return "text" if distinct > len(column) / 2 else "not the label"
 
