@@ -101,10 +101,10 @@ def train(
     shuffles them over the images of each split.
 
     Writes ``epoch-0000`` (the start), ``epoch-0001``, ``-0002``, ``-0004``, ... (`keep` "log"; "drops" adds both sides
-    of every drop of the learning rate, "all" every epoch), ``best`` (highest val metric) and ``final`` as
-    ``.safetensors``, ``predictions`` (logits of the test and val images, best and final), ``run.json`` (best epoch,
-    what share of the pretrained tensors matched) and ``timing.json``. Killed anywhere it goes on from the last saved
-    batch and ends in the same bytes. UserError when the loss is no longer finite.
+    of every drop of the learning rate, "all" every epoch), ``best`` (highest val metric; the last epoch where val holds
+    one class) and ``final`` as ``.safetensors``, ``predictions`` (logits of the test and val images, best and final),
+    ``run.json`` (best epoch, what share of the pretrained tensors matched) and ``timing.json``. Killed anywhere it goes
+    on from the last saved batch and ends in the same bytes. UserError when the loss is no longer finite.
     """
     from transferscope.data.batches import Normalisation  # torch from here on
     from transferscope.data.table import open_table
