@@ -37,7 +37,7 @@ NESTS = (
 )
 # What training scripts keep their options and best scores in: unpickling one sets attributes or makes a number.
 INERT: list[Any] = [argparse.Namespace, np.float64(0).__reduce__()[0], np.dtype]
-INERT += [type(np.dtype(code)) for code in "?bBhHiIqQefd"]
+INERT += [type(np.dtype(code)) for code in "?bBhHiIlLqQefd"]
 OPTIMISER = ("optim", "exp_avg", "momentum_buffer")  # how keys begin that hold a tensor per weight but no weights
 
 

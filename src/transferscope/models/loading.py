@@ -106,7 +106,7 @@ def _filled(
     for how in dict.fromkeys(choice.made.values()):
         names = [name for name, made in choice.made.items() if made == how and name in fits]
         notes += [f"{len(names)} tensors put together from their parts ({how}): {_few(names)}"] if names else []
-    return {name: fits[name] for name in body if name in fits}, notes
+    return {name: fits[name] for name in body if name in fits}, list(dict.fromkeys(notes))
 
 
 def _own(net: nn.Module, body: Mapping[str, Tensor]) -> set[str]:
