@@ -1,6 +1,10 @@
 """The study file: strict, one sentence a mistake, and keys that hold what matters."""
 
+from typing import Any
+
 import pytest
+import torch
+import torchvision
 import yaml
 
 from transferscope.data import Target
@@ -118,6 +122,20 @@ def test_the_resolved_study_is_the_same_study(load, tmp_path) -> None:
 def test_where_and_how_fast_is_not_part_of_a_key(load) -> None:
     slow, fast = load(resources__slots="1"), load(resources__slots="2", resources__store="elsewhere")
     assert slow.run("digits", "random", 0).key == fast.run("digits", "random", 0).key
+
+
+def test_what_weights_need_not_fill_is_part_of_a_key_only_where_it_is_said(tmp_path) -> None:
+    net = torchvision.models.resnet18(num_classes=2)
+    torch.save(net.state_dict(), tmp_path / "w.pth")
+
+    def key(**how: Any) -> str:
+        raw = yaml.safe_load(PLAIN) | {"network": "torchvision:resnet18", "arms": ["random", "pretrained"]}
+        raw["pretrained"] = {"weights": "file:w.pth", **how}
+        return Study.parse(raw, folder=tmp_path).run("digits", "pretrained", 0).key
+
+    assert key() == key(allow=[]) != key(allow="conv1.weight") == key(allow=["conv1.weight"])
+    with pytest.raises(UserError, match=r"pretrained\.allow"):
+        key(allow=3)
 
 
 def test_names_and_seed_counts_are_not_part_of_a_key(load) -> None:
