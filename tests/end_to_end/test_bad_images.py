@@ -110,14 +110,15 @@ def test_more_than_one_in_a_hundred_is_refused(tmp_path: Path, look) -> None:
 @pytest.mark.parametrize(
     ("make", "code", "words"),
     [
-        (lambda root: (images.write(root, 6), (root / "void").mkdir()), 3, "Class 'void' of "),
+        (lambda root: (images.write(root, 6), (root / "void").mkdir(), (root / "void" / "1.heic").touch()), 3,
+         "None of the 1 file in "),
         (lambda root: images.write(root, 6, ("disc",)), 3, "has a single class ('disc')"),
         (lambda root: root.mkdir(), 2, "has no class folders"),
         (lambda root: images.write(root, 1), 3, "split"),
         (lambda root: (images.write(root / "train", 6), images.write(root / "test", 6, ("cat", "dog"))), 3,
          "'cat' has no image in"),
     ],
-    ids=["empty class", "one class", "no class", "too few", "untrained class"],
+    ids=["class of another kind", "one class", "no class", "too few", "untrained class"],
 )  # fmt: skip
 def test_folders_that_cannot_be_split_or_learned(tmp_path: Path, look, make, code: int, words: str) -> None:
     make(tmp_path / "images")

@@ -77,10 +77,10 @@ def test_a_table_of_several_labels(tmp_path: Path, call) -> None:
         (lambda root: None, "does not exist|no .*nosuch"),
         (lambda root: (root / "nosuch").mkdir(), "no class folders"),
         (lambda root: images.write(root / "nosuch", 4, ("one",)), "single class"),
-        (lambda root: (images.write(root / "nosuch", 4), (root / "nosuch" / "void").mkdir()), "'void'.*no image"),
+        (lambda root: [images.write(root / "nosuch" / part, 4) for part in ("fold_0", "fold_1")], "named like folds"),
         (lambda root: (root / "nosuch").write_text("x"), "is a file"),
     ],
-    ids=["absent", "no classes", "one class", "empty class", "a file"],
+    ids=["absent", "no classes", "one class", "folds", "a file"],
 )
 def test_images_that_cannot_be_used(tmp_path: Path, call, make, words: str) -> None:
     import re

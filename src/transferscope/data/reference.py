@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from transferscope.data.listing import Listing, check_listing
-from transferscope.errors import UserError, did_you_mean
+from transferscope.data.listing import Listing, check_listing, legible_names
+from transferscope.errors import UserError, did_you_mean, legible
 
 _SOURCES = Path(__file__).parent / "sources"
 
@@ -27,7 +27,7 @@ def open_listing(ref: str) -> Listing:
     """The checked listing of a reference `scheme:rest`; a UserError when it cannot be used as a classification set."""
     source, rest = _resolve(ref)
     with _readable(ref):
-        return check_listing(replace(source.listing(rest), ref=ref), where=ref)
+        return legible_names(check_listing(replace(source.listing(rest), ref=ref), where=ref))
 
 
 def source_fingerprint(ref: str, memo: Path | None = None) -> str:
@@ -67,6 +67,10 @@ def _readable(ref: str) -> Iterator[None]:
 
 def _resolve(ref: str) -> tuple[ModuleType, str]:
     """The module of a reference's scheme, and what follows the colon."""
+    if not ref.isprintable() and legible(ref) != ref:  # it is written into study files, keys and results
+        raise UserError(
+            f"'{ref}' has bytes in its path that are no UTF-8 text, or control characters; rename that folder."
+        )
     scheme, _, rest = ref.partition(":")
     if scheme in source_names():
         return importlib.import_module(f"transferscope.data.sources.{scheme}"), rest
