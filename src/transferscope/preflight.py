@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from transferscope import battery, data
+from transferscope.data.blank import try_out
+from transferscope.data.survey import survey, unreadable
 from transferscope.engine.estimate import Past
 from transferscope.engine.machine import this_machine
 from transferscope.engine.plan import Plan
@@ -50,12 +52,16 @@ def _attempt(name: str, look: object) -> Check:
 
 
 def _target(study: Study, target: str) -> str:
+    """Its splits, and a look at some of its images: one of every kind of file at least is opened and decoded."""
     listing, counts = split_counts(study, target)
     if not counts["test"]:
         raise UserError(f"targets.{target}: no image is left for testing; raise split.test (it is {study.split.test}).")
     kind = "labels" if listing.multilabel else "classes"
     said = ", ".join(f"{n:,} {word}" for word, n in counts.items())
-    return "\n".join([f"{len(listing.names):,} images, {len(listing.classes)} {kind} ({said})", *listing.notes])
+    found, how = survey(listing), study.data(target).params
+    notes = [*listing.notes, *found.notes, *unreadable(found, listing)]
+    notes += try_out(listing, found, how["train_size"], how["interpolation"])
+    return "\n".join([f"{len(listing.names):,} images, {len(listing.classes)} {kind} ({said})", *notes])
 
 
 def _store(store: Store) -> str:

@@ -195,7 +195,8 @@ def test_a_path_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     ("name", "split"),
     [
         ("train", ("train", ())), ("TRAINING", ("train", ())), ("valid_256", ("val", ())), ("testImages", ("test", ())),
-        ("asl_alphabet_train", ("train", ("asl", "alphabet"))), ("trainval", ("train", ())), ("Test Set 2", ("test", ())),
+        ("asl_alphabet_train", ("train", ("asl", "alphabet"))), ("trainval", ("train", ())),
+        ("Test Set 2", ("test", ())),
         ("restrain", None), ("tests", None), ("train_test", None), ("latest", None), ("prévalidation", None),
     ],
 )  # fmt: skip
@@ -205,8 +206,9 @@ def test_words_of_splits(name: str, split: tuple[str, tuple[str, ...]] | None) -
 
 @pytest.mark.parametrize(
     ("name", "aside", "folded"),
-    [("unlabeled", True, False), ("__MACOSX", True, False), ("Ground Truth", True, False), ("train_labels", True, False),
-     ("mask", False, False), ("label_free_cells", False, False), ("fold_0", False, True), ("Fold 3", False, True),
+    [("unlabeled", True, False), ("__MACOSX", True, False), ("Ground Truth", True, False),
+     ("train_labels", True, False), ("mask", False, False),
+     ("label_free_cells", False, False), ("fold_0", False, True), ("Fold 3", False, True),
      ("kfold1", False, True), ("folder1", False, False), ("unfold_1", False, False)],
 )  # fmt: skip
 def test_words_of_what_is_no_class(name: str, aside: bool, folded: bool) -> None:

@@ -4,7 +4,6 @@ from collections import Counter
 
 from transferscope.data.layout import Layout, unread
 from transferscope.data.listing import SPLITS
-from transferscope.data.names import beside
 from transferscope.data.told import SHOWN, counted, kinds, listed
 from transferscope.data.tree import Folder
 
@@ -79,10 +78,8 @@ def _left_out(layout: Layout) -> list[str]:
         for folder in opened.folders:
             if folder.path in used or folder in layout.aside:
                 continue
-            reason = (
-                f"{counted(folder.total, 'picture')}, by its name no class" if beside(folder.name) else "no picture"
-            )
-            found.append(f"'{folder.path}' ({reason if folder.total else 'no picture'})")
+            held = f"{counted(folder.total, 'picture')}, by its name no class"
+            found.append(f"'{folder.path}' ({held if folder.total else 'no picture'})")
         found += [f"'{f'{opened.path}/{name}'.lstrip('/')}' (hidden)" for name in opened.hidden]
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return [f"Folders left out: {', '.join(found[:SHOWN])}{more}."] if found else []
