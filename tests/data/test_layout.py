@@ -93,13 +93,13 @@ def test_other_folders_are_classes(tmp_path: Path, names: list[str], classes: st
 
 
 ASKED = [
-    (both("fold_0", "fold_1", "fold_2"), "holds the same class folders|named like folds"),
+    (both("fold_0", "fold_1", "fold_2"), "Every subfolder of .* holds the same class folders"),
     (["fold1/2", "fold2/2"], "named like folds"),
-    (both("fold_0/images", "fold_1/images"), "named like folds"),
+    (both("fold_0/images", "fold_1/images"), "holds the same class folders"),
     (both("siteA", "siteB"), "Every subfolder of .* holds the same class folders \\('a', 'b'\\): name the splits"),
     (both("siteA/images", "siteB/images"), "holds the same class folders"),
     (both("Art", "Clipart", classes=("a", "b", "c")) + both("Real", classes=("a", "b")), "the same class folders"),
-    (both("train/fold_0", "train/fold_1", "test/fold_0", "test/fold_1"), "named like folds"),
+    (both("train/fold_0", "train/fold_1", "test/fold_0", "test/fold_1"), "holds the same class"),
     (both("train/siteA", "train/siteB", "test/siteA", "test/siteB"), "holds the same class folders"),
     (both("train", "test", "extra"), "'test', 'train', named for splits, beside 'extra'"),
     (both("train", "other"), "'train', named for splits, beside 'other'"),

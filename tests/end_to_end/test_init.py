@@ -77,7 +77,10 @@ def test_a_table_of_several_labels(tmp_path: Path, call) -> None:
         (lambda root: None, "does not exist|no .*nosuch"),
         (lambda root: (root / "nosuch").mkdir(), "no class folders"),
         (lambda root: images.write(root / "nosuch", 4, ("one",)), "single class"),
-        (lambda root: [images.write(root / "nosuch" / part, 4) for part in ("fold_0", "fold_1")], "named like folds"),
+        (
+            lambda root: [images.write(root / "nosuch" / part, 4) for part in ("fold_0", "fold_1")],
+            "holds the same class folders",
+        ),
         (lambda root: (root / "nosuch").write_text("x"), "is a file"),
     ],
     ids=["absent", "no classes", "one class", "folds", "a file"],

@@ -166,21 +166,19 @@ def _by_class_then_split(parts: Sequence[Folder]) -> tuple[Place, ...]:
 
 
 def _ask_if_shared(parts: Sequence[Folder], where: str) -> None:
-    if len(parts) > 1 and all(fold(part.name) for part in parts):
-        raise UserError(f"{_named(parts)} of '{where}' are named like folds, not classes: {ADVICE}.")
-    inner = [
-        {f.name.casefold() for f in _parts(_chain(part)[-1])} if len(part.pictures) <= STRAY * part.total else set()
-        for part in parts
-    ]
-    for place, own in enumerate(inner):
-        others = set[str]().union(*inner[:place], *inner[place + 1 :])
-        if len(own & others) < max(2, SHARED * len(own)):
-            return
-    if len(parts) > 1:
+    """A question about folders that are folds, or splits of unknown names, rather than classes."""
+    if len(parts) < 2:
+        return
+    inner = [{f.name.casefold() for f in _parts(_chain(part)[-1])} for part in parts]
+    others = [set[str]().union(*inner[:place], *inner[place + 1 :]) for place in range(len(parts))]
+    nested = all(len(part.pictures) <= STRAY * part.total for part in parts)
+    if nested and all(len(own & more) >= max(2, SHARED * len(own)) for own, more in zip(inner, others, strict=True)):
         raise UserError(
             f"Every subfolder of '{where}' ({_named(parts)}) holds the same class folders "
             f"({listed(sorted(inner[0]))}): {ADVICE}, or give one subfolder alone."
         )
+    if all(fold(part.name) for part in parts):
+        raise UserError(f"{_named(parts)} of '{where}' are named like folds, not classes: {ADVICE}.")
 
 
 def _refuse_unread(parts: Sequence[Folder], where: str) -> None:
