@@ -94,7 +94,7 @@ def propose(images: Path, beside: Path) -> tuple[str, str]:
 def _smallest(listing: data.Listing) -> str:
     counts = listing.labels.sum(0) if listing.multilabel else np.bincount(listing.labels)
     least = int(np.argmin(counts))
-    return f" (fewest: {listing.classes[least]!r} with {int(counts[least])})"
+    return f" (fewest: '{listing.classes[least]}' with {int(counts[least])})"
 
 
 def _weights() -> tuple[str, str]:

@@ -114,6 +114,17 @@ def test_a_kind_met_later_is_counted_as_unreadable(tmp_path: Path) -> None:
     )
 
 
+def test_a_value_for_no_data_and_pictures_of_another_scale_are_said(tmp_path: Path) -> None:
+    def holed(label: int, place: int) -> np.ndarray:
+        return np.where(SCENE > 0.5, -9999.0, SCENE + 0.4 * label).astype(np.float32)
+
+    found = survey(open_listing(folder(tmp_path / "a", holed, "tif")))
+    assert found.scale.window is not None and (found.scale.window.low, found.scale.window.high) == (0.0, 1.0)
+    assert "-9999, far from all others, is taken for 'no data'" in found.notes[1]
+    ref = folder(tmp_path / "b", lambda _, place: (SCENE * (119_000 if place % 2 else 7000)).astype(np.uint16), "png")
+    assert "8 of 16 pictures looked at use less than a tenth of that scale" in survey(open_listing(ref)).notes[1]
+
+
 def test_numbers_that_are_not_finite_are_said(tmp_path: Path) -> None:
     def holes(label: int, place: int) -> np.ndarray:
         scene = reflectance(label, place)

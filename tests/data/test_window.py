@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transferscope.data.window import Window, one_kind, window_of
+from transferscope.data.window import Window, markers, narrow, one_kind, window_of
 from transferscope.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -27,7 +27,7 @@ def slow(kind: str, values: np.ndarray) -> tuple[float, float]:
         ("16-bit", np.arange(3000), (0, 4095)),
         ("16-bit", np.arange(256), (0, 255)),  # 8 bits stored in 16
         ("16-bit", np.arange(7000, 9000), None),  # a thermal camera
-        ("16-bit", np.concatenate([np.full(99_990, 5), np.full(10, 65535)]), (5, 6)),  # a marker for "no data"
+        ("16-bit", np.concatenate([np.full(99_990, 5), np.full(10, 65535)]), (5, 6)),  # a few hot pixels
         ("float", np.linspace(0, 1, 5000), (0, 1)),
         ("float", np.append(np.linspace(0.05, 0.65, 5000), [1.04]), (0, 1)),  # reflectance, one roof above 1
         ("float", RNG.uniform(0, 255, 5000), (0, 255)),
@@ -41,10 +41,32 @@ def slow(kind: str, values: np.ndarray) -> tuple[float, float]:
     ],
 )
 def test_ranges(kind: str, values: np.ndarray, expected: tuple[float, float] | None) -> None:
-    found = window_of(kind, np.array_split(values, 3))
+    found = window_of(kind, values[np.isfinite(values)])
     assert found.kind == kind
     assert (found.low, found.high) == pytest.approx(expected or slow(kind, values))
     assert found.high < 3000 or kind == "16-bit", "a single value does not stretch the range"
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (np.append(np.arange(4000), np.full(50, 65535)), (65535,)),
+        (np.append(RNG.uniform(0, 1, 4000), np.full(50, -9999.0)), (-9999,)),
+        (np.concatenate([np.full(9, -32768.0), RNG.uniform(0, 1, 4000), np.full(9, 32767.0)]), (-32768, 32767)),
+        (np.append(np.arange(4000), np.full(2, 65535)), ()),  # hot pixels
+        (np.append(np.arange(-1000, 2000), np.full(400, -2000)), ()),  # the air around a CT: near enough
+        (np.repeat([0, 65535], 500), ()),  # a mask
+        (np.append(np.zeros(500), np.arange(30000, 40000)), ()),  # a black background is no marker
+        (np.zeros(0), ()),
+    ],
+)
+def test_values_for_no_data(values: np.ndarray, found: tuple[float, ...]) -> None:
+    assert markers(values.astype(np.float64)) == found
+
+
+def test_pictures_that_hardly_use_the_scale() -> None:
+    window = Window("16-bit", 0.0, 65535.0)
+    assert narrow(window, np.arange(4096.0)) and narrow(window, np.zeros(0)) and not narrow(window, np.arange(9000.0))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """A look at some pictures of a target before all are decoded: their kinds, their scale, what a reader should know."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,13 +11,14 @@ from PIL import Image
 from transferscope.data.decode import Scale, has_alpha, undeclared_band
 from transferscope.data.listing import Listing
 from transferscope.data.names import kind_of as ending_of
-from transferscope.data.window import kind_of, one_kind, window_of
+from transferscope.data.window import Window, kind_of, markers, narrow, one_kind, window_of
 from transferscope.errors import UserError, legible
 
 LOOKED = 100  # pictures, spread evenly over the target; one of every file ending besides
 VALUES = 50_000  # grey values kept of a picture: every so many, an odd number, so that no column is favoured
 THREADS = 4
 HALF = 0.5
+FEW = 0.05  # of the pictures looked at: more that hardly use the scale are said
 UNREADABLE = 0.01  # of the images: more than this is refused
 SURELY = 0.1  # of the images looked at: with so many unreadable, the share of all is surely more than that
 
@@ -69,12 +70,16 @@ def survey(listing: Listing) -> Survey:
         looks = list(pool.map(lambda row: _look(listing, int(row)), rows))
     seen = [look for look in looks if not look.failure]
     kind = one_kind([look.kind for look in seen], listing.ref)
-    window = None if kind is None else window_of(kind, [look.values for look in seen if look.values is not None])
+    grey = [_finite(look.values) for look in seen if look.values is not None]
+    pooled = np.concatenate([*grey, np.zeros(0)])
+    empty = markers(pooled)
+    window = None if kind is None else window_of(kind, pooled[~np.isin(pooled, empty)])
     _refuse_dark_colour([look.top for look in seen if look.top is not None], listing.ref)
     painted = sum(look.painted for look in seen)
     scale = Scale(window, alpha=painted <= HALF * sum(look.transparent for look in seen))
     failures = tuple((int(row), look.failure) for row, look in zip(rows, looks, strict=True) if look.failure)
-    return Survey(scale, _notes(seen, scale), tuple(look.side for look in seen), failures, len(rows))
+    said = [*_grey_notes(seen, window, empty, grey), *_notes(seen, scale)]
+    return Survey(scale, tuple(said), tuple(look.side for look in seen), failures, len(rows))
 
 
 def refuse_unreadable(failed: Sequence[tuple[str, str]], n: int, what: str) -> None:
@@ -133,22 +138,40 @@ def _refuse_dark_colour(tops: Sequence[int], where: str) -> None:
         )
 
 
-def _notes(seen: Sequence[Look], scale: Scale) -> tuple[str, ...]:
+def _finite(values: np.ndarray) -> np.ndarray:
+    exact = values.astype(np.float64)
+    return exact[np.isfinite(exact)]
+
+
+def _grey_notes(
+    seen: Sequence[Look], window: Window | None, empty: Sequence[float], grey: Sequence[np.ndarray]
+) -> Iterator[str]:
+    """How pictures of more than 8 bits are read."""
+    if window is None:
+        return
+    n, deep = len(seen), [look.values for look in seen if look.values is not None]
+    yield window.said(n)
+    if empty:
+        marks = " and ".join(f"{value:.6g}" for value in empty)
+        yield f"The value {marks}, far from all others, is taken for 'no data' and left out of that scale."
+    kinds = Counter(look.kind for look in seen)
+    if len(kinds) > 1:
+        counts = " and ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+        yield f"Pictures of two depths lie side by side ({counts} of {n:,} looked at), each with its own scale."
+    if holed := sum(len(finite) < len(values) for values, finite in zip(deep, grey, strict=True)):
+        yield f"{holed:,} of {n:,} pictures looked at hold numbers that are not finite: NaN is read as black."
+    few = sum(narrow(window, values[~np.isin(values, empty)]) for values in grey)
+    if few > FEW * n:
+        yield (
+            f"{few:,} of {n:,} pictures looked at use less than a tenth of that scale and come out nearly uniform: "
+            "were they stored with another one?"
+        )
+
+
+def _notes(seen: Sequence[Look], scale: Scale) -> list[str]:
+    """Pages, bands and transparency."""
     said = []
     n = len(seen)
-    if scale.window is not None:
-        said.append(scale.window.said(n))
-        kinds = Counter(look.kind for look in seen)
-        if len(kinds) > 1:
-            counts = " and ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
-            said.append(
-                f"Pictures of two depths lie side by side ({counts} of {n:,} looked at), each with its own scale."
-            )
-        unclear = sum(not np.isfinite(look.values).all() for look in seen if look.values is not None)
-        if unclear:
-            said.append(
-                f"{unclear:,} of {n:,} pictures looked at hold numbers that are not finite: NaN is read as black."
-            )
     if pages := [look.pages for look in seen if look.pages > 1]:
         said.append(
             f"{len(pages):,} of {n:,} pictures looked at have several pages or frames (up to {max(pages):,}); only the "
@@ -162,4 +185,4 @@ def _notes(seen: Sequence[Look], scale: Scale) -> tuple[str, ...]:
             f"The fourth band of {count:,} of {n:,} pictures looked at varies like a picture: it is taken for a band, "
             "not for transparency, and left out of all."
         )
-    return tuple(said)
+    return said

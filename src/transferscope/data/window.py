@@ -11,6 +11,8 @@ from transferscope.errors import UserError
 KINDS = {"16-bit": 65535.0, "32-bit": 65535.0, "float": 1.0}  # of grey pictures with more than 8 bits
 ROUND = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)  # tops of 8, 10, 12, 14 and 16 bits; of floats 1 as well
 TAIL = 0.001  # of the values at either end may be clipped where no round range fits
+LEVELS = 16  # different values; with fewer a picture is a mask
+NARROW = 0.1  # of a window
 USED = 0.5  # of a round range that the values must span, for it to be taken
 
 
@@ -53,23 +55,50 @@ def kind_of(image: Image.Image) -> str:
     return {"I": "32-bit", "F": "float"}.get(image.mode, "8-bit")
 
 
-def window_of(kind: str, values: Sequence[np.ndarray]) -> Window:
-    """The window of a kind for the values (n,) of several pictures, which need not be finite.
+def markers(values: np.ndarray) -> tuple[float, ...]:
+    """Values, other than 0, that stand for "no data" among finite `values` (n,): -9999, 65535 and the like.
 
-    Where 0.1% to 99.9% of all values, taken together, lie within 0 and a round top (255, 1023, 4095, 16383 or 65535;
-    of floats 1 first) and span more than half of it, the smallest such range; otherwise these two percentiles.
+    The least and the greatest value are, when more than 0.1% of all are equal to it and it lies farther from the values
+    between these two than those spread; they must take more than 16 different values, so that masks have no marker.
     """
-    pooled = np.concatenate([np.asarray(v, dtype=np.float64) for v in values]) if values else np.zeros(0)
-    pooled = pooled[np.isfinite(pooled)]
-    if not len(pooled):
+    ends = (float(values.min(initial=0.0)), float(values.max(initial=0.0)))
+    core = values[(values != ends[0]) & (values != ends[1])]
+    if len(np.unique(core)) <= LEVELS:
+        return ()
+    low, high = float(core.min()), float(core.max())
+    return tuple(
+        end
+        for end, far in ((ends[0], low - ends[0]), (ends[1], ends[1] - high))
+        if end != 0 and far > high - low and np.count_nonzero(values == end) > TAIL * len(values)
+    )
+
+
+def window_of(kind: str, values: np.ndarray) -> Window:
+    """The window of a kind for finite values (n,) of several pictures, without markers.
+
+    Where 0.1% to 99.9% of the values lie within 0 and a round top (255, 1023, 4095, 16383 or 65535; of floats 1 first)
+    and span more than half of it, the smallest such range; otherwise these two percentiles.
+    """
+    if not len(values):
         return Window(kind, 0.0, KINDS[kind])
-    low, high = (float(v) for v in np.quantile(pooled, (TAIL, 1 - TAIL)))
+    low, high = _span(values)
     for top in (1.0, *ROUND) if kind == "float" else ROUND:
         if low >= 0.0 and high <= top:
             if high - low > USED * top:
                 return Window(kind, 0.0, top)
             break
     return Window(kind, low, high if high > low else low + 1.0)
+
+
+def narrow(window: Window, values: np.ndarray) -> bool:
+    """Do the finite values (n,) of one picture use so little of the window that it comes out nearly uniform?"""
+    low, high = _span(np.clip(values, window.low, window.high)) if len(values) else (0.0, 0.0)
+    return high - low < NARROW * (window.high - window.low)
+
+
+def _span(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, (TAIL, 1 - TAIL))
+    return float(low), float(high)
 
 
 def one_kind(kinds: Sequence[str], where: str) -> str | None:
