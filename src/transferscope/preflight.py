@@ -7,6 +7,8 @@ import numpy as np
 
 from transferscope import battery, data
 from transferscope.data.absent import decides, lacking
+from transferscope.data.blank import try_out
+from transferscope.data.survey import survey, unreadable
 from transferscope.engine.estimate import Past
 from transferscope.engine.machine import this_machine
 from transferscope.engine.plan import Plan
@@ -53,6 +55,7 @@ def _attempt(name: str, look: object) -> Check:
 
 
 def _target(study: Study, target: str) -> str:
+    """Its splits, and a look at some of its images: one of every kind of file at least is opened and decoded."""
     listing, rows = split_rows(study, study.targets[target])
     if not len(rows["test"]):
         raise UserError(f"targets.{target}: no image is left for testing; raise split.test (it is {study.split.test}).")
@@ -67,7 +70,9 @@ def _target(study: Study, target: str) -> str:
     if listing.groups is not None:
         groups = np.array([group or f"\0{row}" for row, group in enumerate(listing.groups)])
         said += "; of groups " + ", ".join(f"{len(np.unique(groups[of])):,} {word}" for word, of in rows.items())
-    notes = [*listing.notes, *lacking(listing.labels, rows, listing.classes)]
+    found, how = survey(listing), study.data(target).params
+    notes = [*listing.notes, *lacking(listing.labels, rows, listing.classes), *found.notes, *unreadable(found, listing)]
+    notes += try_out(listing, found, how["train_size"], how["interpolation"])
     return "\n".join([f"{len(listing.names):,} images, {len(listing.classes)} {kind} ({said})", *notes])
 
 

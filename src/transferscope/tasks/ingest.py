@@ -6,7 +6,7 @@ from transferscope.engine.step import Outside, task
 from transferscope.engine.work import Interrupted, Work
 
 
-@task("ingest", version=1, cost=lambda p: float(p["train_size"] ** 2))
+@task("ingest", version=2, cost=lambda p: float(p["train_size"] ** 2))
 def ingest(
     *,
     source: Outside,
