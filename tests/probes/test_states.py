@@ -268,7 +268,7 @@ def test_weights_that_cannot_be_scored(state, message):
         ({}, {}, "no data set"),
         ([X], {}, "no labels"),
         ([(X, Y + 1)], {}, "run from 1 to 4, but the network tells 4"),
-        ([(X, torch.zeros(200, 3))], {}, "3 labels an image"),
+        ([(X, torch.zeros(200, 3))], {}, "3 labels a sample"),
         ([(X[:5], Y[:5]), (X[:5, :, :4], Y[:5])], {}, "differ in size"),
         ([(X, Y)], {"statistics": []}, "no images to estimate"),
         ([(X, Y)], {"statistics": [X[:1]]}, "at least 2 images"),

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.measures.intervals import Interval, bootstrap_interval
+from transferscope.models.floats import widened
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm
 from transferscope.models.precision import running
 from transferscope.probes import result
 from transferscope.probes.combine import State, arrays, combine, fitting
-from transferscope.probes.features import device_of
+from transferscope.probes.features import device_of, fed
 from transferscope.probes.samples import unpacked
 from transferscope.probes.soup import HELD_OUT, apart, ensemble, greedy, noted, shares
 from transferscope.probes.states import DATA, Scored, States, Statistics, scored
@@ -231,11 +232,12 @@ def _unseen(
         )
     twin, device, found, left = deepcopy(net), device_of(net), list[Tensor](), images
     twin.load_state_dict(mixed)
-    for batch in unpacked(statistics):
-        found.append(batch.x[:left].to(device))
+    for batch in unpacked(statistics, "statistics"):
+        found.append(fed(batch.x[:left], net))
         left -= len(found[-1])
         if left <= 0:
             break
-    with running("float32", str(device)):
+    with running("float32", str(device)), widened([twin]):
         refresh_batch_norm(twin, found)
-    return {name: tensor.detach().clone() for name, tensor in twin.state_dict().items()}, "refresh"
+        state = twin.state_dict()
+        return {name: tensor.detach().to(mixed[name].dtype, copy=True) for name, tensor in state.items()}, "refresh"

@@ -222,8 +222,8 @@ def _result(walk: Line, found: Mapping[float, Mapping[str, Scored]], measure: st
         grid_error=left,
         batch_norm=walk.batch_norm_words,
         head=walk.head_words,
-        precision=at.precision,
-        notes=_notes(walk, found),
+        precision=at.precision_words,
+        notes=(*at.notes, *_notes(walk, found)),
     )
 
 

@@ -14,13 +14,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from transferscope.errors import UserError
 from transferscope.measures import metrics
+from transferscope.models.build import seeded
+from transferscope.models.floats import given_in, precision_words, working_type
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm
+from transferscope.models.outputs import answering, logits_of
 from transferscope.models.precision import prepare, running
 from transferscope.probes import exact_norm
 from transferscope.probes.features import How, device_of, undisturbed
 from transferscope.probes.folding import Folding, foldable
 from transferscope.probes.held import Held, batch_size, joined, sent
 from transferscope.probes.samples import unpacked
+from transferscope.streams import stream_seed
 
 Statistics = Literal["refresh", "as given"]
 Rows = NDArray[np.int64] | slice
@@ -69,9 +73,11 @@ class States:
         if images < 2:
             raise UserError(f"images: batch norm's statistics need at least 2 images, not {images}.")
         self.batch_norm, self.precision, self.device = batch_norm, precision, device_of(net)
+        self.given_in = given_in(net)
         with undisturbed([net], "eval"):  # a loader may draw from the global random state
             named = data if isinstance(data, Mapping) else {DATA: data}
-            self._sets = {str(name): Held(str(name), given, self.device) for name, given in named.items()}
+            kind = working_type(net)
+            self._sets = {str(name): Held(str(name), given, self.device, kind) for name, given in named.items()}
             if not self._sets:
                 raise UserError("data: no data set was given to evaluate on.")
             self.names = tuple(self._sets)
@@ -83,9 +89,9 @@ class States:
             self._measured = self._statistics(statistics, images, first) if self.has_batch_norm else None
             with running("float32", str(self.device)):
                 few = first.images(np.arange(min(4, len(first))))
+                self.outputs = self._forward(few.clone()).shape[1]
                 pairs = foldable(self._net, lambda: self._net(few.clone()))
                 self._folding = Folding(self._net, pairs, torch.bfloat16 if precision == "bfloat16" else torch.float32)
-                self.outputs = self._forward(few).shape[1]
         for one in self._sets.values():
             one.check(self.outputs)
         several = first.labels_of(np.arange(1)).ndim == 2
@@ -99,6 +105,16 @@ class States:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._sets = {}
         self._measured = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided about the labels, and of images that came more than once."""
+        return tuple(note for one in self._sets.values() for note in one.notes)
+
+    @property
+    def precision_words(self) -> str:
+        """The precision, and what the network was given in where that was narrower than float32."""
+        return precision_words(self.precision, self.given_in)
 
     @property
     def measured(self) -> int:
@@ -169,7 +185,8 @@ class States:
         statistics: dict[str, Tensor] = {}
         if self._measured is not None:
             if kind == "refresh":
-                with torch.no_grad(), running(self.precision, str(self.device)):
+                chance = seeded(stream_seed(0, "statistics"), self.device)
+                with torch.no_grad(), running(self.precision, str(self.device)), chance:
                     refresh_batch_norm(self._net, self._measured)
                 self.refreshed += sum(map(len, self._measured))
             statistics = self._found(place)
@@ -197,7 +214,10 @@ class States:
 
     def _outputs(self, held: Held, index: NDArray[np.int64], place: str) -> NDArray[np.float32]:
         with running(self.precision, str(self.device)), self._folding.running():
-            parts = [self._forward(held.images(part)).float() for part in held.portions(index)]
+            parts = []
+            for number, part in enumerate(held.portions(index)):
+                with seeded(stream_seed(0, "probe", number), self.device):  # for dropout that is always on
+                    parts.append(self._forward(held.images(part)).float())
         out = torch.cat(parts)
         if not bool(torch.isfinite(out).all()):
             lost = int((~torch.isfinite(out)).any(1).sum())
@@ -207,12 +227,9 @@ class States:
         return np.asarray(out.cpu().numpy())
 
     def _forward(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
+        with torch.no_grad(), answering(x, "these images"):
             out = self._net(x)
-        if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
-            shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-            raise UserError(f"network: it should return (samples, outputs), not {shape}.")
-        return out
+        return logits_of(out, len(x))
 
     def _check(self, state: Mapping[str, Tensor], place: str) -> None:
         for name, like in self._like.items():
@@ -253,8 +270,8 @@ class States:
             x = first.images(np.unique(np.linspace(0, len(first) - 1, images).round().astype(np.int64)))
         else:
             parts: list[Tensor] = []
-            for batch in unpacked(batches):
-                parts.append(sent(batch.x[: images - sum(map(len, parts))], self.device))
+            for batch in unpacked(batches, "statistics"):
+                parts.append(sent(batch.x[: images - sum(map(len, parts))], self.device, first.dtype))
                 if sum(map(len, parts)) >= images:
                     break
             if not parts:
@@ -265,7 +282,7 @@ class States:
         # Each portion is normalised by its own statistics on the way, so each must hold some of every class and domain,
         # in whatever order these come.
         portions = -(-len(x) // max(2 * batch_size(x), 64))
-        return tuple(sent(x[i::portions], self.device) for i in range(portions))
+        return tuple(sent(x[i::portions], self.device, x.dtype) for i in range(portions))
 
 
 def scored(logits: NDArray[np.float32], labels: NDArray[Any], metric: str) -> Scored:
