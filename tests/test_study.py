@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from transferscope.data import Target
 from transferscope.errors import UserError
 from transferscope.study import Study
 
@@ -39,7 +40,7 @@ def test_short_forms(load, tmp_path) -> None:
         "recipe: {lr: {random: [0.1, 1], pretrained: 1e-3}}",
         arms="[random]",
     )
-    assert study.targets == {"digits": "digits"}
+    assert study.targets == {"digits": Target(ref="digits")}
     assert study.seeds == (0, 1, 2)
     assert study.pretrained.weights == "file:w.safetensors"
     assert study.recipe.rates("random") == (0.1, 1.0)

@@ -70,8 +70,6 @@ def slots(resources: Resources, machine: Machine | None = None, sharing: Callabl
 
 def known_slots(study: Study) -> Slots:
     """The slots of a study without measuring anything: one run a GPU where no measurement is remembered."""
-    if study.recipe.precision == "auto" and not calibrate.is_chosen(study.question(), study.memo):
-        return slots(study.resources)
     return slots(study.resources, sharing=partial(_runs_a_gpu, study, remembered))
 
 
@@ -91,15 +89,16 @@ def _runs_a_gpu(study: Study, ask: Callable[[Question, Path, int], int]) -> int:
     try:
         of = study.data(next(iter(study.targets))).params
         most = max(sum(images.values()) for images in image_counts(study).values())
-        question = replace(study.question(), ways=(study.precision(),), quick=False)
+        question = replace(study.question(), quick=False)
     except UserError:
         return 1
     return ask(question, study.memo, 3 * most * (of["train_size"] ** 2 + of["eval_size"] ** 2))
 
 
-def calibrated(study: Study, past: Past) -> Forecast:
-    """`past`, helped out by a short timing of the study's network where no finished step is comparable."""
-    return Forecast(past, calibrate.calibrated(study.question(), study.memo), image_counts(study))
+def calibrated(study: Study, past: Past, steps: Iterable[Step]) -> Forecast:
+    """`past`, helped out by a short timing of the study's network, in the precisions that `steps` train in."""
+    ways = sorted({step.params["precision"] for step in steps if step.task == "train"})
+    return Forecast(past, calibrate.calibrated(study.question(*ways), study.memo), image_counts(study))
 
 
 def table(name: str, steps: Plan, store: Store, reasons: Mapping[str, str] | None = None) -> Table:
@@ -176,6 +175,7 @@ def _provenance(told: str, steps: Plan, store: Store, seconds: float | None) -> 
     return Provenance(
         study=told,
         versions=versions or {"torch": importlib.metadata.version("torch")},
+        precision=" and ".join(sorted({str(s.params["precision"]) for s in steps.steps if s.task == "train"})),
         machine=_machine(machines[-1] if machines else this_machine().as_dict()),
         seconds=sum(said["seconds"] for _, said in done) if seconds is None else seconds,
         steps=[(step.task, step.key, said["seconds"], names[step.key]) for step, said in done],

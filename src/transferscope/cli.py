@@ -112,7 +112,7 @@ def plan(
     set_: Set = None,
     calibrate: Annotated[
         bool,
-        typer.Option(help="Time the network when no past run tells how fast it is ('precision: auto' does so anyway)."),
+        typer.Option(help="Time the network for a moment when no past run tells how fast it is."),
     ] = True,
     json_: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
@@ -127,13 +127,14 @@ def plan(
     from transferscope.engine.estimate import Past
 
     study, steps, store = planned(file, set_)
-    todo = {step.key for step in steps.todo(store)}
+    missing = steps.todo(store)
+    todo = {step.key for step in missing}
     past: Any = Past(store)
     slots = len(battery.known_slots(study).devices)
-    if calibrate and any(past.of(s).seconds is None for s in steps.steps if s.key in todo and s.task == "train"):
-        err.print("No past run of this kind: timing the network for a few seconds (--no-calibrate to skip).")
-        past = battery.calibrated(study, past)
-    total = past.total((s for s in steps.steps if s.key in todo), slots)
+    if calibrate and any(past.of(s).seconds is None for s in missing if s.task == "train"):
+        err.print("No past run of this kind: timing the network for a moment (--no-calibrate to skip).")
+        past = battery.calibrated(study, past, missing)
+    total = past.total(missing, slots)
     if json_:
         labels = steps.labels()
         rows = [
@@ -146,6 +147,7 @@ def plan(
     out.print(
         f"{len(steps.steps)} steps, {len(steps.steps) - len(todo)} cached, {len(todo)} to do on {slots} worker(s)."
     )
+    lines.precision(study, steps)
     if todo and total.seconds is not None:
         disk = f" and {size(total.bytes)} of disk" if total.bytes else ""
         out.print(f"About {duration(total.seconds)}{disk}.")
@@ -177,6 +179,7 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
         workers = len(executor.slots.devices)
         each = f"{workers} worker(s) with {executor.slots.threads} thread(s) each"
         out.print(f"{len(steps.steps)} steps, {len(todo)} to do on {each}.")
+        lines.precision(study, steps)
         resume = stopping.again(file, set_)
         with (
             stopping.stoppable(executor, resume) as caught,
@@ -317,11 +320,15 @@ def bench(
     import tempfile
 
     from transferscope import models
+    from transferscope.engine.arithmetic import PRECISIONS
+    from transferscope.engine.machine import this_machine
     from transferscope.tasks import pace
     from transferscope.tasks.calibrate import calibrated
 
     models.check_network_ref(model)
-    ways = (pace.PLAIN, *pace.WAYS, *((w + pace.COMPILED for w in pace.WAYS) if compile_ else ()))
+    machine = this_machine()
+    fast = PRECISIONS if machine.has_bfloat16(device) else PRECISIONS[:1]
+    ways = (pace.PLAIN, *fast, *((w + pace.COMPILED for w in fast) if compile_ else ()))
     with tempfile.TemporaryDirectory() as memo:  # asked for by hand: timed, and compiled, afresh
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = memo
         timed = calibrated(pace.Question(model, image_size, batch, device, threads, ways), Path(memo))
@@ -331,7 +338,10 @@ def bench(
 
         print(json.dumps({"rows": rows, "matmul_flops": dict(timed.matmul), "image_flops": timed.flops}, indent=1))
         return
+    out.print(f"On {machine.told(device)}.", markup=False)
     out.print(tables.paces(rows))
+    if len(fast) < len(PRECISIONS):
+        out.print(f"bfloat16 is left out: {machine.natural(device)[1]}.")
     rates = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in timed.matmul.items())
     out.print(f"One image forward is {timed.flops / 1e6:.0f} MFLOP; a matrix product reaches {rates}.")
     out.print("The floor of a step is three forwards at that rate; plain is NCHW float32 as torch comes.")

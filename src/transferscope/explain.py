@@ -1,6 +1,6 @@
 """A validation error as one sentence: the key, what is wrong, and the nearest known name."""
 
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -26,10 +26,13 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
 def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
     """The keys known at a path of nested models."""
     here: Any = model
-    for name in path:
+    names = iter(path)
+    for name in names:
         field = here.model_fields.get(name) if isinstance(here, type) and issubclass(here, BaseModel) else None
         kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
         here = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
         if here is None:
             return []
+        if get_origin(kinds[0]) is dict:
+            next(names, None)  # a name of the user's, which no model knows
     return [name for name in here.model_fields if name != "folder"]

@@ -63,19 +63,19 @@ class Forecast:
 
 def image_counts(study: Study) -> dict[str, dict[str, int]]:
     """The images of every split of every target, and of the source of a pretraining, by the key of the data step."""
-    found = {study.data(target).key: _counts(study, ref)[1] for target, ref in study.targets.items()}
+    found = {study.data(target).key: _counts(study, of) for target, of in study.targets.items()}
     if study.pretrained is not None and (source := study.pretrained.source) is not None:
-        found[study.pretraining(study.pretrained.labels[0]).params["data"].key] = _counts(study, source)[1]
+        found[study.pretraining(study.pretrained.labels[0]).params["data"].key] = _counts(study, source)
     return found
 
 
-def split_counts(study: Study, target: str) -> tuple[data.Listing, dict[str, int]]:
-    """A target's listing, and how many of its images each split will hold. UserError when it cannot be split."""
-    return _counts(study, study.targets[target])
-
-
-def _counts(study: Study, ref: str) -> tuple[data.Listing, dict[str, int]]:
-    seen = data.open_listing(data.absolute(ref, study.folder))
+def split_rows(study: Study, target: data.Target) -> tuple[data.Listing, dict[str, np.ndarray]]:
+    """A target's listing, and which of its images each split will hold. UserError when it cannot be split."""
+    seen = data.open_listing(study.reference(target))
     how = study.split
     words = assign_splits(seen.labels, seen.groups, seen.splits, how.val, how.test, how.seed, seen.classes)
-    return seen, {word: int(np.sum(words == word)) for word in SPLITS}
+    return seen, {word: np.flatnonzero(words == word) for word in SPLITS}
+
+
+def _counts(study: Study, target: data.Target) -> dict[str, int]:
+    return {word: len(rows) for word, rows in split_rows(study, target)[1].items()}

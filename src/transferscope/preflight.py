@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from transferscope import battery, data
+from transferscope.data.absent import decides, lacking
 from transferscope.engine.estimate import Past
 from transferscope.engine.machine import this_machine
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 from transferscope.errors import UserError
-from transferscope.forecast import split_counts
+from transferscope.forecast import split_rows
 from transferscope.study import Study
 
 RESERVE = 200_000_000  # bytes that must stay free on the disk
@@ -36,7 +39,7 @@ def quick(study: Study, plan: Plan, store: Store) -> Iterator[Check]:
 
 def deep(study: Study) -> Iterator[Check]:
     """Checks that build the network: every arm starts, and takes one step on random images without a NaN."""
-    targets = {t: len(data.open_listing(data.absolute(ref, study.folder)).classes) for t, ref in study.targets.items()}
+    targets = {t: len(data.open_listing(study.reference(of)).classes) for t, of in study.targets.items()}
     classes = max(targets.values())
     for arm in study.arms:
         yield _attempt(f"arm {arm}", lambda arm=arm: _arm(study, arm, classes))
@@ -50,12 +53,22 @@ def _attempt(name: str, look: object) -> Check:
 
 
 def _target(study: Study, target: str) -> str:
-    listing, counts = split_counts(study, target)
-    if not counts["test"]:
+    listing, rows = split_rows(study, study.targets[target])
+    if not len(rows["test"]):
         raise UserError(f"targets.{target}: no image is left for testing; raise split.test (it is {study.split.test}).")
+    searched = [arm for arm in study.arms if len(study.recipe.rates(arm)) > 1]
+    if searched and not decides(listing.labels[rows["val"]]):
+        raise UserError(
+            f"targets.{target}: the val split holds one class only, so that recipe.lr of the arm '{searched[0]}' "
+            "cannot be searched on it; give recipe.lr one number, or val images of other classes."
+        )
     kind = "labels" if listing.multilabel else "classes"
-    said = ", ".join(f"{n:,} {word}" for word, n in counts.items())
-    return "\n".join([f"{len(listing.names):,} images, {len(listing.classes)} {kind} ({said})", *listing.notes])
+    said = ", ".join(f"{len(of):,} {word}" for word, of in rows.items())
+    if listing.groups is not None:
+        groups = np.array([group or f"\0{row}" for row, group in enumerate(listing.groups)])
+        said += "; of groups " + ", ".join(f"{len(np.unique(groups[of])):,} {word}" for word, of in rows.items())
+    notes = [*listing.notes, *lacking(listing.labels, rows, listing.classes)]
+    return "\n".join([f"{len(listing.names):,} images, {len(listing.classes)} {kind} ({said})", *notes])
 
 
 def _store(store: Store) -> str:
@@ -105,6 +118,7 @@ def _arm(study: Study, arm: str, classes: int) -> str:
         seed=0,
         head_seed=0,
         min_share=study.pretrained.min_share if study.pretrained else 0.0,
+        allow=study.pretrained.allow if study.pretrained else (),
     )
     size = study.image_size
     try:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from transferscope import data
+from transferscope import data, propose_table
 from transferscope.engine.machine import this_machine
 from transferscope.errors import UserError
+
+TABLES = (".csv", ".tsv", ".tab", ".txt", ".xls", ".xlsx", ".gz", ".parquet")  # those that are not text say so
 
 TEMPLATE = """\
 # A transferscope study of {ref}, written by 'transferscope init'.
@@ -16,7 +18,7 @@ TEMPLATE = """\
 # Change anything; 'transferscope check' says whether it holds together, 'transferscope plan' what it costs.
 
 targets:
-  {target}: {ref}
+  {target}:{how}
 
 network: {network}
 pretrained: {weights}     # or file:my_weights.safetensors, or timm (the hub weights of that network)
@@ -54,8 +56,10 @@ def propose(images: Path, beside: Path) -> tuple[str, str]:
     """
     if not images.exists():
         raise UserError(f"There is no {images}; give a folder with one subfolder of images per class, or a .csv file.")
-    scheme = "csv" if images.suffix.lower() == ".csv" else "folder"
-    listing = data.open_listing(f"{scheme}:{images.resolve()}")
+    table = images.is_file() and images.suffix.lower() in TABLES
+    ref = f"{'csv' if table else 'folder'}:{_relative(images, beside)}"
+    how, said = propose_table.target(images.resolve(), ref) if table else (data.Target(ref=ref), [])
+    listing = data.open_listing(data.absolute(how.reference, beside.absolute()))
     n, classes = len(listing.names), len(listing.classes)
     sides = _sides(listing)
     train = round(n * 0.65) if not listing.splits else sum(s in ("train", "") for s in listing.splits)
@@ -70,7 +74,8 @@ def propose(images: Path, beside: Path) -> tuple[str, str]:
         f"{n:,} images, {classes} {kind}" + _smallest(listing) + (", groups kept together" if listing.groups else "")
     )
     text = TEMPLATE.format(
-        ref=_quoted(f"{scheme}:{_relative(images, beside)}"),
+        ref=_quoted(ref),
+        how=propose_table.written(how) if table else f" {_quoted(ref)}",
         found=found,
         target=_name(images),
         network=network,
@@ -85,7 +90,7 @@ def propose(images: Path, beside: Path) -> tuple[str, str]:
         why_epochs=f"about {epochs * train:,} training images in all",
         batch=batch,
     )
-    return text, "\n".join([f"Found {found}.", *listing.notes])
+    return text, "\n".join([f"Found {found}.", *(said or listing.notes)])
 
 
 def _sides(listing: data.Listing) -> list[int]:

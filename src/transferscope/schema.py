@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from transferscope.data import Target
 from transferscope.errors import UserError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -102,7 +103,7 @@ class Recipe(Part):
     crop: Annotated[Real, Field(gt=0, le=1)] = 1.0  # centre share of the image that evaluation sees
     interpolation: Literal["auto", "bilinear", "bicubic"] = "auto"  # of the decoded table; auto: as for the weights
     evaluate: Annotated[int | Literal["all"], BeforeValidator(_watched)] = 256  # images of a split, every epoch
-    precision: Literal["float32", "bfloat16", "auto"] = "auto"  # auto: bfloat16 where it is clearly faster
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"  # auto: bfloat16 where hardware has it
 
     def rates(self, arm: str) -> tuple[float, ...]:
         """The learning rates to try for an arm; a control arm without its own follows its parent."""
@@ -131,7 +132,7 @@ class Pretrained(Part):
 
     weights: str | None = None  # package:efficientnet-lite0, timm, file:PATH
     series: Annotated[tuple[str, ...] | None, BeforeValidator(_series)] = None  # a pattern or paths, in natural order
-    source: str | None = None  # images to pretrain on, here and now
+    source: Target | None = None  # images to pretrain on, here and now
     recipe: dict[str, Any] = {}  # of the pretraining: what differs from the study's recipe
     labels: Annotated[tuple[Literal["true", "random"], ...], BeforeValidator(_labellings), Field(min_length=1)] = (
         "true",
@@ -139,6 +140,7 @@ class Pretrained(Part):
     checkpoints: Literal["log", "all"] = "log"  # saved: log-spaced and both sides of every drop of lr, or every epoch
     seed: int = 0
     min_share: Share = 0.9  # refuse weights that fill less of the body's parameters than this
+    allow: Annotated[tuple[str, ...], BeforeValidator(_series)] = ()  # a stem, statistics, embedding may stay unfilled
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -158,7 +160,7 @@ class Pretrained(Part):
     def told(self) -> str:
         """The origin in words, for a sentence: "the weights timm", "pretraining on fractals:50"."""
         if self.source is not None:
-            return f"pretraining on {self.source}"
+            return f"pretraining on {self.source.ref}"
         return f"the weights {self.weights}" if self.weights else f"the checkpoints {', '.join(self.series or ())}"
 
 
@@ -206,6 +208,6 @@ def _weights(value: Any) -> Any:
 
 Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds), Field(min_length=1)]
 Arms = Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
-Targets = Annotated[dict[str, str], BeforeValidator(_named), Field(min_length=1)]
+Targets = Annotated[dict[str, Target], BeforeValidator(_named), Field(min_length=1)]
 Chosen = Annotated[dict[str, dict[str, Any]], BeforeValidator(_options), Field(min_length=1)]
 Origin = Annotated[Pretrained | None, BeforeValidator(_weights)]

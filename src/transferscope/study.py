@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from transferscope import data, models, origin
+from transferscope.data import Target
 from transferscope.engine.machine import this_machine
 from transferscope.engine.step import Outside, Step
 from transferscope.errors import UserError
@@ -16,7 +17,7 @@ from transferscope.origin import Checkpoint
 from transferscope.pairs import Pair, pairs
 from transferscope.schema import Arms, Chosen, Origin, Part, Recipe, Resources, Seeds, Split, Targets
 from transferscope.streams import stream_seed
-from transferscope.tasks.calibrate import chosen_precision
+from transferscope.tasks.calibrate import remembered_precision
 from transferscope.tasks.pace import Question
 from transferscope.tasks.schedule import Schedule
 
@@ -39,11 +40,12 @@ class Study(Part):
     folder: Path = Field(default=Path(), exclude=True)  # where the file lies; relative paths start there
     _tables: dict[str, Step] = PrivateAttr(default_factory=dict)
     _checkpoints: tuple[Checkpoint, ...] | None = PrivateAttr(default=None)
+    _precision: tuple[str, str] | None = PrivateAttr(default=None)  # what 'auto' means here, and why
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for name, ref in self.targets.items():
-            _checked(f"targets.{name}", lambda ref: data.check_ref(data.absolute(ref, self.folder)), ref)
+        for name, target in self.targets.items():
+            _checked(f"targets.{name}", lambda target: data.check_ref(self.reference(target)), target)
         _checked("network", models.check_network_ref, self.network)
         for arm in self.arms:
             _checked("arms", models.check_arm, arm)
@@ -71,7 +73,7 @@ class Study(Part):
             ref = models.absolute_weights(how.weights, self.folder)
             _checked("pretrained.weights", models.check_weights_ref, ref, self.network)
         if how.source is not None:
-            _checked("pretrained.source", lambda ref: data.check_ref(data.absolute(ref, self.folder)), how.source)
+            _checked("pretrained.source", lambda target: data.check_ref(self.reference(target)), how.source)
             try:
                 self.pretraining_recipe()
             except UserError as error:
@@ -109,9 +111,11 @@ class Study(Part):
             raise UserError(explain(error, cls, where)) from None
 
     def changed(self, **fields: Any) -> "Study":
-        """This study with other fields: the same tables of images, its weights looked up anew."""
+        """This study with other fields: the same tables of images and precision, its weights looked up anew."""
         other = self.model_copy(update=fields)
         other._checkpoints = None
+        kept = self.recipe.precision == "auto" and "resources" not in fields
+        other._precision = self.precision_and_reason() if kept else None
         return other
 
     def resolved(self) -> str:
@@ -129,13 +133,18 @@ class Study(Part):
 
     # -- the steps -----------------------------------------------------------------------------------------------
 
+    def reference(self, target: Target) -> str:
+        """What a source is asked for: a target's reference and options, its paths made absolute."""
+        return data.absolute(target.reference, self.folder)
+
     def data(self, target: str) -> Step:
         """The step that decodes a target once into a table."""
         return self._table(self.targets[target])
 
-    def _table(self, ref: str) -> Step:
+    def _table(self, target: Target) -> Step:
+        ref = target.reference
         if ref not in self._tables:
-            self._tables[ref] = self._ingest(data.absolute(ref, self.folder))
+            self._tables[ref] = self._ingest(self.reference(target))
         return self._tables[ref]
 
     def _ingest(self, ref: str) -> Step:
@@ -187,6 +196,7 @@ class Study(Part):
         if arm != "random" and self.pretrained is not None:
             chosen = checkpoint or origin.last(self)
             start = {"weights": chosen.weights, "min_share": self.pretrained.min_share, "weights_at": chosen.at}
+            start |= {"allow": list(self.pretrained.allow) or None}
         return train.step(
             data=self.data(target),
             network=self.network,
@@ -262,16 +272,37 @@ class Study(Part):
         return pairs(self, target)
 
     def precision(self) -> str:
-        """What training computes in; 'auto' is decided by timing the network once, then remembered in the store."""
-        if self.recipe.precision != "auto":
-            return self.recipe.precision
-        return str(_cached(chosen_precision, self.question(), self.memo))
+        """What training computes in; 'auto' is bfloat16 where this machine has hardware for it, else float32."""
+        return self.precision_and_reason()[0]
 
-    def question(self) -> Question:
-        """What a calibration of this study times."""
+    def precision_and_reason(self) -> tuple[str, str]:
+        """What training computes in, and a clause that says why: nothing is timed, so machines of a kind agree.
 
-        device = "cuda" if self.resources.device != "cpu" and this_machine().gpus else "cpu"
-        return Question(self.network, self.image_size, self.recipe.batch_size, device, quick=True)
+        A store of earlier versions, which timed and remembered a choice, keeps it: its results are found. Studies
+        derived from this one (candidates with other networks) compute in the same.
+        """
+        machine, device, asked = this_machine(), self.device, self.recipe.precision
+        slow = "" if machine.has_bfloat16(device) else ", which is emulated here and slow"
+        if asked != "auto":
+            return asked, "recipe.precision" + (slow if asked == "bfloat16" else "")
+        if self._precision is None:
+            natural, why = machine.natural(device)
+            kept = _cached(remembered_precision, self.question(natural), self.memo)
+            self._precision = (natural, why)
+            if kept is not None and kept != natural:
+                said = f"chosen when this store was begun, in {self.memo / 'precision.json'}"
+                self._precision = (kept, said + (slow if kept == "bfloat16" else ""))
+        return self._precision
+
+    @property
+    def device(self) -> str:
+        """The kind of device that training runs on: cuda or cpu."""
+        return "cuda" if self.resources.device != "cpu" and this_machine().gpus else "cpu"
+
+    def question(self, *ways: str) -> Question:
+        """What a calibration of this study times: `ways` of computing, by default the one it trains in."""
+        asked = ways or (self.precision(),)
+        return Question(self.network, self.image_size, self.recipe.batch_size, self.device, ways=asked, quick=True)
 
     def preprocessing(self) -> dict[str, Any]:
         """Mean, std and interpolation the pretrained weights expect; every arm is fed the same way."""
@@ -299,7 +330,7 @@ def forget(study: Study | None = None) -> None:
     _known.clear()
     if study is not None:
         study._tables.clear()
-        study._checkpoints = None
+        study._checkpoints = study._precision = None
 
 
 def _checked(where: str, check: Any, *arguments: Any) -> None:

@@ -1,6 +1,8 @@
 """The local executor: order, failures, stopping, dying workers."""
 
 import threading
+import time
+from contextlib import suppress
 
 import pytest
 from toy import tasks
@@ -101,6 +103,56 @@ def test_one_worker_serves_many_steps(store) -> None:
     steps = [tasks.threads.step(), tasks.threads_again.step()]
     Local(ONE).run(steps, store)
     assert store.get(steps[0]).rows[0]["pid"] == store.get(steps[1]).rows[0]["pid"]
+
+
+def test_two_processes_on_one_store_share_the_steps_between_them(store) -> None:
+    steps = [tasks.count.step(to=40 + n) for n in range(6)]  # about a second each
+    last = tasks.total.step(parts=steps)
+    found: list[dict] = []
+    both = [threading.Thread(target=lambda: found.append(Local(ONE).run([*steps, last], store))) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert len(found) == 2
+    for step in (*steps, last):
+        assert sorted(outcomes[step.key].status for outcomes in found) == ["cached", "done"]
+    shares = [sum(outcomes[step.key].status == "done" for step in steps) for outcomes in found]
+    assert min(shares) >= 2  # neither waited while the other worked
+
+
+def test_a_step_given_up_elsewhere_is_done_here(store) -> None:
+    step, free = tasks.count.step(to=2), tasks.number.step(value=1)
+    held = threading.Event()
+
+    def give_up() -> None:
+        with suppress(RuntimeError), store.writing(step.task, step.key):
+            held.set()
+            time.sleep(1.5)
+            raise RuntimeError
+
+    other = threading.Thread(target=give_up)
+    other.start()
+    held.wait()
+    ended: list[str] = []
+
+    def watch(event, what) -> None:
+        if event == "ended":
+            ended.append(what["key"])
+
+    outcomes = Local(ONE).run([step, free], store, watch)
+    other.join()
+    assert ended == [free.key, step.key]  # the free one first, the other when it was given up
+    assert outcomes[step.key].status == outcomes[free.key].status == "done"
+
+
+def test_waiting_for_another_process_can_be_stopped(store) -> None:
+    step = tasks.count.step(to=2)
+    executor = Local(ONE)
+    with store.writing(step.task, step.key) as scratch:
+        outcomes = executor.run([step], store, lambda on, _: executor.stop() if on == "elsewhere" else None)
+        (scratch / "step.json").write_text("{}")
+    assert outcomes[step.key].status == "interrupted"
 
 
 def test_a_plan_of_thousands_merges_equal_steps() -> None:

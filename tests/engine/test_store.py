@@ -3,14 +3,13 @@
 import json
 import multiprocessing
 import os
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from toy import tasks
 
-from transferscope.engine.store import SAID, Store
+from transferscope.engine.store import SAID, Busy, Store
 from transferscope.engine.work import Interrupted, Work
 from transferscope.engine.worker import execute
 from transferscope.errors import UserError
@@ -75,38 +74,48 @@ def test_a_folder_without_step_json_is_no_result(store) -> None:
     assert store.has(step)
 
 
-def _write_slowly(root: str, key: str, started, results) -> None:
+def _write(root: str, key: str, started, go, results) -> None:
     store = Store(Path(root))
-    with store.writing("task", key) as scratch:
-        if scratch is None:
-            results.put("found")
-            return
-        started.set()
-        time.sleep(0.5)
-        (scratch / "rows.json").write_text("[]")
-        (scratch / SAID).write_text("{}")
-        results.put("wrote")
+    try:
+        with store.writing("task", key) as scratch:
+            if scratch is None:
+                results.put("found")
+                return
+            started.set()
+            go.wait(120)
+            (scratch / "rows.json").write_text("[]")
+            (scratch / SAID).write_text("{}")
+            results.put("wrote")
+    except Busy:
+        results.put("busy")
 
 
 def test_two_writers_of_one_step_do_the_work_once(store) -> None:
     context = multiprocessing.get_context("fork")
-    started, results = context.Event(), context.Queue()
-    both = [context.Process(target=_write_slowly, args=(str(store.root), "k", started, results)) for _ in range(2)]
-    for process in both:
-        process.start()
-    said = sorted(results.get(timeout=20) for _ in both)
-    for process in both:
+    started, go, results = context.Event(), context.Event(), context.Queue()
+    first, second, third = (
+        context.Process(target=_write, args=(str(store.root), "k", started, go, results)) for _ in range(3)
+    )
+    first.start()
+    assert started.wait(120)
+    second.start()
+    assert results.get(timeout=120) == "busy"
+    go.set()
+    assert results.get(timeout=120) == "wrote"
+    first.join()
+    third.start()
+    assert results.get(timeout=120) == "found"
+    for process in (second, third):
         process.join()
-    assert said == ["found", "wrote"]
     assert (store.path("task", "k") / SAID).exists()
 
 
 def test_a_killed_writer_leaves_no_result_and_no_lock(store) -> None:
     context = multiprocessing.get_context("fork")
-    started, results = context.Event(), context.Queue()
-    process = context.Process(target=_write_slowly, args=(str(store.root), "k", started, results))
+    started, go, results = context.Event(), context.Event(), context.Queue()
+    process = context.Process(target=_write, args=(str(store.root), "k", started, go, results))
     process.start()
-    assert started.wait(20)
+    assert started.wait(120)
     process.kill()
     process.join()
     assert not (store.path("task", "k") / SAID).exists()

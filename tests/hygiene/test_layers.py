@@ -20,7 +20,8 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"analyses"}),
     frozenset({"report", "forecast"}),
     frozenset({"battery"}),
-    frozenset({"console", "preflight", "propose"}),
+    frozenset({"console", "preflight", "propose_table"}),
+    frozenset({"propose"}),
     frozenset({"cli"}),
 )
 NEVER = {("probes", "engine"): "a probe is for notebooks too, where there are no steps"}

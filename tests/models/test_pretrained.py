@@ -16,9 +16,10 @@ from transferscope.errors import UserError
 from transferscope.models import describe_weights, weights_fingerprint
 from transferscope.models.build import build_network
 from transferscope.models.inits import start
+from transferscope.models.loading import load_into
 from transferscope.models.pretrained import timm as hub
 from transferscope.models.pretrained import weights_state
-from transferscope.models.weights import load_into, save_state
+from transferscope.models.weights import save_state
 
 LITE, LITE_WEIGHTS = "timm:tf_efficientnet_lite0", "package:efficientnet-lite0"
 
@@ -126,7 +127,7 @@ def test_a_hub_out_of_reach_fails_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     began = time.perf_counter()
     with pytest.raises(UserError, match="HF_HUB_OFFLINE is set" if offline else "cannot be reached"):
         weights_state("timm", "timm:resnet18")
-    assert time.perf_counter() - began < 2.5
+    assert time.perf_counter() - began < 30, "half of what the lookup would hang"
 
 
 def test_unknown_hub_weights_are_named() -> None:

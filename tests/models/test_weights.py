@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.errors import UserError
+from transferscope.models.checkpoint import read_state
+from transferscope.models.loading import load_into
 from transferscope.models.weights import (
     belongs,
     blend,
     distance,
     fingerprint_state,
-    load_into,
-    read_state,
     save_state,
 )
 

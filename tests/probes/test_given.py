@@ -1,8 +1,10 @@
-"""What other people's loaders and networks give, to every probe: the right number, or one sentence, never another number."""
+"""What other people's loaders and networks give, to every probe: the right number or one sentence, no other number."""
 
 import copy
+import re
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,14 +47,22 @@ def spoilt(value: float) -> Tensor:
 
 def check(probe: str, given: Any, truth: Any = None, nets: tuple[nn.Module, nn.Module] = (A, B)) -> None:
     """The probe's number on `given` is the one that slow float64 arithmetic finds on the samples of `truth`."""
-    ask, by_hand, *_ = PROBES[probe]
-    truth = parts() if truth is None else truth
-    if by_hand is None:
-        wide = [copy.deepcopy(net).float() for net in nets]
-        expected = ask(wide[0], wide[1], [(x.float(), y) for x, y in truth])
-    else:
-        expected = by_hand(nets[0], nets[1], truth)
-    np.testing.assert_allclose(ask(nets[0], nets[1], given), expected, rtol=2e-4, atol=2e-5)
+    expected = plainly(probe) if truth is None and nets[0] is A else by_hand(probe, truth or parts(), nets)
+    np.testing.assert_allclose(PROBES[probe][0](nets[0], nets[1], given), expected, rtol=2e-4, atol=2e-5)
+
+
+def by_hand(probe: str, truth: Any, nets: tuple[nn.Module, nn.Module]) -> Any:
+    ask, slowly, *_ = PROBES[probe]
+    if slowly is not None:
+        return slowly(nets[0], nets[1], truth)
+    wide = [copy.deepcopy(net).float() for net in nets]
+    return ask(wide[0], wide[1], [(x.float(), y) for x, y in truth])
+
+
+@cache
+def plainly(probe: str) -> Any:
+    """The probe's number on the plain batches."""
+    return by_hand(probe, parts(), (network(1), network(2)))
 
 
 def refuse(probe: str, given: Any, words: str, nets: tuple[Any, Any] = (A, B)) -> None:
@@ -115,7 +125,7 @@ UNCLEAR: dict[str, tuple[Callable[[], Any], str]] = {
     "NaN": (lambda: cut(X, torch.where(Y == 0, torch.nan, Y.float())), "labels are NaN"),
     "soft": (lambda: cut(X, ONE_HOT * 0.9 + 0.025), "probabilities"),
     "regression": (lambda: cut(X, Y + 0.5), "no whole numbers"),
-    "masks": (lambda: cut(X, torch.zeros(40, 9, 9)), r"shape \(40, 9, 9\)"),
+    "masks": (lambda: cut(X, torch.zeros(40, 9, 9)), r"shape \(\d0, 9, 9\)"),
     "counts": (lambda: cut(X, 2 * ONE_HOT), "must be 0 or 1"),
     "none": (lambda: [x for x, _ in PLAIN], "labels"),
     "boxes": (lambda: [(x, [{"boxes": 1}] * SIZE) for x, _ in PLAIN], "labels"),
@@ -153,12 +163,18 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "complex images": (lambda: cut(X.to(torch.complex64), Y), "complex numbers"),
     "NaN": (lambda: cut(spoilt(torch.nan), Y), r"batch 1.*sample 7 \(from 0\) holds values that are NaN"),
     "infinite": (lambda: cut(spoilt(-torch.inf), Y), r"sample 7 \(from 0\)"),
-    "beyond float32": (lambda: cut(torch.where(X == X.max(), 1e300, X.double()), Y), "NaN or infinite"),
+    "beyond float32": (lambda: cut(torch.where(X.max() == X, 1e300, X.double()), Y), "NaN or infinite"),
     "two views": (lambda: [([x, x + 0.1], y) for x, y in PLAIN], "2 tensors where one is expected"),
     "two views, no labels": (lambda: [(x, x + 0.1) for x, _ in PLAIN], "2 tensors where one is expected"),
     "images not stacked": (lambda: [(list(x), y) for x, y in PLAIN], "10 tensors where one is expected"),
-    "a dict of two images": (lambda: [{"t1": x, "t2": x, "labels": y} for x, y in PLAIN], "it has 't1', 't2', 'labels'"),
-    "a dict without images": (lambda: [{"text": ["a"] * SIZE, "labels": y} for _, y in PLAIN], "it has 'text', 'labels'"),
+    "a dict of two images": (
+        lambda: [{"t1": x, "t2": x, "labels": y} for x, y in PLAIN],
+        "it has 't1', 't2', 'labels'",
+    ),
+    "a dict without images": (
+        lambda: [{"text": ["a"] * SIZE, "labels": y} for _, y in PLAIN],
+        "it has 'text', 'labels'",
+    ),
     "a tensor": (lambda: X, "one batch"),
     "one batch": (lambda: PLAIN[0], "one batch"),
     "one batch in a list": (lambda: list(PLAIN[0]), "one batch"),
@@ -206,19 +222,11 @@ def test_a_data_set_is_walked_by_those_who_hold_images_and_refused_by_others() -
 def test_batches_and_networks_in_other_types_give_the_number_of_their_values(dtype: torch.dtype, probe: str) -> None:
     given = X.to(dtype)
     check(probe, cut(given, Y), parts(given))
-    nets = A.to(dtype), B.to(dtype)
-    try:
-        before = [copy.deepcopy(net.state_dict()) for net in nets]
-        check(probe, PLAIN, nets=nets)
-        check(probe, cut(given, Y), parts(given), nets)
-        for net, state in zip(nets, before, strict=True):
-            assert all(t.dtype == state[n].dtype and torch.equal(t, state[n]) for n, t in net.state_dict().items())
-    finally:
-        A.load_state_dict(network(1).state_dict())
-        B.load_state_dict(network(2).state_dict())
-        A.float(), B.float()
-        A.load_state_dict(network(1).state_dict())
-        B.load_state_dict(network(2).state_dict())
+    nets = network(1).to(dtype), network(2).to(dtype)
+    before = [copy.deepcopy(net.state_dict()) for net in nets]
+    check(probe, cut(given, Y), parts(given), nets)
+    for net, state in zip(nets, before, strict=True):
+        assert all(t.dtype == state[n].dtype and torch.equal(t, state[n]) for n, t in net.state_dict().items())
 
 
 def test_a_narrow_network_is_said() -> None:
@@ -234,10 +242,8 @@ def test_a_narrow_network_is_said() -> None:
 @pytest.mark.parametrize("value", [1e4, 1e10, 1e30])
 def test_a_sample_far_out_gives_the_right_number_or_one_sentence(value: float, probe: str) -> None:
     x = spoilt(value)
-    try:
-        PROBES[probe][0](A, B, cut(x, Y))
-    except UserError as error:
-        assert value > 1e15 and "\n" not in str(error) and ("infinite" in str(error) or "far" in str(error)), error
+    if value > 1e4:
+        refuse(probe, cut(x, Y), r"batch 1.*: sample 7 \(from 0\) reaches 1.0e\+\d\d where others reach")
     else:
         check(probe, cut(x, Y), parts(x))
 
@@ -256,10 +262,8 @@ def test_a_short_last_batch(left: int, probe: str) -> None:
 def test_images_of_two_sizes(probe: str) -> None:
     wide = torch.randn(20, 3, 13, 11, generator=torch.Generator().manual_seed(1))
     given = [*PLAIN[:2], *cut(wide, Y[20:])]
-    try:
-        PROBES[probe][0](A, B, given)
-    except UserError as error:
-        assert "size" in str(error)
+    if PROBES[probe][2] and probe not in ("wrong", "mistakes", "neighbours", "transferability", "criticality"):
+        refuse(probe, given, "differ in size")  # they hold the images of a data set together
     else:
         check(probe, given, [*parts()[:2], *parts(wide, Y[20:])])
 
@@ -289,15 +293,14 @@ RETURNED: dict[str, tuple[Callable[[Tensor], Any], str]] = {
 @pytest.mark.parametrize("kind", RETURNED)
 def test_a_network_that_returns_no_tensor_of_outputs_is_named(kind: str, probe: str) -> None:
     how, words = RETURNED[kind]
-    if not PROBES[probe][3]:
-        return  # reads layers
+    if not PROBES[probe][3] or probe == "plane":
+        return  # reads layers; has a third network, of another form than the two
     nets = Wrapped(network(1), how), Wrapped(network(2), how)
     with pytest.raises(UserError) as refused:
         PROBES[probe][0](*nets, PLAIN)
     said = str(refused.value)
     assert "\n" not in said
-    if probe not in ("rewind", "layerwise_barrier", "criticality", "plane"):  # they ask for blocks "0" and "4" first
-        assert __import__("re").search(words, said), said
+    assert re.search(words, said) or "blocks" in said or "path" in said, said
 
 
 @pytest.mark.parametrize("thing", [None, "a.ckpt", 3, {"0.weight": torch.zeros(2)}, [A], nn.Linear])

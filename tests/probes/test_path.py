@@ -23,6 +23,7 @@ X, Y = pictures(300, seed=9)
 TEST = [(X[:100], Y[:100]), (X[100:], Y[100:])]
 FRESH = pictures(100, seed=3)[0]
 A, B = trained(1), trained(2)
+ROUNDING = 1e-12  # of a mean of some hundred errors in float64: additions round by 1e-16, fused or not, in any order
 
 
 @pytest.fixture(scope="module")
@@ -101,12 +102,14 @@ def test_a_network_and_itself_have_no_barrier():
     found = path(A, A, TEST, alphas=5, statistics=[pictures(256)[0]])
     assert found.barrier().mean <= 0.02
     averaged = path(A, A, TEST, alphas=5, batch_norm="average")
-    assert averaged.barrier().mean == 0 and averaged.barrier(measure="loss").mean == pytest.approx(0, abs=1e-6)
+    assert averaged.barrier().mean == pytest.approx(0, abs=ROUNDING)
+    assert averaged.barrier(measure="loss").mean == pytest.approx(0, abs=1e-6)  # weights mixed in float32
 
 
 def test_no_change_in_so_many_images_is_no_proof():
     found = path(A, A, TEST, alphas=3, batch_norm="average").barrier()
-    assert found.mean == found.low == 0 and 0.01 < found.high < 0.02  # Wilson, 0 of 300: 0.0126
+    assert (found.mean, found.low) == pytest.approx((0, 0), abs=ROUNDING)
+    assert 0.01 < found.high < 0.02  # Wilson, 0 of 300: 0.0126
 
 
 def test_several_data_sets_beyond_the_ends():

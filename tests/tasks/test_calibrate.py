@@ -1,17 +1,19 @@
-"""Calibration: timed once, remembered, and a choice that never flips."""
+"""Calibration: timed once, remembered, and nothing timed that a study does not use."""
 
 import dataclasses
 import json
 
 import pytest
 
+from transferscope import study as study_module
 from transferscope.engine.estimate import Estimate
+from transferscope.engine.machine import Machine
 from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.store import Store
 from transferscope.errors import UserError
 from transferscope.study import Study
 from transferscope.tasks import calibrate, pace
-from transferscope.tasks.calibrate import Calibration, Pace, calibrated, chosen_precision
+from transferscope.tasks.calibrate import Calibration, Pace, calibrated, remembered_precision
 from transferscope.tasks.pace import Question
 
 QUESTION = Question("timm:resnet18", 32, 4)
@@ -46,33 +48,21 @@ def test_a_question_is_timed_once_and_another_one_anew(asked, tmp_path):
     assert questions == [QUESTION, other]
 
 
-@pytest.mark.parametrize(("bfloat16", "expected"), [(1.0, "float32"), (1 / 1.14, "float32"), (1 / 1.16, "bfloat16")])
-def test_auto_takes_bfloat16_only_where_it_clearly_pays(asked, tmp_path, bfloat16, expected):
-    asked[1].append(_answer(1.0, bfloat16))
-    assert chosen_precision(QUESTION, tmp_path) == expected
-
-
-def test_a_choice_never_flips_even_when_the_machine_changes(asked, tmp_path, monkeypatch):
-    questions, replies = asked
-    replies += [_answer(1.0, 0.5), _answer(1.0, 2.0)]
-    assert chosen_precision(QUESTION, tmp_path) == "bfloat16"
-    (tmp_path / "speed.json").unlink()
-    assert chosen_precision(Question("timm:resnet18", 32, 4, threads=2), tmp_path) == "bfloat16"
-    assert len(questions) == 1
-
-
 def test_whoever_decides_first_decides_for_both(tmp_path):
-    file = tmp_path / "memo" / "precision.json"
-    assert calibrate.add(file, "a", "float32") == "float32"
-    assert calibrate.add(file, "a", "bfloat16") == "float32"
-    assert calibrate.add(file, "b", "bfloat16") == "bfloat16"
-    assert json.loads(file.read_text()) == {"a": "float32", "b": "bfloat16"}
+    file = tmp_path / "memo" / "speed.json"
+    assert calibrate.add(file, "a", 1) == calibrate.add(file, "a", 2) == 1
+    assert calibrate.add(file, "b", 2) == 2
+    assert json.loads(file.read_text()) == {"a": 1, "b": 2}
 
 
-def test_a_spoilt_choice_is_refused(tmp_path):
+def test_a_store_of_earlier_versions_keeps_the_precision_it_chose(tmp_path):
+    assert remembered_precision(QUESTION, tmp_path) is None
+    (tmp_path / "precision.json").write_text('{"timm:resnet18 32 4": "bfloat16"}')
+    assert remembered_precision(QUESTION, tmp_path) == "bfloat16"
+    assert remembered_precision(Question("timm:resnet18", 32, 8), tmp_path) is None
     (tmp_path / "precision.json").write_text('{"timm:resnet18 32 4": "float16"}')
-    with pytest.raises(UserError, match="float16"):
-        chosen_precision(QUESTION, tmp_path)
+    with pytest.raises(UserError, match="'float16' is not a precision; delete the file"):
+        remembered_precision(QUESTION, tmp_path)
 
 
 def test_seconds_of_an_epoch_and_the_table():
@@ -101,23 +91,39 @@ def test_compiling_pays_when_its_seconds_are_saved():
 
 
 def test_a_real_process_times_every_way():
-    timed = calibrate._ask(Question("timm:test_resnet", 32, 4, ways=(pace.PLAIN, *pace.WAYS)))
-    assert set(timed["paces"]) == {"plain", "float32", "bfloat16"}
-    assert all(0 < p["step"] < 10 and 0 < p["evaluation"] < p["step"] for p in timed["paces"].values())
-    assert timed["flops"] > 1e5 and timed["bytes"] > 1e4 and timed["matmul"]["float32"] > 1e8
+    timed = calibrate._ask(Question("timm:test_resnet", 32, 4, ways=(pace.PLAIN, "float32")))
+    assert set(timed["paces"]) == {"plain", "float32"} and set(timed["matmul"]) == {"float32"}
+    assert all(p["step"] > 0 and p["evaluation"] > 0 for p in timed["paces"].values())
+    assert timed["flops"] > 1e5 and timed["bytes"] > 1e4 and timed["matmul"]["float32"] > 0
+
+
+def test_in_a_hurry_few_images_are_computed_and_no_matrix_product(monkeypatch):
+    seen = []
+
+    def loops(net, way, question):
+        seen.append((way, question.batch_size))
+        return (lambda: None), (lambda: None)
+
+    monkeypatch.setattr(pace, "loops", loops)
+    monkeypatch.setattr(pace, "_once", lambda loop, device: seen.append("timed") or 0.1)
+    timed = pace.measure(Question("timm:test_resnet", 32, 32, ways=("float32",), quick=True))
+    assert seen[0] == ("float32", 8) and seen.count("timed") <= 8 and timed["matmul"] == {}
+    assert timed["paces"]["float32"]["step"] == pytest.approx(0.4), "a step of 8 images, told for 32"
 
 
 def test_a_large_network_is_timed_on_fewer_images():
     short = Question("timm:resnet50", 224, 64, quick=True)
     assert pace._shortened(short, 8.2e9).batch_size == 4
     assert pace._shortened(short, 1e12).batch_size == 2
-    assert pace._shortened(short, 1e8) == short
+    assert pace._shortened(short, 1e8).batch_size == 8
+    on_gpu = dataclasses.replace(short, device="cuda")
+    assert pace._shortened(on_gpu, 1e12) == on_gpu
     assert pace._shortened(Question("timm:resnet50", 224, 64), 8.2e9).batch_size == 64
 
 
 def test_the_time_of_fewer_images_is_scaled_up(monkeypatch):
     monkeypatch.setattr(pace, "_shortened", lambda question, flops: dataclasses.replace(question, batch_size=4))
-    monkeypatch.setattr(pace, "_timed", lambda loops, device: dict.fromkeys(loops, 1.0))
+    monkeypatch.setattr(pace, "_timed", lambda loops, *_: dict.fromkeys(loops, 1.0))
     timed = pace.measure(Question("timm:test_resnet", 32, 64, ways=("float32",), quick=True))
     assert timed["paces"]["float32"]["step"] == 16.0
     assert timed["paces"]["float32"]["evaluation"] == 0.25
@@ -140,12 +146,60 @@ def _study(tmp_path, **recipe):
     return Study.parse(raw | {"recipe": {"batch_size": 4, "lr": 0.1} | recipe}, folder=tmp_path)
 
 
-def test_auto_precision_enters_the_key_of_a_run_as_what_it_means(asked, tmp_path):
-    asked[1].append(_answer(1.0, 0.5))
-    auto = _study(tmp_path, precision="auto").run("t", "random", 0)
-    assert auto.key == _study(tmp_path, precision="bfloat16").run("t", "random", 0).key
-    assert auto.key == _study(tmp_path).run("t", "random", 0).key, "auto is the default"
+@pytest.fixture
+def machine(monkeypatch):
+    """``machine("avx512_bf16", gpus=..., capabilities=...)`` gives this machine other instructions and GPUs."""
+
+    def put(*instructions: str, **more) -> None:
+        made = Machine(cores=2, memory=10**10, gpus=(), processor="p", system="s")
+        made = dataclasses.replace(made, instructions=instructions, **more)
+        monkeypatch.setattr("transferscope.study.this_machine", lambda: made)
+
+    return put
+
+
+def test_auto_precision_is_what_the_machine_has_and_times_nothing(asked, machine, tmp_path):
+    for flags, expected in ((("avx2",), "float32"), (("avx2", "avx512_bf16"), "bfloat16")):
+        machine(*flags)
+        auto = _study(tmp_path, precision="auto").run("t", "random", 0)
+        assert auto.key == _study(tmp_path, precision=expected).run("t", "random", 0).key
+        assert auto.key == _study(tmp_path).run("t", "random", 0).key, "auto is the default"
     assert auto.key != _study(tmp_path, precision="float32").run("t", "random", 0).key
+    assert asked[0] == [] and not (tmp_path / "store" / "memo" / "precision.json").exists()
+
+
+def test_auto_precision_is_asked_about_where_training_runs(machine, tmp_path):
+    machine("avx512_bf16", gpus=("T4",), capabilities=(7.5,))
+    study = _study(tmp_path)
+    assert study.precision() == "float32" and "compute capability of 8.0" in study.precision_and_reason()[1]
+    on_cpu = study.changed(resources=study.resources.model_copy(update={"device": "cpu"}))
+    assert on_cpu.precision() == "bfloat16"
+    machine(gpus=("A100",), capabilities=(8.0,))
+    assert _study(tmp_path).precision() == "bfloat16"
+
+
+def test_a_store_that_timed_its_choice_keeps_it_and_says_so(machine, tmp_path):
+    machine("avx2")
+    memo = tmp_path / "store" / "memo"
+    memo.mkdir(parents=True)
+    (memo / "precision.json").write_text('{"timm:resnet18 16 4": "bfloat16"}')
+    study = _study(tmp_path)
+    study_module.forget(study)
+    name, why = study.precision_and_reason()
+    assert name == "bfloat16" and "chosen when this store was begun" in why and "emulated here and slow" in why
+    assert study.run("t", "random", 0).key == _study(tmp_path, precision="bfloat16").run("t", "random", 0).key
+    other = study.changed(network="timm:resnet34")
+    assert other.precision() == "bfloat16", "candidates of one study are not trained in several precisions"
+    machine("avx512_bf16")
+    study_module.forget(study)
+    assert study.precision_and_reason() == ("bfloat16", "the processor computes in it")
+
+
+def test_bfloat16_by_name_where_it_is_emulated_is_said(machine, tmp_path):
+    machine("avx2")
+    study = _study(tmp_path, precision="bfloat16")
+    assert study.precision_and_reason() == ("bfloat16", "recipe.precision, which is emulated here and slow")
+    assert study.question().ways == ("bfloat16",) and _study(tmp_path).question().ways == ("float32",)
 
 
 def test_a_plan_without_a_past_is_estimated_from_timings(asked, tmp_path):
@@ -156,7 +210,8 @@ def test_a_plan_without_a_past_is_estimated_from_timings(asked, tmp_path):
     study = _study(tmp_path, epochs=3, evaluate="all", precision="float32")
     run = study.run("t", "random", 0)
     plan = Plan.of([Cell("x", {}, run)])
-    forecast = battery.calibrated(study, Past(Store(study.store_folder)))
+    forecast = battery.calibrated(study, Past(Store(study.store_folder)), plan.steps)
+    assert asked[0][0].ways == ("float32",), "only what is trained is timed"
     train = 12  # of 20 images; 4 for val (2 of each class), 4 for test
     assert forecast.images[study.data("t").key] == {"train": train, "val": 4, "test": 4}
     expected = 3 * train / 4 * 1.0 + (4 * 20 + 2 * 8) * 0.1  # every epoch and the start; best and last weights

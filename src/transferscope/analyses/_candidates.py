@@ -120,8 +120,9 @@ def _entry(study: Study, name: str, given: Candidate, against: str) -> Entry:
     ref = None if given.weights is None else models.absolute_weights(given.weights, study.folder)
     changed: dict[str, Any] = {"network": network}
     if ref is not None:
-        least = study.pretrained.min_share if study.pretrained else Pretrained(weights=ref).min_share
-        changed["pretrained"] = Pretrained(weights=ref, min_share=least)
+        how = study.pretrained or Pretrained(weights=ref)
+        allow = how.allow if network == study.network else ()  # names of the study's own network
+        changed["pretrained"] = Pretrained(weights=ref, min_share=how.min_share, allow=allow)
     elif network != study.network:
         changed["pretrained"] = None
     own = study if ref is None and network == study.network else study.changed(**changed)

@@ -57,8 +57,10 @@ def step_flops(net: "nn.Module", size: int) -> float:
     the gradient of its input if anything before it is. Products of activations (attention) cost 2 f backward. Counted
     from forward passes, because torch's counter takes the backward pass of a grouped convolution for a full one.
     """
+    from transferscope.models.operations import forward_flops
+
     net.eval()
-    forward = _forward_flops(net, size)
+    forward = forward_flops(net, size)
     reached = _reached(net, size)
     total = 0.0
     for module, flops in forward.items():
@@ -69,38 +71,6 @@ def step_flops(net: "nn.Module", size: int) -> float:
             backward = 2 * int(module in reached or any(p.requires_grad for p in module.parameters()))
         total += flops * (1 + backward)
     return total
-
-
-def _forward_flops(net: "nn.Module", size: int) -> "dict[nn.Module, float]":
-    """Operations of one image that each module does itself, its children's left out."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    own: dict[nn.Module, float] = {}
-    open_calls: list[tuple[float, list[float]]] = []  # operations before the call, those of its children
-
-    def enter(module: "nn.Module", inputs: Any) -> None:
-        open_calls.append((float(counter.get_total_flops()), []))
-
-    def leave(module: "nn.Module", inputs: Any, output: Any) -> None:
-        before, children = open_calls.pop()
-        whole = float(counter.get_total_flops()) - before
-        own[module] = own.get(module, 0.0) + whole - sum(children)
-        if open_calls:
-            open_calls[-1][1].append(whole)
-
-    trained = [p.requires_grad for p in net.parameters()]
-    hooks = [h for m in net.modules() for h in (m.register_forward_pre_hook(enter), m.register_forward_hook(leave))]
-    try:
-        net.requires_grad_(True)  # frozen attention would take a shortcut that the counter does not see
-        with FlopCounterMode(display=False) as counter:
-            net(torch.zeros(1, 3, size, size))
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for p, flag in zip(net.parameters(), trained, strict=True):
-            p.requires_grad_(flag)
-    return {module: flops for module, flops in own.items() if flops}
 
 
 def _reached(net: "nn.Module", size: int) -> "set[nn.Module]":

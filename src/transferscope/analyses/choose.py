@@ -49,7 +49,7 @@ class Options(analyses.Options):
     neighbours: Annotated[int, Field(ge=1)] = 5
 
 
-@task("choose", version=1)
+@task("choose", version=1, neutral={"allow": None})
 def measure(
     *,
     data: Artifact,
@@ -63,6 +63,7 @@ def measure(
     std: list[float],
     images: int,
     neighbours: int,
+    allow: list[str] | None = None,
     work: Work,
 ) -> list[dict[str, Any]]:
     """One row: the scores of a candidate (`probes.transferability`), its parameters without the head, the share loaded.
@@ -83,7 +84,8 @@ def measure(
     table = open_table(data.path)
     ref = f"file:{weights.path / f'{weights_at}.safetensors'}" if isinstance(weights, Artifact) else weights
     state = ref.ref if isinstance(ref, Outside) else ref
-    start = sourced(network, arm, state, len(table.classes), seed=seed, min_share=min_share or 0.0)
+    least, may = min_share or 0.0, allow or ()
+    start = sourced(network, arm, state, len(table.classes), seed=seed, min_share=least, allow=may)
     net = prepare(start.net, "float32", work.device).eval()
 
     how = Normalisation(tuple(mean), tuple(std))
@@ -153,6 +155,7 @@ def _step(entry: Entry, data: Step, options: Options) -> Step:
         weights=source.weights if source else None,
         weights_at=source.at if source else None,
         min_share=pretrained.min_share if source and pretrained else None,
+        allow=list(pretrained.allow) or None if source and pretrained else None,
         seed=entry.study.seeds[0],
         mean=list(how["mean"]),
         std=list(how["std"]),

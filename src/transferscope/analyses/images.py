@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from transferscope import analyses
+from transferscope.data.absent import lacking
 from transferscope.data.table import Table as Images
 from transferscope.data.table import open_table
 from transferscope.engine.step import Step
@@ -51,7 +52,8 @@ def section(table: Table, options: Options) -> Section:
         caption += f" Licence: {images.licence}." if images.licence else ""
         views.append(View(f"{target}-counts", f"Images of {target}", _wide(rows), caption))
         pictures.append(_strip(target, images, options))
-        notes += [f"{target}: {note}" for note in images.notes] + _warnings(target, images)
+        said = [*images.notes, *lacking(images.labels, images.rows, images.classes)]
+        notes += [*(f"{target}: {note}" for note in said), *_warnings(target, images)]
     return Section("The images", pictures=pictures, tables=views, notes=notes)
 
 

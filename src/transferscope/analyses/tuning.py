@@ -54,7 +54,7 @@ class Options(analyses.Options):
     epochs: Annotated[int, Field(ge=1)] | None = None
 
 
-@task("tuning", version=1)
+@task("tuning", version=2)  # 2: operations of attention counted by formula, not by kernel
 def measure(
     *, run: Artifact, data: Artifact, lr: float | Artifact, before: Artifact | None, work: Work
 ) -> list[dict[str, Any]]:

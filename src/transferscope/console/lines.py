@@ -10,8 +10,10 @@ from transferscope.errors import worded
 
 if TYPE_CHECKING:
     from transferscope.battery import Results
+    from transferscope.engine.plan import Plan
     from transferscope.engine.worker import Outcome
     from transferscope.preflight import Check
+    from transferscope.study import Study
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -25,6 +27,13 @@ def checks(of: "Iterable[Check]") -> None:
         out.print(f"{mark} {escape(one.name)}: {escape(first)}")
         for note in notes:
             out.print(f"        {escape(note)}")
+
+
+def precision(study: "Study", steps: "Plan") -> None:
+    """What training computes in, and why, where the study trains at all."""
+    if any(step.task == "train" for step in steps.steps):
+        name, why = study.precision_and_reason()
+        out.print(f"Networks are trained and scored in {name} ({why}).", markup=False)
 
 
 def findings(found: "Results") -> None:

@@ -39,6 +39,7 @@ class Watcher:
     _began: float = field(default_factory=time.monotonic, init=False)
     _said: float = field(default_factory=time.monotonic, init=False)
     _bars: Progress | None = field(default=None, init=False)
+    _told: bool = field(default=False, init=False)  # that another process is at work on the store
 
     def __post_init__(self) -> None:
         labels = self.plan.labels()
@@ -70,12 +71,16 @@ class Watcher:
         if event == "started":
             self._shares[key] = 0.0
             self._starts[key] = time.monotonic()
-            if self._bars is not None:
+            if self._bars is not None and key not in self._rows:
                 self._rows[key] = self._bars.add_task(escape(self._names[key]), total=1.0, said="")
         elif event == "progress":
             self._progress(key, what)
         elif event == "ended":
             self._ended(key, what)
+        elif event == "elsewhere" and not self._told:
+            self._told = True
+            self.console.print(f"Another process is at work on this store, now on {self._names[key]}: its steps are "
+                               "left to it.", markup=False, highlight=False)  # fmt: skip
         if self._bars is None and time.monotonic() - self._said > 60:
             self._said = time.monotonic()
             running = ", ".join(f"{self._names[k]} {share:.0%}" for k, share in self._shares.items())

@@ -3,10 +3,13 @@
 from transferscope.data.listing import Listing
 from transferscope.data.reference import absolute, check_ref, open_listing, source_fingerprint, source_names
 from transferscope.data.table import Table, build, open_table
+from transferscope.data.target import Columns, Target
 
 __all__ = [
+    "Columns",
     "Listing",
     "Table",
+    "Target",
     "absolute",
     "build",
     "check_ref",

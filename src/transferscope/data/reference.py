@@ -2,14 +2,17 @@
 
 import ast
 import importlib
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from transferscope.data.listing import Listing, check_listing
+from transferscope.data.target import apart, from_folder, joined
 from transferscope.errors import UserError, did_you_mean
 
 _SOURCES = Path(__file__).parent / "sources"
@@ -25,9 +28,9 @@ def source_names() -> dict[str, str]:
 
 def open_listing(ref: str) -> Listing:
     """The checked listing of a reference `scheme:rest`; a UserError when it cannot be used as a classification set."""
-    source, rest = _resolve(ref)
+    source, rest, options = _resolve(ref)
     with _readable(ref):
-        return check_listing(replace(source.listing(rest), ref=ref), where=ref)
+        return check_listing(replace(source.listing(rest, **options), ref=ref), where=apart(ref)[0])
 
 
 def source_fingerprint(ref: str, memo: Path | None = None) -> str:
@@ -35,26 +38,26 @@ def source_fingerprint(ref: str, memo: Path | None = None) -> str:
 
     `memo` is a folder where content hashes of files are kept between calls, as in `files_fingerprint`.
     """
-    source, rest = _resolve(ref)
+    source, rest, options = _resolve(ref)
     with _readable(ref):
-        digest: str = source.fingerprint(rest, memo)
+        digest: str = source.fingerprint(rest, memo, **options)
         return digest
 
 
 def check_ref(ref: str) -> None:
     """Cheap look at a reference (scheme, existence, installed extra); a UserError when it cannot work."""
-    source, rest = _resolve(ref)
+    source, rest, options = _resolve(ref)
     if hasattr(source, "check"):
         with _readable(ref):
-            source.check(rest)
+            source.check(rest, **options)
 
 
 def absolute(ref: str, folder: Path) -> str:
     """The reference with a relative path made to start from `folder`; references without a path come back unchanged."""
-    source, rest = _resolve(ref)
+    source, rest, options = _resolve(ref)
     if not rest or not hasattr(source, "absolute"):
         return ref
-    return f"{ref.partition(':')[0]}:{source.absolute(rest, folder)}"
+    return joined(f"{ref.partition(':')[0]}:{source.absolute(rest, folder)}", from_folder(options, folder))
 
 
 @contextmanager
@@ -62,14 +65,24 @@ def _readable(ref: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"'{ref}' cannot be read: {error.strerror or error} ('{error.filename}').") from error
+        raise UserError(f"'{apart(ref)[0]}' cannot be read: {error.strerror or error} ('{error.filename}').") from error
 
 
-def _resolve(ref: str) -> tuple[ModuleType, str]:
-    """The module of a reference's scheme, and what follows the colon."""
+def _resolve(reference: str) -> tuple[ModuleType, str, dict[str, Any]]:
+    """The module of a reference's scheme, what follows the colon, and the options that the source is given."""
+    ref, options = apart(reference)
     scheme, _, rest = ref.partition(":")
+    source = _module(scheme, ref)
+    taken = inspect.signature(source.listing).parameters
+    strange = [name for name in options if name not in taken]
+    if strange:
+        raise UserError(f"{strange[0]}: the source '{scheme}' of '{ref}' knows nothing of it; remove it.")
+    return source, rest, options
+
+
+def _module(scheme: str, ref: str) -> ModuleType:
     if scheme in source_names():
-        return importlib.import_module(f"transferscope.data.sources.{scheme}"), rest
+        return importlib.import_module(f"transferscope.data.sources.{scheme}")
     if "." not in scheme or not all(part.isidentifier() for part in scheme.split(".")):
         hint = did_you_mean(scheme, tuple(source_names()))
         raise UserError(f"Unknown data source '{scheme}' in '{ref}'; write scheme:rest, {hint}")
@@ -82,4 +95,4 @@ def _resolve(ref: str) -> tuple[ModuleType, str]:
     absent = [name for name in ("listing", "fingerprint") if not hasattr(module, name)]
     if absent:
         raise UserError(f"The module '{scheme}' of the data source '{ref}' has no function '{absent[0]}(rest, ...)'.")
-    return module, rest
+    return module

@@ -17,7 +17,8 @@ from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 from transferscope.engine.worker import Outcome, serve
 
-Watch = Callable[[str, Mapping[str, Any]], None]  # (event, what): started, progress, ended
+Watch = Callable[[str, Mapping[str, Any]], None]  # (event, what): started, progress, ended, elsewhere
+PATIENCE = 0.5  # seconds until steps that other processes do are asked after again
 
 
 class Executor(Protocol):
@@ -61,11 +62,16 @@ class Local:
             worker.process.kill()
 
     def run(self, steps: Iterable[Step], store: Store, watch: Watch = lambda *_: None) -> dict[str, Outcome]:
-        """Do `steps` (inputs among them or already in `store`). A failure spares every step that does not need it."""
+        """Do `steps` (inputs among them or already in `store`). A failure spares every step that does not need it.
+
+        A step that another process of the same store is at work on is passed over for the next one that can start; it
+        is taken up again when that process has done it or given it up.
+        """
         plan = _Queue(list(steps), store)
         outcomes: dict[str, Outcome] = {}
         idle = list(range(len(self.slots.devices)))
         told = False
+        asked = 0.0  # when the steps done elsewhere were last asked after
 
         def settle(outcome: Outcome) -> None:
             outcomes[outcome.key] = outcome
@@ -76,22 +82,37 @@ class Local:
 
         try:
             while True:
+                if plan.elsewhere and time.monotonic() - asked >= PATIENCE:
+                    asked = time.monotonic()
+                    for done in plan.again(store):
+                        settle(Outcome(done.key, "cached"))
                 while idle and not self._stopped and (step := plan.take()):
+                    if store.busy(step):
+                        plan.leave(step)
+                        continue
                     self._give(self._worker(idle.pop(0), store), step)
                     watch("started", {"key": step.key})
                 busy = [worker for worker in self._workers if worker.step]
-                if not busy:
+                if not busy and (self._stopped or not plan.elsewhere):
                     break
+                if plan.elsewhere:
+                    watch("elsewhere", {"key": next(iter(plan.elsewhere)), "steps": len(plan.elsewhere)})
                 if self._stopped and not told:
                     told = True
                     for worker in busy:
                         with suppress(OSError):
                             worker.pipe.send("stop")
+                if not busy:
+                    time.sleep(0.2)
                 for handle in wait([h for w in busy for h in (w.pipe, w.process.sentinel)], timeout=0.2):
                     worker = next(w for w in busy if handle in (w.pipe, w.process.sentinel))
                     ended = self._hear(worker, watch)
-                    if ended is not None:
-                        idle.append(self._workers.index(worker))
+                    if ended is None:
+                        continue
+                    idle.append(self._workers.index(worker))
+                    if ended.status == "busy":  # another process was a moment quicker
+                        plan.leave(plan.steps[ended.key])
+                    else:
                         settle(ended)
         finally:
             self._dismiss()
@@ -167,7 +188,10 @@ class Local:
 
 
 class _Queue:
-    """Steps that wait for inputs, steps that can start (longest way to the end first), steps that never will."""
+    """Steps that wait for inputs, steps that can start (longest way to the end first), steps that never will.
+
+    `elsewhere` are steps that could start, but that another process is at work on.
+    """
 
     def __init__(self, steps: list[Step], store: Store) -> None:
         self.steps = {step.key: step for step in steps}
@@ -183,6 +207,7 @@ class _Queue:
         self.place = {step.key: number for number, step in enumerate(steps)}
         self.ready: list[tuple[float, int, str]] = []
         self.waiting = set(self.steps)
+        self.elsewhere: dict[str, Step] = {}
         for key, inputs in self.needs.items():
             if not inputs:
                 self._push(key)
@@ -197,6 +222,25 @@ class _Queue:
                 self.waiting.discard(key)
                 return self.steps[key]
         return None
+
+    def leave(self, step: Step) -> None:
+        """Another process is at work on `step`, which `take` gave."""
+        self.waiting.add(step.key)
+        self.elsewhere[step.key] = step
+
+    def again(self, store: Store) -> list[Step]:
+        """Look after the steps left to others: those that are done now; those that were given up can start here."""
+        done = []
+        for key, step in list(self.elsewhere.items()):
+            if store.has(step):
+                done.append(step)
+                self.waiting.discard(key)
+            elif store.busy(step):
+                continue
+            else:
+                self._push(key)
+            del self.elsewhere[key]
+        return done
 
     def ended(self, outcome: Outcome) -> list[Outcome]:
         """Note an outcome: free what waited for it, or return the dependents that are lost with it."""

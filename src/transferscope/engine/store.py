@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,10 @@ from transferscope.errors import UserError
 SAID = "step.json"  # written last: a folder without it is not a result
 ROWS = "rows.json"
 SCRATCH = ".scratch"
+
+
+class Busy(Exception):
+    """Another process is at work on the step."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +89,12 @@ class Store:
 
         Yields None when another process finished the step meanwhile. The block must write `step.json` itself. With
         `resumes`, a folder left by a killed process is handed over as it is, and an `Interrupted` block keeps it.
+        Raises Busy, rather than wait, where another process holds the lock.
         """
         from transferscope.engine.work import Interrupted
 
         scratch, final = self.scratch(task, key), self.path(task, key)
-        scratch.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{scratch}.lock"):
+        with self._lock(task, key):
             if (final / SAID).exists():
                 yield None
                 return
@@ -117,6 +121,28 @@ class Store:
             _sync(final.parent)
             Path(f"{scratch}.lock").unlink(missing_ok=True)
 
+    def busy(self, step: Step) -> bool:
+        """Whether a process is at work on `step` now."""
+        try:
+            with self._lock(step.task, step.key):
+                return False
+        except Busy:
+            return True
+
+    @contextmanager
+    def _lock(self, task: str, key: str) -> Iterator[None]:
+        scratch = self.scratch(task, key)
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{scratch}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise Busy from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def entries(self) -> Iterator[tuple[str, str]]:
         """(task, key) of every finished step."""
         for said in sorted(self.root.glob(f"[!.]*/*/{SAID}")):
@@ -136,18 +162,10 @@ class Store:
         for scratch in sorted((self.root / SCRATCH).glob("*-*")):
             if not scratch.is_dir() or scratch.name in wanted:
                 continue
-            lock = FileLock(f"{scratch}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue  # somebody is at work in it
-            try:
+            with suppress(Busy), self._lock(*scratch.name.split("-", 1)):  # busy: somebody is at work in it
                 total += folder_bytes(scratch)
                 if delete:
                     shutil.rmtree(scratch, ignore_errors=True)
-            finally:
-                lock.release()
-                if delete:
                     Path(f"{scratch}.lock").unlink(missing_ok=True)
         return total
 

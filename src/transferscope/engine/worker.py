@@ -18,16 +18,19 @@ from typing import Any, Literal
 
 from transferscope.engine.machine import this_machine
 from transferscope.engine.step import decode, find
-from transferscope.engine.store import ROWS, SAID, Store, reason, write_json
+from transferscope.engine.store import ROWS, SAID, Busy, Store, reason, write_json
 from transferscope.engine.work import Interrupted, Work
 from transferscope.errors import UserError
 
-Status = Literal["done", "cached", "failed", "skipped", "interrupted"]
+Status = Literal["done", "cached", "failed", "skipped", "interrupted", "busy"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a step ended. `error` is one sentence; the traceback, if any, is in the store's ``failures`` folder."""
+    """How a step ended. `error` is one sentence; the traceback, if any, is in the store's ``failures`` folder.
+
+    "busy": it did not begin, for another process is at work on it.
+    """
 
     key: str
     status: Status
@@ -70,6 +73,8 @@ def execute(recipe: Mapping[str, Any], store: Store, work: Work) -> Outcome:
             write_json(scratch / SAID, said, indent=1)
         failure.unlink(missing_ok=True)
         return ended("done")
+    except Busy:
+        return ended("busy")
     except Interrupted:
         return ended("interrupted", "stopped before it was done; run again to go on")
     except UserError as error:

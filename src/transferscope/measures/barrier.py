@@ -129,7 +129,8 @@ def _frankle(alphas: Array, curves: Array) -> Array:
 
 
 def _entezari(alphas: Array, curves: Array) -> Array:
-    return curves - (1 - alphas) * curves[..., :1] - alphas * curves[..., -1:]
+    first, last = curves[..., :1], curves[..., -1:]
+    return (curves - first) - alphas * (last - first)  # exactly 0 at both ends and on a level line, fused or not
 
 
 def _inside(alphas: ArrayLike, curves: ArrayLike) -> tuple[Array, Array]:

@@ -91,7 +91,8 @@ class _View:
     @staticmethod
     def _excess(values: dict[float, Array], alpha: float) -> Array:
         v = values[alpha]
-        return v - (1 - alpha) * values[0.0][: len(v)] - alpha * values[1.0][: len(v)]
+        first, last = values[0.0][: len(v)], values[1.0][: len(v)]
+        return (v - first) - alpha * (last - first)  # exactly 0 where nothing differs, fused or not
 
     def standard_error(self, x: Array) -> float:
         """Of the mean of x as an estimate of that of all n examples."""

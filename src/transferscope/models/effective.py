@@ -1,86 +1,129 @@
-"""The weights a network computes with where they are made from other tensors: weight norm, spectral norm, pruning."""
+"""Tensors that are stored otherwise than a network uses them, as the plain tensor they stand for.
 
-import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+Quantised and sparse tensors are spread out. A weight kept in parts (pruned: values and mask; weight norm: length and
+direction; spectral norm: weight and two vectors) is put together under the weight's own name, beside its parts.
+"""
+
+import re
+from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import parametrize, prune
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
+from torch import Tensor
 
 from transferscope.errors import UserError
 
-State = Mapping[str, Tensor]
+Parts = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Made:
-    """A weight `name` that `make` computes from the tensors named in `sources`, given in that order."""
+def plain(name: str, tensor: Tensor) -> tuple[Tensor, str]:
+    """A strided tensor with the values of `tensor`, and what it was ("quantised", "sparse"; "" when it was plain).
 
-    name: str
-    sources: tuple[str, ...]
-    make: Callable[..., Tensor]
-
-
-def effective(net: nn.Module, state: State) -> dict[str, Tensor]:
-    """`state` with every such weight of `net` under its own name in the place of what it is made from."""
-    found = dict(state)
-    with torch.no_grad():
-        for made in _made(net):
-            if all(name in found for name in made.sources):
-                found[made.name] = made.make(*(found.pop(name) for name in made.sources))
-    return found
+    Raises UserError for one without values (meta device) and for a piece of a tensor that other processes hold.
+    """
+    if tensor.is_meta:
+        raise UserError(f"weights: '{name}' has a shape but no values (it was saved from the meta device).")
+    if hasattr(tensor, "full_tensor") or type(tensor).__name__ in ("DTensor", "ShardedTensor"):
+        raise UserError(f"weights: '{name}' is one process's piece of a distributed tensor; save the full state_dict.")
+    if tensor.is_quantized:
+        return tensor.dequantize(), "quantised"
+    if tensor.layout is not torch.strided:
+        return tensor.to_dense(), "sparse"
+    return tensor, ""
 
 
-def effective_names(net: nn.Module) -> tuple[str, ...]:
-    """Names of the float parameters in the order of definition, weights that are made under their own names."""
-    own = {source: made.name for made in _made(net) for source in made.sources}
-    return tuple(dict.fromkeys(own.get(n, n) for n, p in net.named_parameters() if p.is_floating_point()))
+def _pruned(parts: Parts) -> Tensor:
+    values: Tensor = parts["orig"]
+    return torch.mul(values, parts["mask"].to(values.dtype))
 
 
-def finite(what: str, names: Iterable[str], *states: State) -> None:
-    """Raise UserError, naming the first, where a state's tensor of these names holds NaN or infinite values."""
-    for name in names:
-        for state in states:
-            if name in state and not bool(state[name].isfinite().all()):
-                raise UserError(f"{what}: '{name}' holds NaN or infinite values; this network has diverged.")
+def _weight_norm(parts: Parts) -> Tensor:
+    """g v / |v|, the norm over all dimensions but those that g has (Salimans and Kingma 2016)."""
+    length, direction = parts["g"], parts["v"]
+    over = [d for d in range(direction.ndim) if length.ndim != direction.ndim or length.shape[d] == 1]
+    norm = torch.linalg.vector_norm(direction.double(), dim=over, keepdim=True)
+    return (direction.double() * length.double() / norm).to(direction.dtype)
 
 
-def _made(net: nn.Module) -> Iterator[Made]:
-    for name, module in net.named_modules():
-        prefix = f"{name}." if name else ""
-        for hook in module._forward_pre_hooks.values():
-            if isinstance(hook, WeightNorm):
-                at = prefix + hook.name
-                yield Made(at, (f"{at}_v", f"{at}_g"), lambda v, g, dim=hook.dim: torch._weight_norm(v, g, dim))
-            elif isinstance(hook, SpectralNorm):
-                at = prefix + hook.name
-                yield Made(at, (f"{at}_orig", f"{at}_u", f"{at}_v"), lambda w, u, v, how=hook: _divided(w, u, v, how))
-            elif isinstance(hook, prune.BasePruningMethod):
-                at = prefix + hook._tensor_name
-                yield Made(at, (f"{at}_orig", f"{at}_mask"), lambda w, mask: w * mask.to(w.dtype))
-        if parametrize.is_parametrized(module):
-            assert isinstance(module.parametrizations, nn.ModuleDict)
-            for tensor, way in module.parametrizations.items():
-                inside = [n for n, t in way.state_dict().items() if isinstance(t, Tensor)]
-                at = f"{prefix}parametrizations.{tensor}."
-                yield Made(prefix + tensor, tuple(at + n for n in inside), _filled(way, inside))
+def _spectral_norm(parts: Parts) -> Tensor:
+    """W / (u^T W v): W as a matrix of u's length, from its first dimension or (transposed convolutions) its second."""
+    weight, u, v = (parts[name].double() for name in ("orig", "u", "v"))
+    dim = 0 if len(u) == weight.shape[0] else 1
+    matrix = weight.movedim(dim, 0).flatten(1)
+    effective: Tensor = weight / torch.dot(u, matrix @ v)
+    return effective.to(parts["orig"].dtype)
 
 
-def _divided(w: Tensor, u: Tensor, v: Tensor, how: SpectralNorm) -> Tensor:
-    return w / torch.dot(u, torch.mv(how.reshape_weight_to_matrix(w), v))
+# What is said of it, the endings of the parts' names after the weight's own, and how they make one tensor. Of two ways
+# that share a part the one with more parts comes first.
+WAYS: tuple[tuple[str, dict[str, str], Callable[[Parts], Tensor]], ...] = (
+    ("spectral norm", {"orig": r"_orig", "u": r"_u", "v": r"_v"}, _spectral_norm),
+    ("pruned, values times mask", {"orig": r"_orig", "mask": r"_mask"}, _pruned),
+    ("weight norm", {"g": r"_g", "v": r"_v"}, _weight_norm),
+)
+# torch.nn.utils.parametrizations keeps the parts in a module of their own; these are their older names.
+PARAMETRIZED = (
+    (r"^(.*?)parametrizations\.([^.]+)\.original0$", r"\1\2_g"),
+    (r"^(.*?)parametrizations\.([^.]+)\.original1$", r"\1\2_v"),
+    (r"^(.*?)parametrizations\.([^.]+)\.original$", r"\1\2_orig"),
+    (r"^(.*?)parametrizations\.([^.]+)\.\d+\._([uv])$", r"\1\2_\3"),
+    (r"^(.*?)parametrizations\.([^.]+)\.\d+\.mask$", r"\1\2_mask"),
+)
 
 
-def _filled(way: nn.Module, names: list[str]) -> Callable[..., Tensor]:
-    def make(*tensors: Tensor) -> Tensor:
-        twin = copy.deepcopy(way).eval()
-        for name, tensor in zip(names, tensors, strict=True):
-            place, _, last = name.rpartition(".")
-            held = getattr(twin.get_submodule(place), last)
-            held.data = tensor.detach().clone()
-        found: Tensor = twin()
-        return found.detach()
+def put_together(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The weights whose parts `state` holds, by their own names, and what each was; a name that is there stays out."""
+    older = {_older(name): tensor for name, tensor in state.items()}
+    made: dict[str, Tensor] = {}
+    how: dict[str, str] = {}
+    for said, endings, combine in WAYS:
+        first = next(iter(endings.values()))
+        for name in older:
+            base = name.removesuffix(first)
+            if base == name or base in made or base in state:
+                continue
+            parts = {part: older[base + ending] for part, ending in endings.items() if base + ending in older}
+            if len(parts) == len(endings):
+                try:
+                    made[base] = combine(parts)
+                except RuntimeError:  # parts of other shapes: some other thing with such names
+                    continue
+                how[base] = said
+    return made, how
 
-    return make
+
+def _older(name: str) -> str:
+    if "parametrizations." not in name:
+        return name
+    for pattern, older in PARAMETRIZED:
+        name = re.sub(pattern, older, name)
+    return name
+
+
+def suited(name: str, tensor: Tensor, like: Tensor, siblings: Mapping[str, Tensor]) -> tuple[Tensor, str]:
+    """`tensor` in the dtype of `like`, new memory, and the dtype it was stored in where that is another ("" where not).
+
+    Raises UserError for complex values, for whole numbers or eight-bit floats that stand for weights by a scale kept
+    elsewhere, for whole numbers where weights belong, and for NaN or infinite values.
+    """
+    told = ""
+    if tensor.dtype != like.dtype:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        if tensor.is_complex() and not like.is_complex():
+            raise UserError(f"weights: '{name}' holds complex numbers where the network has real ones.")
+        if like.is_floating_point() and not tensor.is_floating_point():
+            raise UserError(
+                f"weights: '{name}' holds whole numbers ({kind}) where the network has weights, as quantised files do; "
+                "use the weights before quantisation."
+            )
+        if tensor.is_floating_point() and tensor.element_size() == 1 and any("scale" in other for other in siblings):
+            raise UserError(
+                f"weights: '{name}' holds {kind} numbers in units of a scale kept elsewhere in the file; use the "
+                "weights before quantisation."
+            )
+        told = kind if like.is_floating_point() else ""
+    same = tensor.to(like.dtype, copy=True)
+    if same.is_floating_point() and not bool(torch.isfinite(same).all()):
+        raise UserError(
+            f"weights: '{name}' holds NaN or infinite values; its training diverged or the file is damaged."
+        )
+    return same, told

@@ -18,9 +18,8 @@ def wide_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def working_type(net: nn.Module) -> torch.dtype:
-    """What a network computes in here: float64 where its first weights are, else float32."""
-    first = next((p for p in net.parameters() if p.is_floating_point()), None)
-    return torch.float64 if first is not None and first.dtype == torch.float64 else torch.float32
+    """What a network computes in here: float64 where any of its weights are, else float32."""
+    return torch.float64 if any(p.dtype == torch.float64 for p in net.parameters()) else torch.float32
 
 
 def given_in(net: nn.Module) -> str | None:
@@ -36,17 +35,18 @@ def precision_words(precision: str, given: str | None) -> str:
 
 @contextmanager
 def widened(nets: Iterable[nn.Module]) -> Iterator[None]:
-    """Inside the block the networks hold float32 where they hold something narrower, afterwards their own memory."""
-    found: dict[int, Tensor] = {}
+    """Inside the block the networks hold what they compute in (`working_type`), afterwards their own memory."""
+    found: dict[int, tuple[Tensor, torch.dtype]] = {}
     for net in nets:
+        kind = working_type(net)
         for tensor in (*net.parameters(), *net.buffers()):
-            if wide(tensor) is not tensor:
-                found[id(tensor)] = tensor
-    own = [(tensor, tensor.data) for tensor in found.values()]
+            if tensor.is_floating_point() and tensor.dtype != kind:
+                found[id(tensor)] = tensor, kind
+    own = [(tensor, tensor.data, kind) for tensor, kind in found.values()]
     try:
-        for tensor, data in own:
-            tensor.data = data.float()
+        for tensor, data, kind in own:
+            tensor.data = data.to(kind)
         yield
     finally:
-        for tensor, data in own:
+        for tensor, data, _ in own:
             tensor.data = data

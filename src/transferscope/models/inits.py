@@ -1,6 +1,6 @@
 """The arms: the initial values a run starts from, each a pure function of two state dicts, one function per arm."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,8 +10,9 @@ from transferscope.errors import UserError, did_you_mean
 from transferscope.models.arms import Arm, parse_arm
 from transferscope.models.blocks import Block, blocks, parameters_of
 from transferscope.models.build import build_network, head_names
+from transferscope.models.loading import Loaded, fit
 from transferscope.models.pretrained import weights_state
-from transferscope.models.weights import Loaded, belongs, fit
+from transferscope.models.weights import belongs
 from transferscope.streams import stream
 
 State = Mapping[str, Tensor]
@@ -27,6 +28,7 @@ def start(
     seed: int,
     head_seed: int | None = None,
     min_share: float = 0.9,
+    allow: Sequence[str] = (),
     example: Tensor | None = None,
 ) -> Loaded | None:
     """Give `net`, as `build_network(network, classes, seed=seed)` made it, the initial values of `arm`.
@@ -34,8 +36,8 @@ def start(
     `weights` are the pretrained tensors or the reference to them. `seed` draws whatever the arm draws. The head is
     always a fresh draw: the one that `build_network(network, classes, seed=head_seed)` has, so one `head_seed` for all
     replicas makes them share it (default: `seed`). `example` orders the blocks (see `blocks.blocks`). Returns what was
-    loaded, None for `random`. Raises UserError for weights that do not fit or equal the random ones, and for an
-    unknown block.
+    loaded, None for `random`. Raises UserError for weights that do not fit (see `loading.fit` for `min_share` and
+    `allow`) or equal the random ones, and for an unknown block.
     """
     arm = parse_arm(arm) if isinstance(arm, str) else arm
     head = head_names(net, classes)
@@ -45,7 +47,7 @@ def start(
             raise UserError(f"arms: '{arm}' needs pretrained weights; set pretrained.weights.")
         state = weights_state(weights, network) if isinstance(weights, str) else weights
         fresh = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-        found, loaded = fit(net, state, head=head, min_share=min_share)
+        found, loaded = fit(net, state, head=head, min_share=min_share, allow=allow)
         if all(torch.equal(found[name], fresh[name]) for name, _ in net.named_parameters() if name in found):
             raise UserError("weights: the pretrained weights equal the random initial values; nothing was loaded.")
         net.load_state_dict(initial(arm, net, fresh, found, seed=seed, example=example))

@@ -1,14 +1,16 @@
 """A network as an arm starts it, with the head of its weights' source where they bring one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from transferscope.models import inits
 from transferscope.models.build import build_network, head_names
-from transferscope.models.checkpoint import without_prefixes
+from transferscope.models.loading import Loaded
+from transferscope.models.names import choose
 from transferscope.models.pretrained import weights_state
-from transferscope.models.weights import Loaded, belongs
+from transferscope.models.weights import belongs
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,23 @@ class Sourced:
     source_classes: int | None
 
 
-def sourced(network: str, arm: str, weights: str | None, classes: int, *, seed: int, min_share: float = 0.9) -> Sourced:
+def sourced(
+    network: str,
+    arm: str,
+    weights: str | None,
+    classes: int,
+    *,
+    seed: int,
+    min_share: float = 0.9,
+    allow: Sequence[str] = (),
+) -> Sourced:
     """`inits.start` of an arm on a fresh network, but `pretrained` keeps the source's head where `weights` hold one
     that fits; every other arm, and weights without a head, get a fresh one of `classes` outputs. Errors as there."""
     net = build_network(network, classes, seed=seed)
     state = weights_state(weights, network) if weights is not None else None
     own = {}
     if arm == "pretrained" and state is not None:
-        given = without_prefixes(state, net.state_dict())
+        given = choose(state, net.state_dict(), net).given
         matrix = given.get(f"{head_names(net, classes)[0]}.weight")
         if matrix is not None and matrix.ndim > 1 and len(matrix) > 1:
             other = build_network(network, len(matrix), seed=seed)
@@ -38,6 +49,8 @@ def sourced(network: str, arm: str, weights: str | None, classes: int, *, seed: 
             if all(name in given and given[name].shape == tensor.shape for name, tensor in fresh.items()):
                 own = {name: given[name] for name in fresh}
                 net, classes = other, len(matrix)
-    loaded = inits.start(arm, net, network=network, classes=classes, weights=state, seed=seed, min_share=min_share)
+    loaded = inits.start(
+        arm, net, network=network, classes=classes, weights=state, seed=seed, min_share=min_share, allow=allow
+    )
     net.load_state_dict(own, strict=False)
     return Sourced(net, loaded, head_names(net, classes), classes if own else None)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,14 +15,16 @@ from torch import nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.probes import result
-from transferscope.probes.combine import State, fitting, inner, trained
+from transferscope.probes.basis import own_scores, remarks, sources
+from transferscope.probes.combine import State, fitting, inner, networks, trained
 from transferscope.probes.segment import along, boundary, half_normal
-from transferscope.probes.states import States, Statistics
+from transferscope.probes.states import Scored, States, Statistics
 from transferscope.streams import stream
 
 Array = NDArray[np.float64]
 Loss = Literal["error", "cross-entropy"] | Callable[[State], float]
 PER_WEIGHT = (0.0025, 0.005, 0.01, 0.02, 0.04)
+PLATEAU = "The loss is the same wherever it was asked for: a plateau, whose basin has no walls and so no size."
 ROUNDING = 1e-12  # a margin nearer to 0 is 0: on a plateau both sides of a condition are one number
 
 
@@ -35,6 +37,8 @@ class Basin:
     `per_weight` (g,): standard deviations per weight that were tried, ascending, up to the first that held; `noisy`
     (g, 2, draws): the loss at both ends plus Gaussian noise of it in every weight; `beyond` (g, 2, draws): the loss
     past both ends by |nu|, nu ~ N(0, delta^2). `length`: L2 distance of a and b; `size`: trainable parameters.
+    `at`, `own` (2,): the loss of a and b on the basis of all these points, and with the batch-norm statistics they came
+    with. `notes` tell where these differ by more than chance, and a segment or walls without extent.
     """
 
     ends: Array
@@ -46,11 +50,14 @@ class Basin:
     beyond: Array
     length: float
     size: int
+    at: Array
+    own: Array
     loss: str
     slack: float
     batch_norm: str
     images: int
     seed: int
+    notes: tuple[str, ...]
 
     @property
     def mean(self) -> float:
@@ -94,6 +101,12 @@ class Basin:
             return False
         found = (self.margins(2), self.margins(3))
         return all(bool(margin[-1] > 2 * error[-1]) for margin, error in found)
+
+    @property
+    def flat(self) -> bool:
+        """Whether the loss is one number wherever it was asked for, within rounding: a plateau, without any walls."""
+        every = np.concatenate([self.losses, self.noisy.ravel(), self.beyond.ravel()])
+        return bool(np.ptp(every) < ROUNDING)
 
     @property
     def failing(self) -> tuple[str, ...]:
@@ -165,8 +178,10 @@ def basin(
     ends and `draws` draws at each, noise (condition 2) and going on along the line (condition 3) cost at least
     2 epsilon; the grid is tried in ascending order up to the first that does. `loss` is the share of wrong answers, the
     cross-entropy in nats, or a function of a state dict (then without `batches` and with nothing re-estimated). Batch
-    norm's statistics are re-estimated at every point. All draws come from `seed`; the networks are not changed.
+    norm's statistics are re-estimated at every point, those of a and b and with noise too, on `images` images of
+    `statistics` (by default of `batches`). All draws come from `seed`; the networks are not changed.
     """
+    networks("basin", {"a": a, "b": b})
     return state_basin(
         a, a.state_dict(), b.state_dict(), batches, loss=loss, samples=samples, draws=draws, per_weight=per_weight,
         extend=extend, slack=slack, limit=limit, seed=seed, statistics=statistics, batch_norm=batch_norm,
@@ -205,11 +220,14 @@ def state_basin(
         raise UserError(f"basin: loss '{loss}' is neither 'error', 'cross-entropy' nor a function of a state dict.")
     fitting("basin", net, {"a": a, "b": b})
     names = trained(net)
+    if not names:
+        raise UserError("basin: the network has no trainable parameters, so its basin has no size.")
     length = math.sqrt(inner(a, b, a, b, names))
     if not length:
         raise UserError("basin: both networks have the same weights, so there is no segment between them.")
     with ExitStack() as stack:
         scorer: States | None = None
+        seen: dict[str, dict[str, Scored]] = {}  # the networks themselves
         if callable(loss):
             value: Callable[[State, str], float] = lambda state, place: float(loss(state))  # noqa: E731
         else:
@@ -218,7 +236,7 @@ def state_basin(
             scorer = stack.enter_context(
                 States(net, batches, statistics=statistics, batch_norm=batch_norm, precision=precision, images=images)
             )
-            value = _scored(scorer, loss)
+            value = _scored(scorer, loss, seen)
         at = along(net, a, b, value, seed)
         ends, reached = np.array([0.0, 1.0]), np.zeros(2, dtype=bool)
         if extend:
@@ -236,21 +254,43 @@ def state_basin(
             beyond.append([[at(float(ends[e] + away[e, d]), 0.0, (e, d)) for d in range(draws)] for e in (0, 1)])
             if min(np.mean(noisy[-1]), np.mean(beyond[-1])) > inside - ROUNDING:
                 break
+        ends_now = np.array([at(0.0, 0.0, (0, 0)), at(1.0, 0.0, (0, 0))])
+        own, notes = ends_now, list[str]()
+        if scorer is not None:
+            now = {"a": seen["alpha 0"], "b": seen["alpha 1"]}
+            alone = own_scores(scorer, {"a": a, "b": b}, now)
+            own = np.array([_loss(one[scorer.names[0]], str(loss)) for one in alone.values()])
+            basis = f"re-estimated at every point, {scorer.measured_words}"
+            notes += remarks(alone, now, scorer.metric, basis, scorer.names)
+            notes += sources(scorer, batch_norm == "refresh")
+        if extend and reached.all() and ends.tolist() == [0, 1]:
+            notes.append(
+                f"The segment could not be extended: past either end the loss is at once more than {slack:g} above its "
+                "mean between a and b."
+            )
         kind = "none" if scorer is None or not scorer.has_batch_norm else batch_norm
-        return Basin(
+        found = Basin(
             ends=ends, reached=reached, alphas=alphas, losses=losses, per_weight=grid[: len(noisy)],
             noisy=np.array(noisy), beyond=np.array(beyond), length=length, size=size,
             loss="the function given" if callable(loss) else loss, slack=slack, batch_norm=kind,
-            images=0 if scorer is None else scorer.count(scorer.names[0]), seed=seed,
+            images=0 if scorer is None else scorer.count(scorer.names[0]), seed=seed, at=ends_now, own=own,
+            notes=tuple(notes),
         )  # fmt: skip
+        return replace(found, notes=(*notes, PLATEAU)) if found.flat else found
 
 
-def _scored(scorer: States, loss: str) -> Callable[[State, str], float]:
+def _scored(scorer: States, loss: str, seen: dict[str, dict[str, Scored]]) -> Callable[[State, str], float]:
     if len(scorer.names) > 1:
         raise UserError("basin: give the batches of one data set; for several call it once for each.")
 
     def value(state: State, place: str) -> float:
-        found = scorer(state, place=place)[scorer.names[0]]
-        return float((found.wrong if loss == "error" else found.loss).mean())
+        found = scorer(state, place=place)
+        if place in ("alpha 0", "alpha 1"):
+            seen[place] = found
+        return _loss(found[scorer.names[0]], loss)
 
     return value
+
+
+def _loss(one: Scored, loss: str) -> float:
+    return float((one.wrong if loss == "error" else one.loss).mean())

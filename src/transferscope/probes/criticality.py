@@ -16,7 +16,8 @@ from transferscope.models.blocks import Block
 from transferscope.models.floats import wide, wide_state
 from transferscope.models.norm import has_batch_norm
 from transferscope.probes import result
-from transferscope.probes.features import networks, precision_notes
+from transferscope.probes.combine import networks, starting
+from transferscope.probes.features import precision_notes
 from transferscope.probes.prefix import Prefix
 from transferscope.probes.valley import Answers, Ground, held_as, points_of
 
@@ -170,7 +171,8 @@ def criticality(
     `start` has for them. The network is left as found, also by an exception. Raises UserError for a
     start or path of another architecture, unknown blocks, missing labels and values out of range.
     """
-    networks(net=net)
+    networks("criticality", {"net": net})
+    starting("criticality", {"start": start})
     own = {name: wide(p.detach()) for name, p in net.named_parameters()}
     _check(draws, tolerance, relative, search, batch_norm, sigma_max)
     levels = _levels(sigmas, sigma_max)

@@ -14,11 +14,11 @@ from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.build import head_names
-from transferscope.models.effective import effective, effective_names, finite
+from transferscope.models.parametrised import effective, effective_names, finite
 from transferscope.models.weights import belongs
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
-from transferscope.probes.features import networks
+from transferscope.probes.combine import networks
 
 Array = NDArray[np.float64]
 
@@ -93,7 +93,7 @@ def distance(a: nn.Module, b: nn.Module, *, head: str | Sequence[str] | None = N
     linear layer); `head=()` counts everything as body. Raises UserError for networks of different architectures, and
     for weights that are not finite.
     """
-    networks(a=a, b=b)
+    networks("distance", {"a": a, "b": b})
     return state_distance(a, a.state_dict(), b.state_dict(), head=head)
 
 

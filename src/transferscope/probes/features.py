@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -170,19 +169,6 @@ def _tensor(output: Any) -> Tensor | None:
     return output if isinstance(output, Tensor) and output.ndim > 1 else None
 
 
-def networks(**named: Any) -> None:
-    """Raise UserError, naming the argument, for what is no network."""
-    for name, net in named.items():
-        if not isinstance(net, nn.Module):
-            kind = "None" if net is None else f"a {type(net).__name__}"
-            way = (
-                "; build the network and load the weights into it first"
-                if isinstance(net, str | Path | Mapping)
-                else ""
-            )
-            raise UserError(f"{name}: a network (torch.nn.Module) is needed, not {kind}{way}.")
-
-
 def fed(x: Tensor, net: nn.Module) -> Tensor:
     """A batch on the network's device, its floats in the type that the network computes in."""
     return x.to(device_of(net), working_type(net) if x.is_floating_point() else x.dtype, non_blocking=True)
@@ -204,8 +190,6 @@ def device_of(net: nn.Module) -> torch.device:
 def undisturbed(nets: Sequence[nn.Module], mode: Mode) -> Iterator[None]:
     """Put networks in `mode`, and narrow weights in float32, inside the block; whatever ends it, weights, flags,
     buffers and the global random state (which a shuffling loader draws from) are then as found."""
-    for net in nets:
-        networks(network=net)
     modules = list({id(m): m for net in nets for m in net.modules()}.values())
     flags = [(module, module.training) for module in modules]
     buffers = [(module, dict(module._buffers)) for module in modules]

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from transferscope.probes.calls import Reads, Trace, storage, takeable, taken
-from transferscope.probes.exact_norm import Exact
 
 CLOSE = 1e-3  # of the largest output: float32 rounding stays far below, a layer folded wrongly far above
 LINEAR = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)  # output channels first in their weights
-PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, Exact)
+PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 Forward = Callable[..., Any]
 

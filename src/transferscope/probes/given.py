@@ -15,6 +15,7 @@ INPUTS = ("pixel_values", "images", "image", "img", "inputs", "input", "x", "dat
 LABELS = ("labels", "label", "targets", "target", "y", "class", "classes")
 IDS = ("ids", "id", "index", "idx", "image_id", "paths", "path", "filename")
 LARGEST = float(torch.finfo(torch.float32).max)
+FAR = 1e4  # times what other samples reach: from there on float32 loses the others
 STACK = "give batches, as a DataLoader stacks them"
 
 
@@ -70,12 +71,14 @@ def batch_of(given: Any, where: str) -> Batch:
         x, labels, ids, several = given
     elif isinstance(given, Mapping):
         x, labels, ids = _keyed(given, where)
-    elif isinstance(given, tuple | list) and given:
+    elif isinstance(given, tuple | list) and len(given):
         x, labels, ids = [*given, None, None][:3]
         x = _keyed(x, where)[0] if isinstance(x, Mapping) else x
     else:
         x, labels, ids = given, None, None
-    if isinstance(x, tuple | list) or (isinstance(labels, Tensor) and isinstance(x, Tensor) and _twin(x, labels)):
+    if (isinstance(x, tuple | list) and x) or (
+        isinstance(labels, Tensor) and isinstance(x, Tensor) and _twin(x, labels)
+    ):
         count = len(x) if isinstance(x, tuple | list) else len(given)
         raise UserError(f"{where} holds {count} tensors where one is expected (several views, or images that are not "
                         "stacked?); give (x, labels) with one tensor x of shape (samples, ...).")  # fmt: skip
@@ -110,8 +113,10 @@ def _keyed(given: Mapping[Any, Any], where: str) -> tuple[Any, Any, Any]:
     return x, labels, ids
 
 
-def _twin(x: Tensor, other: Tensor) -> bool:
-    return other.shape == x.shape and x.ndim > 2 and other.is_floating_point()
+def _twin(x: Any, other: Any) -> bool:
+    """Whether what stands in the place of labels is a second tensor of images."""
+    both = isinstance(x, Tensor) and isinstance(other, Tensor)
+    return bool(both and other.shape == x.shape and x.ndim > 2 and other.is_floating_point())
 
 
 def _inputs(x: Any, where: str) -> Tensor:
@@ -135,6 +140,13 @@ def _inputs(x: Any, where: str) -> Tensor:
         odd = (~(found.flatten(1).abs() <= LARGEST)).any(1).nonzero().flatten().tolist()
         more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
         raise UserError(f"{where}: sample {odd[0]} (from 0){more} holds values that are NaN or infinite; leave it out.")
+    if max(-low, high) > FAR:
+        reach = found.flatten(1).abs().amax(1)
+        usual = float(reach[reach > 0].median())
+        if float(reach.max()) > FAR * usual:
+            odd, most = int(reach.argmax()), float(reach.max())
+            raise UserError(f"{where}: sample {odd} (from 0) reaches {most:.1e} where others reach {usual:.1e}, so far "
+                            "out that it would decide every number; leave it out.")  # fmt: skip
     return found
 
 

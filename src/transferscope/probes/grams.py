@@ -15,7 +15,8 @@ from transferscope.errors import UserError
 from transferscope.measures.cka import SMALLEST, MinibatchCKA
 from transferscope.measures.gram import Kernel
 from transferscope.probes import result
-from transferscope.probes.features import How, Mode, Tap, networks, precision_notes, undisturbed
+from transferscope.probes.combine import networks
+from transferscope.probes.features import How, Mode, Tap, precision_notes, undisturbed
 from transferscope.probes.layers import Layers, Pool
 from transferscope.probes.maps import Similarity
 from transferscope.probes.samples import Supply
@@ -95,7 +96,7 @@ def grams(
 
     Memory and file: L n / 2 floats for every sample in batches of n (5 MB for 20 blocks, 1,024 images, batches of 128).
     """
-    networks(net=net)
+    networks("grams", {"net": net})
     how, narrow = How(pool, mode, precision, seed), precision_notes({"net": net})
     parts, scales = [], []
     with undisturbed([net], mode):

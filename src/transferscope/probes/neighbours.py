@@ -16,7 +16,8 @@ from transferscope.errors import UserError
 from transferscope.measures.neighbours import knn_accuracy, squared_distances
 from transferscope.measures.procrustes import procrustes as rotation
 from transferscope.probes import result
-from transferscope.probes.features import How, Mode, Tap, networks, precision_notes, same_device, undisturbed
+from transferscope.probes.combine import networks
+from transferscope.probes.features import How, Mode, Tap, precision_notes, same_device, undisturbed
 from transferscope.probes.labels import Labels
 from transferscope.probes.layers import Layers, Pool
 from transferscope.probes.samples import Order, Supply
@@ -90,7 +91,7 @@ def neighbours(
 
     Arguments as for `similarity`. Raises UserError without class labels, and unless 1 <= k < samples.
     """
-    networks(net=net)
+    networks("neighbours", {"net": net})
     narrow = precision_notes({"net": net})
     with undisturbed([net], mode):
         supply = Supply(batches)
@@ -133,7 +134,7 @@ def procrustes(
     Arguments as for `similarity`. Raises UserError where the networks share no layer's name.
     """
     how = How(pool, mode, precision, seed)
-    networks(net_a=net_a, net_b=net_b)
+    networks("procrustes", {"net_a": net_a, "net_b": net_b})
     narrow = precision_notes({"a": net_a, "b": net_b})
     same_device([net_a, net_b])
     with undisturbed([net_a, net_b], mode):

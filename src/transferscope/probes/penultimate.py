@@ -13,8 +13,9 @@ from transferscope.errors import UserError
 from transferscope.models.build import seeded
 from transferscope.models.outputs import answering, logits_of
 from transferscope.models.precision import running
+from transferscope.probes.combine import networks
 from transferscope.probes.distance import classifier
-from transferscope.probes.features import device_of, fed, networks, precision_notes, undisturbed
+from transferscope.probes.features import device_of, fed, precision_notes, undisturbed
 from transferscope.probes.samples import Supply
 from transferscope.streams import stream_seed
 
@@ -43,7 +44,7 @@ def penultimate(
     another task. Raises UserError where there is no head, where it never runs, for a network that does not return
     (n, k) outputs, and for labels that are neither classes nor 0 and 1.
     """
-    networks(net=net)
+    networks("penultimate", {"net": net})
     names = classifier(net) if head is None else (head,) if isinstance(head, str) else tuple(head)
     modules = dict(net.named_modules())
     if not names or names[0] not in modules:

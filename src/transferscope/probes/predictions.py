@@ -18,7 +18,8 @@ from transferscope.models.build import seeded
 from transferscope.models.outputs import answering, logits_of
 from transferscope.models.precision import running
 from transferscope.probes import result
-from transferscope.probes.features import How, Mode, device_of, fed, networks, precision_notes, undisturbed
+from transferscope.probes.combine import networks
+from transferscope.probes.features import How, Mode, device_of, fed, precision_notes, undisturbed
 from transferscope.probes.labels import together
 from transferscope.probes.samples import Supply
 from transferscope.streams import stream_seed
@@ -104,7 +105,7 @@ def predictions(
     keeps training flags; dropout then draws from `seed`). Raises UserError for a network that does not return (n, k)
     outputs, for batches of which only some have labels or ids, and for labels that are not those of the outputs.
     """
-    networks(net=net)
+    networks("predictions", {"net": net})
     how, device, notes = How(None, mode, precision, seed), device_of(net), precision_notes({"net": net})
     outputs: list[np.ndarray] = []
     ids: list[np.ndarray | None] = []

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from transferscope.errors import UserError, did_you_mean
 from transferscope.models.blocks import Block, blocks, parameters_of
-from transferscope.models.norm import refresh_batch_norm
+from transferscope.models.norm import refresh_batch_norm, running_statistics
 from transferscope.models.outputs import logits_of
 from transferscope.models.precision import running
 from transferscope.probes.calls import Drift, Enough, Kept, Spot
@@ -141,9 +141,7 @@ class Prefix:
             before = {name: t.clone() for name, t in net.named_buffers()}
             with running(passes.precision, str(passes.device)):
                 refresh_batch_norm(net, (batch.x.to(passes.device) for batch in self.batches))
-            found = {
-                name: t.clone() for name, t in net.named_buffers() if name.endswith(("running_mean", "running_var"))
-            }
+            found = {name: t.clone() for name, t in running_statistics(net).items()}
             for name, t in net.named_buffers():  # what else runs while `open` sees the network's own
                 t.copy_(before[name])
         return self.variant(None, {**state, **found})

@@ -30,7 +30,7 @@ def refined(found: dict[float, Point], walk: Callable[[float], Point] | None, me
         for name in found[0.0]:
             wide = np.diff(alphas) > FINEST
             for number, curve in enumerate(_curves([found[x][name] for x in alphas.tolist()], measure)):
-                excess = curve - (1 - alphas) * curve[0] - alphas * curve[-1]
+                excess = (curve - curve[0]) - alphas * (curve[-1] - curve[0])
                 rise = rises(alphas, bend(alphas, excess))
                 open_ = rise > DRAWN * tolerance
                 for height in (excess, curve):  # Entezari's barrier and Frankle's

@@ -3,7 +3,7 @@
 import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,30 @@ from transferscope.errors import UserError
 
 SAID = "result"  # the one key of the file's metadata: a second one would make the order of its bytes a matter of luck
 ROOM = "transferscope.probes."
+
+# Every result and the file of this room that defines it. A saved result holds its bare name, so that files can move.
+HOMES = {
+    "Alignment": "align",
+    "Average": "average",
+    "Basin": "basin",
+    "Criticality": "criticality",
+    "Distance": "distance",
+    "Grams": "grams",
+    "LayerwiseBarrier": "layerwise",
+    "LineBarrier": "line_barrier",
+    "Mistakes": "mistakes",
+    "Neighbours": "neighbours",
+    "Path": "path",
+    "Plane": "plane",
+    "Predictions": "predictions",
+    "Rewind": "rewind",
+    "Rotations": "neighbours",
+    "Similarity": "maps",
+    "SimilarityMatrix": "maps",
+    "Spectrum": "spectrum",
+    "Transferability": "transferability",
+    "WiseFT": "wise",
+}
 
 
 def save(result: Any, path: Path | str) -> None:
@@ -33,8 +57,7 @@ def save(result: Any, path: Path | str) -> None:
             said[field.name] = {"$arrays": list(value)}
         else:
             said[field.name] = value
-    kind = type(result)
-    text = json.dumps({"kind": f"{kind.__module__}:{kind.__qualname__}", **said}, sort_keys=True)
+    text = json.dumps({"kind": type(result).__name__, **said}, sort_keys=True)
     try:
         save_file(arrays, Path(path), metadata={SAID: text})
     except (OSError, SafetensorError) as error:
@@ -42,23 +65,33 @@ def save(result: Any, path: Path | str) -> None:
 
 
 def load(path: Path | str) -> Any:
-    """Read back what a result's `.save(path)` wrote, as the same dataclass. Raises UserError for another file."""
+    """Read back what a result's `.save(path)` wrote, as the same dataclass.
+
+    Results of earlier versions are read too: what they do not hold has its default. Raises UserError for another file,
+    and for a result that this version does not know or cannot complete.
+    """
     try:
         with safe_open(Path(path), "numpy") as file:
             said = json.loads((file.metadata() or {})[SAID])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        name = str(said.pop("kind")).rpartition(":")[2]  # the first format named the file too: "module:Name"
     except (OSError, SafetensorError, KeyError, ValueError):
         raise UserError(f"{path} is not a result saved by a probe; give the path that .save() was given.") from None
-    module, _, name = said.pop("kind").partition(":")
-    if not module.startswith(ROOM):
-        raise UserError(f"{path} holds a '{name}' of '{module}', which is not a probe of this project.")
-    kind = getattr(importlib.import_module(module), name)
+    if name not in HOMES:
+        raise UserError(f"{path} holds a '{name}', which this version of transferscope does not know.")
+    kind = getattr(importlib.import_module(ROOM + HOMES[name]), name)
     values: dict[str, Any] = {name: array for name, array in arrays.items() if "/" not in name}
     for field, value in said.items():
         if isinstance(value, dict) and "$arrays" in value:
             values[field] = {key: arrays[f"{field}/{key}"] for key in value["$arrays"]}
         else:
             values[field] = _tuples(value)
+    known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
+    odd = [field for field in values if field not in known]
+    lost = [field for field, needed in known.items() if needed and field not in values]
+    if odd or lost:
+        has = f"has '{odd[0]}'" if odd else f"lacks '{lost[0]}'"
+        raise UserError(f"{path} {has}, unlike every '{name}' of this version of transferscope; compute it again.")
     return kind(**values)
 
 

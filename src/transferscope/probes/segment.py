@@ -19,14 +19,17 @@ HALVINGS = 3  # of the last stride
 
 
 def along(net: nn.Module, a: State, b: State, value: Callable[[State, str], float], seed: int) -> At:
-    """The loss at any point of the line, with or without noise in the trainable parameters."""
+    """The loss at any point of the line, with or without noise in the trainable parameters (without: asked once)."""
     shared: dict[int, list[str]] = {}  # a tied parameter has several names and one noise
     for name, tensor in net.state_dict(keep_vars=True).items():
         shared.setdefault(id(tensor), []).append(name)
     parameters = dict(net.named_parameters())
     names = [shared[id(parameters[name])] for name in trained(net)]
+    known: dict[float, float] = {}
 
     def at(alpha: float, noise: float, draw: tuple[int, int]) -> float:
+        if not noise and alpha in known:
+            return known[alpha]
         state = combine([a, b], [1 - alpha, alpha])
         if noise:
             source = torch.Generator().manual_seed(stream_seed(seed, "basin", "noise", *draw) % 2**63)
@@ -35,7 +38,10 @@ def along(net: nn.Module, a: State, b: State, value: Callable[[State, str], floa
                 drawn: Tensor = torch.randn(like.shape, generator=source) * noise
                 for name in same:
                     state[name] = like + drawn.to(like.device, like.dtype)
-        return value(state, f"alpha {alpha:.4g}" + (f" with noise {noise:g}" if noise else ""))
+        found = value(state, f"alpha {alpha:.4g}" + (f" with noise {noise:g}" if noise else ""))
+        if not noise:
+            known[alpha] = found
+        return found
 
     return at
 

@@ -12,7 +12,8 @@ from transferscope.errors import UserError
 from transferscope.measures.cka import CKA, SMALLEST, FullCKA, MinibatchCKA
 from transferscope.measures.gram import Kernel
 from transferscope.measures.mixing import unshuffled
-from transferscope.probes.features import How, Mode, Tap, networks, precision_notes, same_device, undisturbed
+from transferscope.probes.combine import networks
+from transferscope.probes.features import How, Mode, Tap, precision_notes, same_device, undisturbed
 from transferscope.probes.labels import kinds
 from transferscope.probes.layers import Layers, Pool
 from transferscope.probes.maps import Similarity, SimilarityMatrix
@@ -104,7 +105,7 @@ def _measured(
 ) -> SimilarityMatrix:
     if estimator not in ESTIMATORS:
         raise UserError(f"estimator: '{estimator}' is none of {', '.join(ESTIMATORS)}.")
-    networks(**nets)
+    networks("similarity", nets)
     modules, narrow = list(nets.values()), precision_notes(nets)
     same_device(modules)
     with undisturbed(modules, how.mode):

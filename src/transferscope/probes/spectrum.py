@@ -15,11 +15,12 @@ from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.measures import spectrum as measures
 from transferscope.models.blocks import blocks
-from transferscope.models.effective import effective, effective_names, finite
 from transferscope.models.outputs import answering
+from transferscope.models.parametrised import effective, effective_names, finite
 from transferscope.models.weights import belongs
 from transferscope.probes import result
-from transferscope.probes.features import fed, networks, undisturbed
+from transferscope.probes.combine import networks
+from transferscope.probes.features import fed, undisturbed
 from transferscope.probes.given import batch_of
 
 Array = NDArray[np.float64]
@@ -96,7 +97,7 @@ def spectrum(a: nn.Module, b: nn.Module, *, k: int = 10, operator: Tensor | None
     size it meets in `a` (circular padding, stride 1: Sedghi, Gupta & Long 2019); subspaces stay those of the matrix.
     Weights that are single rows or columns have no spectrum. Raises UserError for networks that share no weight.
     """
-    networks(a=a, b=b)
+    networks("spectrum", {"a": a, "b": b})
     sizes = _sizes(a, operator) if operator is not None else {}
     return state_spectrum(a, a.state_dict(), b.state_dict(), k=k, sizes=sizes)
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -10,16 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from transferscope.errors import UserError
 from transferscope.measures import metrics
 from transferscope.models.build import seeded
 from transferscope.models.floats import given_in, precision_words, working_type
-from transferscope.models.norm import has_batch_norm, refresh_batch_norm
+from transferscope.models.norm import has_batch_norm, refresh_batch_norm, running_statistics
 from transferscope.models.outputs import answering, logits_of
 from transferscope.models.precision import prepare, running
-from transferscope.probes import exact_norm
 from transferscope.probes.features import How, device_of, undisturbed
 from transferscope.probes.folding import Folding, foldable
 from transferscope.probes.held import Held, batch_size, joined, sent
@@ -28,7 +27,6 @@ from transferscope.streams import stream_seed
 
 Statistics = Literal["refresh", "as given"]
 Rows = NDArray[np.int64] | slice
-STATISTICS = ("running_mean", "running_var")
 DATA = "data"  # the name of data given without one
 
 
@@ -73,24 +71,25 @@ class States:
         if images < 2:
             raise UserError(f"images: batch norm's statistics need at least 2 images, not {images}.")
         self.batch_norm, self.precision, self.device = batch_norm, precision, device_of(net)
-        self.given_in = given_in(net)
+        self.given_in, kind = given_in(net), working_type(net)
         with undisturbed([net], "eval"):  # a loader may draw from the global random state
             named = data if isinstance(data, Mapping) else {DATA: data}
-            kind = working_type(net)
             self._sets = {str(name): Held(str(name), given, self.device, kind) for name, given in named.items()}
             if not self._sets:
                 raise UserError("data: no data set was given to evaluate on.")
             self.names = tuple(self._sets)
             first = self._sets[self.names[0]]
             self._net = prepare(copy.deepcopy(net), precision, str(self.device)).eval().requires_grad_(False)
-            exact_norm.mend(self._net)
             self.has_batch_norm = has_batch_norm(self._net)
             self._like = {n: t for n, t in self._net.state_dict().items() if isinstance(t, Tensor)}
+            self.statistics_given = statistics is not None
             self._measured = self._statistics(statistics, images, first) if self.has_batch_norm else None
             with running("float32", str(self.device)):
                 few = first.images(np.arange(min(4, len(first))))
-                self.outputs = self._forward(few.clone()).shape[1]
-                pairs = foldable(self._net, lambda: self._net(few.clone()))
+                self.outputs = self._tried(few, first.name)
+                if self._measured:
+                    self._tried(self._measured[0][:2], "statistics")
+                pairs = foldable(self._net, lambda: self._run(few.clone()))
                 self._folding = Folding(self._net, pairs, torch.bfloat16 if precision == "bfloat16" else torch.float32)
         for one in self._sets.values():
             one.check(self.outputs)
@@ -122,9 +121,16 @@ class States:
         return sum(map(len, self._measured or ()))
 
     @property
+    def measured_words(self) -> str:
+        """Where re-estimated statistics come from: "on 250 images given as statistics"."""
+        if self.statistics_given:
+            return f"on {self.measured} images given as statistics"
+        return f"on {self.measured} of the images of '{self.names[0]}' that are scored"
+
+    @property
     def running_names(self) -> tuple[str, ...]:
         """Names of the state's tensors that are batch norm's running statistics."""
-        return tuple(f"{name}{word}" for name, _ in self._norms() for word in STATISTICS)
+        return tuple(running_statistics(self._net))
 
     def count(self, name: str) -> int:
         """Number of images of a data set."""
@@ -185,8 +191,7 @@ class States:
         statistics: dict[str, Tensor] = {}
         if self._measured is not None:
             if kind == "refresh":
-                chance = seeded(stream_seed(0, "statistics"), self.device)
-                with torch.no_grad(), running(self.precision, str(self.device)), chance:
+                with torch.no_grad(), running(self.precision, str(self.device)), self._drawing():
                     refresh_batch_norm(self._net, self._measured)
                 self.refreshed += sum(map(len, self._measured))
             statistics = self._found(place)
@@ -214,10 +219,7 @@ class States:
 
     def _outputs(self, held: Held, index: NDArray[np.int64], place: str) -> NDArray[np.float32]:
         with running(self.precision, str(self.device)), self._folding.running():
-            parts = []
-            for number, part in enumerate(held.portions(index)):
-                with seeded(stream_seed(0, "probe", number), self.device):  # for dropout that is always on
-                    parts.append(self._forward(held.images(part)).float())
+            parts = [self._forward(held.images(part), i).float() for i, part in enumerate(held.portions(index))]
         out = torch.cat(parts)
         if not bool(torch.isfinite(out).all()):
             lost = int((~torch.isfinite(out)).any(1).sum())
@@ -226,10 +228,21 @@ class States:
             )
         return np.asarray(out.cpu().numpy())
 
-    def _forward(self, x: Tensor) -> Tensor:
-        with torch.no_grad(), answering(x, "these images"):
-            out = self._net(x)
-        return logits_of(out, len(x))
+    def _forward(self, x: Tensor, number: int = 0) -> Tensor:
+        return logits_of(self._run(x, number), len(x))
+
+    def _run(self, x: Tensor, number: int = 0) -> Any:
+        with torch.no_grad(), self._drawing(number):
+            return self._net(x)
+
+    def _drawing(self, number: int = 0) -> AbstractContextManager[None]:
+        """Whatever is drawn inside is drawn alike for the same portion of images, under all weights."""
+        return seeded(stream_seed(0, "states", number), self.device)
+
+    def _tried(self, few: Tensor, name: str) -> int:
+        """The number of outputs. Raises UserError for images that the network does not take."""
+        with answering(few, f"the images of '{name}'"):
+            return self._forward(few).shape[1]
 
     def _check(self, state: Mapping[str, Tensor], place: str) -> None:
         for name, like in self._like.items():
@@ -244,26 +257,15 @@ class States:
             if tensor.is_floating_point() and not bool(tensor.sum().isfinite() or tensor.isfinite().all()):
                 raise UserError(f"{place}: '{name}' holds NaN or infinite values; this network has diverged.")
 
-    def _norms(self) -> list[tuple[str, _BatchNorm]]:
-        """Layers that keep statistics, with the prefix of their tensors' names."""
-        return [
-            (f"{name}." if name else "", module)
-            for name, module in self._net.named_modules()
-            if isinstance(module, _BatchNorm) and module.running_mean is not None
-        ]
-
     def _found(self, place: str) -> dict[str, Tensor]:
-        found = {}
-        for prefix, module in self._norms():
-            assert module.running_mean is not None and module.running_var is not None
-            if bool((module.running_var < 0).any()):
+        found = running_statistics(self._net)
+        for name, tensor in found.items():
+            if name.endswith(("var", "variance")) and bool((tensor < 0).any()):
                 raise UserError(
-                    f"{place}: a variance of batch norm '{prefix[:-1]}' is negative, which averaged statistics are "
-                    "beyond the ends of a line; use batch_norm='refresh'."
+                    f"{place}: a variance of batch norm '{name.rpartition('.')[0]}' is negative, which averaged "
+                    "statistics are beyond the ends of a line; use batch_norm='refresh'."
                 )
-            for word, tensor in zip(STATISTICS, (module.running_mean, module.running_var), strict=True):
-                found[f"{prefix}{word}"] = tensor.clone()
-        return found
+        return {name: tensor.detach().clone() for name, tensor in found.items()}
 
     def _statistics(self, batches: Iterable[Any] | None, images: int, first: Held) -> tuple[Tensor, ...]:
         if batches is None:

@@ -37,11 +37,13 @@ class Part:
 class Provenance:
     """Where the numbers come from; only the page shows `machine`, `seconds`, `steps` and `created`, no data file does.
 
-    `steps` holds (task, key, seconds or None, labels); `created` is a date in words, empty to leave it out.
+    `precision` is what the networks were trained and scored in, empty where none was. `steps` holds (task, key, seconds
+    or None, labels); `created` is a date in words, empty to leave it out.
     """
 
     study: str
     versions: Mapping[str, str]
+    precision: str = ""
     machine: Mapping[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     steps: Sequence[tuple[str, str, float | None, Labels]] = ()
@@ -60,7 +62,7 @@ def write_report(folder: Path, *, title: str, question: str, parts: Sequence[Par
     sections = [_section(folder, part) for part in parts]
     for part in parts:
         figures.put(folder / "tables" / f"{slug(part.name)}.csv", wording.csv(part.table))
-    summary = _results(title, question, parts, sections, provenance.versions)
+    summary = _results(title, question, parts, sections, provenance)
     figures.put(folder / "results.json", (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode())
 
     script, label = figures.library(page)
@@ -159,9 +161,9 @@ def _chart(folder: Path, name: str, chart: Chart) -> dict[str, Any]:
 
 
 def _results(
-    title: str, question: str, parts: Sequence[Part], sections: Sequence[Labels], versions: Mapping[str, str]
+    title: str, question: str, parts: Sequence[Part], sections: Sequence[Labels], provenance: Provenance
 ) -> dict[str, Any]:
-    """The page as data: what was found, where its tables and figures lie, what is missing, and with which versions."""
+    """The page as data: what was found, where its tables and figures lie, what is missing, and what computed it."""
     analyses = []
     for part, shown in zip(parts, sections, strict=True):
         drawn = [chart for chart in shown["charts"] if not chart["problem"]]
@@ -177,7 +179,8 @@ def _results(
                 "charts": [{key: chart[key] for key in ("name", "title", "caption")} for chart in drawn],
             }
         )
-    whole = {"format": 1, "title": title, "question": question, "versions": versions, "analyses": analyses}
+    made = {"precision": provenance.precision or None, "versions": provenance.versions}
+    whole = {"format": 1, "title": title, "question": question, **made, "analyses": analyses}
     return {key: _finite(value) for key, value in whole.items()}
 
 

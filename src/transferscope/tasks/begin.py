@@ -18,8 +18,8 @@ from transferscope.engine.work import Work
 from transferscope.models import inits
 from transferscope.models.blocks import top_parameters
 from transferscope.models.build import build_network
+from transferscope.models.loading import Loaded
 from transferscope.models.precision import prepare
-from transferscope.models.weights import Loaded
 from transferscope.streams import stream
 from transferscope.tasks.schedule import Schedule
 
@@ -36,6 +36,7 @@ class Start:
     head_seed: int
     begin: Path | None = None
     epoch: int = 0
+    allow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def network(start: Start, classes: int, precision: str, work: Work) -> tuple[nn.
         seed=start.seed,
         head_seed=start.head_seed,
         min_share=start.min_share,
+        allow=start.allow,
     )
     if start.begin is not None:
         net.load_state_dict(load_file(start.begin))

@@ -3,7 +3,6 @@
 import hashlib
 import importlib.metadata
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -14,16 +13,15 @@ from typing import Any
 
 from filelock import FileLock
 
+from transferscope.engine.arithmetic import PRECISIONS
 from transferscope.engine.execute import worker_environment
 from transferscope.engine.machine import this_machine
 from transferscope.engine.step import canonical
 from transferscope.engine.store import write_json
 from transferscope.errors import UserError
-from transferscope.tasks.pace import COMPILED, WAYS, Question
+from transferscope.tasks.pace import COMPILED, Question
 
-log = logging.getLogger(__name__)
 VERSION = 1  # raised when timings of old and new code cannot be compared
-PAYS = 1.15  # bfloat16 must be this much faster per epoch before 'auto' takes it
 TIMEOUT = 600
 
 
@@ -94,31 +92,13 @@ def calibrated(question: Question, memo: Path) -> Calibration:
     )
 
 
-def chosen_precision(question: Question, memo: Path) -> str:
-    """What ``precision: auto`` means: bfloat16 where an epoch takes at most 1/1.15 of its time in float32.
-
-    Decided once for a store, whatever machine asks later: the answer is part of every training run's identity.
-    """
-    file, name = _choice(question, memo)
-    found = read(file).get(name)
-    if found is None:
-        log.info(f"Timing {question.network} in {' and '.join(WAYS)}: once for this store (recipe.precision: auto).")
-        timed = calibrated(question, memo)
-        exact, rounded = (timed.epoch(way, question.batch_size, 100, 150) for way in WAYS)
-        found = add(file, name, "bfloat16" if exact >= PAYS * rounded else "float32")
-    if found not in WAYS:
-        raise UserError(f"{file}: '{found}' is not a precision; delete the file to have it chosen again.")
-    return str(found)
-
-
-def is_chosen(question: Question, memo: Path) -> bool:
-    """Whether `chosen_precision` answers from memory."""
-    file, name = _choice(question, memo)
-    return name in read(file)
-
-
-def _choice(question: Question, memo: Path) -> tuple[Path, str]:
-    return memo / "precision.json", f"{question.network} {question.image_size} {question.batch_size}"
+def remembered_precision(question: Question, memo: Path) -> str | None:
+    """What ``precision: auto`` meant in a store of earlier versions, which timed it once and for all; else None."""
+    file = memo / "precision.json"
+    found = read(file).get(f"{question.network} {question.image_size} {question.batch_size}")
+    if found is not None and found not in PRECISIONS:
+        raise UserError(f"{file}: '{found}' is not a precision; delete the file to have it decided by this machine.")
+    return found
 
 
 def key(question: Question, *more: int) -> str:

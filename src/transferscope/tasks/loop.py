@@ -15,6 +15,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from transferscope.data.absent import decides
 from transferscope.data.batches import Batches, eval_batches, mixup
 from transferscope.data.table import Table
 from transferscope.engine.store import write_json
@@ -56,6 +57,7 @@ class _Run:
         self.metric = metrics.metric_name(classes, table.multilabel)
         self.labels = begin.chosen_labels(table, recipe.labels, seed)
         self.rows = begin.chosen_rows(table, recipe.fraction, seed)
+        self.chooses = decides(table.labels[table.rows["val"]])  # else the last epoch is the best
         self.watched = begin.watched_rows(self.rows, self.labels, self.metric, recipe.evaluate, seed)
         self.permutation = begin.permutation(recipe.shuffle, table.size("eval"), seed)
         self.net, self.loaded = begin.network(start, classes, recipe.precision, work)
@@ -182,7 +184,7 @@ class _Run:
             row |= dict.fromkeys(WHOLE)
         now.rows.append(row)
         val = row["val_metric"]
-        if len(now.rows) > 1 and val is not None and val > now.best:
+        if len(now.rows) > 1 and self.chooses and val is not None and val > now.best:
             now.best, now.best_epoch = val, number
             self.best = resume.plain(self.net.state_dict())
         now.timing.append({"epoch": number, "train_seconds": now.seconds, "eval_seconds": time.perf_counter() - began})

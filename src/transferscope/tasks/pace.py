@@ -1,5 +1,6 @@
 """Pace: the seconds that a training step and an evaluation batch take, timed in this process."""
 
+import gc
 import json
 import statistics
 import sys
@@ -8,12 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-WAYS = ("float32", "bfloat16")
+from transferscope.engine.arithmetic import PRECISIONS
+
 PLAIN = "plain"  # as torch comes: NCHW, float32, its own depthwise gradients
 COMPILED = "+compile"
 EVAL_BATCH = 256  # images that training evaluates at once
-SECONDS = 0.8  # of timing per way, after two rounds of warming up
-QUICK = 1e11  # floating point operations of a step: about a second of one core
+SECONDS, ROUNDS = 0.8, 3  # of timing per way, after rounds of warming up, and the least rounds
+IN_A_HURRY = 0.3, 1  # the same where a factor is enough
+QUICK, FEW = 1e11, 8  # floating point operations (a second or more of one core) and images of a step in a hurry
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,8 @@ class Question:
     batch_size: int
     device: str = "cpu"
     threads: int = 1
-    ways: tuple[str, ...] = WAYS
-    quick: bool = False  # fewer images where a step would take many seconds, its time scaled up
+    ways: tuple[str, ...] = PRECISIONS[:1]
+    quick: bool = False  # on a CPU few images, their time scaled up, few rounds, and no matrix product
 
 
 def question_of(text: str) -> Question:
@@ -43,17 +46,19 @@ def measure(question: Question) -> dict[str, Any]:
     import torch
 
     from transferscope.models.build import build_network
+    from transferscope.models.operations import forward_flops
 
     torch.set_num_threads(question.threads)
     train: dict[str, Callable[[], None]] = {}
     evaluate: dict[str, Callable[[], None]] = {}
     net = build_network(question.network, 10, seed=0)
-    flops = _flops(net, question.image_size)
+    flops = sum(forward_flops(net.eval(), question.image_size).values())
     asked, question = question, _shortened(question, flops)
     for way in question.ways:
         train[way], evaluate[way] = loops(build_network(question.network, 10, seed=0), way, question)
     starts = {way: _start(train[way], evaluate[way]) for way in question.ways}
-    steps, passes = _timed(train, question.device), _timed(evaluate, question.device)
+    how = IN_A_HURRY if question.quick else (SECONDS, ROUNDS)
+    steps, passes = _timed(train, question.device, *how), _timed(evaluate, question.device, *how)
     images, share = _eval_batch(question), asked.batch_size / question.batch_size
     return {
         "paces": {
@@ -62,15 +67,21 @@ def measure(question: Question) -> dict[str, Any]:
         },
         "bytes": sum(t.numel() * t.element_size() for t in net.state_dict().values()),
         "flops": flops,
-        "matmul": {name: _matmul(getattr(torch, name), question.device) for name in WAYS},
+        "matmul": {name: _matmul(getattr(torch, name), question.device) for name in _precisions(asked)},
     }
 
 
+def _precisions(question: Question) -> list[str]:
+    """What a matrix product is timed in: every precision among the ways; none in a hurry."""
+    said = ["float32" if way == PLAIN else way.removesuffix(COMPILED) for way in question.ways]
+    return [] if question.quick else list(dict.fromkeys(said))
+
+
 def _shortened(question: Question, flops: float) -> Question:
-    """The question with a batch that a CPU does in about a second, if it is in a hurry."""
+    """The question with a batch that a CPU does in a second or less, if it is in a hurry."""
     if not question.quick or question.device != "cpu":
         return question
-    return replace(question, batch_size=min(question.batch_size, max(2, int(QUICK / (3 * flops)))))
+    return replace(question, batch_size=min(question.batch_size, FEW, max(2, int(QUICK / (3 * flops)))))
 
 
 def _eval_batch(question: Question) -> int:
@@ -136,26 +147,17 @@ def _once(loop: Callable[[], Any], device: str) -> float:
     return clock() - began
 
 
-def _timed(loops: Mapping[str, Callable[[], Any]], device: str) -> dict[str, float]:
-    """Median seconds of each loop, taken in turns."""
-    first = {way: min(_once(loop, device), _once(loop, device)) for way, loop in loops.items()}
-    rounds = min(50, max(3, int(SECONDS * len(loops) / sum(first.values()))))
+def _timed(
+    loops: Mapping[str, Callable[[], Any]], device: str, seconds: float = SECONDS, least: int = ROUNDS
+) -> dict[str, float]:
+    """Median seconds of each loop, taken in turns for about so many seconds each."""
+    first = {way: min(_once(loop, device) for _ in range(min(2, least))) for way, loop in loops.items()}
+    rounds = min(50, max(least, int(seconds * len(loops) / sum(first.values()))))
     taken: dict[str, list[float]] = {way: [] for way in loops}
     for _ in range(rounds):
         for way, loop in loops.items():
             taken[way].append(_once(loop, device))
     return {way: statistics.median(seconds) for way, seconds in taken.items()}
-
-
-def _flops(net: Any, size: int) -> float:
-    """Floating point operations of one image forward, a multiply-add counting two."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    net.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(torch.zeros(1, 3, size, size))
-    return float(counter.get_total_flops())
 
 
 def _matmul(kind: Any, device: str) -> float:
@@ -168,4 +170,5 @@ def _matmul(kind: Any, device: str) -> float:
 
 
 if __name__ == "__main__":
+    gc.disable()  # what imports make stays: walking it again and again would take a quarter of their time
     print(json.dumps(measure(question_of(sys.argv[1]))))

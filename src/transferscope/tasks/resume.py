@@ -36,15 +36,18 @@ def plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Everything needed to go on from this batch, in one rename."""
-    momenta = {
-        f"momentum.{name}": buffer
-        for name, p in net.named_parameters()
-        if (buffer := optimizer.state.get(p, {}).get("momentum_buffer")) is not None
-    }
-    weights = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
+    """Everything needed to go on from this batch, in one rename; of the optimiser whatever state it keeps."""
+    tensors: dict[str, Tensor] = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
+    numbers: dict[str, Any] = {}
+    for name, p in net.named_parameters():
+        for word, value in optimizer.state.get(p, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"{word}.{name}"] = value
+            elif value is not None:
+                numbers[f"{word}.{name}"] = value
+    said = {"progress": json.dumps(asdict(progress)), "optimizer": json.dumps(numbers)}
     scratch = folder / f"{FILE}.part"
-    save_file(plain({**weights, **momenta}), scratch, metadata={"progress": json.dumps(asdict(progress))})
+    save_file(plain(tensors), scratch, metadata=said)
     scratch.replace(folder / FILE)
 
 
@@ -52,15 +55,23 @@ def load(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> Prog
     """Put `net` and `optimizer` back to the last save; None where there is no whole one."""
     try:
         with safe_open(folder / FILE, "pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            said = file.metadata()
+            progress = Progress(**json.loads(said["progress"]))
+            found: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError):
         return None
-    net.load_state_dict({name.removeprefix("net."): t for name, t in state.items() if name.startswith("net.")})
-    for name, p in net.named_parameters():
-        if (momentum := state.get(f"momentum.{name}")) is not None:
-            buffer = torch.empty_like(p)  # in the parameter's own memory layout
-            optimizer.state[p]["momentum_buffer"] = buffer.copy_(momentum)
+    net.load_state_dict({name.removeprefix("net."): found.pop(name) for name in [*found] if name.startswith("net.")})
+    found |= json.loads(said.get("optimizer", "{}"))  # the first saves held SGD's "momentum.NAME" alone
+    parameters = dict(net.named_parameters())
+    state: dict[int, dict[str, Any]] = {}
+    places = {id(p): n for n, p in enumerate(p for group in optimizer.param_groups for p in group["params"])}
+    for key, value in found.items():
+        word, _, name = key.partition(".")
+        p = parameters[name]
+        if isinstance(value, Tensor) and value.shape == p.shape:  # in the parameter's own memory layout
+            value = torch.empty_like(p, dtype=value.dtype).copy_(value)
+        state.setdefault(places[id(p)], {})["momentum_buffer" if word == "momentum" else word] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return progress
 
 

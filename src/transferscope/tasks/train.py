@@ -29,6 +29,7 @@ NEUTRAL = {
     "labels": "true",
     "keep": "log",
     "evaluate": "all",
+    "allow": None,
 }
 
 
@@ -83,6 +84,7 @@ def train(
     labels: str = "true",
     keep: str = "log",
     evaluate: int | str = "all",
+    allow: list[str] | None = None,
     work: Work,
 ) -> list[dict[str, Any]]:
     """Fine-tune, one row an epoch (epoch 0 is the start), evaluated on train (eval mode), val and test.
@@ -95,7 +97,8 @@ def train(
     image); `fraction` of the training images (nested, stratified, by seed); `trainable` is "all", "head" or "top:K"
     (the last K blocks). `begin` starts from the weights that another run saved at `begin_at`, and counts epochs (for
     the schedule and the order of the images) from `first_epoch`; momentum starts afresh. `weights` may be a training
-    run on other images, read at `weights_at`. `labels` "random" shuffles them over the images of each split.
+    run on other images, read at `weights_at`; `allow` lists what of the body they need not fill. `labels` "random"
+    shuffles them over the images of each split.
 
     Writes ``epoch-0000`` (the start), ``epoch-0001``, ``-0002``, ``-0004``, ... (`keep` "log"; "drops" adds both sides
     of every drop of the learning rate, "all" every epoch), ``best`` (highest val metric) and ``final`` as
@@ -114,6 +117,7 @@ def train(
         arm=arm,
         weights=_reference(weights, weights_at),
         min_share=min_share or 0.0,
+        allow=tuple(allow or ()),
         seed=seed,
         head_seed=head_seed,
         begin=begin.path / f"{begin_at}.safetensors" if begin else None,

@@ -64,7 +64,9 @@ def cka(a: nn.Module, b: nn.Module, parts: Parts) -> np.ndarray:
     def total(p: nn.Module, i: str, q: nn.Module, j: str) -> float:
         return sum(hsic(f @ f.T, g @ g.T) for f, g in zip(layer(p, parts, i), layer(q, parts, j), strict=True))
 
-    return np.array([[total(a, i, b, j) / np.sqrt(total(a, i, a, i) * total(b, j, b, j)) for j in LAYERS] for i in LAYERS])
+    return np.array(
+        [[total(a, i, b, j) / np.sqrt(total(a, i, a, i) * total(b, j, b, j)) for j in LAYERS] for i in LAYERS]
+    )
 
 
 def biased(a: nn.Module, b: nn.Module, parts: Parts) -> np.ndarray:
@@ -121,6 +123,12 @@ def _fresh(batches: Any) -> Any:
     return batches() if callable(batches) else batches
 
 
+def _fewer(batches: Any) -> Any:
+    return (
+        list(batches)[:-1] or batches if isinstance(batches, list | tuple) or hasattr(batches, "__next__") else batches
+    )
+
+
 # name: (asked, by hand (None: itself on plain batches), whether it needs labels, whether it reads the network's output)
 PROBES: dict[str, tuple[Ask, Truth | None, bool, bool]] = {
     "predictions": (
@@ -141,7 +149,8 @@ PROBES: dict[str, tuple[Ask, Truth | None, bool, bool]] = {
         lambda a, b, g: ts.similarity_matrix([a, b], _fresh(g), LAYERS, "mean").pair(0, 1).matrix, cka, False, False,
     ),
     "grams": (
-        lambda a, b, g: ts.grams(a, _fresh(g), LAYERS, "mean").similarity(ts.grams(b, _fresh(g), LAYERS, "mean")).matrix,
+        lambda a, b, g: ts.grams(a, _fresh(g), LAYERS, "mean")
+        .similarity(ts.grams(b, _fresh(g), LAYERS, "mean")).matrix,
         cka, False, False,
     ),
     "full batch": (
@@ -156,7 +165,7 @@ PROBES: dict[str, tuple[Ask, Truth | None, bool, bool]] = {
         lambda a, b, p: torch.cat([in_float64(a)[:4](x) for x, _ in p]).numpy(), False, True,
     ),
     "transferability": (
-        lambda a, b, g: ts.transferability(a, list(_fresh(g))[:-1], _fresh(g)).probe_metric,
+        lambda a, b, g: ts.transferability(a, _fewer(_fresh(g)), _fresh(g)).probe_metric,
         lambda a, b, p: probe_accuracy(a, p), True, True,
     ),
     "path": (
@@ -178,7 +187,10 @@ PROBES: dict[str, tuple[Ask, Truth | None, bool, bool]] = {
         lambda a, b, g: 1 - ts.wise_ft(a, b, _fresh(g), alphas=[0.0, 1.0]).metric[0],
         lambda a, b, p: np.array([_mean(blended(b, a, 1.0, "0"), p), _mean(b, p)]), True, True,
     ),
-    "basin": (lambda a, b, g: ts.basin(a, b, _fresh(g), samples=3, draws=2).losses, None, True, True),
+    "basin": (
+        lambda a, b, g: ts.basin(a, b, _fresh(g), samples=3, draws=2, per_weight=[0.01, 0.02], extend=False).losses,
+        None, True, True,
+    ),
     "layerwise_barrier": (
         lambda a, b, g: ts.layerwise_barrier(a, b, _fresh(g), alphas=3, blocks=["0"]).error[0, 0],
         lambda a, b, p: np.array([_mean(blended(a, b, t, "0"), p) for t in (0, 0.5, 1)]), True, True,

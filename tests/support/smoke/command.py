@@ -11,6 +11,7 @@ import pytest
 
 SUPPORT = Path(__file__).parents[1]
 SOURCE = SUPPORT.parents[1] / "src"
+HANGS = 500.0  # seconds no verb takes, however slow or busy the machine; pytest itself gives up a little later
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -25,7 +26,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def transferscope(
-    *arguments: str | Path, cwd: Path | None = None, timeout: float = 120, **variables: str
+    *arguments: str | Path, cwd: Path | None = None, timeout: float = HANGS, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a verb to its end; what it printed and its exit code."""
     return subprocess.run(

@@ -67,7 +67,7 @@ def count(*, to: int, work: Work) -> list[dict[str, Any]]:
         if work.stopping():
             raise Interrupted
     place.unlink(missing_ok=True)
-    return [{"to": to, "began": began}]
+    return [{"to": to, "began": began, "value": to}]
 
 
 @task("threads", version=1)

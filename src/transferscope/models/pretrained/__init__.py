@@ -6,6 +6,7 @@ source) and `state` (name to tensor). One whose `fingerprint` is slow adds `file
 answer can be kept until a file changes.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def weights_fingerprint(ref: str, network: str, memo: Path | None = None) -> str
     module, rest = _checked(ref, network)
     if not hasattr(module, "files"):
         return str(module.fingerprint(rest, network))
-    question = ["fingerprint", ref, network]
+    question = ["values", ref, network]
     answer, files = (lambda: module.fingerprint(rest, network)), (lambda: module.files(rest, network))
     return str(remembered(memo, question, answer, files))
 
@@ -82,10 +83,11 @@ def describe_weights(ref: str, network: str, memo: Path | None = None) -> dict[s
     return dict(remembered(memo, ["describe", ref, network], describe, list))
 
 
-def weights_state(ref: str, network: str) -> "dict[str, Tensor]":
-    """The tensors by name, in the naming of `network` or with a wrapper's prefix before it, on the CPU."""
+def weights_state(ref: str, network: str) -> "Mapping[str, Tensor]":
+    """The tensors by name, in the naming of `network` or as a file keeps them (see `models.names`), on the CPU."""
     module, rest = _checked(ref, network)
-    return dict(module.state(rest, network))
+    state: Mapping[str, Tensor] = module.state(rest, network)
+    return state
 
 
 def _module(scheme: str) -> "ModuleType":

@@ -1,4 +1,4 @@
-"""`file:PATH`: weights in a `.safetensors` file, or in a `.pth`, `.pt` or `.bin` file that holds tensors only."""
+"""`file:PATH`: weights in a `.safetensors`, `.pth`, `.pt` or `.bin` file of tensors, `#teacher` after it: a part."""
 
 import contextlib
 from pathlib import Path
@@ -6,30 +6,59 @@ from typing import TYPE_CHECKING, Any
 
 from transferscope.errors import UserError
 from transferscope.models import refs
+from transferscope.models.formats import unreadable
 from transferscope.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from transferscope.models.checkpoint import Contents
+
+CLASSES = 10  # of the head of a network that is built only to see how weights fit its body
 
 
 def check(rest: str, network: str | None) -> None:
-    """UserError unless a path is given and, with a network, the file is there."""
+    """UserError unless a path is given and, with a network, the file is there and may be read."""
     if not rest:
         raise UserError("'file:' lacks a path, e.g. file:weights.safetensors.")
-    if network is not None and not Path(rest).expanduser().is_file():
-        raise UserError(f"weights: no file '{rest}'; file: takes the path of a .safetensors or .pth file.")
+    if network is not None and (why := unreadable(_place(rest)[0])):
+        raise UserError(f"weights: {why}.")
+
+
+def _place(rest: str) -> tuple[Path, str]:
+    """The path, and what follows a # in it; a file whose name has a # comes before that reading."""
+    whole = Path(rest).expanduser()
+    if "#" not in rest or whole.exists():
+        return whole, ""
+    path, _, fragment = rest.rpartition("#")
+    return Path(path).expanduser(), fragment
 
 
 def files(rest: str, network: str) -> list[Path]:
     """The file itself."""
-    return [Path(rest).expanduser()]
+    return [_place(rest)[0]]
 
 
 def fingerprint(rest: str, network: str) -> str:
-    """Hash of the tensors (names, dtypes, shapes, bytes): the same for every file format that holds them."""
+    """Hash of the tensors (names, dtypes, shapes, bytes): the same for every file format that holds them.
+
+    Where they are renamed or adapted on their way into the body, it is that of the tensors that arrive there.
+    """
     from transferscope.models.weights import fingerprint_state
 
-    return fingerprint_state(state(rest, network))
+    given = state(rest, network)
+    return fingerprint_state(_arriving(given, network) or given)
+
+
+def _arriving(given: "Contents", network: str) -> "dict[str, Any]":
+    """The tensors as the body gets them, where that is not as they are in the file; {} also for those it refuses."""
+    from transferscope.models.build import build_network, head_names
+    from transferscope.models.loading import fit
+
+    try:
+        net = build_network(network, CLASSES, seed=0)
+        found, loaded = fit(net, given, head=head_names(net, CLASSES), min_share=0.0, allow=("*",))
+    except Exception:  # a network that cannot be built, weights that it refuses: `check` and the run will say so
+        return {}
+    return found if loaded.renamed or loaded.adapted else {}
 
 
 def describe(rest: str, network: str) -> dict[str, Any]:
@@ -44,8 +73,8 @@ def describe(rest: str, network: str) -> dict[str, Any]:
     return shown | {"source": f"weights from the file {Path(rest).name}"}
 
 
-def state(rest: str, network: str) -> "dict[str, Tensor]":
-    """The tensors under the names of the file; `weights.load_into` sees to prefixes."""
-    from transferscope.models.weights import read_state
+def state(rest: str, network: str) -> "Contents":
+    """The tensors under the names of the file; `names.choose` sees to prefixes."""
+    from transferscope.models.checkpoint import read_state
 
-    return read_state(Path(rest).expanduser())
+    return read_state(*_place(rest))

@@ -96,7 +96,7 @@ def state(rest: str, network: str) -> "dict[str, Tensor]":
     import timm
     import torch
 
-    from transferscope.models.weights import read_state
+    from transferscope.models.checkpoint import read_state
 
     shipped = _shipped(rest)
     given = read_state(_path(shipped))

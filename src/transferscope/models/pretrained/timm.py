@@ -108,7 +108,8 @@ def fingerprint(rest: str, network: str) -> str:
         import hashlib
 
         return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    from transferscope.models.weights import fingerprint_state, read_state
+    from transferscope.models.checkpoint import read_state
+    from transferscope.models.weights import fingerprint_state
 
     return fingerprint_state(read_state(path))
 
@@ -129,10 +130,10 @@ def state(rest: str, network: str) -> "dict[str, Tensor]":
     import timm
 
     from transferscope.models.build import seeded
-    from transferscope.models.weights import read_state
+    from transferscope.models.checkpoint import read_state
 
     path = locate(network)
-    overlay = {"file": str(path)} if path.suffix == ".npz" else {"state_dict": read_state(path)}
+    overlay = {"file": str(path)} if path.suffix == ".npz" else {"state_dict": dict(read_state(path))}
     with seeded(0):
         net = timm.create_model(refs.split(network)[1], pretrained=True, pretrained_cfg_overlay=overlay)
     return {name: tensor.detach() for name, tensor in net.state_dict().items()}

@@ -1,0 +1,114 @@
+"""A target as a study names it: a reference, and what its source is told of how to read it.
+
+The two travel as one text, `csv:FILE?{"columns":{...}}`, so that whoever is handed a reference (a worker, a table that
+is streamed) reads the same images; a target without options is the plain reference.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+MARK = "?{"  # where a reference ends and its options begin
+
+
+def _names(value: Any) -> Any:
+    """One name or a list of them, as a tuple."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _readings(value: Any) -> Any:
+    cells = list(value.values()) if isinstance(value, dict) else [value]
+    if value is not None and not all(type(cell) is int and cell in (0, 1) for cell in cells):
+        raise ValueError("an uncertain cell counts as 0 or 1: give one of them, or a mapping from label to either")
+    return value
+
+
+class Columns(BaseModel):
+    """Which column of a table is what. What is not named is recognised; `null` says that there is none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    path: str | None = None
+    label: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = None  # one column, or several of 0 and 1
+    group: str | None = None
+    split: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What was said, and nothing of what was not: null means something here."""
+        return {name: value for name, value in whole(self).items() if name in self.model_fields_set}
+
+    def without(self, role: str) -> bool:
+        """Was it said that there is no column of this role?"""
+        return role in self.model_fields_set and getattr(self, role) is None
+
+
+class Target(BaseModel):
+    """A reference `scheme:rest`, alone or with options for its source."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    ref: str
+    columns: Columns | None = None
+    images: str | None = None  # the folder that a table's paths start from; relative to the study file
+    uncertain: Annotated[Literal[0, 1] | dict[str, Any] | None, AfterValidator(_readings)] = None  # how -1 counts
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        """A reference alone is short for a mapping with nothing else in it."""
+        if isinstance(value, str):
+            return {"ref": value}
+        if not isinstance(value, Mapping | Target):
+            raise ValueError("write a reference such as folder:images, or a mapping with ref: and columns:")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _short(self, whole: SerializerFunctionWrapHandler) -> Any:
+        said = {name: value for name, value in whole(self).items() if name == "ref" or value is not None}
+        return self.ref if set(said) == {"ref"} else said
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was said besides the reference, as JSON values."""
+        said = self.model_dump(mode="json")
+        return {} if isinstance(said, str) else {name: value for name, value in said.items() if name != "ref"}
+
+    @property
+    def reference(self) -> str:
+        """Reference and options as one text."""
+        return joined(self.ref, self.options)
+
+
+def joined(ref: str, options: Mapping[str, Any]) -> str:
+    """A reference and its options as one text; canonical, so that equal options give equal texts."""
+    return ref + "?" + json.dumps(options, sort_keys=True, separators=(",", ":")) if options else ref
+
+
+def apart(reference: str) -> tuple[str, dict[str, Any]]:
+    """The plain reference and the options of what `joined` made."""
+    ref, mark, rest = reference.partition(MARK)
+    if not mark:
+        return reference, {}
+    try:
+        options = json.loads("{" + rest)
+    except ValueError:
+        return reference, {}
+    return ref, options
+
+
+def from_folder(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The options with a relative folder of images made to start from `folder`."""
+    images = options.get("images")
+    return {**options, **({"images": str((folder / Path(images).expanduser()).absolute())} if images else {})}

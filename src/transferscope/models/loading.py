@@ -1,0 +1,220 @@
+"""Weights into a network, and the proof of it: what was found where, what was adapted, and what is still missing."""
+
+import fnmatch
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from transferscope.errors import UserError, did_you_mean
+from transferscope.models.adapt import EMBEDDING, adapted, converted, stem
+from transferscope.models.effective import suited
+from transferscope.models.names import Choice, choose
+from transferscope.models.weights import belongs
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What of a network's body (all but the head) was found in the weights, counted in tensors and in parameters.
+
+    `missing`: names of the body that the weights lack; `mismatched`: present in another shape; `unexpected`: names
+    of the weights that the network lacks. `tensors_*` count buffers too, `parameters_*` single trainable numbers;
+    `share` is that of the parameters, in [0, 1]. Counters and index tables, which a network makes itself, count as
+    missing nowhere. `under`: the prefix that came off the file's names; `renamed`: by which other names they were
+    found; `adapted`: what was made to fit or put together, a sentence each; `notes`: what else is worth knowing.
+    """
+
+    tensors_matched: int
+    tensors_total: int
+    parameters_matched: int
+    parameters_total: int
+    share: float
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mismatched: tuple[str, ...] = ()
+    under: str = ""
+    renamed: str = ""
+    adapted: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def unfilled(self) -> tuple[str, ...]:
+        """Every tensor of the body that the weights did not fill: it starts as in a random network."""
+        return self.missing + self.mismatched
+
+    def told(self) -> list[str]:
+        """What a reader must know beyond the counts, a sentence each: every unfilled tensor by name comes first."""
+        lines = []
+        if self.unfilled:
+            lines.append(f"not filled by the weights, so as in a random network: {', '.join(self.unfilled)}")
+        if self.renamed:
+            lines.append(f"names matched {self.renamed}")
+        return [*lines, *self.adapted, *self.notes]
+
+
+def fit(
+    net: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    head: tuple[str, ...],
+    min_share: float = 0.9,
+    allow: Iterable[str] = (),
+) -> tuple[dict[str, Tensor], Loaded]:
+    """The tensors of `state` that belong in the body of `net`, in its names and dtypes, and what was matched.
+
+    Where the file keeps them is found by `names.choose`; a stem of other channels and a position embedding of another
+    grid are adapted. Nothing is copied into `net`. Raises UserError below `min_share` of the body's parameters; for a
+    stem, running statistics or an embedding that stay unfilled without being listed in `allow` (names or patterns such
+    as "*.running_mean"); for values that are not finite or not of the kind of a network's; and where `choose` does.
+    """
+    body = {name: tensor for name, tensor in net.state_dict().items() if not belongs(name, head)}
+    choice = choose(state, body, net)
+    filled, changes = _filled(net, body, choice, state)
+    own = _own(net, body)
+    counted = [name for name in body if name in filled or name not in own]
+    sizes = {name: parameter.numel() for name, parameter in net.named_parameters() if name in body}
+    matched = sum(size for name, size in sizes.items() if name in filled)
+    loaded = Loaded(
+        tensors_matched=len(filled),
+        tensors_total=len(counted),
+        parameters_matched=matched,
+        parameters_total=sum(sizes.values()),
+        share=matched / max(sum(sizes.values()), 1),
+        missing=tuple(name for name in counted if name not in choice.given and name not in filled),
+        unexpected=tuple(name for name in choice.others if name not in filled and not belongs(name, head)),
+        mismatched=tuple(name for name in counted if name in choice.given and name not in filled),
+        under=choice.under,
+        renamed=choice.rule,
+        adapted=tuple(changes),
+    )
+    if loaded.share < min_share:
+        raise UserError(_too_little(loaded, body, choice, state, min_share))
+    _gate(net, body, loaded, choice, tuple(allow))
+    notes = [f"the same values are also under {', '.join(choice.also)}"] if choice.also else []
+    tensors, stored = {}, Counter[str]()
+    spread = getattr(state, "spread", {})
+    for name, tensor in filled.items():
+        tensors[name], kind = suited(name, tensor, body[name], choice.others)
+        stored.update(k for k in (kind, spread.get(choice.names.get(name, ""))) if k)
+    for kind, count in stored.items():
+        notes.append(f"{count} tensor{'s' * (count != 1)} stored as {kind}, read as the network's own kind of numbers")
+    return tensors, replace(loaded, notes=tuple(notes))
+
+
+def load_into(
+    net: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    head: tuple[str, ...],
+    min_share: float = 0.9,
+    allow: Iterable[str] = (),
+) -> Loaded:
+    """Copy `state` into the body of `net`; the head keeps its values. Errors as for `fit`, before any copy."""
+    found, loaded = fit(net, state, head=head, min_share=min_share, allow=allow)
+    net.load_state_dict(found, strict=False)
+    return loaded
+
+
+def _filled(
+    net: nn.Module, body: Mapping[str, Tensor], choice: Choice, state: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors of the body there are in the right shape, and how those came about that were not so in the file."""
+    fits = {n: choice.given[n] for n, like in body.items() if n in choice.given and choice.given[n].shape == like.shape}
+    given, notes, own = choice.given, [], _own(net, body)
+    if any(name not in fits and name not in own for name in body):
+        for source in ({**choice.others, **choice.plain}, state):
+            other = converted(net, source)
+            good = {
+                name: other[name] for name, like in body.items() if name in other and other[name].shape == like.shape
+            }
+            if len(good.keys() - own) > len(fits.keys() - own):
+                new = good.keys() - fits.keys()
+                notes.append(f"{len(new)} tensors by timm's own conversion for {type(net).__name__} ({_few(new)})")
+                fits, given = {**fits, **good}, {**given, **other}
+    for name, tensor, said in adapted(net, body, {n: t for n, t in given.items() if n not in fits}):
+        fits[name] = tensor
+        notes.append(said)
+    for said in dict.fromkeys(choice.made.values()):
+        names = [name for name, how in choice.made.items() if how == said and name in fits]
+        notes += [f"{len(names)} tensors put together from their parts ({said}): {_few(names)}"] if names else []
+    return {name: fits[name] for name in body if name in fits}, notes
+
+
+def _own(net: nn.Module, body: Mapping[str, Tensor]) -> set[str]:
+    """Buffers that a network makes itself: counters that nothing reads, index tables and masks of whole numbers."""
+    averaging = {
+        f"{name}.num_batches_tracked" if name else "num_batches_tracked"
+        for name, module in net.named_modules()
+        if isinstance(module, _NormBase) and module.momentum is None  # the count is the weight of what was seen
+    }
+    return {name for name, tensor in body.items() if not _floating(tensor) and name not in averaging}
+
+
+def _floating(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _kind(name: str, net: nn.Module, first: tuple[str, ...], trained: set[str]) -> str:
+    """What no share shows: "the first layer", "running statistics", "an embedding"; "" for other tensors."""
+    if name in first:
+        return "the first layer"
+    if name.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked"):
+        return "running statistics"
+    owner = net.get_submodule(name.rpartition(".")[0])
+    if name in trained and (isinstance(owner, nn.Embedding) or EMBEDDING.search(name)):
+        return "an embedding"
+    return ""
+
+
+def _gate(net: nn.Module, body: Mapping[str, Tensor], loaded: Loaded, choice: Choice, allow: tuple[str, ...]) -> None:
+    """Refuse to go on without what a share of parameters does not show, and names in `allow` that there are not."""
+    for pattern in allow:
+        if not fnmatch.filter(body, pattern):
+            raise UserError(
+                f"pretrained.allow: the network has no tensor '{pattern}'; {did_you_mean(pattern, list(body))}"
+            )
+    first = stem(net, body)
+    trained = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
+    lost: dict[str, list[str]] = {}
+    for name in loaded.unfilled:
+        kind = _kind(name, net, first, trained)
+        if kind and not any(fnmatch.fnmatchcase(name, pattern) for pattern in allow):
+            lost.setdefault(kind, []).append(name)
+    if lost:
+        kind, names = next(iter(lost.items()))
+        every = [name for several in lost.values() for name in several]
+        more = f" (and {len(every) - 1} more tensors are not filled)" if len(every) > 1 else ""
+        shown = dict.fromkeys(f"'*{name.rpartition('.')[2]}'" if "running_" in name else name for name in every)
+        raise UserError(
+            f"weights: {kind} would start as in a random network: {_shapes(names[0], body, choice)}{more}; use weights "
+            f"that hold them all, or allow it by name, pretrained: {{weights: ..., allow: [{', '.join(shown)}]}}."
+        )
+
+
+def _shapes(name: str, body: Mapping[str, Tensor], choice: Choice) -> str:
+    wanted = list(body[name].shape)
+    if name in choice.given:
+        return f"'{name}' has shape {list(choice.given[name].shape)}, the network needs {wanted}"
+    return f"'{name}' is missing, the network needs {wanted}"
+
+
+def _too_little(
+    loaded: Loaded, body: Mapping[str, Tensor], choice: Choice, state: Mapping[str, Tensor], min_share: float
+) -> str:
+    wrong = loaded.mismatched or loaded.missing
+    first = next((name for name in wrong if name.endswith("weight")), wrong[0])
+    held = ", ".join(list(getattr(state, "whole", state))[:3]) or "none"
+    top = [key for key in getattr(state, "top", ()) if key not in getattr(state, "whole", state)]
+    keys = f", its keys are {', '.join(top[:6])}" if top else ""
+    return (
+        f"weights: only {100 * loaded.share:.1f}% of the body's parameters are in them, less than the "
+        f"{100 * min_share:g}% asked for ({_shapes(first, body, choice)}; the file's names begin with {held}{keys}); "
+        "use weights of this architecture, or lower pretrained.min_share to go on regardless."
+    )
+
+
+def _few(names: Iterable[str], most: int = 3) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
