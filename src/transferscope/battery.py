@@ -15,12 +15,13 @@ from transferscope.engine.estimate import Past
 from transferscope.engine.execute import Local, Slots
 from transferscope.engine.machine import Machine, this_machine
 from transferscope.engine.plan import Plan
-from transferscope.engine.step import Step
+from transferscope.engine.step import Outside, Step
 from transferscope.engine.store import Store, write_json
 from transferscope.engine.table import Table, gather
 from transferscope.engine.worker import Outcome
 from transferscope.errors import UserError
 from transferscope.forecast import Forecast, image_counts
+from transferscope.models.loaded import Loaded
 from transferscope.report.page import Part, Provenance, write_report
 from transferscope.schema import Resources
 from transferscope.section import Section
@@ -121,6 +122,10 @@ def results(study: Study, outcomes: Mapping[str, Outcome] | None = None, seconds
         tables[name], sections[name] = found, section
         missing = [(dict(m.labels), m.reason) for m in found.missing]
         parts.append(Part(name, inspect.getdoc(module) or "", section, found.rows, missing))
+    if parts and (loaded := _loaded(steps, store)):
+        first = parts[0]
+        sections[first.name] = replace(first.section, notes=[*first.section.notes, *loaded])
+        parts[0] = replace(first, section=sections[first.name])
     page = write_report(
         study.folder,
         title=study.name,
@@ -130,6 +135,20 @@ def results(study: Study, outcomes: Mapping[str, Outcome] | None = None, seconds
     )
     (study.folder / "resolved.yaml").write_text(told, encoding="utf-8")
     return Results(steps, tables, sections, page)
+
+
+def _loaded(steps: Plan, store: Store) -> list[str]:
+    """What of their weights finished runs did not fill, or adapted, as their `run.json` says; each once."""
+    said: dict[str, None] = {}
+    for step in steps.steps:
+        weights = step.params.get("weights") if step.task == "train" else None
+        if weights is None or not store.has(step):
+            continue
+        name = Path(weights.ref).name if isinstance(weights, Outside) else "the pretraining"
+        loaded = json.loads((store.get(step).path / "run.json").read_text(encoding="utf-8"))["loaded"]
+        for line in Loaded.read(loaded).told() if loaded else ():
+            said[f"Weights of {name}: {line}."] = None
+    return list(said)
 
 
 def _settled(study: Study, steps: Plan) -> Study:

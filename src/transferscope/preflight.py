@@ -100,10 +100,9 @@ def _memory(study: Study) -> str:
 
 
 def _arm(study: Study, arm: str, classes: int) -> str:
-    import torch
-
     from transferscope.models import inits
     from transferscope.models.build import build_network
+    from transferscope.models.trial import trial
 
     origin = study.checkpoints()[-1].weights if arm != "random" else None
     if isinstance(origin, Step):
@@ -120,21 +119,7 @@ def _arm(study: Study, arm: str, classes: int) -> str:
         min_share=study.pretrained.min_share if study.pretrained else 0.0,
         allow=study.pretrained.allow if study.pretrained else (),
     )
-    size = study.image_size
-    try:
-        out = net(torch.zeros(4, 3, size, size))
-        out.square().mean().backward()
-    except Exception as error:  # whatever a network refuses a size with: assertions, shapes, types
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"network: {study.network} cannot take a step on images of {size} px ({why}); set another image_size."
-        ) from None
-    if out.shape != (4, classes) or not bool(torch.isfinite(out).all()):
-        raise UserError(f"network: {study.network} gives outputs of shape {tuple(out.shape)}, or not finite ones.")
-    count = sum(p.numel() for p in net.parameters())
-    if loaded is None:
-        return f"{count:,} parameters, random"
-    return (
-        f"{count:,} parameters; {loaded.tensors_matched} of {loaded.tensors_total} body tensors "
-        f"({loaded.share:.1%} of its parameters) matched"
-    )
+    warning = trial(net, study.network, classes, study.image_size)
+    count = f"{sum(p.numel() for p in net.parameters()):,} parameters"
+    lines = [f"{count}, random"] if loaded is None else [f"{count}; {loaded}", *loaded.told()]
+    return "\n".join([*lines, warning]).rstrip()

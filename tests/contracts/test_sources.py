@@ -33,8 +33,9 @@ def test_data_sources_explain_themselves(name: str) -> None:
     module = source(name)
     line = data.source_names()[name]
     assert line.startswith(name) and len(line.split()) > 4
-    assert arguments(module.listing) == ["rest"] and arguments(module.fingerprint)[:2] == ["rest", "memo"]
-    assert arguments(module.check) == ["rest"]
+    options = arguments(module.listing)[1:]  # of a target, such as `columns`: all three functions take the same
+    assert arguments(module.listing) == ["rest", *options] == arguments(module.check)
+    assert arguments(module.fingerprint) == ["rest", "memo", *options] and set(options) <= set(data.Target.model_fields)
     for function in (module.listing, module.fingerprint, module.check):
         assert inspect.getdoc(function)
 

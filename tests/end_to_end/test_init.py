@@ -68,7 +68,35 @@ def test_a_table_of_several_labels(tmp_path: Path, call) -> None:
     (tmp_path / "shapes.csv").write_text("\n".join(["path,round,red,large", *lines]))
     said = call("init", "shapes.csv", cwd=tmp_path)
     assert said.code == 0 and "24 images, 3 labels" in said.out
-    assert yaml.safe_load((tmp_path / "study.yaml").read_text())["targets"] == {"shapes": "csv:shapes.csv"}
+    target = yaml.safe_load((tmp_path / "study.yaml").read_text())["targets"]["shapes"]
+    assert target == {"ref": "csv:shapes.csv", "columns": {"path": "path", "label": ["round", "red", "large"]}}
+
+
+def test_a_table_is_shown_column_by_column_and_written_out(tmp_path: Path, call) -> None:
+    """What names leave open is taken as likely, shown, and written so that the study says it again."""
+    images.write(tmp_path / "shapes", each=8)
+    files = sorted((tmp_path / "shapes").rglob("*.*"))
+    lines = [f"{f.stem + f.parent.name},{f.parent.name},p{i // 2},{30 + i},{i % 5}" for i, f in enumerate(files)]
+    for file in files:
+        file.rename(file.with_name(file.stem + file.parent.name + file.suffix))
+    (tmp_path / "shapes.csv").write_text("\n".join(["image_id,dx,patient_id,age,fold", *lines]))
+    said = call("init", "shapes.csv", cwd=tmp_path)
+    shown = [line.split("  ") for line in said.out.splitlines() if line.startswith("  ")]
+    taken = {words[1].strip(): " ".join(words[2:]).strip() for words in shown}
+    assert taken["image_id"].startswith("path") and taken["dx"].startswith("label")
+    assert taken["patient_id"].startswith("group") and taken["age"].startswith("left out: numbers")
+    assert taken["fold"].startswith("left out: no words for train")
+    assert "Images are found by their name below" in said.out
+    target = yaml.safe_load((tmp_path / "study.yaml").read_text())["targets"]["shapes"]
+    columns = {"path": "image_id", "label": "dx", "group": "patient_id", "split": None}
+    assert target == {"ref": "csv:shapes.csv", "columns": columns}
+    checked = call("run", "--set", "network=smoke.nets:tiny", "--set", "pretrained=null", "--set", "arms=[random]",
+                   "--set", "analyses=[images]", "--set", "recipe.lr=0.1")  # fmt: skip
+    assert checked.code == 0, checked.err
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "group is &#39;patient_id&#39;, whose images stay on one side" in page
+    resolved = yaml.safe_load((tmp_path / "resolved.yaml").read_text())["targets"]["shapes"]
+    assert resolved == {"ref": "csv:shapes.csv", "columns": {**columns, "label": ["dx"]}}
 
 
 @pytest.mark.parametrize(

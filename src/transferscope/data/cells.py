@@ -37,7 +37,11 @@ def read(sheet: Sheet, columns: Sequence[str], uncertain: int | Mapping[str, int
     UserError for an empty cell where there is one class an image, for numbers that measure instead of naming, and for
     what is neither 0 nor 1.
     """
-    return _words(sheet, columns[0]) if len(columns) == 1 else _marks(sheet, columns, uncertain or 0)
+    if len(columns) > 1:
+        return _marks(sheet, columns, uncertain or 0)
+    if uncertain:
+        raise UserError(f"uncertain: '{columns[0]}' is the only label column of '{sheet.file}'; -1 is a word there.")
+    return _words(sheet, columns[0])
 
 
 def is_binary(column: Sequence[str]) -> bool:
@@ -127,8 +131,8 @@ def _refuse_measurements(sheet: Sheet, name: str, classes: Sequence[str]) -> Non
 def _pieces(column: Sequence[str]) -> tuple[dict[str, list[str]] | None, str]:
     """The labels of every distinct cell and what parts them; None where a cell is one class.
 
-    A bar always parts. A semicolon, comma or blank does where every piece of every such cell also stands alone in one,
-    or all are whole numbers. ['a', 'b'] is a list.
+    A bar always parts. A semicolon, comma or blank does where every piece of every such cell also stands alone in one;
+    a blank between whole numbers always. ['a', 'b'] is a list.
     """
     distinct = set(column)
     found = {cell for cell in distinct if cell.lower() not in BLANKS | NOTHING}
@@ -140,7 +144,7 @@ def _pieces(column: Sequence[str]) -> tuple[dict[str, list[str]] | None, str]:
         together = {cell: _parted(cell, separator) for cell in found}
         joined = {piece for pieces in together.values() if len(pieces) > 1 for piece in pieces}
         alone = {pieces[0] for pieces in together.values() if len(pieces) == 1}
-        if joined and (joined <= alone or all(piece.isdecimal() for piece in joined | alone)):
+        if joined and (joined <= alone or (separator == " " and all(piece.isdecimal() for piece in joined | alone))):
             return {cell: _parted(cell, separator) for cell in distinct}, how
     return None, ""
 

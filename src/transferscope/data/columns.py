@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from transferscope.data import cells, names
+from transferscope.data import cells, headings
 from transferscope.data.given import split_word
 from transferscope.data.sheet import UNNAMED, Sheet
 from transferscope.data.target import Columns
@@ -24,11 +24,13 @@ class Roles:
     group: str | None
     split: str | None
     left: dict[str, str]
+    folds: bool = False  # was a column of folds left out, which a study must say?
 
     def columns(self) -> Columns:
         """The same, as a study says it."""
         own = {"group": self.group, "split": self.split}
-        return Columns(path=self.path, label=self.labels, **{role: name for role, name in own.items() if name})
+        said = {role: name for role, name in own.items() if name or (role == "split" and self.folds)}
+        return Columns(path=self.path, label=self.labels, **said)
 
     def told(self) -> list[tuple[str, str]]:
         """(column, what it is taken for) in the words of `init`."""
@@ -42,15 +44,16 @@ class Roles:
 def roles(sheet: Sheet, asked: Columns, finds: Finds, *, asks: bool = True) -> Roles:
     """The columns of `sheet` as `asked` and, where nothing was said, as recognised.
 
-    `asks`: a UserError with a question where names and cells leave a doubt about the labels; otherwise the doubtful
-    columns are left out and `left` says so (as `init` does, which writes what it took). A UserError as well for names
-    that are not there and where no path or label is found.
+    `asks`: a UserError with a question where names and cells leave a doubt about the labels or the split; otherwise the
+    likeliest is taken, and `left` says what else it may be (for `init`, which shows and writes what it took). UserError
+    for names that are not there and where no path or label is found.
     """
     said = known(sheet, asked)
     path = asked.path or _path(sheet, said, finds)
     left = {name: why for name in sheet.cells if (why := _index(name, sheet.cells[name]))}
     free = [name for name in sheet.cells if name not in left and name not in (path, *(asked.label or ()))]
-    split = None if asked.without("split") else asked.split or _split(sheet, free)
+    given = asked.split is not None or asked.without("split")
+    split, folds = (asked.split, False) if given else _split(sheet, free, left, asks)
     group = None if asked.without("group") else asked.group or _group(sheet, [n for n in free if n != split], path)
     left = {name: why for name, why in left.items() if name not in (path, *(asked.label or ()), group, split)}
     free = [name for name in free if name not in (group, split)]
@@ -60,8 +63,8 @@ def roles(sheet: Sheet, asked: Columns, finds: Finds, *, asks: bool = True) -> R
         raise UserError(f"columns: '{twice[0]}' of '{sheet.file}' is named twice; a column is one thing.")
     for name in free:
         if name not in labels:
-            left.setdefault(name, _why(sheet, name))
-    return Roles(path, tuple(labels), group, split, {name: left[name] for name in sheet.cells if name in left})
+            left.setdefault(name, _why(sheet, name, labels, group))
+    return Roles(path, tuple(labels), group, split, {name: left[name] for name in sheet.cells if name in left}, folds)
 
 
 def known(sheet: Sheet, asked: Columns) -> set[str]:
@@ -83,8 +86,13 @@ def patients(paths: Sequence[str]) -> list[str] | None:
 
 
 def _path(sheet: Sheet, taken: set[str], finds: Finds) -> str:
+    headless = next((cell for cell in sheet.cells if "." in cell and finds([cell])), None)
+    if headless is not None:
+        raise UserError(f"The first line of '{sheet.file}' is an image, '{headless}'; add a line of names above it.")
     free = [name for name in sheet.cells if name not in taken]
-    ranked = sorted((names.PATHS.index(plain), name) for name in free if (plain := names.plain(name)) in names.PATHS)
+    ranked = sorted(
+        (headings.PATHS.index(plain), name) for name in free if (plain := headings.plain(name)) in headings.PATHS
+    )
     named = [name for _, name in ranked]
     named = ["path"] if "path" in free else named
     others = [name for name in free if name not in named]
@@ -92,9 +100,7 @@ def _path(sheet: Sheet, taken: set[str], finds: Finds) -> str:
     if found is None and named:
         return named[0]
     if found is None:
-        headless = [cell for cell in sheet.cells if finds([cell])]
-        hint = did_you_mean("path", free) if not headless else f"add a line of names above '{headless[0]}'."
-        raise UserError(f"The table '{sheet.file}' has no column 'path'; {hint}")
+        raise UserError(f"The table '{sheet.file}' has no column 'path'; {did_you_mean('path', free)}")
     return found
 
 
@@ -104,31 +110,36 @@ def _index(name: str, column: Sequence[str]) -> str | None:
     counts = all(cell == str(place) for place, cell in enumerate(column)) or all(
         cell == str(place) for place, cell in enumerate(column, 1)
     )
-    if counts and column and (unnamed or names.plain(name) in ("index", "row", "rownumber", "rowid", "nr", "no")):
+    if counts and column and (unnamed or headings.plain(name) in ("index", "row", "rownumber", "rowid", "nr", "no")):
         return "it numbers the rows"
     return "it has no name" if unnamed else None
 
 
-def _split(sheet: Sheet, free: list[str]) -> str | None:
-    """The column of splits; one of folds is a question."""
-    ranked = sorted((names.SPLITS.index(plain), name) for name in free if (plain := names.plain(name)) in names.SPLITS)
+def _split(sheet: Sheet, free: list[str], left: dict[str, str], asks: bool) -> tuple[str | None, bool]:
+    """The column of splits, and whether there is one of folds instead, which is a question."""
+    ranked = sorted(
+        (headings.SPLITS.index(plain), name) for name in free if (plain := headings.plain(name)) in headings.SPLITS
+    )
     for _, name in ranked:
         found = {cell for cell in sheet.cells[name] if cell}
         if all(split_word(cell) for cell in found) or (name == "split" and any(split_word(cell) for cell in found)):
-            return name
-        if names.plain(name) in names.FOLDS:
+            return name, False
+        if headings.plain(name) in headings.FOLDS and asks:
             raise UserError(
                 f"Column '{name}' of '{sheet.file}' holds {listed(sorted(found))}, which are no splits: write train, "
                 "val and test into it, or say columns.split: null."
             )
-    return None
+        if headings.plain(name) in headings.FOLDS:
+            left[name] = "no words for train, val and test"
+            return None, True
+    return None, False
 
 
 def _group(sheet: Sheet, free: list[str], path: str) -> str | None:
     """The column whose equal cells stay together: the largest unit by its name, else the patient in the path."""
     if "group" in free:
         return "group"
-    ranked = [(rank, name) for name in free if (rank := names.group_rank(name)) is not None]
+    ranked = [(rank, name) for name in free if (rank := headings.group_rank(name)) is not None]
     fit = [(rank, name) for rank, name in ranked if not cells.is_binary(sheet.cells[name]) and any(sheet.cells[name])]
     if fit:
         return min(fit)[1]
@@ -137,29 +148,34 @@ def _group(sheet: Sheet, free: list[str], path: str) -> str | None:
 
 
 def _labels(sheet: Sheet, free: list[str], left: dict[str, str], asks: bool) -> tuple[str, ...]:
-    named = [name for name in free if names.plain(name) in names.LABELS]
-    first = [name for name in named if names.plain(name) in names.FIRST_LABELS]
-    marks = [name for name in free if name not in named and cells.is_binary(sheet.cells[name])]
-    doubtful = [name for name in marks if names.about(name)]
-    sure = [name for name in marks if name not in doubtful]
+    named = [name for name in free if headings.plain(name) in headings.LABELS]
+    first = [name for name in named if headings.plain(name) in headings.FIRST_LABELS]
     if "label" in free or len(first) == 1:
         return ("label",) if "label" in free else (first[0],)
+    binary = [name for name in free if cells.is_binary(sheet.cells[name])]
+    doubtful = [name for name in binary if headings.about(name)]
+    sure = [name for name in binary if name not in doubtful]
+    if set(named) < set(sure):  # `disease` beside other columns of 0 and 1 is one of them
+        named = []
+    sure = [name for name in sure if name not in named]
     chosen = _one_of(sheet, named)
     if chosen and len(sure) < 2:
         return (chosen,)
-    if named:
+    if named and asks:
         both = [*named, *sure] if len(sure) > 1 else named
         raise UserError(f"Columns {listed(both)} of '{sheet.file}' may each be the label; set columns.label to one.")
-    typo = [name for name in free if name not in marks and (cells.almost_binary(sheet.cells[name]))]
+    if named:
+        likely = min(named, key=lambda name: headings.LABELS.index(headings.plain(name)))
+        left.update({name: "may be the label instead" for name in (*named, *sure) if name != likely})
+        return (likely,)
+    typo = [name for name in free if cells.almost_binary(sheet.cells[name])]
     if typo and sure:
         row, cell = cells.odd(sheet.cells[typo[0]])
         raise UserError(f"Line {sheet.lines[row]} of '{sheet.file}' has '{cell}' in column '{typo[0]}'; write 0 or 1, "
                         "or name the columns that are labels with columns.label.")  # fmt: skip
     if doubtful and asks:
-        raise UserError(
-            f"Is {listed(doubtful)} of '{sheet.file}' a label, beside {listed(sure) or 'no other'}? Name the columns "
-            "that are labels with columns.label, such as columns: {label: [" + ", ".join(sure[:3]) + "]}."
-        )
+        beside = f", beside {listed(sure)}" if sure else ""
+        raise UserError(f"Is {listed(doubtful)} of '{sheet.file}' a label{beside}? Name the labels with columns.label.")
     left.update(dict.fromkeys(doubtful, "0 and 1, but not of what is seen; add it to label if it is"))
     if not sure:
         raise UserError(
@@ -180,12 +196,16 @@ def _one_of(sheet: Sheet, named: list[str]) -> str | None:
     return next((name for name in named if not cells.numeric(sheet.cells[name])), named[0])
 
 
-def _why(sheet: Sheet, name: str) -> str:
+def _why(sheet: Sheet, name: str, labels: Sequence[str], group: str | None) -> str:
     column = sheet.cells[name]
     distinct = len(set(column))
+    if len(labels) == 1 and _one_of(sheet, [labels[0], name]):
+        return "it says the same as the label"
     if not any(column):
         return "it is empty"
-    if names.is_id(name) and 2 < distinct < len(column):
+    if headings.is_id(name) and 2 < distinct < len(column) and group is not None:
+        return f"an id with repeats, but the group is '{group}'"
+    if headings.is_id(name) and 2 < distinct < len(column):
         return f"an id with repeats: if its {distinct:,} values are patients or the like, set columns.group to it"
     if cells.numeric(column):
         return "numbers"

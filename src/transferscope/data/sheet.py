@@ -98,11 +98,11 @@ def _text(file: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def _dialect(text: str) -> tuple[str, int]:
-    """The separator, and the lines before the header: empty ones, and Excel's `sep=;`."""
+    """The separator, and the lines before the header: empty ones, those that begin with #, and Excel's `sep=;`."""
     for number, line in enumerate(io.StringIO(text)):
         if said := re.fullmatch(r"sep=(.)\s*", line):
             return said[1], number + 1
-        if line.strip():
+        if line.strip() and not line.startswith("#"):
             bare = re.sub(r'"[^"]*"', "", line)
             return max(SEPARATORS, key=bare.count), number
     return ",", 0
@@ -122,5 +122,6 @@ def _fitted(cells: list[str], names: list[str], line: int, file: Path) -> list[s
         return cells[: len(names)]
     missing = names[len(cells) :]
     if len(cells) > len(names) or not all(name.startswith(UNNAMED) for name in missing):
-        raise UserError(f"Line {line} of '{file}' has {len(cells)} cells, its header {len(names)}.")
+        title = "; is the first line a title?" if len(names) == 1 else "."
+        raise UserError(f"Line {line} of '{file}' has {len(cells)} cells, its header {len(names)}{title}")
     return cells + [""] * len(missing)

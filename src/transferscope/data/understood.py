@@ -59,7 +59,7 @@ def understood(
     """The table in `file`. A UserError where it cannot be read, or may be read in two ways (see `columns.roles`)."""
     whole = read(file)
     if not whole.lines:
-        raise UserError(f"No image was found in '{file}': the table has a header but no rows.")
+        raise UserError(f"No image was found in '{file}': the table has no rows below its header.")
     place = Place(Path(images), parent=False) if images else Place(file.parent)
     if images and not place.folder.is_dir():
         raise UserError(f"images: the folder '{images}' does not exist; name the one that the paths start from.")
@@ -72,7 +72,8 @@ def understood(
     notes = [*sheet.notes, located.how, *labels.notes]
     notes += [f"{repeated:,} rows repeat an image with the same cells and were left out."] if repeated else []
     notes += _told_lists(lists, splits)
-    plain = not (located.how or repeated or lists) and _plain(sheet, found, labels.kind) and _chooses(labels, splits)
+    other = located.how or repeated or lists or labels.unsure
+    plain = not other and _plain(sheet, found, labels.kind) and _chooses(labels, splits)
     how = [READING, found.columns().model_dump(mode="json"), labels.kind, uncertain or 0]
     return Understood(
         sheet,

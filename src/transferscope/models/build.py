@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from transferscope.errors import UserError
 from transferscope.models.networks import make_network
@@ -50,6 +51,11 @@ def build_network(ref: str, classes: int, *, seed: int) -> nn.Module:
         net = make_network(ref, classes)
     if not isinstance(net, nn.Module):
         raise UserError(f"network: '{ref}' returned a {type(net).__name__}, not a torch.nn.Module.")
+    if lazy := [name for name, p in (*net.named_parameters(), *net.named_buffers()) if is_lazy(p)]:
+        raise UserError(
+            f"network: '{ref}' has lazy layers ('{lazy[0]}' has no shape yet); give their sizes, or let the factory "
+            "run one batch through the network before it returns it."
+        )
     head_names(net, classes)
     return net.train()
 

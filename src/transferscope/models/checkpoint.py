@@ -92,8 +92,10 @@ def _load(path: Path) -> Any:
         if what := formats.what_it_is(path):
             raise UserError(f"weights: '{path}' is {what}.")
         # Namespace: what training scripts keep their options in; unpickling one only sets attributes.
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings(action="ignore"):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        # An open file, because torch.load takes a path's suffix for the format.
+        safe = torch.serialization.safe_globals([argparse.Namespace])
+        with safe, warnings.catch_warnings(action="ignore"), path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except UserError:
         raise
     except SafetensorError as error:

@@ -32,8 +32,7 @@ def plain(name: str, tensor: Tensor) -> tuple[Tensor, str]:
 
 
 def _pruned(parts: Parts) -> Tensor:
-    values: Tensor = parts["orig"]
-    return torch.mul(values, parts["mask"].to(values.dtype))
+    return parts["orig"] * parts["mask"].to(parts["orig"].dtype)
 
 
 def _weight_norm(parts: Parts) -> Tensor:
@@ -41,7 +40,8 @@ def _weight_norm(parts: Parts) -> Tensor:
     length, direction = parts["g"], parts["v"]
     over = [d for d in range(direction.ndim) if length.ndim != direction.ndim or length.shape[d] == 1]
     norm = torch.linalg.vector_norm(direction.double(), dim=over, keepdim=True)
-    return (direction.double() * length.double() / norm).to(direction.dtype)
+    effective: Tensor = direction.double() * length.double() / norm
+    return effective.to(direction.dtype)
 
 
 def _spectral_norm(parts: Parts) -> Tensor:

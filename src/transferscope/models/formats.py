@@ -92,11 +92,13 @@ def why_cut_short(path: Path) -> str | None:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
+        if size < 8 + length:
+            return "cut short within its header; download or copy it again"
         try:
             header = json.loads(file.read(length))
             whole = 8 + length + max(entry["data_offsets"][1] for n, entry in header.items() if n != "__metadata__")
         except (ValueError, KeyError, TypeError, AttributeError):
-            return None if size > 8 + length else "cut short within its header; download or copy it again"
+            return None
     return f"cut short ({size:,} of {whole:,} bytes); download or copy it again" if size < whole else None
 
 

@@ -3,7 +3,7 @@
 import fnmatch
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -11,47 +11,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from transferscope.errors import UserError, did_you_mean
 from transferscope.models.adapt import EMBEDDING, adapted, converted, stem
 from transferscope.models.effective import suited
+from transferscope.models.loaded import Loaded
 from transferscope.models.names import Choice, choose
 from transferscope.models.weights import belongs
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What of a network's body (all but the head) was found in the weights, counted in tensors and in parameters.
-
-    `missing`: names of the body that the weights lack; `mismatched`: present in another shape; `unexpected`: names
-    of the weights that the network lacks. `tensors_*` count buffers too, `parameters_*` single trainable numbers;
-    `share` is that of the parameters, in [0, 1]. Counters and index tables, which a network makes itself, count as
-    missing nowhere. `under`: the prefix that came off the file's names; `renamed`: by which other names they were
-    found; `adapted`: what was made to fit or put together, a sentence each; `notes`: what else is worth knowing.
-    """
-
-    tensors_matched: int
-    tensors_total: int
-    parameters_matched: int
-    parameters_total: int
-    share: float
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-    mismatched: tuple[str, ...] = ()
-    under: str = ""
-    renamed: str = ""
-    adapted: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def unfilled(self) -> tuple[str, ...]:
-        """Every tensor of the body that the weights did not fill: it starts as in a random network."""
-        return self.missing + self.mismatched
-
-    def told(self) -> list[str]:
-        """What a reader must know beyond the counts, a sentence each: every unfilled tensor by name comes first."""
-        lines = []
-        if self.unfilled:
-            lines.append(f"not filled by the weights, so as in a random network: {', '.join(self.unfilled)}")
-        if self.renamed:
-            lines.append(f"names matched {self.renamed}")
-        return [*lines, *self.adapted, *self.notes]
 
 
 def fit(

@@ -26,7 +26,7 @@ WRAPPERS = frozenset(
         "_checkpoint_wrapped_module",
     }
 )
-NEAR = 0.9  # of the best's share: another place of the file that holds about as much of the body is a rival
+NEAR = 0.9  # of the best's share, and half of the body: another place of the file that holds as much is a rival
 # Names that libraries once gave their layers, as their own loaders know them: of today's name, the older one.
 OLDER = (
     ("DenseNet's names before 2018, norm.1 for norm1", r"(denselayer\d+\.(?:norm|relu|conv))([12])\.", r"\1.\2."),
@@ -82,7 +82,8 @@ def choose(state: Mapping[str, Tensor], like: Mapping[str, Tensor], net: nn.Modu
     if not ranked:
         return Choice({}, {}, "", "", (), {}, dict(state))
     under, names = ranked[0], groups[ranked[0]]
-    near = [p for p in ranked if _score(groups[p], tensors, like) >= NEAR * score > 0]
+    enough = max(NEAR * score, 0.5 * sum(tensor.numel() for tensor in like.values()))
+    near = [under, *(p for p in ranked[1:] if _score(groups[p], tensors, like) >= enough)]
     rivals = [p for p in near[1:] if not _same(groups[p], names, tensors)]
     if rivals:
         _ask(state, [under, *rivals])

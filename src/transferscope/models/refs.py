@@ -24,9 +24,9 @@ def split(ref: str) -> tuple[str, str]:
 
 
 def is_importable(scheme: str) -> bool:
-    """Whether `scheme` is a dotted path whose top package can be found; imports nothing."""
+    """Whether `scheme` is a module, or a dotted path whose top package can be found; imports nothing."""
     parts = scheme.split(".")
-    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+    if not all(part.isidentifier() for part in parts):
         return False
     try:
         return importlib.util.find_spec(parts[0]) is not None
@@ -48,7 +48,7 @@ def load(package: str, paths: Sequence[str], scheme: str, what: str) -> ModuleTy
     known = schemes(paths)
     if scheme in known:
         return importlib.import_module(f"{package}.{scheme}")
-    if "." not in scheme:
+    if not is_importable(scheme):
         raise UserError(f"{what}: '{scheme}:' is not a known scheme; {did_you_mean(scheme, known)}")
     try:
         return importlib.import_module(scheme)
@@ -56,6 +56,14 @@ def load(package: str, paths: Sequence[str], scheme: str, what: str) -> ModuleTy
         raise UserError(
             f"{what}: cannot import '{scheme}' ({error}); install it or put its folder on PYTHONPATH."
         ) from error
+    except Exception as error:  # whatever somebody's module does when it is imported
+        raise UserError(f"{what}: importing '{scheme}' raised {told(error)}.") from error
+
+
+def told(error: Exception) -> str:
+    """Somebody's exception in a few words: its kind, and the first line of what it says."""
+    line = (str(error).splitlines() or [""])[0].rstrip(".")
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 def first_lines(paths: Sequence[str]) -> dict[str, str]:

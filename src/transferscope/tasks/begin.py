@@ -18,7 +18,7 @@ from transferscope.engine.work import Work
 from transferscope.models import inits
 from transferscope.models.blocks import top_parameters
 from transferscope.models.build import build_network
-from transferscope.models.loading import Loaded
+from transferscope.models.loaded import Loaded
 from transferscope.models.precision import prepare
 from transferscope.streams import stream
 from transferscope.tasks.schedule import Schedule

@@ -3,7 +3,9 @@
 A scheme file has a one-line docstring, `check(name)` (cheap, no torch) and `build(name, classes)` (an `nn.Module`).
 """
 
-from typing import TYPE_CHECKING
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from transferscope.errors import UserError, did_you_mean
 from transferscope.models import refs
@@ -30,7 +32,7 @@ def check_network_ref(ref: str) -> None:
         if not name:
             raise UserError(f"'{ref}' lacks a name after '{scheme}:'.")
         refs.load(__name__, __path__, scheme, "network").check(name)
-    elif "." in scheme and name:
+    elif name and ("." in scheme or refs.is_importable(scheme)):
         if not refs.is_importable(scheme):
             raise UserError(f"there is no package '{scheme.split('.')[0]}' for '{ref}'; put it on PYTHONPATH.")
         if not name.isidentifier():
@@ -44,7 +46,7 @@ def check_network_ref(ref: str) -> None:
 def make_network(ref: str, classes: int) -> "nn.Module":
     """The network of a ref, initialised from the random state of the moment (`build.build_network` fixes it).
 
-    A factory of one's own is called as `factory(num_classes=classes)`. Raises UserError.
+    A factory of one's own is called as `factory(num_classes=classes)`. Raises UserError, also for what it raises.
     """
     check_network_ref(ref)
     scheme, name = refs.split(ref)
@@ -56,5 +58,25 @@ def make_network(ref: str, classes: int) -> "nn.Module":
     if not callable(factory):
         public = [n for n in vars(module) if not n.startswith("_") and callable(getattr(module, n))]
         raise UserError(f"network: '{scheme}' has no function '{name}'; {did_you_mean(name, public)}")
-    net: nn.Module = factory(num_classes=classes)
+    try:
+        inspect.signature(factory).bind(num_classes=classes)
+    except TypeError:
+        raise UserError(
+            f"network: '{ref}' takes ({_arguments(factory)}), but is called as {name}(num_classes={classes}): name its "
+            "argument num_classes, and give every other one a default."
+        ) from None
+    except ValueError:  # a builtin, whose signature is not known
+        pass
+    try:
+        net: nn.Module = factory(num_classes=classes)
+    except UserError:
+        raise
+    except Exception as error:  # whatever somebody's code raises
+        raise UserError(
+            f"network: '{ref}' raised {refs.told(error)} when called with num_classes={classes}."
+        ) from error
     return net
+
+
+def _arguments(factory: Callable[..., Any]) -> str:
+    return str(inspect.signature(factory)).partition(")")[0].lstrip("(")
