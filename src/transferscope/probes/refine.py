@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferscope.measures.bend import bend, rises, suprema
-from transferscope.probes.states import Scored
+from transferscope.probes.scored import Scored
 
 COARSE = 9  # alphas to start from
 FINEST = 1 / 128
