@@ -76,7 +76,11 @@ def test_a_line_has_one_basis_whatever_statistics_its_ends_came_with(apart):
     assert "same order" not in "".join(found.notes)
     alone = line_barrier(stale(A), stale(B), TEST, statistics=[FRESH])
     dense = path(A, B, TEST, alphas=61, statistics=[FRESH]).barrier().mean
-    assert alone.low - 1e-9 <= dense <= alone.high + 1e-9 and (alone.own > alone.ends + 0.1).all() and len(alone.notes) == 2
+    assert (
+        alone.low - 1e-9 <= dense <= alone.high + 1e-9
+        and (alone.own > alone.ends + 0.1).all()
+        and len(alone.notes) == 2
+    )
 
 
 def test_where_statistics_came_from_is_said(apart):
@@ -414,3 +418,32 @@ def test_adaptive_alphas_follow_the_auc_where_the_error_is_flat():
 
     found = _walked(lambda alpha: 0.05 + 0 * alpha, auc)
     assert entezari(found, auc(found)) == pytest.approx(0.2, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_adaptive_alphas_hold_the_tolerance_on_ragged_curves(seed):
+    """Of 96 images one is a whole point: a curve that jumps from alpha to alpha against a dense grid of it."""
+    draw = np.random.default_rng(seed)
+    turns = draw.random((96, 5)).cumsum(1) / 3  # each image changes between right and wrong at five places
+    hard = draw.random(96) < 0.3
+
+    def walk(alpha):
+        wrong = ((turns < alpha).sum(1) % 2 == 1) ^ hard
+        return {"data": Scored(wrong * 1.0, wrong * 1.0, 1 - wrong.mean(), np.zeros((96, 2), np.float32))}
+
+    dense = [float(alpha) for alpha in np.linspace(0, 1, 1025)]
+    truth = entezari(dense, [walk(alpha)["data"].wrong.mean() for alpha in dense])
+    found = {float(alpha): walk(float(alpha)) for alpha in np.linspace(0, 1, 9)}
+    before = entezari(list(found), [walk(alpha)["data"].wrong.mean() for alpha in found])
+    left = refined(found, walk, "error", 0.01)
+    alphas = sorted(found)
+    height = entezari(alphas, [found[alpha]["data"].wrong.mean() for alpha in alphas])
+    assert truth - height <= max(0.01, left) < 0.06 and truth - height < 0.021
+    assert truth - before > 0.011  # the coarse grid misses it
+
+
+def test_a_tolerance_that_is_not_reached_is_said():
+    few = [pictures(60, seed=9)]
+    found = path(A, B, few, statistics=[FRESH], tolerance=0.002)
+    assert found.grid_error > 0.002 and any("0.002 was not reached" in note for note in found.notes)
+    assert not any("not reached" in note for note in path(A, B, few, statistics=[FRESH], alphas=5).notes)
