@@ -140,7 +140,7 @@ def section(table: Table, options: Options) -> Section:
         numbers = [(100 * pl.col(c)).round(1).alias(f"{c.replace('_own', ', own statistics')} (%)") for c in shown]
         views.append(View(f"{a}-{b}", f"Lines from {a} to {b}", every.select("tested on", "seed", *numbers)))
     seeds = lines.with_columns(seed_b=pl.col("seed"))
-    notes = [*_lines.basis(lines), *(n for n in _pairs.notes_on_seeds(seeds) if n != _pairs.TWINS)]
+    notes = [*(n for n in _pairs.notes_on_seeds(seeds) if n != _pairs.TWINS), *_lines.basis(lines)]
     return Section(TITLE, findings, drawn, views, notes=notes)
 
 

@@ -108,7 +108,7 @@ def section(table: Table, options: Options) -> Section:
         views.append(View(f"{target}-children", f"Pairs of children on {target}",
                           every.select("arm", "epoch", "seed", *numbers)))  # fmt: skip
     few = _pairs.notes_on_seeds(table.rows.with_columns(seed_b=pl.col("seed")))[:1]
-    notes = [*_lines.basis(table.rows), *(note for note in few if note != _pairs.TWINS)]
+    notes = [*(note for note in few if note != _pairs.TWINS), *_lines.basis(table.rows)]
     return Section(TITLE, findings, drawn, views, notes=notes)
 
 
