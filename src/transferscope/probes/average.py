@@ -20,12 +20,13 @@ from transferscope.models.floats import widened
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm
 from transferscope.models.precision import running
 from transferscope.probes import result
-from transferscope.probes.basis import Scores, own_scores, remarks, sources
+from transferscope.probes.basis import Scores, beside
 from transferscope.probes.combine import State, arrays, combine, fitting, networks
 from transferscope.probes.features import device_of, fed
 from transferscope.probes.samples import unpacked
+from transferscope.probes.scored import Scored, scored
 from transferscope.probes.soup import HELD_OUT, apart, ensemble, greedy, noted, shares
-from transferscope.probes.states import DATA, Scored, States, Statistics, scored
+from transferscope.probes.states import DATA, States, Statistics
 from transferscope.streams import stream
 
 Kind = Literal["uniform", "greedy"]
@@ -195,16 +196,12 @@ def average_states(
         found = {name: [one] for name, one in scorer.score(rows, place="the average").items()} if rows else {}
         members = {str(i): state for i, state in enumerate(states, 1)}
         now = {who: scorer(state, place=f"network {who}", rows=rows) for who, state in members.items()} if rows else {}
-        own = own_scores(scorer, members if rows else {}, now, rows)
+        own, notes = beside(scorer, members if rows else {}, now, rows)
         for name, ones in found.items():
             labels, singles = scorer.labels(name), [scores[name] for scores in now.values()]
             both = ensemble([one.logits for one in singles], labels.ndim == 2)
             found[name] = [*singles, *ones, scored(both, labels, scorer.metric)]
         used = batch_norm if scorer.has_batch_norm else "none"
-        notes = (
-            *remarks(own, now, scorer.metric, f"re-estimated {scorer.measured_words}", tuple(named)),
-            *sources(scorer, batch_norm == "refresh"),
-        )
         return _result(mixed | statistics_now, mix, found, recipe, scorer.metric, used, own, notes, alone, order, tried)
 
 

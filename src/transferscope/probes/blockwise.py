@@ -16,7 +16,8 @@ from transferscope.probes.distance import classifier
 from transferscope.probes.features import device_of, fed, undisturbed
 from transferscope.probes.prefix import Prefix
 from transferscope.probes.samples import unpacked
-from transferscope.probes.states import DATA, Scored, States, scored
+from transferscope.probes.scored import Scored, scored
+from transferscope.probes.states import DATA, States
 
 State = Mapping[str, Tensor]
 BatchNorm = Literal["as found", "refresh"]

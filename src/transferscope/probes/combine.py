@@ -14,7 +14,7 @@ State = Mapping[str, Tensor]
 
 
 def networks(word: str, given: Mapping[str, Any]) -> None:
-    """Raise UserError, opening with `word`, unless all that is given, by what it is called there, are networks."""
+    """Raise UserError, opening with `word`, unless all that is given (by the names in messages) are networks."""
     for called, net in given.items():
         if not isinstance(net, nn.Module):
             kind = f"the class {net.__name__}" if isinstance(net, type) else f"a {type(net).__name__}"

@@ -144,8 +144,8 @@ def _inputs(x: Any, where: str) -> Tensor:
         reach = found.flatten(1).abs().amax(1)
         usual = float(reach[reach > 0].median())
         if float(reach.max()) > FAR * usual:
-            odd, most = int(reach.argmax()), float(reach.max())
-            raise UserError(f"{where}: sample {odd} (from 0) reaches {most:.1e} where others reach {usual:.1e}, so far "
+            where, most = f"{where}: sample {int(reach.argmax())} (from 0)", float(reach.max())
+            raise UserError(f"{where} reaches {most:.1e} where others reach {usual:.1e}, so far "
                             "out that it would decide every number; leave it out.")  # fmt: skip
     return found
 

@@ -18,7 +18,8 @@ from transferscope.probes.basis import remarks, sources
 from transferscope.probes.combine import networks
 from transferscope.probes.line import BatchNorm, Head, line
 from transferscope.probes.path import Measure
-from transferscope.probes.states import DATA, Scored
+from transferscope.probes.scored import Scored
+from transferscope.probes.states import DATA
 from transferscope.streams import stream
 
 Array = NDArray[np.float64]
@@ -92,7 +93,8 @@ def line_barrier(
     seed: int = 0,
     images: int = 250,
 ) -> LineBarrier:
-    """How high the line from a to b rises above the chord between its ends, to +-`tolerance` (Entezari et al. 2022).
+    """How high the line from a to b rises above the chord between its ends (Entezari et al. 2022), between two bounds
+    at most two tolerances apart.
 
     Alphas are judged on few images first and only those where the supremum may lie see more: see
     `measures.halving.search`. Give a torch `Dataset` of (x, label) as `batches`, and images that are not needed are not

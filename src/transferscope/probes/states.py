@@ -1,9 +1,6 @@
 """Many sets of weights of one network on the same images: what every walk through weight space asks for, fast."""
 
-import copy
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -14,35 +11,19 @@ from torch import Tensor, nn
 
 from transferscope.errors import UserError
 from transferscope.measures import metrics
-from transferscope.models.build import seeded
 from transferscope.models.floats import given_in, precision_words, working_type
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm, running_statistics
-from transferscope.models.outputs import answering, logits_of
-from transferscope.models.precision import prepare, running
+from transferscope.models.precision import running
+from transferscope.probes.copied import Copy
 from transferscope.probes.features import How, device_of, undisturbed
 from transferscope.probes.folding import Folding, foldable
 from transferscope.probes.held import Held, batch_size, joined, sent
 from transferscope.probes.samples import unpacked
-from transferscope.streams import stream_seed
+from transferscope.probes.scored import Scored, scored
 
 Statistics = Literal["refresh", "as given"]
 Rows = NDArray[np.int64] | slice
 DATA = "data"  # the name of data given without one
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One set of weights on one data set of n images.
-
-    `loss` (n,): cross-entropy of each image, in nats (binary and multi-label: mean over its labels). `wrong` (n,):
-    0 or 1, multi-label the share of labels on the wrong side of 0.5. `metric`: accuracy or AUC (`States.metric`) over
-    the n images, NaN where an AUC is undefined. `logits` (n, k).
-    """
-
-    loss: NDArray[np.float64]
-    wrong: NDArray[np.float64]
-    metric: float
-    logits: NDArray[np.float32]
 
 
 class States:
@@ -79,17 +60,18 @@ class States:
                 raise UserError("data: no data set was given to evaluate on.")
             self.names = tuple(self._sets)
             first = self._sets[self.names[0]]
-            self._net = prepare(copy.deepcopy(net), precision, str(self.device)).eval().requires_grad_(False)
+            self._copy = Copy(net, precision, self.device)
+            self._net = self._copy.net
             self.has_batch_norm = has_batch_norm(self._net)
             self._like = {n: t for n, t in self._net.state_dict().items() if isinstance(t, Tensor)}
             self.statistics_given = statistics is not None
             self._measured = self._statistics(statistics, images, first) if self.has_batch_norm else None
             with running("float32", str(self.device)):
                 few = first.images(np.arange(min(4, len(first))))
-                self.outputs = self._tried(few, first.name)
+                self.outputs = self._copy.tried(few, first.name)
                 if self._measured:
-                    self._tried(self._measured[0][:2], "statistics")
-                pairs = foldable(self._net, lambda: self._run(few.clone()))
+                    self._copy.tried(self._measured[0][:2], "statistics")
+                pairs = foldable(self._net, lambda: self._copy.run(few.clone()))
                 self._folding = Folding(self._net, pairs, torch.bfloat16 if precision == "bfloat16" else torch.float32)
         for one in self._sets.values():
             one.check(self.outputs)
@@ -191,7 +173,7 @@ class States:
         statistics: dict[str, Tensor] = {}
         if self._measured is not None:
             if kind == "refresh":
-                with torch.no_grad(), running(self.precision, str(self.device)), self._drawing():
+                with torch.no_grad(), running(self.precision, str(self.device)), self._copy.drawing():
                     refresh_batch_norm(self._net, self._measured)
                 self.refreshed += sum(map(len, self._measured))
             statistics = self._found(place)
@@ -219,7 +201,7 @@ class States:
 
     def _outputs(self, held: Held, index: NDArray[np.int64], place: str) -> NDArray[np.float32]:
         with running(self.precision, str(self.device)), self._folding.running():
-            parts = [self._forward(held.images(part), i).float() for i, part in enumerate(held.portions(index))]
+            parts = [self._copy.forward(held.images(part), i).float() for i, part in enumerate(held.portions(index))]
         out = torch.cat(parts)
         if not bool(torch.isfinite(out).all()):
             lost = int((~torch.isfinite(out)).any(1).sum())
@@ -227,22 +209,6 @@ class States:
                 f"{place}: the outputs of {lost} of {len(out)} images are NaN or infinite; no score is given."
             )
         return np.asarray(out.cpu().numpy())
-
-    def _forward(self, x: Tensor, number: int = 0) -> Tensor:
-        return logits_of(self._run(x, number), len(x))
-
-    def _run(self, x: Tensor, number: int = 0) -> Any:
-        with torch.no_grad(), self._drawing(number):
-            return self._net(x)
-
-    def _drawing(self, number: int = 0) -> AbstractContextManager[None]:
-        """Whatever is drawn inside is drawn alike for the same portion of images, under all weights."""
-        return seeded(stream_seed(0, "states", number), self.device)
-
-    def _tried(self, few: Tensor, name: str) -> int:
-        """The number of outputs. Raises UserError for images that the network does not take."""
-        with answering(few, f"the images of '{name}'"):
-            return self._forward(few).shape[1]
 
     def _check(self, state: Mapping[str, Tensor], place: str) -> None:
         for name, like in self._like.items():
@@ -285,22 +251,6 @@ class States:
         # in whatever order these come.
         portions = -(-len(x) // max(2 * batch_size(x), 64))
         return tuple(sent(x[i::portions], self.device, x.dtype) for i in range(portions))
-
-
-def scored(logits: NDArray[np.float32], labels: NDArray[Any], metric: str) -> Scored:
-    """Losses, errors and the metric ("accuracy" or "auc") of outputs (n, k) under labels (n,) or, multi-label, (n, k).
-
-    One output and labels (n,) of 0 and 1: its sigmoid is the probability of 1.
-    """
-    if labels.ndim == 2 or logits.shape[1] == 1:
-        y = labels.reshape(len(labels), -1).astype(np.float64)
-        loss = metrics.binary_cross_entropies(logits, y)
-        wrong = ((logits > 0) != (y > 0.5)).mean(1)
-    else:
-        loss = metrics.cross_entropies(logits, labels)
-        wrong = (logits.argmax(1) != labels).astype(np.float64)
-    found = metrics.score(logits, labels, metric)
-    return Scored(loss, wrong, float("nan") if found is None else found, logits)
 
 
 def _known(batch_norm: Any) -> Any:

@@ -10,7 +10,7 @@ from transferscope.measures.barrier import barrier as both_barriers
 from transferscope.measures.barrier import barrier_of, resampled_aucs
 from transferscope.probes.basis import differ, remarks, sources
 from transferscope.probes.line import Line
-from transferscope.probes.states import Scored
+from transferscope.probes.scored import Scored
 from transferscope.streams import stream
 
 Array = NDArray[np.float64]
