@@ -60,23 +60,24 @@ def test_the_soup_is_the_mean_of_the_weights(finished):
     }
     rows = {row["way"]: row for row in finished.store.get(cell.step).rows}
 
-    def scores(state, refresh):
+    def scores(state, own=False):
         net = restore.bare(runs[0], data)
         net.load_state_dict(state)
-        if refresh:
+        if not own:
             refresh_batch_norm(net, [train])
         with torch.no_grad():
             return net.eval()(x).double()
 
-    single = [scores(state, False) for state in states]
+    single = [scores(state) for state in states]
+    alone = [metrics.accuracy(scores(state, own=True).numpy(), y) for state in states]
+    assert rows["mean of the singles"]["own_metric"] == pytest.approx(np.mean(alone))
+    assert rows["soup of all"]["own_metric"] is None
     assert rows["mean of the singles"]["test_loss"] == pytest.approx(
         np.mean([metrics.cross_entropy(out.numpy(), y) for out in single]), abs=1e-4
     )
     ensemble = torch.stack([out.softmax(1) for out in single]).mean(0).log().numpy()
     assert rows["ensemble"]["test_loss"] == pytest.approx(metrics.cross_entropy(ensemble, y), abs=1e-4)
-    assert rows["soup of all"]["test_loss"] == pytest.approx(
-        metrics.cross_entropy(scores(mean, True).numpy(), y), abs=1e-3
-    )
+    assert rows["soup of all"]["test_loss"] == pytest.approx(metrics.cross_entropy(scores(mean).numpy(), y), abs=1e-3)
     assert rows["best single"]["gain"] == 0 and 1 <= rows["greedy soup"]["used"] <= 3
     assert rows["soup of all"]["gain"] == pytest.approx(
         rows["soup of all"]["test_metric"] - rows["best single"]["test_metric"]
@@ -92,8 +93,15 @@ def test_the_way_from_p_ends_in_the_network_itself(finished):
     own = way(finished, "shapes")
     assert [row["alpha"] for row in own.rows] == [0, 0.5, 1]
     run = finished.store.get(finished.study.run("shapes", "pretrained", 0))
-    assert own.rows[-1]["test_metric"] == pytest.approx(run.rows[-1]["test_metric"])
-    assert own.rows[-1]["val_metric"] == pytest.approx(run.rows[-1]["val_metric"])
+    assert own.rows[-1]["own_metric"] == pytest.approx(run.rows[-1]["test_metric"])
+    assert own.rows[1]["own_metric"] is None
+    cell = cell_of(finished, "average", what=average.WISE, target="shapes", seed=0, on="shapes")
+    _, data, x, y = gathered(finished, cell)
+    net = restore.network(run, data)
+    refresh_batch_norm(net, [gathered(finished, cell, "train", 16)[2]])
+    with torch.no_grad():
+        fresh = metrics.accuracy(net.eval()(x).numpy(), y)
+    assert own.rows[-1]["test_metric"] == pytest.approx(fresh)
     other = finished.store.get(
         cell_of(finished, "average", what=average.WISE, target="shapes", seed=0, on="again").step
     )
@@ -157,8 +165,14 @@ def test_crossdomain_compares_only_like_with_like(finished):
     data = finished.store.get(finished.study.data("again"))
     test = list(restore.batches(runs[1], data, "test", images=24))
     y = np.concatenate([np.asarray(labels) for _, labels, _ in test])
+    both: list[torch.Tensor] = []
+    for run, target in zip(runs, ("shapes", "again"), strict=True):
+        theirs = finished.store.get(finished.study.data(target))
+        both += [x for x, *_ in restore.batches(run, theirs, "train", images=8)]
     for alpha, run in enumerate(runs):
         net = restore.network(run, data)
+        refresh_batch_norm(net, [torch.cat(both)])
+        net.eval()
         with torch.no_grad():
             out = torch.cat([net(x) for x, *_ in test]).numpy()
         assert by["b", alpha] == pytest.approx(metrics.accuracy(out, y))

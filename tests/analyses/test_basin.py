@@ -35,6 +35,7 @@ def test_rows_are_those_of_the_saved_result(finished):
             assert row["epsilon"] == pytest.approx(np.abs(found.losses - mean).mean())
             assert row["noise"] == pytest.approx(noisy.mean() - mean)
             assert row["delta"] == pytest.approx(row["per_weight"] * np.sqrt(row["size"]))
+            assert row["at"] == pytest.approx(found.at.mean()) and row["own"] == pytest.approx(found.own.mean())
             assert row["found_delta"] == found.delta and row["head"] == "shared"
 
 
@@ -107,3 +108,13 @@ def test_an_end_that_the_search_did_not_reach_is_told():
         found_delta=pl.when(pl.col("seed") < 3).then(pl.col("found_delta")), sure=pl.lit(False)
     )
     assert "may be a basin for 2 of 7 pairs, but" in module.section(Table(part), module.Options()).findings[0].text
+
+
+def test_a_basin_without_extent_is_told():
+    rows = made(0.1, 0.01).rows.with_columns(
+        told=pl.when(pl.col("seed") < 3).then(pl.lit("The segment could not be extended: past.")).otherwise(pl.lit(""))
+    )
+    text = module.section(Table(rows), module.Options()).findings[0].text
+    assert "it could not be extended (2 of 7 pairs)." in text and "plateau" not in text
+    flat = made(0.0, 0.0).rows.with_columns(told=pl.lit("The loss is the same: a plateau, whose basin has no walls."))
+    assert "so the basin has no size." in module.section(Table(flat), module.Options()).findings[0].text

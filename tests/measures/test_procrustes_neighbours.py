@@ -4,17 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from transferscope.measures.gram import centred_gram
-from transferscope.measures.neighbours import knn_accuracy
+from transferscope.measures.neighbours import knn_accuracy, squared_distances
 from transferscope.measures.procrustes import procrustes
 
 
 def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def gram(x):
-    return centred_gram([x])[0]
 
 
 @pytest.mark.parametrize("widths", [(12, 30), (30, 90), (2500, 7)])
@@ -45,6 +40,26 @@ def test_knn_equals_a_loop(k):
         votes = [int(y[j]) for j in near]
         best = max(votes.count(v) for v in votes)
         hits.append(next(v for v in votes if votes.count(v) == best) == y[i])
-    assert knn_accuracy(gram(x), y, k) == pytest.approx(np.mean(hits))
+    assert knn_accuracy(squared_distances([x[:25], x[25:]], k), y, k) == pytest.approx(np.mean(hits))
     with pytest.raises(ValueError, match="cannot vote"):
-        knn_accuracy(gram(x), y, 60)
+        knn_accuracy(squared_distances([x], 60), y, 60)
+
+
+@pytest.mark.parametrize("far", [1e4, 1e8, 1e15, 1e30, 1e38])
+def test_one_sample_far_out_does_not_move_the_distances_of_the_others(far):
+    x = draw(60, 5)
+    x[7, 2] = far
+    expected = (x.double()[:, None] - x.double()[None]).square().sum(2)
+    others = torch.arange(60) != 7
+    torch.testing.assert_close(
+        squared_distances([x[:25], x[25:]], 5)[others][:, others].double(),
+        expected[others][:, others],
+        rtol=1e-3,
+        atol=1e-5,
+    )
+
+
+def test_clusters_far_apart_and_copies_keep_their_order():
+    x = draw(12, 3).repeat(5, 1) * 1e-3 + 1e3 * (torch.arange(60) % 2)[:, None]
+    expected = (x.double()[:, None] - x.double()[None]).square().sum(2)
+    torch.testing.assert_close(squared_distances([x], 5).double(), expected)

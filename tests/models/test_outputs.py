@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from transferscope.errors import UserError
-from transferscope.models.outputs import logits_of
+from transferscope.models.outputs import answering, logits_of
 
 Y = torch.zeros(4, 3)
 
@@ -17,7 +17,7 @@ def test_a_tensor_of_samples_and_outputs_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "output, words",
+    ("output", "words"),
     [
         (SimpleNamespace(logits=Y, hidden=Y), ["SimpleNamespace", "net(x).logits"]),
         ({"logits": Y, "aux": Y}, ["dict", "'logits', 'aux'", "net(x)['logits']"]),
@@ -42,3 +42,17 @@ def test_anything_else_is_named_in_one_sentence(output: object, words: list[str]
     said = str(refused.value)
     assert "\n" not in said and said.startswith("network: lab.nets:mine returned")
     assert all(word in said for word in words), said
+
+
+def test_what_a_network_raises_becomes_one_sentence() -> None:
+    x = torch.zeros(4, 3)
+    with (
+        pytest.raises(UserError, match=r"cannot run on batch 2, float32 \(4, 3\): mat1 and mat2") as refused,
+        answering(x, "batch 2"),
+    ):
+        torch.nn.Linear(5, 2)(x)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(UserError, match="as it is"), answering(x):
+        raise UserError("as it is")
+    with pytest.raises(UserError, match="'a'"), answering({"a": x}):
+        raise KeyError("a")

@@ -12,7 +12,8 @@ from toy.nets import tiny
 
 import transferscope as ts
 from transferscope.errors import UserError
-from transferscope.probes.basin import basin, state_basin
+from transferscope.models.norm import refresh_batch_norm
+from transferscope.probes.basin import PLATEAU, basin, state_basin
 
 N = 100  # weights of the valley
 STEEP, FLAT, WAVE = 3.0, 0.01, 0.01  # curvature across and along, height of the waves
@@ -88,6 +89,8 @@ def test_the_boundary_is_found_where_the_loss_leaves_the_slack():
     assert not short.reached.any() and short.ends.tolist() == [-0.25, 1.25]
     tight = basin(a, b, loss=valley, slack=0.0, per_weight=[1.0])  # the ends themselves lie above the mean
     assert tight.reached.all() and tight.ends.tolist() == [0, 1]
+    assert len(tight.notes) == 1 and "could not be extended" in tight.notes[0]
+    assert found.notes == () and found.at.tolist() == found.own.tolist() == pytest.approx([1 + FLAT, 1 + FLAT])
 
 
 def test_the_failing_condition_is_named():
@@ -152,6 +155,13 @@ def test_batch_norm_is_refreshed_and_tied_weights_have_one_noise():
     y = torch.randint(3, (40,))
     found = basin(a, b, [(x, y)], samples=3, draws=2, per_weight=[0.01], limit=0.3, slack=1.0)
     assert found.batch_norm == "refresh" and found.ends.tolist() == pytest.approx([-0.3, 1.3])
+    for k, one in enumerate((a, b)):
+        fresh = copy.deepcopy(one)
+        refresh_batch_norm(fresh, [x])
+        with torch.no_grad():
+            error, own = (float((each.eval()(x).argmax(1) != y).double().mean()) for each in (fresh, one))
+        assert (found.at[k], found.own[k]) == pytest.approx((error, own))
+    assert any("no statistics= were given" in note for note in found.notes)
     net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     net[1].weight = net[0].weight
     seen = []
@@ -175,6 +185,10 @@ def test_bad_input_is_one_sentence():
     ]:
         with pytest.raises(UserError, match=words):
             basin(a, b, **options)
+    with pytest.raises(UserError, match="no trainable parameters"):
+        basin(nn.BatchNorm1d(3, affine=False), nn.BatchNorm1d(3, affine=False), loss=lambda state: 0.0)
+    with pytest.raises(UserError, match="a is the class Point"):
+        basin(Point, b, loss=valley)
     with pytest.raises(UserError, match="same weights"):
         basin(a, a, loss=valley)
     x = images(8, 2)
@@ -189,4 +203,5 @@ def test_bad_input_is_one_sentence():
 def test_a_plateau_is_decided_by_the_definition_and_not_by_rounding(height):
     found = basin(Point(-1.0), Point(1.0), loss=lambda state: height, samples=7, draws=3, per_weight=(0.01, 0.1))
     assert len(found.per_weight) == 1 and found.delta == pytest.approx(0.1)  # every margin is 0, as is epsilon
+    assert found.notes == (PLATEAU,)
     assert not found.sure and found.failing == () and found.table()["holds"].to_list() == [True]

@@ -15,6 +15,7 @@ from transferscope.errors import UserError
 from transferscope.models.blocks import blocks
 from transferscope.probes import result
 from transferscope.probes.criticality import criticality, state_criticality
+from transferscope.probes.given import Batch
 from transferscope.streams import stream
 
 CLASSES = 4
@@ -245,7 +246,7 @@ def test_several_labels_and_one_output():
     net, start = made(plain), made(plain, seed=1)
     many = torch.nn.functional.one_hot(y, CLASSES).float()
     options = {"alphas": 2, "sigmas": [0.1], "draws": 1, "search": "grid"}
-    found = criticality(net, start, [(x, many)], **options)
+    found = criticality(net, start, [Batch(x, many, multilabel=True)], **options)
     with torch.no_grad():
         logits = net.eval()(x)
     assert found.final_error == pytest.approx(float(((logits > 0) != (many > 0.5)).float().mean()))
@@ -331,7 +332,7 @@ def test_bad_input_is_answered_in_one_sentence(crossed):
         (r"no block 'stemm'; did you mean 'stem'", (start, batched()), {"blocks": "stemm"}),
         ("none was asked for", (start, batched()), {"blocks": []}),
         ("needs the labels", (start, [data()[0]]), {}),
-        ("do not fit the network's outputs", (start, [(data()[0], data()[1] + 3)]), {}),
+        ("the network tells 4 classes apart", (start, [(data()[0], data()[1] + 3)]), {}),
         ("draws: 0", (start, batched()), {"draws": 0}),
         ("alphas: 1 is too few", (start, batched()), {"alphas": 1}),
         ("alphas: points", (start, batched()), {"alphas": [0, 2]}),

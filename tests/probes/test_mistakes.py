@@ -106,8 +106,10 @@ def test_without_labels_there_is_no_right_or_wrong():
     for ask in (lambda: found.wrong, found.chart, lambda: ts.mistakes(found.logits, found.logits)):
         with pytest.raises(UserError, match="labels"):
             ask()
-    with pytest.raises(UserError, match="not of the same samples"):
+    with pytest.raises(UserError, match="had no labels"):
         ts.mistakes(found, found)
+    with pytest.raises(UserError, match="not of the same samples"):
+        ts.mistakes(found, found, [0, 1])
 
 
 def test_results_survive_a_file(tmp_path):
@@ -136,11 +138,11 @@ def test_answers_that_are_no_numbers_are_refused_not_taken_for_the_first_class()
 @pytest.mark.parametrize(
     ("labels", "names", "message"),
     [
-        (np.arange(12) % 4 - 1, None, "a label is -1"),
+        (np.arange(12) % 4 - 1, None, "class indices start at 0, but 3 of 12 labels are below it"),
         (np.arange(12) % 4, ["x", "y", "z"], "3 names, but a label is 3"),
         (np.ones((12, 4), dtype=int), ["x", "y", "z"], "3 names for 4 labels"),
         (np.ones((12, 4), dtype=int), ["v", "w", "x", "y", "z"], "5 names for 4 labels"),
-        (np.ones((12, 3), dtype=int), None, "3 labels a sample, but 4 and 4 outputs"),
+        (np.ones((12, 3), dtype=int), None, "3 labels a sample, but the network has 4 outputs"),
     ],
 )
 def test_labels_and_names_must_be_those_of_the_outputs(labels, names, message):

@@ -12,6 +12,7 @@ from toy.nets import tiny
 
 import transferscope as ts
 from transferscope.errors import UserError
+from transferscope.models.norm import refresh_batch_norm
 from transferscope.probes.plane import plane, state_plane
 
 
@@ -74,6 +75,7 @@ def test_points_without_margin_are_the_networks_themselves():
     found = plane(a, b, c, [(x, y)], steps=2, margin=0)
     np.testing.assert_allclose(found.points[2], [0, float(off.norm())], atol=1e-9)
     np.testing.assert_allclose(found.loss[[0, 0, 1], [0, 1, 0]], found.own_loss, atol=1e-6)
+    np.testing.assert_array_equal(found.at_loss, found.own_loss)
 
 
 def test_batch_norm_is_refreshed_far_outside_and_refused_as_given():
@@ -88,6 +90,12 @@ def test_batch_norm_is_refreshed_far_outside_and_refused_as_given():
     with pytest.raises(UserError, match="a variance of batch norm '1' is negative"):
         plane(*nets, [(x, y)], steps=3, margin=2.0, batch_norm="as given")
     assert math.isclose(float(nets[2][1].running_var[0]), 1.1, rel_tol=1e-6)
+    for k, net in enumerate(nets):  # the corners on the grid's basis, and as they came
+        fresh = copy.deepcopy(net)
+        refresh_batch_norm(fresh, [x])
+        with torch.no_grad():
+            now, own = (float(nn.functional.cross_entropy(one.eval()(x), y)) for one in (fresh, net))
+        assert (found.at_loss[k], found.own_loss[k]) == pytest.approx((now, own), abs=1e-5) and abs(now - own) > 1e-4
 
 
 def test_what_spans_no_plane_is_refused():

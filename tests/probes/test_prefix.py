@@ -290,13 +290,13 @@ def test_reading_a_loader_leaves_the_random_state_alone():
         inside = [prefix.logits("8", moved(net, prefix.names("8"))) for _ in range(2)]
         assert not net.training
     assert net.training and np.array_equal(*inside)
-    assert sorted(prefix.labels.tolist()) == list(range(8)) and prefix.samples == 8
+    assert sorted(prefix.labels(8).values.tolist()) == list(range(8)) and prefix.samples == 8
 
 
 def test_bad_input():
     net = network("plain")
     prefix = Prefix(net, [(images(4), torch.arange(4))])
-    assert prefix.labels.tolist() == [0, 1, 2, 3]
+    assert prefix.labels(4).values.tolist() == [0, 1, 2, 3]
     for words, block, state in (
         ("no block '9'; .*known: 0, 2, 4, 8", "9", {}),
         ("no tensor '0.weigth'; did you mean '0.weight'", None, {"0.weigth": torch.ones(1)}),

@@ -186,7 +186,7 @@ def test_batches_sorted_by_class_are_refused_and_the_full_batch_does_not_mind():
     ("change", "message"),
     [
         (
-            {"batches": batched(images(10), 8)},
+            {"batches": [*batched(images(10), 8), images(8)]},
             "batch 2: unbiased CKA needs batches of at least 4 samples, this one has 2",
         ),
         ({"batches": []}, "there were none"),

@@ -268,7 +268,7 @@ def test_weights_that_cannot_be_scored(state, message):
         ({}, {}, "no data set"),
         ([X], {}, "no labels"),
         ([(X, Y + 1)], {}, "run from 1 to 4, but the network tells 4"),
-        ([(X, torch.zeros(200, 3))], {}, "3 labels an image"),
+        ([(X, torch.zeros(200, 3))], {}, "3 labels a sample"),
         ([(X[:5], Y[:5]), (X[:5, :, :4], Y[:5])], {}, "differ in size"),
         ([(X, Y)], {"statistics": []}, "no images to estimate"),
         ([(X, Y)], {"statistics": [X[:1]]}, "at least 2 images"),
@@ -344,3 +344,53 @@ def test_the_order_of_the_images_for_statistics_does_not_matter():
             assert at.measured == 500
             found.append(at(NET.state_dict())["data"].logits)
     assert np.abs(found[0] - found[1]).max() < 0.01 * found[0].std()
+
+
+class Restless(nn.Module):
+    """Drops half of its features in eval mode too."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(192, 4)
+
+    def forward(self, x):
+        return self.fc(nn.functional.dropout(x.flatten(1), 0.5, training=True))
+
+
+def test_what_is_always_drawn_is_drawn_alike():
+    torch.manual_seed(0)
+    net = Restless()
+    chance = torch.get_rng_state()
+    with States(net, data()) as at:
+        first, again = (at(net.state_dict())["data"].logits for _ in range(2))
+    torch.manual_seed(5)
+    with States(net, data()) as at:
+        other = at(net.state_dict())["data"].logits
+    assert np.array_equal(first, again) and np.array_equal(first, other)
+    torch.set_rng_state(chance)
+    with torch.no_grad():
+        assert np.abs(net(X).numpy() - first).max() > 0.1  # it does draw
+
+
+@pytest.mark.parametrize("of_net", [torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("of_images", [torch.float32, torch.float64, torch.float16])
+def test_networks_and_images_of_other_precisions_are_scored_right(of_net, of_images):
+    net = copy.deepcopy(NET).to(of_net)
+    wanted = slow_logits(NET, double(net), X.to(of_images).double(), refresh=X[:100].to(of_images).double())
+    with States(net, data(x=X.to(of_images)), statistics=[X[:100].to(of_images)]) as at:
+        found = at(net.state_dict())["data"]
+    assert np.abs(found.logits - wanted).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("x", "statistics", "words"),
+    [
+        (X.to(torch.uint8), None, r"images of 'data', \[3, 8, 8\] of uint8 each .*give float images"),
+        (X[:, :1], None, r"images of 'data', \[1, 8, 8\] of float32 each"),
+        (X, X[:, :1], r"images of 'statistics', \[1, 8, 8\]"),
+        (X.flatten(1), None, r"images of 'data', \[192\]"),
+    ],
+)
+def test_images_that_a_network_does_not_take_are_one_sentence(x, statistics, words):
+    with pytest.raises(UserError, match=words):
+        States(NET, data(x=x), statistics=None if statistics is None else [statistics])

@@ -10,6 +10,7 @@ from transferscope.errors import UserError
 from transferscope.measures.logme import logme
 from transferscope.measures.scores import SCORES, leep, neighbour_accuracy, softmax
 from transferscope.probes import result
+from transferscope.probes.given import Batch
 from transferscope.probes.penultimate import penultimate
 from transferscope.probes.transferability import transferability
 
@@ -30,7 +31,7 @@ def batches(classes: int = 3, each: int = 20, seed: int = 0, several: bool = Fal
         y = torch.randint(0, classes, (each,), generator=draw)
         x = torch.randn(each, 3, 8, 8, generator=draw) + y[:, None, None, None] / 2
         labels = torch.stack([(y == c).long() for c in range(classes)], 1) if several else y
-        found.append((x, labels))
+        found.append(Batch(x, labels, multilabel=True) if several else (x, labels))
     return found
 
 

@@ -54,7 +54,7 @@ def measure(
     table = open_table(data.path)
     rows = table.rows["test"]
     outputs = [run.arrays(f"predictions-{checkpoint}")["test"] for run in (a, b)]
-    found = mistakes(outputs[0], outputs[1], table.labels[rows], table.classes)
+    found = mistakes(outputs[0], outputs[1], table.labels[rows], table.classes, multilabel=table.multilabel)
     if pictures:
         kinds = {"only-a": found.only_a_wrong, "only-b": found.only_b_wrong, "both": found.both_wrong}
         said = {

@@ -1,23 +1,29 @@
 """What a network returns: one tensor (samples, outputs), or a sentence that says what came instead."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from transferscope.errors import UserError
 
+RAISED = (
+    RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError, NotImplementedError
+)  # fmt: skip
 LOGITS = ("logits", "output", "out", "preds", "x")  # names under which wrapped outputs are found in practice
 
 
 def logits_of(output: Any, samples: int, name: str = "it") -> Tensor:
-    """`output` where it is a tensor (`samples`, k) of real floating numbers, k at least 1.
+    """`output` where it is a tensor (`samples`, k) of real floating numbers, one row a sample.
 
     Raises UserError for anything else, naming what the network (called `name`) returned and how to wrap it: which of
     several tensors are the logits is for the user to say.
     """
     if isinstance(output, Tensor) and output.is_floating_point() and output.ndim == 2:
-        if output.shape[0] == samples and output.shape[1]:
+        rows, columns = output.shape
+        if rows == samples and columns:
             return output
     raise UserError(
         f"network: {name} returned {_what(output)} for {samples} samples, but a tensor (samples, outputs) is needed; "
@@ -47,3 +53,16 @@ def _way(output: Any) -> str:
     else:
         found = next((f".{key}" for key in LOGITS if isinstance(getattr(output, key, None), Tensor)), ".logits")
     return f"whose forward returns net(x){found}"
+
+
+@contextmanager
+def answering(x: Any, where: str = "the batch") -> Iterator[None]:
+    """Around a network's forward pass on `x`: what it raises becomes one sentence (memory that runs out stays)."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RAISED as error:
+        words = f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        reason = (str(error).splitlines() or [type(error).__name__])[0].strip().rstrip(".")
+        raise UserError(f"network: it cannot run on {where}, {words}: {reason}.") from error

@@ -18,7 +18,7 @@ from transferscope.measures.matching import entries, weight_matching
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
 from transferscope.probes.channels import channels
-from transferscope.probes.combine import State, arrays, fitting, trained
+from transferscope.probes.combine import State, arrays, fitting, networks, trained
 from transferscope.streams import stream
 
 Order = NDArray[np.int64]
@@ -87,6 +87,7 @@ def align(a: nn.Module, b: nn.Module, *, seed: int = 0, rounds: int = 100) -> Al
     re-estimate batch norm's statistics (`path` does). Raises UserError for networks of different architectures or with
     values that are not finite, and for operations that tracing does not know.
     """
+    networks("align", {"a": a, "b": b})
     return state_align(a, a.state_dict(), b.state_dict(), seed=seed, rounds=rounds)
 
 

@@ -16,15 +16,17 @@ from torch import Tensor, nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.measures.intervals import Interval, bootstrap_interval
+from transferscope.models.floats import widened
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm
 from transferscope.models.precision import running
 from transferscope.probes import result
-from transferscope.probes.basis import Scores, own_scores, remarks, sources
+from transferscope.probes.basis import Scores, beside
 from transferscope.probes.combine import State, arrays, combine, fitting, networks
-from transferscope.probes.features import device_of
+from transferscope.probes.features import device_of, fed
 from transferscope.probes.samples import unpacked
+from transferscope.probes.scored import Scored, scored
 from transferscope.probes.soup import HELD_OUT, apart, ensemble, greedy, noted, shares
-from transferscope.probes.states import DATA, Scored, States, Statistics, scored
+from transferscope.probes.states import DATA, States, Statistics
 from transferscope.streams import stream
 
 Kind = Literal["uniform", "greedy"]
@@ -141,8 +143,9 @@ def average(
     Greedy: networks are added best first, by their score on the batches `held_out`, as long as the soup's score there
     does not fall; those images must not be among `batches`. `batches` are (x, labels), or several such under names.
     Batch norm's statistics are re-estimated on `images` images of `statistics`, by default of `held_out`, else of the
-    first batches: of the average and, to compare like with like, of every network; "as given" averages them too. Integer buffers come from the first network in the average. The
-    networks are not changed. Raises UserError for networks that do not fit, and for batch norm without any images.
+    first batches: of the average and, to compare like with like, of every network; "as given" averages them too.
+    Integer buffers come from the first network in the average. The networks are not changed. Raises UserError for
+    networks that do not fit, and for batch norm without any images.
     """
     if isinstance(nets, nn.Module) or not len(nets):
         raise UserError("average: a sequence of at least two networks is needed.")
@@ -193,16 +196,12 @@ def average_states(
         found = {name: [one] for name, one in scorer.score(rows, place="the average").items()} if rows else {}
         members = {str(i): state for i, state in enumerate(states, 1)}
         now = {who: scorer(state, place=f"network {who}", rows=rows) for who, state in members.items()} if rows else {}
-        own = own_scores(scorer, members if rows else {}, now, rows)
+        own, notes = beside(scorer, members if rows else {}, now, rows)
         for name, ones in found.items():
             labels, singles = scorer.labels(name), [scores[name] for scores in now.values()]
             both = ensemble([one.logits for one in singles], labels.ndim == 2)
             found[name] = [*singles, *ones, scored(both, labels, scorer.metric)]
         used = batch_norm if scorer.has_batch_norm else "none"
-        notes = (
-            *remarks(own, now, scorer.metric, f"re-estimated {scorer.measured_words}", tuple(named)),
-            *sources(scorer, batch_norm == "refresh"),
-        )
         return _result(mixed | statistics_now, mix, found, recipe, scorer.metric, used, own, notes, alone, order, tried)
 
 
@@ -247,11 +246,12 @@ def _unseen(
         )
     twin, device, found, left = deepcopy(net), device_of(net), list[Tensor](), images
     twin.load_state_dict(mixed)
-    for batch in unpacked(statistics):
-        found.append(batch.x[:left].to(device))
+    for batch in unpacked(statistics, "statistics"):
+        found.append(fed(batch.x[:left], net))
         left -= len(found[-1])
         if left <= 0:
             break
-    with running("float32", str(device)):
+    with running("float32", str(device)), widened([twin]):
         refresh_batch_norm(twin, found)
-    return {name: tensor.detach().clone() for name, tensor in twin.state_dict().items()}, "refresh"
+        state = twin.state_dict()
+        return {name: tensor.detach().to(mixed[name].dtype, copy=True) for name, tensor in state.items()}, "refresh"

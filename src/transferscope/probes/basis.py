@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from transferscope.probes.combine import State
-from transferscope.probes.states import Rows, Scored, States
+from transferscope.probes.scored import Scored
+from transferscope.probes.states import Rows, States
 
 Scores = Mapping[str, Scored]  # by data set
 SURE = 2.6  # standard errors (99%, two-sided) that a difference needs to be more than chance
@@ -26,13 +27,19 @@ def differ(own: ArrayLike, now: ArrayLike) -> bool:
     return bool(abs(gap.mean()) > SURE * gap.std(ddof=1) / math.sqrt(len(gap)))
 
 
-def own_scores(
+def beside(
     states: States, networks: Mapping[str, State], now: Mapping[str, Scores], rows: Mapping[str, Rows] | None = None
-) -> Mapping[str, Scores]:
-    """Networks, by the words they go by, scored with the statistics they came with; `now` where that is the basis."""
+) -> tuple[Mapping[str, Scores], tuple[str, ...]]:
+    """Networks, by the words they go by, scored with the statistics they came with, and what to say of that.
+
+    `now`: their scores on the basis of the comparison, which are those where nothing is re-estimated.
+    """
     if not states.has_batch_norm or states.batch_norm == "as given":
-        return now
-    return {word: states(state, batch_norm="as given", place=word, rows=rows) for word, state in networks.items()}
+        return now, ()
+    own = {word: states(state, batch_norm="as given", place=word, rows=rows) for word, state in networks.items()}
+    data = tuple(states.names if rows is None else rows)
+    told = remarks(own, now, states.metric, f"re-estimated everywhere, {states.measured_words}", data)
+    return own, (*told, *sources(states, True))
 
 
 def remarks(

@@ -9,13 +9,15 @@ from torch import Tensor, nn
 
 from transferscope.errors import UserError, did_you_mean
 from transferscope.models.blocks import Block, blocks, parameters_of
+from transferscope.models.floats import widened
 from transferscope.models.precision import prepare
 from transferscope.models.weights import belongs
 from transferscope.probes.distance import classifier
-from transferscope.probes.features import device_of
+from transferscope.probes.features import device_of, fed, undisturbed
 from transferscope.probes.prefix import Prefix
 from transferscope.probes.samples import unpacked
-from transferscope.probes.states import DATA, Scored, States, scored
+from transferscope.probes.scored import Scored, scored
+from transferscope.probes.states import DATA, States
 
 State = Mapping[str, Tensor]
 BatchNorm = Literal["as found", "refresh"]
@@ -42,12 +44,13 @@ class Trials:
         if batch_norm not in ("as found", "refresh"):
             raise UserError(f"batch_norm: '{batch_norm}' is neither 'as found' nor 'refresh'.")
         named = data if isinstance(data, Mapping) else {DATA: data}
-        read = {str(name): [(b.x, b.labels) for b in unpacked(given)] for name, given in named.items()}
+        read = {str(name): list(unpacked(given, "data", f" of '{name}'")) for name, given in named.items()}
         how: Literal["refresh", "as given"] = "refresh" if batch_norm == "refresh" else "as given"
         self.states = States(net, read, statistics=statistics, batch_norm=how, precision=precision)
         self.batch_norm = batch_norm if self.states.has_batch_norm else "none in the network"
-        inputs = [x for batches in read.values() for x, _ in batches]
-        self.cut = blocks(net, inputs[0][:2].to(device_of(net)))
+        inputs = [batch.x for batches in read.values() for batch in batches]
+        with undisturbed([net], "eval"):
+            self.cut = blocks(net, fed(inputs[0][:2], net))
         self._inputs = inputs if reuse and self.batch_norm != "refresh" else None
         self._net, self.precision = net, precision
 
@@ -56,7 +59,8 @@ class Trials:
         self.base: State = dict(base)
         self._prefix: Prefix | None = None
         if self._inputs is not None:
-            net = copy.deepcopy(self._net)
+            with widened([self._net]):
+                net = copy.deepcopy(self._net)
             net.load_state_dict(self.base)
             net = prepare(net, self.precision, str(device_of(net))).eval()
             self._prefix = Prefix(net, self._inputs, self.cut, precision=self.precision)

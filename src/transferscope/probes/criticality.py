@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.models.blocks import Block
+from transferscope.models.floats import wide, wide_state
 from transferscope.models.norm import has_batch_norm
 from transferscope.probes import result
+from transferscope.probes.combine import networks, starting
+from transferscope.probes.features import precision_notes
 from transferscope.probes.prefix import Prefix
 from transferscope.probes.valley import Answers, Ground, held_as, points_of
 
@@ -168,11 +171,13 @@ def criticality(
     `start` has for them. The network is left as found, also by an exception. Raises UserError for a
     start or path of another architecture, unknown blocks, missing labels and values out of range.
     """
-    own = {name: p.detach() for name, p in net.named_parameters()}
+    networks("criticality", {"net": net})
+    starting("criticality", {"start": start})
+    own = {name: wide(p.detach()) for name, p in net.named_parameters()}
     _check(draws, tolerance, relative, search, batch_norm, sigma_max)
     levels = _levels(sigmas, sigma_max)
     steps = _steps(alphas)
-    given = start.state_dict() if isinstance(start, nn.Module) else start
+    given = wide_state(start.state_dict() if isinstance(start, nn.Module) else start)
     prefix = Prefix(net, batches, cut, precision=precision, memory=memory, seed=seed)
     refresh = batch_norm == "refresh" and has_batch_norm(net)
     chosen = (
@@ -183,7 +188,7 @@ def criticality(
     chosen = [block for block in prefix.blocks if block in chosen and prefix.names(block)]
     if not chosen:
         raise UserError("blocks: none was asked for that has weights to move; leave 'blocks' out to measure all.")
-    route = None if path is None else [given, *path, own]
+    route = None if path is None else [given, *map(wide_state, path), own]
     for word, state in [("start", given), *((f"path: checkpoint {i}", s) for i, s in enumerate(path or [], 1))]:
         _same_architecture(word, state, own, [name for block in chosen for name in prefix.names(block)])
     rows: list[dict[str, Any]] = []
@@ -210,7 +215,11 @@ def criticality(
         search=search,
         path="direct" if path is None else "optimisation",
         batch_norm="none" if not has_batch_norm(net) else "refreshed" if refresh else "as found",
-        notes=tuple(f"{name}: {why}" for name, why in prefix.why.items()),
+        notes=(
+            *precision_notes({"net": net}),
+            *answers.notes,
+            *(f"{name}: {why}" for name, why in prefix.why.items()),
+        ),
     )
 
 

@@ -14,9 +14,11 @@ from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.build import head_names
+from transferscope.models.parametrised import effective, effective_names, finite
 from transferscope.models.weights import belongs
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
+from transferscope.probes.combine import networks
 
 Array = NDArray[np.float64]
 
@@ -88,8 +90,10 @@ def distance(a: nn.Module, b: nn.Module, *, head: str | Sequence[str] | None = N
     """L2 distance of the weights of `a` from those of `b`; for distances relative to a start, let `b` be the start.
 
     `head` names the classifier's module(s) when it is not found by itself (timm's `get_classifier`, else the last
-    linear layer); `head=()` counts everything as body. Raises UserError for networks of different architectures.
+    linear layer); `head=()` counts everything as body. Raises UserError for networks of different architectures, and
+    for weights that are not finite.
     """
+    networks("distance", {"a": a, "b": b})
     return state_distance(a, a.state_dict(), b.state_dict(), head=head)
 
 
@@ -102,7 +106,8 @@ def state_distance(
 ) -> Distance:
     """`distance` of two state dicts of `net`, whose own values do not matter."""
     heads = classifier(net) if head is None else (head,) if isinstance(head, str) else tuple(head)
-    trained = [name for name, p in net.named_parameters() if p.is_floating_point()]
+    a, b, trained = effective(net, a), effective(net, b), effective_names(net)
+    finite("distance", trained, a, b)
     in_head = [name for name in trained if belongs(name, heads)]
     body = [name for name in trained if name not in set(in_head)]
     names, inside = [], []

@@ -1,7 +1,7 @@
 """Reading activations while networks run: each layer is handed over inside its hook, and nothing is left changed."""
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from transferscope.errors import UserError
 from transferscope.models.build import seeded
+from transferscope.models.floats import given_in, widened, working_type
+from transferscope.models.outputs import RAISED, answering
 from transferscope.models.precision import running
 from transferscope.probes.layers import Layers, Pool, Wanted, pooled, wanted
 from transferscope.streams import stream_seed
@@ -85,7 +87,7 @@ class Tap:
             features = _tensor(output)
             if features is None or len(features) != len(x):
                 raise UserError(f"layers: '{module}' does not give one row for each of the {len(x)} samples.")
-            rows = pooled(features, self.how.pool)
+            rows = self._pooled(module, features, x)
             if not isinstance(rows, Tensor) or not rows.ndim or len(rows) != len(x):
                 raise UserError(f"pool: '{module}' comes out without one row for each of the {len(x)} samples.")
             take(slots[module, call], rows)
@@ -115,12 +117,21 @@ class Tap:
                 seeded(stream_seed(self.how.seed, "probe", number), self.device),
                 running(self.how.precision, str(self.device)),
             ):
-                self.net(x.to(self.device, non_blocking=True))
+                x = fed(x, self.net)
+                with answering(x, f"batch {number + 1}"):
+                    self.net(x)
         except _Enough:
             pass
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _pooled(self, module: str, features: Tensor, x: Tensor) -> Tensor:
+        try:
+            return pooled(features, self.how.pool, tuple(x.shape[2:]) if x.ndim == 4 else None)
+        except RAISED as error:  # of a function of the user's
+            shape = tuple(features.shape)
+            raise UserError(f"pool: it fails on the features {shape} of '{module}': {error}.") from error
 
     def _trial(self, asked: tuple[Wanted, ...], example: Tensor) -> tuple[tuple[Slot, ...], tuple[str, ...]]:
         order: list[tuple[str, bool]] = []  # every call in order: its module, whether it gives one row per sample
@@ -158,6 +169,17 @@ def _tensor(output: Any) -> Tensor | None:
     return output if isinstance(output, Tensor) and output.ndim > 1 else None
 
 
+def fed(x: Tensor, net: nn.Module) -> Tensor:
+    """A batch on the network's device, its floats in the type that the network computes in."""
+    return x.to(device_of(net), working_type(net) if x.is_floating_point() else x.dtype, non_blocking=True)
+
+
+def precision_notes(nets: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    """A sentence for networks that were given in a narrower type than they are run in. Ask outside `undisturbed`."""
+    found = {name: kind for name, net in nets.items() if (kind := given_in(net))}
+    return tuple(f"Network {name} was given in {kind} and run in float32." for name, kind in found.items())
+
+
 def device_of(net: nn.Module) -> torch.device:
     """Where a network's weights are; the CPU for one without any."""
     tensor = next(net.parameters(), None)
@@ -166,8 +188,8 @@ def device_of(net: nn.Module) -> torch.device:
 
 @contextmanager
 def undisturbed(nets: Sequence[nn.Module], mode: Mode) -> Iterator[None]:
-    """Put networks in `mode` inside the block; whatever ends it, flags, buffers and the global random state (which a
-    shuffling loader draws from) are then as found."""
+    """Put networks in `mode`, and narrow weights in float32, inside the block; whatever ends it, weights, flags,
+    buffers and the global random state (which a shuffling loader draws from) are then as found."""
     modules = list({id(m): m for net in nets for m in net.modules()}.values())
     flags = [(module, module.training) for module in modules]
     buffers = [(module, dict(module._buffers)) for module in modules]
@@ -177,7 +199,8 @@ def undisturbed(nets: Sequence[nn.Module], mode: Mode) -> Iterator[None]:
         if mode == "eval":
             for net in nets:
                 net.eval()
-        yield
+        with widened(nets):
+            yield
     finally:
         torch.set_rng_state(chance[0])
         np.random.set_state(chance[1])  # noqa: NPY002

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from transferscope.errors import UserError
-from transferscope.measures.cka import MinibatchCKA
+from transferscope.measures.cka import SMALLEST, MinibatchCKA
 from transferscope.measures.gram import Kernel
 from transferscope.probes import result
-from transferscope.probes.features import How, Mode, Tap, undisturbed
+from transferscope.probes.combine import networks
+from transferscope.probes.features import How, Mode, Tap, precision_notes, undisturbed
 from transferscope.probes.layers import Layers, Pool
 from transferscope.probes.maps import Similarity
-from transferscope.probes.samples import Supply, fingerprints
+from transferscope.probes.samples import Supply
 from transferscope.probes.similarity import putter, refused, told, unmixed
 
 
@@ -40,6 +41,7 @@ class Grams:
     bandwidth: float
     pool: str
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def similarity(self, other: "Grams") -> Similarity:
         """CKA of every layer of this network against every layer of the other, as `similarity` would have found it.
@@ -61,9 +63,9 @@ class Grams:
                     cka.put_packed(rows, torch.from_numpy(side.scales[b]), int(n), start)
                 cka.step()
         pools = self.pool if self.pool == other.pool else f"{self.pool} and {other.pool}"
-        return told(cka.result(), ("a", "b"), [of.layers for of in sides], [of.skipped for of in sides], pools).pair(
-            0, 1
-        )
+        notes = tuple(dict.fromkeys((*self.notes, *other.notes)))
+        layers, skipped = [of.layers for of in sides], [of.skipped for of in sides]
+        return told(cka.result(), ("a", "b"), layers, skipped, pools, notes=notes).pair(0, 1)
 
     def table(self) -> pl.DataFrame:
         """One row per layer: layer, whether its features vary."""
@@ -94,10 +96,11 @@ def grams(
 
     Memory and file: L n / 2 floats for every sample in batches of n (5 MB for 20 blocks, 1,024 images, batches of 128).
     """
-    how = How(pool, mode, precision, seed)
-    parts, scales, sizes, samples, labels = [], [], [], [], []
+    networks("grams", {"net": net})
+    how, narrow = How(pool, mode, precision, seed), precision_notes({"net": net})
+    parts, scales = [], []
     with undisturbed([net], mode):
-        supply = Supply(batches)
+        supply = Supply(batches, SMALLEST)
         tap = Tap(net, layers, how, supply.first.x)
         with refused():
             cka = MinibatchCKA([slot.name for slot in tap.slots], kernel, bandwidth)
@@ -108,18 +111,16 @@ def grams(
                 parts.append(rows.cpu().numpy().copy())
                 scales.append(scale.cpu().numpy())
                 cka.step()
-            sizes.append(len(batch.x))
-            samples.append(fingerprints(batch.x))
-            labels.append(batch.labels)
-    unmixed(labels, sizes)
+    unknown = unmixed(supply.order)
     return Grams(
         packed=np.concatenate(parts, axis=1),
         scales=np.stack(scales),
-        sizes=np.array(sizes),
-        samples=np.concatenate(samples),
+        sizes=np.array([len(part) for part in supply.order.seen]),
+        samples=np.concatenate(supply.order.seen),
         layers=tuple(slot.name for slot in tap.slots),
         kernel=kernel,
         bandwidth=bandwidth,
         pool=how.words,
         skipped=tap.skipped,
+        notes=(*narrow, *unknown, *supply.notes),
     )

@@ -63,12 +63,14 @@ def _fitting(pattern: str, modules: dict[str, nn.Module]) -> list[str]:
     return hits
 
 
-def pooled(features: Tensor, pool: Pool) -> Tensor:
+def pooled(features: Tensor, pool: Pool, space: tuple[int, ...] | None = None) -> Tensor:
     """Features (n, ...) of a layer as one row per sample (n, d), ready to be compared.
 
     None keeps every value; "mean" averages over space or tokens; "token" takes the first (class) token of (n, t, c).
-    In four dimensions the two equal ones are space, else the last two (ask with a function where that is wrong).
-    Two-dimensional features stay as they are. Raises UserError for "token" on anything but tokens.
+    The mean of (n, t, c) is over tokens; that of four dimensions over the last two (channels first), unless only the
+    first two have the proportions of the inputs' `space` (height, width), as in networks that keep channels last; of
+    more dimensions over all but the channels, which come first. Two-dimensional features stay as they are. Ask with a
+    function where that is wrong. Raises UserError for "token" on anything but tokens.
     """
     if pool is None:
         return features
@@ -82,9 +84,21 @@ def pooled(features: Tensor, pool: Pool) -> Tensor:
         if features.ndim != 3:
             raise UserError(f"pool: 'token' needs features (samples, tokens, channels), not {tuple(features.shape)}.")
         return features[:, 0]
-    if features.ndim == 4:
-        _, first, second, third = features.shape
-        space: tuple[int, ...] = (1, 2) if first == second != third else (2, 3)
-    else:
-        space = tuple(range(1, features.ndim - 1)) if features.ndim == 3 else tuple(range(2, features.ndim))
-    return features.mean(space, dtype=torch.float32)
+    over = tuple(range(2, features.ndim))
+    if features.ndim == 3:
+        over = (1,)
+    elif features.ndim == 4 and space is not None:
+        first, last = features.shape[1:3], features.shape[2:4]
+        over = (1, 2) if _shrunk(first, space) and not _shrunk(last, space) else (2, 3)
+    return features.mean(over, dtype=torch.float32)
+
+
+def _shrunk(sides: Sequence[int], space: Sequence[int]) -> bool:
+    """Whether a map of these sides can be what strides leave of the inputs' height and width: equal sides of equal
+    ones, else in proportion, give or take one."""
+    if space[0] == space[1]:
+        return sides[0] == sides[1]
+    (least, most), (low, high) = (
+        (whole / (side + 1), whole / max(side - 1, 0.5)) for side, whole in zip(sides, space, strict=True)
+    )
+    return least < high and low < most

@@ -19,7 +19,8 @@ from transferscope.models.weights import blend
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
 from transferscope.probes.blockwise import BatchNorm, State, Trials, chosen, possible, state_of, trained
-from transferscope.probes.states import Scored
+from transferscope.probes.combine import networks
+from transferscope.probes.scored import Scored
 from transferscope.streams import stream
 
 Array = NDArray[np.float64]
@@ -109,6 +110,7 @@ def layerwise_barrier(
 
     Both networks are left as found. Raises UserError for two architectures, an unknown block, and labels missing.
     """
+    networks("layerwise_barrier", {"a": a, "b": b})
     at = _alphas(alphas)
     start, end = state_of(a), state_of(b)
     trials = Trials(a, batches, batch_norm=batch_norm, statistics=statistics, precision=precision)
@@ -145,7 +147,7 @@ def layerwise_barrier(
         data=names,
         images=tuple(trials.states.count(data) for data in names),
         batch_norm=trials.batch_norm,
-        precision=precision,
+        precision=trials.states.precision_words,
         skipped=skipped,
     )
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from transferscope.errors import UserError
 from transferscope.models.weights import belongs
 from transferscope.probes.distance import classifier
-from transferscope.probes.states import Rows, Scored, States
+from transferscope.probes.scored import Scored
+from transferscope.probes.states import Rows, States
 
 BatchNorm = Literal["refresh", "average", "first", "last"]
 Head = Literal["own", "a", "b"]

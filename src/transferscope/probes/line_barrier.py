@@ -18,7 +18,8 @@ from transferscope.probes.basis import remarks, sources
 from transferscope.probes.combine import networks
 from transferscope.probes.line import BatchNorm, Head, line
 from transferscope.probes.path import Measure
-from transferscope.probes.states import DATA, Scored
+from transferscope.probes.scored import Scored
+from transferscope.probes.states import DATA
 from transferscope.streams import stream
 
 Array = NDArray[np.float64]
@@ -92,7 +93,8 @@ def line_barrier(
     seed: int = 0,
     images: int = 250,
 ) -> LineBarrier:
-    """How high the line from a to b rises above the chord between its ends, to +-`tolerance` (Entezari et al. 2022).
+    """How high the line from a to b rises above the chord between its ends (Entezari et al. 2022), between two bounds
+    at most two tolerances apart.
 
     Alphas are judged on few images first and only those where the supremum may lie see more: see
     `measures.halving.search`. Give a torch `Dataset` of (x, label) as `batches`, and images that are not needed are not
@@ -152,7 +154,7 @@ def state_line_barrier(
             height=found.height, low=found.low, high=found.high, alpha=found.alpha, tolerance=tolerance, n=n,
             evaluated=at.evaluated, refreshed=at.refreshed, alphas=found.alphas,
             excess=found.excess, seen=found.seen, measure=measure, batch_norm=walk.batch_norm_words,
-            head=walk.head_words, precision=at.precision,
+            head=walk.head_words, precision=at.precision_words,
             ends=np.array([value(first[end][DATA]).mean() for end in ENDS.values()]),
             own=np.array([value(own[end][DATA]).mean() for end in ENDS.values()]),
             notes=(*remarks(own, first, at.metric, walk.batch_norm_words, at.names),

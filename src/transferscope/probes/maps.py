@@ -21,7 +21,8 @@ class Similarity:
 
     `matrix` and `stderr` are (La, Lb); NaN where a layer's features are constant (those layers are in `undefined_a`,
     `undefined_b`), and `stderr` also where it cannot be had. Values are not clamped: an unbiased estimate of 0 is
-    often negative. `other` is the map by the other full-batch estimator, empty (0, 0) for a minibatch estimate.
+    often negative. `other` is the map by the other full-batch estimator, empty (0, 0) for a minibatch estimate. `notes`
+    say what a reader should know of the samples and the networks.
     """
 
     matrix: Array
@@ -37,6 +38,7 @@ class Similarity:
     undefined_b: tuple[str, ...] = ()
     skipped_a: tuple[str, ...] = ()
     skipped_b: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def undefined(self) -> tuple[str, ...]:
@@ -95,6 +97,7 @@ class SimilarityMatrix:
     pool: str
     undefined: tuple[tuple[str, ...], ...] = ()
     skipped: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def pair(self, a: int | str, b: int | str) -> Similarity:
         """The map of one network against another (or itself), by number or name."""
@@ -104,7 +107,7 @@ class SimilarityMatrix:
         return Similarity(
             self.matrix[cut], self.stderr[cut], self.other[cut] if self.other.size else self.other,
             self.layers[i], self.layers[j], self.samples, self.batches, self.estimator, self.pool,
-            self.undefined[i], self.undefined[j], self.skipped[i], self.skipped[j],
+            self.undefined[i], self.undefined[j], self.skipped[i], self.skipped[j], self.notes,
         )  # fmt: skip
 
     def _place(self, network: int | str) -> int:

@@ -14,7 +14,10 @@ from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.measures import agreement
 from transferscope.measures.agreement import Agreement
+from transferscope.models.floats import wide
 from transferscope.probes import result
+from transferscope.probes.given import column
+from transferscope.probes.labels import read_labels
 from transferscope.probes.predictions import Predictions
 
 COUNTS = {"n": pl.Int64, "wrong_a": pl.Int64, "wrong_b": pl.Int64, "common": pl.Int64, "only_a": pl.Int64,
@@ -28,7 +31,8 @@ class Mistakes:
 
     Arrays per group (G,), in the order of `groups`: `n` answers, `common` wrong in both, `only_a` and `only_b` wrong
     in one. Sample indices, ascending: `both_wrong`, `only_a_wrong`, `only_b_wrong` (multi-label: any label wrong).
-    Every index derived from the counts (`measures.agreement`) is in `table()` and `overall`.
+    Every index derived from the counts (`measures.agreement`) is in `table()` and `overall`. `notes`: how the labels
+    were read, and what else is worth knowing.
     """
 
     n: NDArray[np.int64]
@@ -40,6 +44,7 @@ class Mistakes:
     only_b_wrong: NDArray[np.int64]
     groups: tuple[str, ...]
     multilabel: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def overall(self) -> Agreement:
@@ -70,15 +75,18 @@ def mistakes(
     b: Predictions | ArrayLike,
     labels: ArrayLike | None = None,
     names: Sequence[str] | None = None,
+    *,
+    multilabel: bool | None = None,
 ) -> Mistakes:
     """Common and separate mistakes of two networks on the same samples in the same order.
 
     `a` and `b` are results of `predictions`, or logits (n, k) with `labels` given: (n,) class indices, or (n, k) of
-    0/1 for multi-label answers. `names` are the classes in index order. Predictions must carry equal labels and
+    0/1 for multi-label answers; `labels.read_labels` tells how these are read, `multilabel` decides where one 1 a row
+    could be either. `names` are the classes in index order. Predictions must carry equal labels and
     either equal ids or equal inputs: that both saw the same samples is checked, not assumed. Raises UserError else, and
     for labels or names that are not those of the outputs.
     """
-    first, second = _predictions(a, labels), _predictions(b, labels)
+    first, second = _predictions(a, labels, multilabel), _predictions(b, labels, multilabel)
     _same_samples(first, second)
     y = first.labels
     _named(first, second, names)
@@ -99,41 +107,45 @@ def mistakes(
         only_b_wrong=places["only_b"],
         groups=tuple(g.group for g in found),
         multilabel=first.multilabel,
+        notes=tuple(dict.fromkeys((*first.notes, *second.notes))),
     )
 
 
-def _predictions(given: Predictions | ArrayLike, labels: ArrayLike | None) -> Predictions:
+def _predictions(given: Predictions | ArrayLike, labels: ArrayLike | None, multilabel: bool | None) -> Predictions:
     none = np.zeros(0, dtype=np.uint64)
     if isinstance(given, Predictions):
         if labels is None:
-            found = given
-        else:
-            found = Predictions(given.logits, np.asarray(labels), given.ids, given.samples)
+            if not len(given.labels):
+                raise UserError("mistakes: the batches had no labels, so there is no telling right from wrong.")
+            return given
+        logits, ids, samples, notes = given.logits, given.ids, given.samples, given.notes
     elif labels is None:
         raise UserError("mistakes: logits need labels=; without them give results of predictions().")
     else:
-        given = given.detach().cpu() if isinstance(given, Tensor) else given
-        found = Predictions(np.asarray(given, dtype=np.float32), np.asarray(labels), none, none)
-    if found.logits.ndim != 2 or len(found.logits) != len(found.labels):
-        raise UserError(
-            f"mistakes: outputs {found.logits.shape} and labels {found.labels.shape} are not of the same samples."
-        )
-    return found
+        try:
+            logits = np.asarray(wide(given.detach()).cpu() if isinstance(given, Tensor) else given, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise UserError(f"mistakes: give results of predictions(), or logits (samples, outputs), not a "
+                            f"{type(given).__name__}.") from None  # fmt: skip
+        ids, samples, notes = none, none, ()
+    y = column(labels)
+    if y is None or logits.ndim != 2 or not y.ndim or len(logits) != len(y):
+        shape = "nothing" if y is None else y.shape
+        raise UserError(f"mistakes: outputs {logits.shape} and labels {shape} are not of the same samples.")
+    read = read_labels(y, logits.shape[1], "mistakes", multilabel)
+    return Predictions(logits, read.values, ids, samples, (*notes, *read.notes))
 
 
 def _named(a: Predictions, b: Predictions, names: Sequence[str] | None) -> None:
     """Raise UserError unless every answer has its label, and every label a name where there are names."""
     y, widths = a.labels, (a.logits.shape[1], b.logits.shape[1])
+    if widths[0] != widths[1]:
+        raise UserError(f"mistakes: the networks have {widths[0]} and {widths[1]} outputs; compare those of one task.")
     if a.multilabel:
-        if widths != (y.shape[1], y.shape[1]):
-            raise UserError(f"mistakes: {y.shape[1]} labels a sample, but {widths[0]} and {widths[1]} outputs.")
         if names is not None and len(names) != y.shape[1]:
             raise UserError(f"mistakes: {len(names)} names for {y.shape[1]} labels; give one for each.")
-    elif len(y):
-        if y.min() < 0:
-            raise UserError(f"mistakes: class indices start at 0, but a label is {y.min()}; leave such samples out.")
-        if names is not None and y.max() >= len(names):
-            raise UserError(f"mistakes: {len(names)} names, but a label is {y.max()}; give a name for every class.")
+    elif len(y) and names is not None and y.max() >= len(names):
+        raise UserError(f"mistakes: {len(names)} names, but a label is {y.max()}; give a name for every class.")
 
 
 def _same_samples(a: Predictions, b: Predictions) -> None:

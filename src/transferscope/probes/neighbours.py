@@ -13,13 +13,14 @@ from torch import nn
 
 from transferscope import charts
 from transferscope.errors import UserError
-from transferscope.measures.gram import centred_gram
-from transferscope.measures.neighbours import knn_accuracy
+from transferscope.measures.neighbours import knn_accuracy, squared_distances
 from transferscope.measures.procrustes import procrustes as rotation
 from transferscope.probes import result
-from transferscope.probes.features import How, Mode, Tap, same_device, undisturbed
+from transferscope.probes.combine import networks
+from transferscope.probes.features import How, Mode, Tap, precision_notes, same_device, undisturbed
+from transferscope.probes.labels import Labels
 from transferscope.probes.layers import Layers, Pool
-from transferscope.probes.samples import Supply
+from transferscope.probes.samples import Order, Supply
 from transferscope.probes.whole import MEMORY, gathered
 
 Array = NDArray[np.float64]
@@ -27,12 +28,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Neighbours:
-    """`accuracy` (L,) of k-nearest-neighbour votes in each of `layers`; every sample is left out of its own vote."""
+    """`accuracy` (L,) of k-nearest-neighbour votes in each of `layers`; every sample is left out of its own vote.
+    `notes`: how the labels were read, and what else is worth knowing."""
 
     accuracy: Array
     layers: tuple[str, ...]
     k: int
     samples: int
+    notes: tuple[str, ...] = ()
 
     def table(self) -> pl.DataFrame:
         """One row per layer: layer, accuracy."""
@@ -54,6 +57,7 @@ class Rotations:
     distance: Array
     layers: tuple[str, ...]
     samples: int
+    notes: tuple[str, ...] = ()
 
     def table(self) -> pl.DataFrame:
         """One row per layer: layer, distance."""
@@ -87,21 +91,30 @@ def neighbours(
 
     Arguments as for `similarity`. Raises UserError without class labels, and unless 1 <= k < samples.
     """
+    networks("neighbours", {"net": net})
+    narrow = precision_notes({"net": net})
     with undisturbed([net], mode):
         supply = Supply(batches)
         tap = Tap(net, layers, How(pool, mode, precision, seed), supply.first.x)
         found = np.zeros(len(tap.slots))
-        samples = 0
+        y, read = torch.zeros(0, dtype=torch.int64), Labels(np.zeros(0, dtype=np.int64))
         for whole in gathered([tap], supply, [(0, i) for i in range(len(tap.slots))], memory):
-            if whole.labels is None or whole.labels.ndim != 1:
-                raise UserError("neighbours: every batch must bring class labels (n,), as (x, labels).")
-            samples = len(whole.labels)
-            y = torch.from_numpy(whole.labels.astype(np.int64))
+            if not len(y):
+                read = _classes(supply.order)
+                y = torch.from_numpy(np.unique(read.values, return_inverse=True)[1])
             try:
-                found[whole.place] = knn_accuracy(centred_gram(whole.chunks)[0], y, k)
+                found[whole.place] = knn_accuracy(squared_distances(whole.chunks, k), y, k)
             except ValueError as error:
                 raise UserError(f"neighbours: {error}") from None
-    return Neighbours(found, tuple(slot.name for slot in tap.slots), k, samples)
+    notes = (*narrow, *supply.notes, *read.notes)
+    return Neighbours(found, tuple(slot.name for slot in tap.slots), k, len(y), notes)
+
+
+def _classes(order: Order) -> Labels:
+    found = order.labels()
+    if found is None or found.values.ndim != 1:
+        raise UserError("neighbours: every batch must bring class labels (n,), as (x, labels).")
+    return found
 
 
 def procrustes(
@@ -121,6 +134,8 @@ def procrustes(
     Arguments as for `similarity`. Raises UserError where the networks share no layer's name.
     """
     how = How(pool, mode, precision, seed)
+    networks("procrustes", {"net_a": net_a, "net_b": net_b})
+    narrow = precision_notes({"a": net_a, "b": net_b})
     same_device([net_a, net_b])
     with undisturbed([net_a, net_b], mode):
         supply = Supply(batches)
@@ -138,4 +153,4 @@ def procrustes(
                 samples, value = len(features), rotation(other, features)
                 found.append(np.nan if value is None else value)
             other = features
-    return Rotations(np.array(found), tuple(names), samples)
+    return Rotations(np.array(found), tuple(names), samples, (*narrow, *supply.notes))

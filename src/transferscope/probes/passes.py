@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from transferscope.models.blocks import Block, parameters_of
 from transferscope.models.build import seeded
+from transferscope.models.outputs import answering
 from transferscope.models.precision import running
 from transferscope.probes.calls import (
     Call,
@@ -28,7 +29,7 @@ from transferscope.probes.calls import (
     takeable,
     taken,
 )
-from transferscope.probes.features import device_of
+from transferscope.probes.features import device_of, fed
 from transferscope.probes.folding import Folding, foldable
 from transferscope.streams import stream, stream_seed
 
@@ -76,7 +77,8 @@ class Passes:
         self.copied = NONE
         self.why: dict[str, str] = {}
         self.ways: dict[str, Way] = {}
-        trace = self._traced(example)
+        with answering(example, "the first samples"):
+            trace = self._traced(example)
         self.calls, self.copied = trace.calls, trace.changed()
         self.bytes: dict[Spot, tuple[int, float]] = {}
         for number, leaves in enumerate(trace.outputs):
@@ -105,7 +107,7 @@ class Passes:
         self, x: Tensor, number: int, variant: Variant, handler: Any, *, reads: Reads | None = None, precision: str = ""
     ) -> Any:
         """The network's output for batch `number`, whose calls `handler` answers."""
-        x = x.to(self.device, non_blocking=True)
+        x = fed(x, self.net)
         if self.writes:
             x = x.clone()
         if self.folding.pairs and x.ndim == 4:

@@ -33,9 +33,10 @@ class Path:
     of a and b with the batch-norm statistics they came with, beside the line's ends; `differs` (D, 2): whether their
     mistakes differ by more than chance (`probes.basis.differ`). `n` (D,) images. `heights` (D, measures, 2, 4):
     of each of `measures` ("error", "loss", and "1 - auc" where the metric is one) Frankle's and Entezari's barrier on
-    [0, 1]: height, low and high of its bootstrap interval over images, alpha of the supremum. `grid_error`: how far
-    above the highest alpha tried Entezari's barrier of `measure` may still rise between them, by the bend of the
-    curve. `batch_norm` and `head` say in words what became of the statistics and the head; `notes` what to beware of.
+    [0, 1]: height, low and high of its bootstrap interval over images, alpha of the supremum. `grid_error`: the
+    tolerance that was reached, how far above the highest alpha tried Entezari's barrier of `measure` may still rise
+    between them, by the bend of the curve and by images that change one by one (95%). `batch_norm` and `head` say in
+    words what became of the statistics and the head; `notes` what to beware of.
     """
 
     alphas: Array
@@ -144,7 +145,8 @@ def path(
     `batches` of (x, labels), or several data sets by name (train and test; the domains of a cross-domain line).
     `alphas`: how many, evenly from 0 to 1 with both ends (the paper: 50); a list, beyond [0, 1] to extrapolate, to
     which 0 and 1 are added; or "adaptive": 9, then more wherever the curve bends or a barrier of `measure` (or, with
-    "error", of the AUC) could exceed the one found by more than `tolerance` (`grid_error`: what Entezari's may yet).
+    "error", of the AUC) could exceed the one found by more than `tolerance`, by its bend or by the raggedness of few
+    images, at most 129 (`grid_error`: what Entezari's may yet; a note where that is more than `tolerance`).
 
     The line has one basis: `batch_norm` holds for every alpha, 0 and 1 too. "refresh" re-estimates the statistics on
     `images` images of `statistics` (training images, shuffled; default: spread over the first data set, which `notes`
@@ -188,9 +190,13 @@ def state_path(
         net, a, b, batches, statistics=statistics, batch_norm=batch_norm, head=head, precision=precision, images=images
     ) as walk:
         found = {alpha: walk(alpha) for alpha in asked}
-        if isinstance(alphas, str):
-            left = refined(found, walk, measure, tolerance)
-        else:
-            left = refined(found, None, measure, tolerance)
+        left = refined(found, walk if isinstance(alphas, str) else None, measure, tolerance)
         own = walk.own() if walk.apart else {"a": found[0.0], "b": found[1.0]}
-        return Path(**measured(walk, found, own, seed), measure=measure, grid_error=left)
+        told = measured(walk, found, own, seed)
+        if isinstance(alphas, str) and left > tolerance:
+            told["notes"] += (
+                f"The tolerance of {tolerance:g} was not reached: on these images the barrier of the {measure} may be "
+                f"up to {left:.2g} higher between two alphas (95%), for a curve of few images goes up and down by "
+                "single ones.",
+            )
+        return Path(**told, measure=measure, grid_error=left)

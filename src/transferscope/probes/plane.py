@@ -14,7 +14,7 @@ from torch import nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.probes import result
-from transferscope.probes.basis import own_scores, remarks, sources
+from transferscope.probes.basis import beside
 from transferscope.probes.combine import State, combine, fitting, inner, networks, trained
 from transferscope.probes.states import States, Statistics
 
@@ -140,16 +140,15 @@ def state_plane(
                 found[:, i, j] = one.metric, one.loss.mean()
         corners = {"a": a, "b": b, "c": c}
         now = {word: ask(state, place=word) for word, state in corners.items()}
-        own = own_scores(ask, corners, now)
-        basis, refreshed = f"re-estimated at every point, {ask.measured_words}", ask.batch_norm == "refresh"
+        own, notes = beside(ask, corners, now)
         return Plane(
             x=x, y=y, metric=found[0], loss=found[1], points=points,
             at=np.array([one[name].metric for one in now.values()]),
             at_loss=np.array([one[name].loss.mean() for one in now.values()]),
             own=np.array([one[name].metric for one in own.values()]),
             own_loss=np.array([one[name].loss.mean() for one in own.values()]),
-            notes=(*remarks(own, now, ask.metric, basis, ask.names), *sources(ask, refreshed)),
             metric_name=ask.metric, batch_norm=batch_norm if ask.has_batch_norm else "none", images=ask.count(name),
+            notes=notes,
         )  # fmt: skip
 
 

@@ -15,10 +15,13 @@ from torch import Tensor, nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.models.build import seeded
+from transferscope.models.outputs import answering, logits_of
 from transferscope.models.precision import running
 from transferscope.probes import result
-from transferscope.probes.features import How, Mode, device_of, undisturbed
-from transferscope.probes.samples import fingerprints, unpacked
+from transferscope.probes.combine import networks
+from transferscope.probes.features import How, Mode, device_of, fed, precision_notes, undisturbed
+from transferscope.probes.labels import together
+from transferscope.probes.samples import Supply
 from transferscope.streams import stream_seed
 
 
@@ -27,14 +30,16 @@ class Predictions:
     """Outputs of one network on n samples.
 
     `logits` (n, k) float32. `labels`: (n,) class indices, (n, k) of 0/1 when multi-label, empty (0,) when the batches
-    had none. `ids` (n,) the numbers that came with the samples (names as 64-bit digests), empty when none did.
-    `samples` (n,) uint64 fingerprints of the inputs, by which two networks are seen to have met the same ones.
+    had none (`labels.read_labels` says how they are read). `ids` (n,) the numbers that came with the samples (names as
+    64-bit digests), empty when none did. `samples` (n,) uint64 fingerprints of the inputs, by which two networks are
+    seen to have met the same ones. `notes`: how the labels were read, and what else is worth knowing.
     """
 
     logits: NDArray[np.float32]
     labels: NDArray[Any]
     ids: NDArray[Any]
     samples: NDArray[np.uint64]
+    notes: tuple[str, ...] = ()
 
     @property
     def multilabel(self) -> bool:
@@ -98,37 +103,30 @@ def predictions(
 
     Runs in eval mode on the network's own device, leaving the network and the random state as found (`mode` "as found"
     keeps training flags; dropout then draws from `seed`). Raises UserError for a network that does not return (n, k)
-    outputs and for batches of which only some have labels or ids.
+    outputs, for batches of which only some have labels or ids, and for labels that are not those of the outputs.
     """
-    how, device = How(None, mode, precision, seed), device_of(net)
+    networks("predictions", {"net": net})
+    how, device, notes = How(None, mode, precision, seed), device_of(net), precision_notes({"net": net})
     outputs: list[np.ndarray] = []
-    labels: list[np.ndarray | None] = []
     ids: list[np.ndarray | None] = []
-    seen: list[np.ndarray] = []
     with undisturbed([net], mode), torch.no_grad(), running(precision, str(device)):
-        for number, batch in enumerate(unpacked(batches)):
-            with seeded(stream_seed(how.seed, "probe", number), device):
-                out = net(batch.x.to(device, non_blocking=True))
-            if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(batch.x):
-                shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-                raise UserError(f"predictions: the network should return (samples, outputs), not {shape}.")
-            outputs.append(out.float().cpu().numpy())
-            labels.append(batch.labels)
-            ids.append(batch.ids)
-            seen.append(fingerprints(batch.x))
-    if not outputs:
-        raise UserError("batches: there were none.")
-    numbers = [None if part is None else _numbers(part) for part in ids]
+        supply = Supply(batches)
+        for number, batch in enumerate(supply):
+            with seeded(stream_seed(how.seed, "probe", number), device), answering(batch.x, f"batch {number + 1}"):
+                out = net(fed(batch.x, net))
+            outputs.append(logits_of(out, len(batch.x)).float().cpu().numpy())
+            ids.append(None if batch.ids is None else _numbers(batch.ids))
+    order, none = supply.order, np.zeros(0, dtype=np.int64)
+    if len({part.shape[1] for part in outputs}) > 1:
+        raise UserError("network: it returned different numbers of outputs for different batches.")
+    labels, numbers = order.labels(outputs[0].shape[1]), together(ids, word="ids")
     return Predictions(
-        np.concatenate(outputs), _joined(labels, "labels"), _joined(numbers, "ids"), np.concatenate(seen)
+        np.concatenate(outputs),
+        none if labels is None else labels.values,
+        none if numbers is None else numbers,
+        np.concatenate(order.seen),
+        (*notes, *supply.notes, *(() if labels is None else labels.notes)),
     )
-
-
-def _joined(parts: list[np.ndarray | None], word: str) -> np.ndarray:
-    have = [part for part in parts if part is not None]
-    if have and len(have) < len(parts):
-        raise UserError(f"batches: {len(parts) - len(have)} of {len(parts)} batches have no {word}.")
-    return np.concatenate(have) if have else np.zeros(0, dtype=np.int64)
 
 
 def _numbers(ids: np.ndarray) -> np.ndarray:
@@ -147,7 +145,7 @@ def logits(net: nn.Module, batches: Iterable[Tensor], *, device: str = "cpu", pr
     try:
         with running(precision, device):
             for x in batches:
-                found.append(net(x.to(device, non_blocking=True)).float())
+                found.append(logits_of(net(x.to(device, non_blocking=True)), len(x)).float())
     finally:
         for module, flag in flags:
             module.training = flag

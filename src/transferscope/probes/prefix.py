@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from transferscope.errors import UserError, did_you_mean
 from transferscope.models.blocks import Block, blocks, parameters_of
 from transferscope.models.norm import refresh_batch_norm, running_statistics
+from transferscope.models.outputs import logits_of
 from transferscope.models.precision import running
 from transferscope.probes.calls import Drift, Enough, Kept, Spot
 from transferscope.probes.features import TRIAL, How, undisturbed
+from transferscope.probes.labels import Labels, read_labels, together
 from transferscope.probes.passes import NONE, Passes, Variant, Way
 from transferscope.probes.samples import Batch, unpacked
 
@@ -65,11 +67,10 @@ class Prefix:
     def samples(self) -> int:
         return sum(len(batch.x) for batch in self.batches)
 
-    @property
-    def labels(self) -> np.ndarray | None:
-        """Labels of all samples, in order; None unless every batch has some."""
-        found = [batch.labels for batch in self.batches if batch.labels is not None]
-        return np.concatenate(found) if len(found) == len(self.batches) else None
+    def labels(self, outputs: int) -> Labels | None:
+        """Labels of all samples, in order, for a network of so many outputs; None where no batch brought any."""
+        found = together([batch.labels for batch in self.batches])
+        return None if found is None else read_labels(found, outputs, multilabel=self.batches[0].multilabel)
 
     def block(self, name: Block | str) -> Block:
         """The block of a name. Raises UserError, naming the nearest, where there is none."""
@@ -96,7 +97,8 @@ class Prefix:
         `block` is (or are) where `state`'s tensors lie; None takes full passes, whatever they are. Without arguments:
         the outputs of the network itself. Raises UserError for a tensor that the network or the blocks lack.
         """
-        return self.run(self.variant(block, state or {}), batches)
+        with self.open():
+            return self.run(self.variant(block, state or {}), batches)
 
     def variant(self, block: Block | str | Sequence[Block | str] | None, state: Mapping[str, Tensor]) -> Variant:
         """`state` made ready for `run`: worth its while where one variant runs batch by batch."""
@@ -210,7 +212,4 @@ def _versions(cache: Mapping[int, Kept], way: Way) -> list[int]:
 
 
 def _rows(out: Any, samples: int) -> np.ndarray:
-    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != samples:
-        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise UserError(f"network: it should return (samples, outputs), not {shape}.")
-    return out.float().cpu().numpy()
+    return logits_of(out, samples).float().cpu().numpy()

@@ -19,7 +19,8 @@ from transferscope.models.build import seeded
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
 from transferscope.probes.blockwise import BatchNorm, State, Trials, chosen, possible, state_of, trained
-from transferscope.probes.states import Scored
+from transferscope.probes.combine import networks, starting
+from transferscope.probes.scored import Scored
 from transferscope.streams import stream_seed
 
 Array = NDArray[np.float64]
@@ -128,7 +129,10 @@ def rewind(
     The data sets are held in memory. The network is left as found. Raises UserError for a start of another
     architecture, an unknown block and batches without labels.
     """
-    starts = {"start": state_of(start), **{name: state_of(given) for name, given in (checkpoints or {}).items()}}
+    networks("rewind", {"net": net})
+    given = {"start": start, **(checkpoints or {})}
+    starting("rewind", given)
+    starts = {name: state_of(one) for name, one in given.items()}
     drawn = _redrawn(net, redraw, seed)
     return state_rewind(net, net.state_dict(), starts, batches, redrawn=drawn, cumulative=cumulative, blocks=blocks,
                         batch_norm=batch_norm, statistics=statistics, precision=precision)  # fmt: skip
@@ -210,7 +214,7 @@ def state_rewind(
         metric=trials.states.metric,
         images=tuple((name, trials.states.count(name)) for name in trials.states.names),
         batch_norm=trials.batch_norm,
-        precision=precision,
+        precision=trials.states.precision_words,
         skipped=skipped,
     )
 

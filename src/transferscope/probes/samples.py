@@ -1,4 +1,4 @@
-"""Batches as probes take them: images alone or with labels and ids, and proof that two passes saw the same samples."""
+"""A pass over batches: what came, in which order, and proof that two passes saw the same samples."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,65 +11,19 @@ import torch
 from torch import Tensor
 
 from transferscope.errors import UserError
+from transferscope.probes.given import Batch, batch_of, walked
+from transferscope.probes.labels import Labels, read_labels, together
+
+__all__ = ["Batch", "Order", "Supply", "fingerprints", "unpacked"]
 
 VALUES = 512  # of each sample enter its fingerprint, evenly spread
+REPEATED = 0.05  # of the samples: from there on it is said that some came twice
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Inputs (n, ...), and labels (n,) or (n, k) and ids (n,) where the batch brought them."""
-
-    x: Tensor
-    labels: np.ndarray | None = None
-    ids: np.ndarray | None = None
-
-
-def unpacked(batches: Iterable[Any]) -> Iterator[Batch]:
-    """Each batch as a `Batch`: it is a tensor, or a tuple (x, labels, ids, ...) of which all after x may be absent.
-
-    Raises UserError for anything else, for an empty batch, and where labels or ids do not match the rows of x.
-    """
-    for number, batch in enumerate(batches, 1):
-        parts = list(batch) if isinstance(batch, tuple | list) else [batch]
-        if not parts or not isinstance(parts[0], Tensor) or not len(parts[0]):
-            raise UserError(
-                f"batches: batch {number} must be a tensor with at least one sample, or a tuple that starts with one."
-            )
-        x = parts[0]
-        columns = [_column(part) for part in parts[1:3]]
-        for word, column in zip(("labels", "ids"), columns, strict=False):
-            if column is not None and len(column) != len(x):
-                raise UserError(f"batches: batch {number} has {len(x)} samples but {len(column)} {word}.")
-        yield Batch(x, *columns)
-
-
-def _column(part: Any) -> np.ndarray | None:
-    if isinstance(part, Tensor):
-        part = part.detach().cpu().numpy()
-    if isinstance(part, list | tuple) and part and isinstance(part[0], str | int):
-        part = np.asarray(part)
-    return part if isinstance(part, np.ndarray) and part.ndim in (1, 2) else None
-
-
-class Supply:
-    """Batches looked at once before they are used: `first` is the first one, and iterating gives all of them.
-
-    A generator can be iterated once (`once`); anything else anew for every pass. Raises UserError when there is none.
-    """
-
-    def __init__(self, batches: Iterable[Any]) -> None:
-        self._batches = batches
-        walk = iter(batches)
-        self.once = walk is batches
-        head = list(islice(walk, 1))
-        if not head:
-            raise UserError("batches: there were none.")
-        self.first = next(unpacked(head))
-        self._begun: Iterator[Any] | None = chain(head, walk)
-
-    def __iter__(self) -> Iterator[Batch]:
-        walk, self._begun = self._begun, None
-        return unpacked(self._batches if walk is None else walk)
+def unpacked(batches: Iterable[Any], what: str = "batches", of: str = "") -> Iterator[Batch]:
+    """Each batch in one form (`given.batch_of`); messages begin with "`what`: batch 1`of`"."""
+    for number, batch in enumerate(walked(batches), 1):
+        yield batch_of(batch, f"{what}: batch {number}{of}")
 
 
 def fingerprints(x: Tensor) -> np.ndarray:
@@ -83,24 +37,30 @@ def fingerprints(x: Tensor) -> np.ndarray:
 
 @dataclass
 class Order:
-    """Which samples came, in which order; `check` compares a later pass with the first."""
+    """Which samples came, in which order, with which labels; `check` compares a later pass with the first."""
 
     seen: list[np.ndarray] = field(default_factory=list)
     told: list[np.ndarray | None] = field(default_factory=list)
+    multilabel: bool | None = None
 
     def note(self, batch: Batch) -> None:
         self.seen.append(fingerprints(batch.x))
         self.told.append(batch.labels)
+        self.multilabel = batch.multilabel
 
     @property
     def samples(self) -> int:
         return sum(map(len, self.seen))
 
+    def labels(self, outputs: int | None = None, what: str = "batches") -> Labels | None:
+        """The labels of all samples (`labels.read_labels`), None where no batch brought any."""
+        found = together(self.told, what)
+        return None if found is None else read_labels(found, outputs, what, self.multilabel)
+
     @property
-    def labels(self) -> np.ndarray | None:
-        """The labels of all samples, None unless every batch had some."""
-        known = [part for part in self.told if part is not None]
-        return np.concatenate(known) if known and len(known) == len(self.told) else None
+    def notes(self) -> tuple[str, ...]:
+        """A sentence where many samples came more than once."""
+        return repeated(np.concatenate(self.seen)) if self.seen else ()
 
     def check(self, number: int, x: Tensor) -> None:
         """Raise UserError unless batch `number` (from 0) of this pass is the one of the first."""
@@ -109,3 +69,77 @@ class Order:
                 f"batches: batch {number + 1} differs from pass to pass; give a list of batches, or a loader that "
                 "neither shuffles nor augments."
             )
+
+
+def repeated(samples: np.ndarray) -> tuple[str, ...]:
+    """A sentence where many of the fingerprints (n,) are there more than once."""
+    twice = len(samples) - len(np.unique(samples))
+    if twice <= REPEATED * len(samples):
+        return ()
+    return (f"{twice} of {len(samples)} samples repeat an earlier one: standard errors and intervals, which take every "
+            "sample for a new one, are too narrow.",)  # fmt: skip
+
+
+class Supply:
+    """Batches looked at once before they are used: `first` is the first one, and iterating gives all of them.
+
+    `order` knows what came in the first pass; a later one must bring the same, which is checked. A generator can be
+    iterated once (`once`); anything else anew for every pass. A last batch of fewer than `least` samples joins the one
+    before where the sizes of their samples allow. Raises UserError when there is no batch.
+    """
+
+    def __init__(self, batches: Iterable[Any], least: int = 1) -> None:
+        self._batches, self._least = batches, least
+        self.order = Order()
+        self.joined = 0  # samples of the last batch that joined the one before
+        walk = walked(batches)
+        self.once = walk is batches
+        formed = self._formed(walk)
+        head = list(islice(formed, 1))
+        if not head:
+            raise UserError("batches: there were none.")
+        self.first = head[0]
+        self._begun: Iterator[Batch] | None = chain(head, formed)
+
+    def __iter__(self) -> Iterator[Batch]:
+        walk, self._begun = self._begun, None
+        if walk is not None:
+            for batch in walk:
+                self.order.note(batch)
+                yield batch
+            return
+        number = 0
+        for number, batch in enumerate(self._formed(walked(self._batches)), 1):
+            self.order.check(number - 1, batch.x)
+            yield batch
+        if number < len(self.order.seen):
+            raise UserError("batches: fewer came in a later pass; give a list of batches or a loader.")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of the samples that came in the first pass."""
+        short = f"The last batch was short: its {self.joined} joined the batch before." if self.joined else ""
+        return (*([short] if short else []), *self.order.notes)
+
+    def _formed(self, walk: Iterator[Any]) -> Iterator[Batch]:
+        held: list[Batch] = []  # the batch before, which a short last one may join
+        for number, given in enumerate(walk, 1):
+            batch = batch_of(given, f"batches: batch {number}")
+            if self._least == 1:
+                yield batch
+                continue
+            if len(held) == 2:
+                yield held.pop(0)
+            held.append(batch)
+        if len(held) == 2 and len(held[1].x) < self._least and held[0].x.shape[1:] == held[1].x.shape[1:]:
+            self.joined = len(held[1].x)
+            held = [_union(*held)]
+        yield from held
+
+
+def _union(a: Batch, b: Batch) -> Batch:
+    columns = [
+        np.concatenate([p, q]) if p is not None and q is not None and p.shape[1:] == q.shape[1:] else None
+        for p, q in ((a.labels, b.labels), (a.ids, b.ids))
+    ]
+    return Batch(torch.cat([a.x, b.x]), columns[0], columns[1], a.multilabel)

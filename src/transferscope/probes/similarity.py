@@ -9,17 +9,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from transferscope.errors import UserError
-from transferscope.measures.cka import CKA, FullCKA, MinibatchCKA
+from transferscope.measures.cka import CKA, SMALLEST, FullCKA, MinibatchCKA
 from transferscope.measures.gram import Kernel
 from transferscope.measures.mixing import unshuffled
-from transferscope.probes.features import How, Mode, Tap, same_device, undisturbed
+from transferscope.probes.combine import networks
+from transferscope.probes.features import How, Mode, Tap, precision_notes, same_device, undisturbed
+from transferscope.probes.labels import kinds
 from transferscope.probes.layers import Layers, Pool
 from transferscope.probes.maps import Similarity, SimilarityMatrix
-from transferscope.probes.samples import Supply
+from transferscope.probes.samples import Order, Supply
 from transferscope.probes.whole import MEMORY, gathered
 
 Array = NDArray[np.float64]
 Estimator = Literal["unbiased", "biased", "unbiased-full"]
+UNSEEN = (
+    "No class labels came with the batches, so nothing could tell whether they are shuffled: batches sorted by class "
+    "make a minibatch estimate too low."
+)
 ESTIMATORS = ("unbiased", "biased", "unbiased-full")
 
 
@@ -41,7 +47,8 @@ def similarity(
 ) -> Similarity:
     """CKA of every layer of `net_a` against every layer of `net_b`; both networks see each batch once.
 
-    `batches` are tensors (n, ...) or tuples (x, labels, ...), of any length but n >= 4 each. `layers` (and `layers_b`,
+    `batches` are tensors (n, ...) or tuples (x, labels, ...), of any length but n >= 4 each (a last one that is shorter
+    joins the one before). `layers` (and `layers_b`,
     if other names are wanted of b) is as in `layers.wanted`, `pool` as in `layers.pooled`.
 
     `estimator`: "unbiased" is minibatch CKA (Nguyen et al. 2021, eqs. 2-3), one pass in memory that does not depend on
@@ -98,19 +105,22 @@ def _measured(
 ) -> SimilarityMatrix:
     if estimator not in ESTIMATORS:
         raise UserError(f"estimator: '{estimator}' is none of {', '.join(ESTIMATORS)}.")
-    modules = list(nets.values())
+    networks("similarity", nets)
+    modules, narrow = list(nets.values()), precision_notes(nets)
     same_device(modules)
     with undisturbed(modules, how.mode):
-        supply = Supply(batches)
+        supply = Supply(batches, SMALLEST if estimator == "unbiased" else 1)
         taps = [Tap(net, wanted, how, supply.first.x) for net, wanted in zip(modules, layers, strict=True)]
         names = [f"{name}/{slot.name}" for name, tap in zip(nets, taps, strict=True) for slot in tap.slots]
         if estimator == "unbiased":
             found, other = _minibatch(taps, names, supply, kernel, bandwidth), None
+            narrow += unmixed(supply.order)
         else:
             biased, exact = _full(taps, names, supply, kernel, bandwidth, memory)
             found, other = (biased, exact.matrix) if estimator == "biased" else (exact, biased.matrix)
     layers_of = [tuple(slot.name for slot in tap.slots) for tap in taps]
-    return told(found, tuple(nets), layers_of, [tap.skipped for tap in taps], how.words, other)
+    notes = (*narrow, *supply.notes)
+    return told(found, tuple(nets), layers_of, [tap.skipped for tap in taps], how.words, other, notes)
 
 
 def told(
@@ -120,6 +130,7 @@ def told(
     skipped: Sequence[tuple[str, ...]],
     pool: str,
     other: Array | None = None,
+    notes: tuple[str, ...] = (),
 ) -> SimilarityMatrix:
     """A map over the layers of all networks one after another, as the probe's result."""
     starts = np.cumsum([0, *map(len, layers)])
@@ -138,6 +149,7 @@ def told(
             for names, start in zip(layers, starts[:-1], strict=True)
         ),
         skipped=tuple(skipped),
+        notes=notes,
     )
 
 
@@ -145,16 +157,11 @@ def _minibatch(taps: Sequence[Tap], names: Sequence[str], supply: Supply, kernel
     with refused():
         cka = MinibatchCKA(names, kernel, bandwidth)
     starts = np.cumsum([0, *(len(tap.slots) for tap in taps)])
-    labels: list[np.ndarray | None] = []
-    sizes: list[int] = []
     for number, batch in enumerate(supply):
         for start, tap in zip(starts, taps, strict=False):
             tap.run(batch.x, putter(cka, int(start), number), None, number)
         with refused(number):
             cka.step()
-        labels.append(batch.labels)
-        sizes.append(len(batch.x))
-    unmixed(labels, sizes)
     return cka.result()
 
 
@@ -168,11 +175,16 @@ def putter(cka: MinibatchCKA, start: int, number: int = 0) -> Callable[[int, Ten
     return put
 
 
-def unmixed(labels: Sequence[np.ndarray | None], sizes: Sequence[int]) -> None:
-    """Raise UserError where class labels are known and the batches look sorted by them."""
-    known = [y for y in labels if y is not None and y.ndim == 1]
-    if len(known) == len(labels) and (sentence := unshuffled(np.concatenate(known), sizes)):
+def unmixed(order: Order) -> tuple[str, ...]:
+    """Raise UserError where classes are known and the batches look sorted by them; a note where none are known."""
+    if len(order.seen) < 2:
+        return ()
+    classes = kinds(order.told)
+    if classes is None:
+        return (UNSEEN,)
+    if sentence := unshuffled(classes, [len(part) for part in order.seen]):
         raise UserError(f"batches: {sentence[0].lower()}{sentence[1:-1]} (estimator='unbiased-full').")
+    return ()
 
 
 def _full(

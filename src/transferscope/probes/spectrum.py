@@ -15,9 +15,13 @@ from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.measures import spectrum as measures
 from transferscope.models.blocks import blocks
+from transferscope.models.outputs import answering
+from transferscope.models.parametrised import effective, effective_names, finite
 from transferscope.models.weights import belongs
 from transferscope.probes import result
-from transferscope.probes.features import device_of, undisturbed
+from transferscope.probes.combine import networks
+from transferscope.probes.features import fed, undisturbed
+from transferscope.probes.given import batch_of
 
 Array = NDArray[np.float64]
 
@@ -85,13 +89,15 @@ class Spectrum:
 
 
 def spectrum(a: nn.Module, b: nn.Module, *, k: int = 10, operator: Tensor | None = None) -> Spectrum:
-    """Spectra of all weights with two or more dimensions, convolutions as (out, in kh kw) matrices, in float64.
+    """Spectra of all weights with two or more dimensions (under weight norm, spectral norm or pruning: of the weights
+    that the network computes with), convolutions as (out, in kh kw) matrices, in float64.
 
     The subspaces compared have `k` dimensions, but at most a quarter of the weight's smaller side. With `operator`, a
     batch of inputs, the values of each ordinary convolution are instead those of the operator it is on inputs of the
     size it meets in `a` (circular padding, stride 1: Sedghi, Gupta & Long 2019); subspaces stay those of the matrix.
     Weights that are single rows or columns have no spectrum. Raises UserError for networks that share no weight.
     """
+    networks("spectrum", {"a": a, "b": b})
     sizes = _sizes(a, operator) if operator is not None else {}
     return state_spectrum(a, a.state_dict(), b.state_dict(), k=k, sizes=sizes)
 
@@ -107,13 +113,12 @@ def state_spectrum(
     """`spectrum` of two state dicts of `net`; `sizes` maps convolution weights to (height, width, groups)."""
     if k < 1:
         raise UserError(f"spectrum: k must be at least 1, not {k}.")
-    names = [name for name, p in net.named_parameters() if p.ndim > 1 and min(p.flatten(1).shape) > 1]
-    names = [name for name in names if name in a and name in b and a[name].shape == b[name].shape]
+    a, b = effective(net, a), effective(net, b)
+    names = [n for n in effective_names(net) if n in a and n in b and a[n].shape == b[n].shape]
+    names = [name for name in names if a[name].ndim > 1 and min(a[name].flatten(1).shape) > 1]
     if not names:
         raise UserError("spectrum: the two networks share no weight matrix of equal name and shape.")
-    for name in names:
-        if not all(bool(torch.isfinite(state[name]).all()) for state in (a, b)):
-            raise UserError(f"spectrum: '{name}' holds NaN or infinite values; this network has diverged.")
+    finite("spectrum", names, a, b)
     cut = blocks(net)
     place = {name: next((block.name for block in cut if belongs(name, block.prefixes)), "") for name in names}
     values: list[dict[str, Array]] = [{}, {}]
@@ -157,7 +162,9 @@ def _sizes(net: nn.Module, example: Tensor) -> dict[str, tuple[int, int, int]]:
 
                 handles.append(module.register_forward_pre_hook(read))
         with undisturbed([net], "eval"), torch.no_grad():
-            net(example[:1].to(device_of(net)))
+            x = fed(batch_of(example, "operator").x[:1], net)
+            with answering(x, "operator"):
+                net(x)
     finally:
         for handle in handles:
             handle.remove()

@@ -1,9 +1,6 @@
 """Many sets of weights of one network on the same images: what every walk through weight space asks for, fast."""
 
-import copy
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -14,33 +11,19 @@ from torch import Tensor, nn
 
 from transferscope.errors import UserError
 from transferscope.measures import metrics
-from transferscope.models.build import seeded
+from transferscope.models.floats import given_in, precision_words, working_type
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm, running_statistics
-from transferscope.models.precision import prepare, running
+from transferscope.models.precision import running
+from transferscope.probes.copied import Copy
 from transferscope.probes.features import How, device_of, undisturbed
 from transferscope.probes.folding import Folding, foldable
 from transferscope.probes.held import Held, batch_size, joined, sent
 from transferscope.probes.samples import unpacked
-from transferscope.streams import stream_seed
+from transferscope.probes.scored import Scored, scored
 
 Statistics = Literal["refresh", "as given"]
 Rows = NDArray[np.int64] | slice
 DATA = "data"  # the name of data given without one
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One set of weights on one data set of n images.
-
-    `loss` (n,): cross-entropy of each image, in nats (binary and multi-label: mean over its labels). `wrong` (n,):
-    0 or 1, multi-label the share of labels on the wrong side of 0.5. `metric`: accuracy or AUC (`States.metric`) over
-    the n images, NaN where an AUC is undefined. `logits` (n, k).
-    """
-
-    loss: NDArray[np.float64]
-    wrong: NDArray[np.float64]
-    metric: float
-    logits: NDArray[np.float32]
 
 
 class States:
@@ -69,26 +52,26 @@ class States:
         if images < 2:
             raise UserError(f"images: batch norm's statistics need at least 2 images, not {images}.")
         self.batch_norm, self.precision, self.device = batch_norm, precision, device_of(net)
+        self.given_in, kind = given_in(net), working_type(net)
         with undisturbed([net], "eval"):  # a loader may draw from the global random state
             named = data if isinstance(data, Mapping) else {DATA: data}
-            self._sets = {str(name): Held(str(name), given, self.device) for name, given in named.items()}
+            self._sets = {str(name): Held(str(name), given, self.device, kind) for name, given in named.items()}
             if not self._sets:
                 raise UserError("data: no data set was given to evaluate on.")
             self.names = tuple(self._sets)
             first = self._sets[self.names[0]]
-            kind = torch.float64 if _double(net) else torch.float32
-            self._net = prepare(copy.deepcopy(net).to(kind), precision, str(self.device)).eval().requires_grad_(False)
-            self._dtype = kind
+            self._copy = Copy(net, precision, self.device)
+            self._net = self._copy.net
             self.has_batch_norm = has_batch_norm(self._net)
             self._like = {n: t for n, t in self._net.state_dict().items() if isinstance(t, Tensor)}
             self.statistics_given = statistics is not None
             self._measured = self._statistics(statistics, images, first) if self.has_batch_norm else None
             with running("float32", str(self.device)):
                 few = first.images(np.arange(min(4, len(first))))
-                self.outputs = self._tried(few, first.name)
+                self.outputs = self._copy.tried(few, first.name)
                 if self._measured:
-                    self._tried(self._measured[0][:2], "statistics")
-                pairs = foldable(self._net, lambda: self._run(few.clone()))
+                    self._copy.tried(self._measured[0][:2], "statistics")
+                pairs = foldable(self._net, lambda: self._copy.run(few.clone()))
                 self._folding = Folding(self._net, pairs, torch.bfloat16 if precision == "bfloat16" else torch.float32)
         for one in self._sets.values():
             one.check(self.outputs)
@@ -103,6 +86,16 @@ class States:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._sets = {}
         self._measured = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided about the labels, and of images that came more than once."""
+        return tuple(note for one in self._sets.values() for note in one.notes)
+
+    @property
+    def precision_words(self) -> str:
+        """The precision, and what the network was given in where that was narrower than float32."""
+        return precision_words(self.precision, self.given_in)
 
     @property
     def measured(self) -> int:
@@ -180,7 +173,7 @@ class States:
         statistics: dict[str, Tensor] = {}
         if self._measured is not None:
             if kind == "refresh":
-                with torch.no_grad(), running(self.precision, str(self.device)), self._drawing():
+                with torch.no_grad(), running(self.precision, str(self.device)), self._copy.drawing():
                     refresh_batch_norm(self._net, self._measured)
                 self.refreshed += sum(map(len, self._measured))
             statistics = self._found(place)
@@ -208,7 +201,7 @@ class States:
 
     def _outputs(self, held: Held, index: NDArray[np.int64], place: str) -> NDArray[np.float32]:
         with running(self.precision, str(self.device)), self._folding.running():
-            parts = [self._forward(held.images(part), i).float() for i, part in enumerate(held.portions(index))]
+            parts = [self._copy.forward(held.images(part), i).float() for i, part in enumerate(held.portions(index))]
         out = torch.cat(parts)
         if not bool(torch.isfinite(out).all()):
             lost = int((~torch.isfinite(out)).any(1).sum())
@@ -216,36 +209,6 @@ class States:
                 f"{place}: the outputs of {lost} of {len(out)} images are NaN or infinite; no score is given."
             )
         return np.asarray(out.cpu().numpy())
-
-    def _forward(self, x: Tensor, number: int = 0) -> Tensor:
-        out = self._run(x, number)
-        if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
-            shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-            raise UserError(f"network: it should return (samples, outputs), not {shape}.")
-        return out
-
-    def _run(self, x: Tensor, number: int = 0) -> Any:
-        with torch.no_grad(), self._drawing(number):
-            return self._net(self._fit(x))
-
-    def _drawing(self, number: int = 0) -> AbstractContextManager[None]:
-        """Whatever is drawn inside is drawn alike for the same portion of images, under all weights."""
-        return seeded(stream_seed(0, "states", number), self.device)
-
-    def _fit(self, x: Tensor) -> Tensor:
-        return x.to(self._dtype) if x.is_floating_point() else x
-
-    def _tried(self, few: Tensor, name: str) -> int:
-        """The number of outputs. Raises UserError for images that the network does not take."""
-        try:
-            return self._forward(few).shape[1]
-        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
-            kind = str(few.dtype).removeprefix("torch.")
-            hint = "" if few.is_floating_point() else "; give float images, scaled as in training"
-            raise UserError(
-                f"network: it does not take the images of '{name}', {list(few.shape[1:])} of {kind} each "
-                f"({str(error).strip().splitlines()[0][:200] or type(error).__name__}){hint}."
-            ) from None
 
     def _check(self, state: Mapping[str, Tensor], place: str) -> None:
         for name, like in self._like.items():
@@ -275,8 +238,8 @@ class States:
             x = first.images(np.unique(np.linspace(0, len(first) - 1, images).round().astype(np.int64)))
         else:
             parts: list[Tensor] = []
-            for batch in unpacked(batches):
-                parts.append(sent(batch.x[: images - sum(map(len, parts))], self.device))
+            for batch in unpacked(batches, "statistics"):
+                parts.append(sent(batch.x[: images - sum(map(len, parts))], self.device, first.dtype))
                 if sum(map(len, parts)) >= images:
                     break
             if not parts:
@@ -287,27 +250,7 @@ class States:
         # Each portion is normalised by its own statistics on the way, so each must hold some of every class and domain,
         # in whatever order these come.
         portions = -(-len(x) // max(2 * batch_size(x), 64))
-        return tuple(sent(self._fit(x[i::portions]), self.device) for i in range(portions))
-
-
-def scored(logits: NDArray[np.float32], labels: NDArray[Any], metric: str) -> Scored:
-    """Losses, errors and the metric ("accuracy" or "auc") of outputs (n, k) under labels (n,) or, multi-label, (n, k).
-
-    One output and labels (n,) of 0 and 1: its sigmoid is the probability of 1.
-    """
-    if labels.ndim == 2 or logits.shape[1] == 1:
-        y = labels.reshape(len(labels), -1).astype(np.float64)
-        loss = metrics.binary_cross_entropies(logits, y)
-        wrong = ((logits > 0) != (y > 0.5)).mean(1)
-    else:
-        loss = metrics.cross_entropies(logits, labels)
-        wrong = (logits.argmax(1) != labels).astype(np.float64)
-    found = metrics.score(logits, labels, metric)
-    return Scored(loss, wrong, float("nan") if found is None else found, logits)
-
-
-def _double(net: nn.Module) -> bool:
-    return any(tensor.dtype == torch.float64 for tensor in net.parameters())
+        return tuple(sent(x[i::portions], self.device, x.dtype) for i in range(portions))
 
 
 def _known(batch_norm: Any) -> Any:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Transferability:
     held_out: int
     dimensions: int
     source_classes: int | None
+    notes: tuple[str, ...] = ()
 
     def table(self) -> pl.DataFrame:
         """One row per score: score, value (null where there is none)."""
@@ -98,7 +99,12 @@ Watch = Callable[[str], Any]
 
 def _scored(a: Penultimate, b: Penultimate, source_head: bool, k: int, watch: Watch) -> Transferability:
     several = a.labels.ndim == 2
-    classes = a.labels.shape[1] if several else int(max(a.labels.max(), b.labels.max())) + 1
+    if a.labels.shape[1:] != b.labels.shape[1:]:
+        raise ValueError("the training labels are of another kind than the held-out ones.")
+    if not several:  # only which are equal matters: labels may start at 1, or leave gaps
+        known, y = np.unique(np.concatenate([a.labels, b.labels]), return_inverse=True)
+        a, b = replace(a, labels=y[: len(a.labels)]), replace(b, labels=y[len(a.labels) :])
+    classes = a.labels.shape[1] if several else len(known)
     metric = metrics.metric_name(classes, several)
     with watch("decomposition"):
         space = factored(a.features)
@@ -126,7 +132,15 @@ def _scored(a: Penultimate, b: Penultimate, source_head: bool, k: int, watch: Wa
         held_out=len(b.labels),
         dimensions=a.features.shape[1],
         source_classes=a.logits.shape[1] if source_head else None,
+        notes=(*dict.fromkeys((*a.notes, *b.notes)), *_overlap(a, b)),
     )
+
+
+def _overlap(a: Penultimate, b: Penultimate) -> tuple[str, ...]:
+    if not (shared := int(np.isin(b.samples, a.samples).sum())):
+        return ()
+    return (f"{shared} of the {len(b.samples)} held-out samples are also among the training ones: the linear probe's "
+            "score flatters.",)  # fmt: skip
 
 
 def _per_label(score: Callable[[Factored, Any], float], space: Factored, labels: np.ndarray) -> float:

@@ -28,12 +28,13 @@ class Answers:
 
     def __init__(self, prefix: Prefix, refresh: bool = False) -> None:
         self.prefix, self.refresh = prefix, refresh
-        labels = prefix.labels
-        if labels is None:
-            raise UserError("batches: criticality needs the labels of all samples; give tuples (x, labels).")
-        self._labels = [_labels(batch.labels) for batch in prefix.batches]
         variant = self.variant(None, {})
         logits = [prefix.run(variant, [i]) for i in range(len(prefix.batches))]
+        labels = prefix.labels(logits[0].shape[1])
+        if labels is None:
+            raise UserError("batches: criticality needs the labels of all samples; give tuples (x, labels).")
+        self.notes = labels.notes
+        self._labels = np.split(labels.values, np.cumsum([len(part) for part in logits])[:-1])
         if lost := sum(int((~np.isfinite(part)).any(1).sum()) for part in logits):
             raise UserError(f"network: its outputs for {lost} of {prefix.samples} samples are NaN or infinite.")
         self.before = [_wrong(part, own) for part, own in zip(logits, self._labels, strict=True)]
@@ -205,19 +206,8 @@ def _rms(state: State) -> float:
     return float(np.sqrt(squares / sum(t.numel() for t in matrices))) or 1.0
 
 
-def _labels(labels: np.ndarray | None) -> np.ndarray:
-    assert labels is not None
-    if labels.ndim == 1 and labels.dtype.kind not in "iub":
-        raise UserError(f"batches: labels should be class numbers (or 0 and 1 per label), not {labels.dtype}.")
-    return labels
-
-
 def _wrong(logits: np.ndarray, labels: np.ndarray) -> NDArray[np.bool_]:
     """Which answers are wrong, (n,) or (n, k); NaN is never right."""
-    if (labels.ndim == 2 and logits.shape != labels.shape) or (
-        labels.ndim == 1 and labels.max() >= max(2, logits.shape[1])
-    ):
-        raise UserError(f"batches: labels {labels.shape} do not fit the network's outputs {logits.shape}.")
     if labels.ndim == 2:
         return np.asarray(np.where(np.isnan(logits), True, (logits > 0) != (labels > 0.5)))
     lost = np.isnan(logits).any(1)

@@ -10,7 +10,7 @@ from transferscope.measures.barrier import barrier as both_barriers
 from transferscope.measures.barrier import barrier_of, resampled_aucs
 from transferscope.probes.basis import differ, remarks, sources
 from transferscope.probes.line import Line
-from transferscope.probes.states import Scored
+from transferscope.probes.scored import Scored
 from transferscope.streams import stream
 
 Array = NDArray[np.float64]
@@ -63,8 +63,9 @@ def measured(walk: Line, found: Points, own: Ends, seed: int) -> dict[str, Any]:
         "measures": measures,
         "batch_norm": walk.batch_norm_words,
         "head": walk.head_words,
-        "precision": at.precision,
+        "precision": at.precision_words,
         "notes": (
+            *at.notes,
             *_permuted(walk, ends, own),
             *remarks(own, ends, at.metric, walk.batch_norm_words, names),
             *sources(at, walk.batch_norm == "refresh"),

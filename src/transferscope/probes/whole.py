@@ -3,25 +3,22 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from transferscope.errors import UserError
 from transferscope.probes.features import Tap
-from transferscope.probes.samples import Order, Supply
+from transferscope.probes.samples import Supply
 
 MEMORY = 2**29  # bytes of activations held at once where all samples of a layer are needed together
 
 
 @dataclass(frozen=True)
 class Whole:
-    """A layer on all samples: its place in the order asked for, its features in consecutive chunks (n_i, d), and the
-    samples' labels where every batch had some."""
+    """A layer on all samples: its place in the order asked for, and its features in consecutive chunks (n_i, d)."""
 
     place: int
     chunks: list[Tensor]
-    labels: np.ndarray | None
 
 
 def gathered(
@@ -30,20 +27,18 @@ def gathered(
     """Every (tap, slot) of `order` on all samples, in that order, holding about `memory` bytes of features at once.
 
     Layers that do not fit wait for another pass, for which the batches must come again in the same order: that is
-    checked. A single layer is held whole, whatever it takes. Raises UserError for batches that can be had only once.
+    checked. A single layer is held whole, whatever it takes. Raises UserError for batches that can be had only once,
+    and for features that are not finite or differ in size from batch to batch.
     """
-    first, waiting = Order(), list(range(len(order)))
+    first, waiting = supply.order, list(range(len(order)))
     widths: dict[int, int] = {}  # bytes per sample, known after the first batch
     while waiting:
         later = first.samples > 0
         now = _prefix(waiting, widths, first.samples, memory) if later else waiting
         held: dict[int, list[Tensor]] = {place: [] for place in now}
         for number, batch in enumerate(supply):
-            if later:
-                first.check(number, batch.x)
-            else:
-                first.note(batch)
             for place, features in _pass(taps, order, held, batch.x, number):
+                _fitting(features, held[place], taps[order[place][0]].slots[order[place][1]].name, number)
                 held[place].append(features)
                 widths[place] = 4 * features.shape[1]
             if len(fitting := _prefix(list(held), widths, first.samples, memory)) < len(held):
@@ -55,10 +50,7 @@ def gathered(
                 held = {place: held[place] for place in fitting}  # the others wait for a later pass
         waiting = [place for place in waiting if place not in held]
         for place in list(held):
-            chunks = held.pop(place)
-            if sum(map(len, chunks)) != first.samples:
-                raise UserError("batches: fewer came in a later pass; give a list of batches or a loader.")
-            yield Whole(place, chunks, first.labels)
+            yield Whole(place, held.pop(place))
 
 
 def _pass(
@@ -71,6 +63,21 @@ def _pass(
         if places:
             tap.run(x, lambda slot, f, got=got: got.append((slot, _kept(f))), frozenset(places), number)  # type: ignore[misc]
         yield from ((places[slot], features) for slot, features in got)
+
+
+def _fitting(features: Tensor, before: Sequence[Tensor], layer: str, number: int) -> None:
+    """Raise UserError unless the features of a batch are finite and as many as those of the batches before."""
+    if before and before[0].shape[1] != features.shape[1]:
+        raise UserError(
+            f"layers: '{layer}' gives {before[0].shape[1]} features a sample at first and {features.shape[1]} in batch "
+            f"{number + 1}, as for images of several sizes; resize them to one, or pool='mean'."
+        )
+    if not bool(features.sum().isfinite() or features.isfinite().all()):  # the sum is the quicker question
+        odd = int((~features.isfinite()).any(1).nonzero()[0])
+        raise UserError(
+            f"layers: '{layer}' is NaN or infinite for sample {odd} (from 0) of batch {number + 1}; leave it out, or "
+            "another network."
+        )
 
 
 def _prefix(places: list[int], widths: dict[int, int], samples: int, memory: int) -> list[int]:

@@ -15,7 +15,7 @@ from transferscope.errors import UserError
 from transferscope.measures.intervals import wilson
 from transferscope.models.weights import belongs
 from transferscope.probes import result
-from transferscope.probes.basis import own_scores, remarks, sources
+from transferscope.probes.basis import beside
 from transferscope.probes.combine import State, combine, fitting, networks
 from transferscope.probes.distance import classifier
 from transferscope.probes.states import States, Statistics
@@ -154,7 +154,7 @@ def state_wise_ft(
         ends = {"start": first, "tuned": tuned}
         at = {word: values.tolist().index(alpha) for word, alpha in (("start", 0.0), ("tuned", 1.0)) if alpha in values}
         now = {word: points[at[word]] if word in at else ask(ends[word], place=word) for word in ends}
-        own = own_scores(ask, ends, now)
+        own, notes = beside(ask, ends, now)
         owns = np.array([[[one[d].metric, one[d].loss.mean()] for one in own.values()] for d in ask.names])
         counts = np.array([ask.count(name) for name in ask.names])
         curves = np.array([[[p[name].metric, p[name].loss.mean()] for p in points] for name in ask.names])
@@ -168,6 +168,5 @@ def state_wise_ft(
             alphas=values, metric=curves[..., 0], loss=curves[..., 1], low=bounds[0], high=bounds[1], images=counts,
             own=owns[..., 0], own_loss=owns[..., 1], data=ask.names, metric_name=ask.metric, head_names=heads,
             batch_norm=batch_norm if ask.has_batch_norm else "none",
-            notes=(*remarks(own, now, ask.metric, f"re-estimated at every point, {ask.measured_words}", ask.names),
-                   *sources(ask, batch_norm == "refresh")),
+            notes=notes,
         )  # fmt: skip

@@ -7,8 +7,9 @@ from transferscope.engine.store import Artifact
 from transferscope.streams import stream
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor, nn
+
+    from transferscope.probes.given import Batch
 
 FILES = {"start": "epoch-0000", "end": "final"}
 
@@ -50,8 +51,8 @@ def batches(
     size: int = 128,
     images: int | None = None,
     device: str = "cpu",
-) -> "Iterator[tuple[Tensor, Tensor, np.ndarray]]":
-    """(images, labels, rows) of a split as the run evaluated them, in one fixed shuffled order.
+) -> "Iterator[Batch]":
+    """Batches (images, labels, rows) of a split as the run evaluated them, in one fixed shuffled order.
 
     At most `images` of them, in batches of equal length (give or take one) near `size`: none is too short.
     """
@@ -59,9 +60,11 @@ def batches(
 
     from transferscope.data.batches import Normalisation, eval_batches
     from transferscope.data.table import open_table
+    from transferscope.probes.given import Batch
 
     table = open_table(data.path)
     how = Normalisation(tuple(said(run)["mean"]), tuple(said(run)["std"]))
     rows = stream(0, "probe", split).permutation(table.rows[split])[:images]
     for part in np.array_split(rows, max(1, round(len(rows) / size))):
-        yield from eval_batches(table, part, len(part), labels=table.labels, normalisation=how, device=device)
+        for x, y, ids in eval_batches(table, part, len(part), labels=table.labels, normalisation=how, device=device):
+            yield Batch(x, y, ids, table.multilabel)
