@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchvision
 import yaml
+from safetensors.torch import save_file
 
 from transferscope.data import Target
 from transferscope.errors import UserError
@@ -38,7 +39,7 @@ def test_a_plain_study(load) -> None:
 
 
 def test_short_forms(load, tmp_path) -> None:
-    (tmp_path / "w.safetensors").touch()
+    save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors")
     study = load(
         "targets: [digits]\nnetwork: toy.nets:tiny\npretrained: file:w.safetensors\nseeds: 3\nanalyses: [transfer]\n"
         "recipe: {lr: {random: [0.1, 1], pretrained: 1e-3}}",
