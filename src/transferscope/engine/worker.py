@@ -79,8 +79,8 @@ def execute(recipe: Mapping[str, Any], store: Store, work: Work) -> Outcome:
         return ended("failed", f"{_plain(error)} [{name}]")
     except Exception as error:
         _keep(failure)
-        said = legible(" ".join(str(error).split())[:300])
-        return ended("failed", f"{type(error).__name__}: {said} (traceback in {failure})")
+        words = legible(" ".join(str(error).split())[:300])
+        return ended("failed", f"{type(error).__name__}: {words} (traceback in {failure})")
 
 
 def _plain(error: OSError) -> str:
