@@ -126,9 +126,8 @@ def _look(listing: Listing, row: int) -> Look:
 
 def _wide_colour(image: Image.Image) -> bool:
     """Is it colour (or grey with alpha) of 16 bits, which Pillow reads by its upper 8?"""
-    tiles = getattr(image, "tile", None)  # of pictures that come from a file
-    raw = str(tiles[0][3]) if tiles else ""
-    return image.mode in ("RGB", "RGBA", "LA", "CMYK") and ";16" in raw
+    tiles = getattr(image, "tile", [])  # what files that are not loaded yet have
+    return image.mode in ("RGB", "RGBA", "LA", "CMYK") and bool(tiles) and ";16" in str(tiles[0][3])
 
 
 def _refuse_dark_colour(tops: Sequence[int], where: str) -> None:
