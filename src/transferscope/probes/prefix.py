@@ -6,6 +6,7 @@ so that code between modules (sums, skips over blocks, flattening) runs as alway
 tried on a few samples against a full pass; where the two differ it gets full passes, and `why` says the reason.
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -16,8 +17,6 @@ from torch import Tensor, nn
 
 from transferscope.errors import UserError, did_you_mean
 from transferscope.models.blocks import Block, blocks, parameters_of
-from transferscope.models.norm import refresh_batch_norm, running_statistics
-from transferscope.models.precision import running
 from transferscope.probes.calls import Drift, Enough, Kept, Spot
 from transferscope.probes.features import TRIAL, How, undisturbed
 from transferscope.probes.passes import NONE, Passes, Variant, Way
@@ -29,9 +28,9 @@ class Prefix:
 
     `batches`: tensors or tuples (x, labels, ids), all held in memory. `cut` is `blocks(net)` unless given. `memory`
     (bytes) bounds what is kept: every block's inputs at once where that fits, else those of the block last asked for,
-    for as many batches as fit; so without room for all, ask block by block. `precision` "bfloat16" also folds batch
-    norms into their convolutions, not touching the network. Always in eval mode; the network is left as found after
-    every call (or at the end of `open`), and its weights must stay as they are as long as this is used.
+    for as many batches as fit; so without room for all, ask block by block. Batch norms are folded into their
+    convolutions, not touching the network. Always in eval mode; the network is left as found after every call (or at
+    the end of `open`). Where its weights become others, say so by `again`.
 
     `why`: the blocks that get full passes, and for what reason. Raises UserError where there are no batches, or where
     they are nothing of the above.
@@ -98,22 +97,50 @@ class Prefix:
         """
         return self.run(self.variant(block, state or {}), batches)
 
-    def variant(self, block: Block | str | Sequence[Block | str] | None, state: Mapping[str, Tensor]) -> Variant:
-        """`state` made ready for `run`: worth its while where one variant runs batch by batch."""
+    def variant(
+        self,
+        block: Block | str | Sequence[Block | str] | None,
+        state: Mapping[str, Tensor],
+        behind: Mapping[str, Tensor] | None = None,
+    ) -> Variant:
+        """`state` made ready for `run`: worth its while where one variant runs batch by batch.
+
+        `behind` are values for more tensors that are not read before the blocks begin, wherever they lie.
+        """
         inside = [
             self.block(b) for b in ([] if block is None else [block] if isinstance(block, Block | str) else block)
         ]
-        held = self._passes.held
-        for name, value in state.items():
+        held, behind = self._passes.held, behind or {}
+        for name, value in {**state, **behind}.items():
             if name not in held:
                 raise UserError(f"weights: the network has no tensor '{name}'; {did_you_mean(name, list(held))}")
             if held[name].shape != value.shape:
                 shapes = f"has shape {list(value.shape)}, the network needs {list(held[name].shape)}"
                 raise UserError(f"weights: '{name}' {shapes}.")
-            if inside and not any(parameters_of(b, [name]) for b in inside):
+            if inside and name not in behind and not any(parameters_of(b, [name]) for b in inside):
                 raise UserError(f"weights: '{name}' is not a tensor of {', '.join(b.name for b in inside)}.")
         first = min(inside, key=lambda b: self._passes.ways[b.name].moment).name if inside else None
-        return self._passes.variant(state, first)
+        return self._passes.variant({**state, **behind}, first)
+
+    def again(self) -> None:
+        """Begin anew, with the weights that the network has now."""
+        self._cache.clear()
+        self._at.clear()
+        self._passes.folding = self._passes.folding.again()
+
+    def twin(self, batches: Iterable[Any], sight: Any) -> "Prefix":
+        """The same network on other batches, run as `sight` says, which stands where a `Folding` stands."""
+        other = copy.copy(self)
+        other.batches, other._cache, other._at, other.why = list(unpacked(batches)), {}, {}, dict(self.why)
+        other._open = False
+        other._passes = copy.copy(self._passes)
+        other._passes.folding = sight
+        return other
+
+    @property
+    def called(self) -> list[str]:
+        """The module of every call in a pass, in order."""
+        return [call.module for call in self._passes.calls]
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -127,22 +154,6 @@ class Prefix:
                 yield
             finally:
                 self._open = False
-
-    def refreshed(self, state: Mapping[str, Tensor]) -> Variant:
-        """`state` made ready for `run` with the running statistics of every batch norm re-estimated on all batches.
-
-        Costs a pass over them, and `run` takes full passes: what changed at one block moves statistics behind it, and
-        those before it are the network's own only as far as they were estimated alike.
-        """
-        passes, net = self._passes, self.net
-        with self.open(), passes.holding(passes.variant(state, plain=True).tensors):
-            before = {name: t.clone() for name, t in net.named_buffers()}
-            with running(passes.precision, str(passes.device)):
-                refresh_batch_norm(net, (batch.x.to(passes.device) for batch in self.batches))
-            found = {name: t.clone() for name, t in running_statistics(net).items()}
-            for name, t in net.named_buffers():  # what else runs while `open` sees the network's own
-                t.copy_(before[name])
-        return self.variant(None, {**state, **found})
 
     def run(self, variant: Variant, batches: Sequence[int] | None = None) -> np.ndarray:
         """Outputs (n, k), float32, of all batches (or those numbered) with a variant's values in the network."""

@@ -99,7 +99,12 @@ class States:
     @property
     def measured(self) -> int:
         """Number of images that batch norm's statistics are re-estimated on; 0 for a network without."""
-        return sum(map(len, self._measured or ()))
+        return sum(map(len, self.portions))
+
+    @property
+    def portions(self) -> tuple[Tensor, ...]:
+        """These images; each portion is normalised by its own statistics on the way."""
+        return self._measured or ()
 
     @property
     def running_names(self) -> tuple[str, ...]:
@@ -169,7 +174,7 @@ class States:
                     refresh_batch_norm(self._net, self._measured)
                 self.refreshed += sum(map(len, self._measured))
             statistics = self._found(place)
-        self._folding = Folding(self._net, self._folding.pairs, self._folding.dtype)  # of the values there now
+        self._folding = self._folding.again()
         return statistics
 
     def score(self, rows: Mapping[str, Rows] | None = None, *, place: str = "these weights") -> dict[str, Scored]:
