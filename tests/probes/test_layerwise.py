@@ -64,7 +64,11 @@ def test_curves_and_heights_are_those_of_blended_copies(batch_norm):
 def test_no_barrier_between_a_network_and_itself(tmp_path):
     net = residual(1)
     found = layerwise_barrier(net, net.state_dict(), {"train": labelled(), "test": labelled(20, seed=5)}, alphas=3)
-    assert found.batch_norm.startswith("re-estimated everywhere on") and found.data == ("train", "test") and not found.distance.any()
+    assert (
+        found.batch_norm.startswith("re-estimated everywhere on")
+        and found.data == ("train", "test")
+        and not found.distance.any()
+    )
     np.testing.assert_allclose(found.loss_height[..., 0], 0, atol=1e-6)
     found.save(tmp_path / "l.safetensors")
     assert ts.load(tmp_path / "l.safetensors").table().equals(found.table())

@@ -44,7 +44,9 @@ def test_every_block_checkpoint_and_direction_is_the_plain_pass_of_a_changed_cop
     assert table.height == 2 * (1 + anew + len(cut) * 5)
     for row in table.iter_rows(named=True):
         place = next((i for i, b in enumerate(cut) if b.name == row["block"]), None)
-        of = {"none": [], "own": [], "bottom": cut[: (place or 0) + 1], "top": cut[place:]}.get(row["how"], [cut[place or 0]])
+        of = {"none": [], "own": [], "bottom": cut[: (place or 0) + 1], "top": cut[place:]}.get(
+            row["how"], [cut[place or 0]]
+        )
         state = states[row["checkpoint"] or "start"].state_dict()
         names = [name for block in of for name in parameters_of(block, state)]
         other = swapped(net, state, names) if row["how"] == "own" else slow(state, names)
@@ -75,7 +77,7 @@ def test_the_basis_is_said_and_own_scores_stand_beside_where_they_differ():
     stale = residual(1)
     stale[1].running_mean += torch.linspace(-9, 9, 6)
     told = rewind(stale, start, data)
-    assert told.batch_norm == "re-estimated everywhere on 24 of the images evaluated on"
+    assert told.batch_norm == "re-estimated everywhere on 24 images of those evaluated on"
     (name, score, own), = told.own  # fmt: skip
     assert name == "data" and score == told.score[0] and own == told.score[1] != score
     as_found = rewind(net, start, data, batch_norm="as found")

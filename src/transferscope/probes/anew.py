@@ -100,19 +100,31 @@ class Anew:
 
         Outputs are not finite where the changed network overflows.
         """
-        found = self.statistics(inside, state)
-        values = {name: tensor for name, tensor in state.items() if name not in found}
-        return self.prefix.variant(inside if self._twin is not None else None, values, found)
+        return self.estimated(inside, state)[0]
 
-    def statistics(self, inside: Inside, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Statistics by name, of all norms behind a change (whole passes: of all)."""
-        if self._twin is None:
-            return self._whole(state)
+    def estimated(self, inside: Inside, state: Mapping[str, Tensor]) -> tuple[Variant, np.ndarray | None]:
+        """A `variant`, and outputs (n, k) of the images with each portion normalised by its own statistics.
+
+        Near the variant's own (with one portion only the variances differ, which are the biased ones on the way), in the
+        order the images had before `held.portioned`. None where passes are whole.
+        """
+        found, outputs = (self._whole(state), None) if self._twin is None else self._behind(self._twin, inside, state)
+        values = {name: tensor for name, tensor in state.items() if name not in found}
+        return self.prefix.variant(None if self._twin is None else inside, values, found), outputs
+
+    def _behind(
+        self, twin: Prefix, inside: Inside, state: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], np.ndarray]:
+        """Statistics by name, of all norms behind a change, and outputs."""
         pooled: dict[str, Batches] = {}
-        with self._twin.open(), self._private():
-            variant = self._twin.variant(inside, state)
-            for number in range(len(self._portions)):
-                self._twin.run(variant, [number])
+        count = len(self._portions)
+        outputs: np.ndarray | None = None
+        with twin.open(), self._private():
+            variant = twin.variant(inside, state)
+            for number in range(count):
+                part = twin.run(variant, [number])
+                outputs = np.empty((twin.samples, part.shape[1]), np.float32) if outputs is None else outputs
+                outputs[number::count] = part
                 for path, of in self._sight.seen.items():
                     pooled.setdefault(path, Batches()).add(of.count, of.mean, of.squares)
         found = {}
@@ -121,7 +133,8 @@ class Anew:
             for word in one.words:
                 like = one.tensor(word)
                 found[f"{path}.{word}"] = (of.var if word == one.var else of.mean).to(like).view_as(like)
-        return found
+        assert outputs is not None  # there is at least one portion
+        return found, outputs
 
     def _whole(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All statistics under a change, by whole passes."""

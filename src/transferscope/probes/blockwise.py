@@ -106,7 +106,6 @@ class Trials:
             found[name] = scored(part, self.states.labels(name), self.states.metric) if whole else None
         return found
 
-
     def _again(self, values: State) -> State:
         """The values of tied tensors under their further names."""
         return {name: values[first] for name, first in self._tied.items() if first in values}
@@ -118,7 +117,7 @@ def basis(has_batch_norm: bool, batch_norm: BatchNorm, images: int, given: bool)
         return "none in the network"
     if batch_norm == "as found":
         return "as found"
-    return f"re-estimated everywhere on {images} {'images given for it' if given else 'of the images evaluated on'}"
+    return f"re-estimated everywhere on {images} images {'given for it' if given else 'of those evaluated on'}"
 
 
 def state_of(given: nn.Module | State) -> dict[str, Tensor]:

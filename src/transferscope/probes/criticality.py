@@ -1,5 +1,6 @@
 """Module criticality: how far, and through how narrow a valley, each block had to move from its start."""
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,19 @@ from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.models.blocks import Block
 from transferscope.models.norm import has_batch_norm
+from transferscope.models.precision import prepare
 from transferscope.probes import result
+from transferscope.probes.anew import Anew
+from transferscope.probes.answers import Answers
+from transferscope.probes.blockwise import BatchNorm, basis
+from transferscope.probes.features import device_of
+from transferscope.probes.held import joined, portioned
 from transferscope.probes.prefix import Prefix
-from transferscope.probes.valley import Answers, Ground, held_as, points_of
+from transferscope.probes.samples import unpacked
+from transferscope.probes.valley import Ground, held_as, points_of
 
 Array = NDArray[np.float64]
 Search = Literal["border", "grid"]
-Statistics = Literal["as found", "refresh"]
 SPAN = 100.0  # the largest noise level over the least
 
 
@@ -34,7 +41,8 @@ class Criticality:
     `alphas` (B, A) is each point's distance from the start over D; `sigmas` (S,) are relative, times `rms` absolute.
     `error` (B, A, S): mean training error under noise, over the part `seen` (B, A, S) in [0, 1] of all draws and
     samples, NaN where that is 0; feasible up to `allowed`. `bare` (B, A): error without noise, NaN unless search is
-    "grid". `final_error` is that of the final network. `notes`: blocks that needed full passes, and why.
+    "grid". `final_error` is that of the final network. `batch_norm` says which running statistics it and every cell
+    have; `own_error` is its error with those it came with. `notes`: blocks that needed full passes, and why.
     """
 
     mu: Array
@@ -56,11 +64,19 @@ class Criticality:
     path: str
     batch_norm: str
     notes: tuple[str, ...]
+    precision: str = ""  # "" and NaN: of results saved before these were known
+    own_error: float = float("nan")
 
     @property
     def network(self) -> float:
-        """Criticality of the network: the sum over its blocks."""
+        """Criticality of the network: the sum over its blocks. Most of it is that of a block or two: see `largest`."""
         return float(self.mu.sum())
+
+    @property
+    def largest(self) -> tuple[str, float]:
+        """The block with the largest mu, and its share of the network's (NaN where the sum is 0 or infinite)."""
+        i, total = int(self.mu.argmax()), self.network
+        return self.blocks[i], float(self.mu[i] / total) if 0 < total < float("inf") else float("nan")
 
     @property
     def sigma_relative(self) -> Array:
@@ -141,7 +157,8 @@ def criticality(
     relative: bool = False,
     path: Sequence[Mapping[str, Tensor]] | None = None,
     search: Search = "border",
-    batch_norm: Statistics = "as found",
+    batch_norm: BatchNorm = "refresh",
+    statistics: Iterable[Any] | None = None,
     precision: str = "float32",
     memory: int = 2**30,
     seed: int = 0,
@@ -161,20 +178,23 @@ def criticality(
     Errors are wrong answers; those of multi-label tasks are counted per label.
 
     `search` "border" evaluates the cells that decide the score, each until it is clear (z = 3); "grid" all of them,
-    completely. A block that did not move scores 0. `batch_norm`: running statistics are the final network's in every
-    cell, or with "refresh" re-estimated on the batches for every point, level and draw (full passes: slow), also for
-    the final error. `precision` "bfloat16" is about twice as fast; single samples may differ. `memory` (bytes) bounds
-    the activations that are kept; noise takes up to half as much again. Heads count as blocks, from the values that
+    completely. A block that did not move scores 0. `batch_norm` "refresh": running statistics are estimated anew for
+    every point, level and draw, and for the final error, from the batches or from the images of `statistics`; "as
+    found": those of the final network everywhere, so that what a cell loses is in part a misfit of the norms behind it.
+    `precision` "bfloat16" can be faster, but single samples differ and move a score by a step of the grid; the network
+    is run as a copy, with float32 weights where they are of half precision. `memory` (bytes) bounds the activations
+    that are kept; noise takes up to half as much again. Heads count as blocks, from the values that
     `start` has for them. The network is left as found, also by an exception. Raises UserError for a
     start or path of another architecture, unknown blocks, missing labels and values out of range.
     """
-    own = {name: p.detach() for name, p in net.named_parameters()}
     _check(draws, tolerance, relative, search, batch_norm, sigma_max)
     levels = _levels(sigmas, sigma_max)
     steps = _steps(alphas)
     given = start.state_dict() if isinstance(start, nn.Module) else start
-    prefix = Prefix(net, batches, cut, precision=precision, memory=memory, seed=seed)
+    net = prepare(copy.deepcopy(net), precision, str(device_of(net))).eval()
+    own = {name: p.detach() for name, p in net.named_parameters()}
     refresh = batch_norm == "refresh" and has_batch_norm(net)
+    prefix = Prefix(net, batches, cut, precision=precision, memory=memory // (2 if refresh else 1), seed=seed)
     chosen = (
         prefix.blocks
         if blocks is None
@@ -186,12 +206,20 @@ def criticality(
     route = None if path is None else [given, *path, own]
     for word, state in [("start", given), *((f"path: checkpoint {i}", s) for i, s in enumerate(path or [], 1))]:
         _same_architecture(word, state, own, [name for block in chosen for name in prefix.names(block)])
+    answers = found = Answers(prefix)
+    images, anew = 0, None
+    if refresh:
+        x = [batch.x for batch in (prefix.batches if statistics is None else unpacked(statistics))]
+        images = sum(map(len, x))
+        anew = Anew(prefix, portioned(joined(x, "statistics", device_of(net)), device_of(net)), precision)
+        answers = Answers(prefix, anew, guesses=statistics is None)
+    if answers.lost:
+        raise UserError(f"network: its outputs for {answers.lost} of {prefix.samples} samples are NaN or infinite.")
+    total = answers.size * draws
+    limit = draws * (answers.wrong * (1 + tolerance) + answers.size / prefix.samples if relative
+                     else answers.wrong + tolerance * answers.size)  # fmt: skip
     rows: list[dict[str, Any]] = []
-    with prefix.open():
-        answers = Answers(prefix, refresh)
-        total = answers.size * draws
-        limit = draws * (answers.wrong * (1 + tolerance) + answers.size / prefix.samples if relative
-                         else answers.wrong + tolerance * answers.size)  # fmt: skip
+    with (anew or prefix).open():
         for block in chosen:
             names = prefix.names(block)
             ground = Ground(
@@ -209,8 +237,10 @@ def criticality(
         draws=draws,
         search=search,
         path="direct" if path is None else "optimisation",
-        batch_norm="none" if not has_batch_norm(net) else "refreshed" if refresh else "as found",
+        batch_norm=basis(has_batch_norm(net), batch_norm, images, statistics is not None),
         notes=tuple(f"{name}: {why}" for name, why in prefix.why.items()),
+        precision=precision,
+        own_error=found.wrong / found.size,
     )
 
 

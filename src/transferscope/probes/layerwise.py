@@ -170,7 +170,9 @@ def _rows(found: Sequence[Mapping[str, Scored | None]], data: str, word: str, n:
 
 def _own(owns: Sequence[Mapping[str, Scored | None]], names: Sequence[str], word: str) -> Array:
     """Means over the images of every data set, for a and b (D, 2)."""
-    return np.array([[np.nan if (of := one[data]) is None else getattr(of, word).mean() for one in owns] for data in names])
+    return np.array(
+        [[np.nan if (of := one[data]) is None else getattr(of, word).mean() for one in owns] for data in names]
+    )
 
 
 def _heights(at: Array, rows: Array, whole: Array, draws: int, seed: int) -> Array:

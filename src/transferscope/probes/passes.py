@@ -60,7 +60,7 @@ class Passes:
     """Forward passes of a network in eval mode with some tensors changed, whole or starting at a block.
 
     `ways` per block name, `why` for blocks that need full passes, `bytes`: memory (an id, bytes per sample) of each
-    tensor that a call returned. Use inside `undisturbed` and `no_grad`.
+    tensor that a call returned; `rowed`: those that have a row per sample. Use inside `undisturbed` and `no_grad`.
     """
 
     def __init__(self, net: nn.Module, cut: Sequence[Block], example: Tensor, precision: str, seed: int) -> None:
@@ -79,6 +79,10 @@ class Passes:
         trace = self._traced(example)
         self.calls, self.copied = trace.calls, trace.changed()
         self.bytes: dict[Spot, tuple[int, float]] = {}
+        self.rowed: frozenset[Spot] = frozenset(
+            (number, j) for number, leaves in enumerate(trace.outputs) for j, leaf in enumerate(leaves)
+            if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == len(example)
+        )  # fmt: skip
         for number, leaves in enumerate(trace.outputs):
             for j, leaf in enumerate(leaves):
                 if isinstance(leaf, Tensor):

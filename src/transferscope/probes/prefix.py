@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from transferscope.errors import UserError, did_you_mean
@@ -161,13 +162,19 @@ class Prefix:
         with self.open():
             return np.concatenate([self._one(variant, number) for number in numbers])
 
-    def _one(self, variant: Variant, number: int) -> np.ndarray:
+    def rows(self, variant: Variant, number: int, rows: NDArray[np.int64]) -> np.ndarray:
+        """Outputs of some rows of one batch."""
+        with self.open():
+            return self._one(variant, number, torch.from_numpy(rows))
+
+    def _one(self, variant: Variant, number: int, rows: Tensor | None = None) -> np.ndarray:
         x, name, passes = self.batches[number].x, variant.block, self._passes
+        samples = len(x)
+        x = x if rows is None else x[rows.to(x.device)]
         way = Way() if name is None or name in self.why else passes.ways[name]
         if name is not None and way.part.skipped:
             try:
-                if self._filled(way, number):
-                    cache = self._cache[number]
+                if self._filled(way, number) and (cache := self._kept(way, number, rows, samples)) is not None:
                     before = _versions(cache, way)
                     out = passes.forward(x, number, variant, passes.replay(way, cache, variant))
                     if _versions(cache, way) != before:
@@ -178,6 +185,15 @@ class Prefix:
                 self._cache.pop(number, None)
                 self._at.pop(number, None)
         return _rows(passes.forward(x, number, variant, passes.replay(Way(), {}, variant)), len(x))
+
+    def _kept(self, way: Way, number: int, rows: Tensor | None, samples: int) -> Mapping[int, Kept] | None:
+        """What a batch's cache holds of some rows (or all); None where that cannot be told."""
+        cache = self._cache[number]
+        if rows is None:
+            return cache
+        place, rowed = rows.to(self._passes.device), self._passes.rowed
+        found = {i: cache[i].of(i, place, samples, rowed) for i in way.part.skipped}
+        return None if None in found.values() else found  # type: ignore[return-value]
 
     def _filled(self, way: Way, number: int) -> bool:
         """Whether the batch's cache holds what the way needs, after filling it where memory allows."""

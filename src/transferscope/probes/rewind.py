@@ -77,7 +77,9 @@ class Rewind:
     def own(self) -> tuple[tuple[str, float, float], ...]:
         """(data set, score of the network itself, its score with its own running statistics) where the two differ."""
         scores = {(self.data[i], how): float(self.score[i]) for i, how in enumerate(self.how) if how in ("none", "own")}
-        pairs = [(data, scores[data, "none"], scores.get((data, "own"), scores[data, "none"])) for data, _ in self.images]
+        pairs = [
+            (data, scores[data, "none"], scores.get((data, "own"), scores[data, "none"])) for data, _ in self.images
+        ]
         return tuple(pair for pair in pairs if pair[1] != pair[2] and not (pair[1] != pair[1] and pair[2] != pair[2]))
 
     def chart(self, data: str | None = None) -> Any:

@@ -17,7 +17,7 @@ from transferscope.models.norm import has_batch_norm, refresh_batch_norm, runnin
 from transferscope.models.precision import prepare, running
 from transferscope.probes.features import How, device_of, undisturbed
 from transferscope.probes.folding import Folding, foldable
-from transferscope.probes.held import Held, batch_size, joined, sent
+from transferscope.probes.held import Held, joined, portioned, sent
 from transferscope.probes.samples import unpacked
 
 Statistics = Literal["refresh", "as given"]
@@ -252,10 +252,7 @@ class States:
             x = joined(parts, "statistics", self.device)
         if len(x) < 2:
             raise UserError("statistics: batch norm's statistics need at least 2 images, and there is 1.")
-        # Each portion is normalised by its own statistics on the way, so each must hold some of every class and domain,
-        # in whatever order these come.
-        portions = -(-len(x) // max(2 * batch_size(x), 64))
-        return tuple(sent(x[i::portions], self.device) for i in range(portions))
+        return portioned(x, self.device)
 
 
 def scored(logits: NDArray[np.float32], labels: NDArray[Any], metric: str) -> Scored:
