@@ -194,25 +194,6 @@ def test_the_optimisation_path_counts_points_by_their_distance(crossed):
     assert np.array_equal(straight.error, ends.error)
 
 
-def test_statistics_can_be_refreshed(crossed):
-    from transferscope.models.norm import refresh_batch_norm
-
-    net, start, _ = crossed
-    options = {"alphas": 2, "sigmas": [0.5], "draws": 1, "search": "grid", "blocks": "stem"}
-    found = criticality(net, start, batched(), batch_norm="refresh", **options)
-    assert found.batch_norm == "refreshed"
-    other = copy.deepcopy(net)
-    refresh_batch_norm(other, [x for x, _ in batched()])
-    x, y = data()
-    assert found.final_error == errors(other, x, y) / 96 == found.bare[0, -1]
-    other.load_state_dict({n: start[n] for n in ("stem.weight", "stem.bias", "norm.weight", "norm.bias")}, strict=False)
-    refresh_batch_norm(other, [x for x, _ in batched()])
-    assert found.bare[0, 0] == errors(other, x, y) / 96
-    assert criticality(net, start, batched(), **options).batch_norm == "as found"
-    plain_net = made(plain)
-    assert criticality(plain_net, plain_net, batched(), batch_norm="refresh", draws=1).batch_norm == "none"
-
-
 def test_of_state_dicts_whatever_the_network_holds(crossed):
     net, start, _ = crossed
     other = made(Crossed, seed=5)

@@ -178,3 +178,52 @@ def test_spectrum_of_a_diverged_network_is_refused():
         b.conv2.weight[0, 0] = float("nan")
     with pytest.raises(UserError, match=r"'conv2\.weight' holds NaN or infinite values"):
         ts.spectrum(a, b)
+
+
+WRAPS = {
+    "weight norm": nn.utils.weight_norm,
+    "spectral norm": nn.utils.spectral_norm,
+    "weight norm, parametrised": nn.utils.parametrizations.weight_norm,
+    "spectral norm, parametrised": nn.utils.parametrizations.spectral_norm,
+    "orthogonal, parametrised": nn.utils.parametrizations.orthogonal,
+    "pruned": lambda module: nn.utils.prune.l1_unstructured(module, "weight", 0.5),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("kind", WRAPS)
+def test_weights_made_of_others_are_measured_as_the_network_uses_them(kind):
+    def wrapped(seed):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8, 4))
+            for place in (2, 4):
+                WRAPS[kind](net[place])
+            with torch.no_grad():
+                for parameter in net.parameters():
+                    parameter.mul_(1.7)
+            return net.eval()
+
+    a, b = wrapped(0), wrapped(1)
+    used = []
+    for net in (a, b):
+        net(torch.randn(2, 3, 5, 5))  # hooks put the weights in place
+        used.append([net[place].weight.detach().double().flatten(1) for place in (2, 4)])
+    found = ts.spectrum(a, b)
+    assert found.weights == ("0.weight", "2.weight", "4.weight") and found.blocks == ("0", "2", "4")
+    for name, mine, theirs in zip(found.weights[1:], *used, strict=True):
+        np.testing.assert_allclose(found.values_a[name], np.linalg.svd(mine.numpy(), compute_uv=False), atol=1e-6)
+        np.testing.assert_allclose(found.values_b[name], np.linalg.svd(theirs.numpy(), compute_uv=False), atol=1e-6)
+    far = ts.distance(a, b)
+    both = [(used[0][0] - used[1][0]).square().sum(), (a[2].bias - b[2].bias).double().square().sum()]
+    assert far.l2[1] == pytest.approx(float(sum(both).detach().sqrt()), rel=1e-5) and far.size[1] == 8 * 8 * 9 + 8
+
+
+def test_weights_that_are_not_finite_have_no_distance():
+    a, b = made(seed=1), made(seed=2)
+    with torch.no_grad():
+        b.conv2.weight[0, 0, 0, 0] = torch.inf
+    for ask in (ts.distance, ts.spectrum):
+        for nets in ((a, b), (b, a)):
+            with pytest.raises(UserError, match=r"'conv2\.weight' holds NaN or infinite values"):
+                ask(*nets)

@@ -161,6 +161,31 @@ def test_pooling():
     torch.testing.assert_close(pooled(x, lambda t: t.amax((2, 3))), x.amax((2, 3)))
 
 
+@pytest.mark.parametrize(
+    ("shape", "space", "over"),
+    [
+        ((4, 6, 8, 16), (32, 64), (2, 3)),  # channels first, images that are not square
+        ((4, 8, 8, 16), (32, 64), (2, 3)),  # eight channels of maps of 8 x 16, not the other way round
+        ((4, 8, 16, 96), (32, 64), (1, 2)),  # channels last
+        ((4, 7, 7, 96), (224, 224), (1, 2)),
+        ((4, 96, 7, 7), (224, 224), (2, 3)),
+        ((4, 7, 7, 7), (224, 224), (2, 3)),  # could be either: channels first
+        ((4, 512, 1, 1), (224, 224), (2, 3)),
+        ((4, 3, 16, 16), None, (2, 3)),  # attention of inputs without space
+        ((4, 8, 16), (32, 32), (1,)),  # eight tokens of 16 channels
+        ((4, 6, 2, 3, 3), None, (2, 3, 4)),
+    ],
+)
+def test_the_mean_is_over_space_or_tokens_and_never_over_channels(shape, space, over):
+    x = torch.randn(shape)
+    torch.testing.assert_close(pooled(x, "mean", space), x.mean(over))
+
+
+def test_features_of_two_dimensions_are_rows_already():
+    x = torch.randn(8, 16)
+    assert pooled(x, "mean", (8, 16)) is x
+
+
 def test_nothing_after_the_last_wanted_layer_is_computed():
     a = made(seed=1)
     ran = []

@@ -1,5 +1,7 @@
 """Layer-wise barriers against curves of blended copies in float64, and their ends."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,30 +11,42 @@ import transferscope as ts
 from transferscope.errors import UserError
 from transferscope.measures.barrier import entezari, frankle
 from transferscope.models.blocks import blocks, parameters_of
+from transferscope.models.norm import refresh_batch_norm
 from transferscope.probes.layerwise import layerwise_barrier
 
 
-def curve(a, b, names, alphas, data):
-    """(error, loss) at every alpha, statistics blended with the weights."""
+def curve(a, b, names, alphas, data, statistics=None):
+    """(error, loss) at every alpha, statistics blended with the weights or those of one pass of `statistics`."""
     points = []
     for alpha in alphas:
         mine, other = a.state_dict(), b.state_dict()
         mixed = {n: torch.lerp(mine[n].double(), other[n].double(), alpha) if mine[n].is_floating_point() else mine[n]
                  for n in names}  # fmt: skip
-        points.append(plain(swapped(a, mixed, names), data))
+        net = swapped(a, mixed, names)
+        if statistics is not None:
+            refresh_batch_norm(net, [statistics.double()])
+        points.append(plain(net, data))
     accuracy, loss = np.array(points).T
     return 1 - accuracy, loss
 
 
-def test_curves_and_heights_are_those_of_blended_copies():
+@pytest.mark.parametrize("batch_norm", ["refresh", "as found"])
+def test_curves_and_heights_are_those_of_blended_copies(batch_norm):
     a, b, data = residual(1), residual(2), labelled(30)
-    found = layerwise_barrier(a, b, data, alphas=5, batch_norm="as found", draws=200)
+    x = torch.cat([x for x, _ in labelled(40, seed=7)]) if batch_norm == "refresh" else None
+    found = layerwise_barrier(a, b, data, alphas=5, batch_norm=batch_norm, draws=200,
+                              statistics=None if x is None else [x])  # fmt: skip
+    assert found.batch_norm == ("as found" if x is None else "re-estimated everywhere on 40 images given for it")
+    for place, net in enumerate((a, b)):
+        own = plain(copy.deepcopy(net).double().eval(), data)
+        assert found.own_error[0, place] == pytest.approx(1 - own[0]), "with the statistics it came with"
+        assert found.own_loss[0, place] == pytest.approx(own[1], abs=1e-5)
     cut = blocks(a)
     assert found.blocks == (*(block.name for block in cut), "(all)")
     ends = {}
     for i, prefixes in enumerate([*cut, None]):
         names = list(a.state_dict()) if prefixes is None else parameters_of(prefixes, a.state_dict())
-        error, loss = curve(a, b, names, found.alphas, data)
+        error, loss = curve(a, b, names, found.alphas, data, x)
         np.testing.assert_allclose(found.error[0, i], error, atol=1e-9)
         np.testing.assert_allclose(found.loss[0, i], loss, atol=1e-5)
         assert found.loss_height[0, i, 0, 0] == pytest.approx(frankle(found.alphas, loss), abs=1e-5)
@@ -50,7 +64,11 @@ def test_curves_and_heights_are_those_of_blended_copies():
 def test_no_barrier_between_a_network_and_itself(tmp_path):
     net = residual(1)
     found = layerwise_barrier(net, net.state_dict(), {"train": labelled(), "test": labelled(20, seed=5)}, alphas=3)
-    assert found.batch_norm == "refresh" and found.data == ("train", "test") and not found.distance.any()
+    assert (
+        found.batch_norm.startswith("re-estimated everywhere on")
+        and found.data == ("train", "test")
+        and not found.distance.any()
+    )
     np.testing.assert_allclose(found.loss_height[..., 0], 0, atol=1e-6)
     found.save(tmp_path / "l.safetensors")
     assert ts.load(tmp_path / "l.safetensors").table().equals(found.table())

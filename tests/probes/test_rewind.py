@@ -8,37 +8,52 @@ import polars as pl
 import pytest
 import torch
 from probing.blockwise import labelled, plain, residual, swapped
+from probing.crossed import plain as plain_net
 from probing.nets import images, made
 from torch import nn
 
 import transferscope as ts
 from transferscope.errors import UserError
 from transferscope.models.blocks import blocks, parameters_of
-from transferscope.models.norm import refresh_batch_norm
+from transferscope.models.norm import has_batch_norm, refresh_batch_norm
 from transferscope.probes import rewind as probe
 from transferscope.probes.blockwise import Trials
 from transferscope.probes.rewind import rewind, state_rewind
 
 
+@pytest.mark.parametrize("batch_norm", ["refresh", "as found"])
 @pytest.mark.parametrize("make", [residual, lambda seed: made(seed=seed)])
-def test_every_block_checkpoint_and_direction_is_the_plain_pass_of_a_changed_copy(make):
+def test_every_block_checkpoint_and_direction_is_the_plain_pass_of_a_changed_copy(make, batch_norm):
     net, start, middle = make(1), make(2), make(3)
     sets = {"train": labelled(seed=1), "test": labelled(30, seed=2)}
-    found = rewind(net, start, sets, checkpoints={"epoch 1": middle.state_dict()}, redraw=make(4), cumulative="both")
+    statistics = torch.cat([x for x, _ in labelled(40, seed=7)])
+    anew = batch_norm == "refresh" and has_batch_norm(net)
+    found = rewind(net, start, sets, checkpoints={"epoch 1": middle.state_dict()}, redraw=make(4), cumulative="both",
+                   batch_norm=batch_norm, statistics=statistics.split(8))  # fmt: skip
     table = found.table()
+
+    def slow(state, names):
+        other = swapped(net, state, names)
+        if anew:
+            refresh_batch_norm(other, [statistics.double()])
+        return other
+
     cut = blocks(net, images(2))
     states = {"start": start, "epoch 1": middle, "redraw": make(4)}
     assert found.metric == "accuracy" and found.images == (("train", 24), ("test", 30))
-    assert table.height == 2 * (1 + len(cut) * 5)
+    assert table.height == 2 * (1 + anew + len(cut) * 5)
     for row in table.iter_rows(named=True):
         place = next((i for i, b in enumerate(cut) if b.name == row["block"]), None)
-        of = {"none": [], "bottom": cut[: (place or 0) + 1], "top": cut[place:]}.get(row["how"], [cut[place or 0]])
+        of = {"none": [], "own": [], "bottom": cut[: (place or 0) + 1], "top": cut[place:]}.get(
+            row["how"], [cut[place or 0]]
+        )
         state = states[row["checkpoint"] or "start"].state_dict()
         names = [name for block in of for name in parameters_of(block, state)]
-        score, loss = plain(swapped(net, state, names), sets[row["data"]])
+        other = swapped(net, state, names) if row["how"] == "own" else slow(state, names)
+        score, loss = plain(other, sets[row["data"]])
         assert row["loss"] == pytest.approx(loss, abs=1e-5), row
         assert row["score"] == pytest.approx(score), row
-        base = plain(copy.deepcopy(net).double().eval(), sets[row["data"]])
+        base = plain(slow(net.state_dict(), []), sets[row["data"]])
         assert row["drop"] == pytest.approx(base[0] - score) and row["loss_rise"] == pytest.approx(
             loss - base[1], abs=1e-5
         )
@@ -51,19 +66,70 @@ def test_every_block_checkpoint_and_direction_is_the_plain_pass_of_a_changed_cop
     assert found.heat().to_dict() and found.chart("train").to_dict()
 
 
-def test_statistics_go_back_with_the_block_or_are_estimated_anew():
+def test_the_basis_is_said_and_own_scores_stand_beside_where_they_differ():
     net, start, data = residual(1), residual(2), labelled()
-    first = blocks(net)[0]
-    plainly = rewind(net, start, data, blocks=[first.name]).table()
-    names = parameters_of(first, net.state_dict())
-    assert any("running_mean" in name for name in names)
-    assert plainly["loss"][1] == pytest.approx(plain(swapped(net, start.state_dict(), names), data)[1], abs=1e-5)
-    statistics = [x for x, _ in labelled(40, seed=7)]
-    anew = rewind(net, start, data, blocks=[first.name], batch_norm="refresh", statistics=statistics)
-    other = swapped(net, start.state_dict(), names)
-    refresh_batch_norm(other, [torch.cat(statistics).double()])
-    assert anew.batch_norm == "refresh" and anew.table()["loss"][1] == pytest.approx(plain(other, data)[1], abs=1e-4)
-    assert abs(anew.table()["loss"][1] - plainly["loss"][1]) > 1e-3
+    found = rewind(net, start, data, statistics=[x for x, _ in labelled(40, seed=7)])
+    assert found.batch_norm == "re-estimated everywhere on 40 images given for it"
+    rows = {row["how"]: row for row in found.table().iter_rows(named=True)}
+    assert rows["own"]["loss"] == pytest.approx(plain(copy.deepcopy(net).double().eval(), data)[1], abs=1e-5)
+    with torch.no_grad():
+        data = [(x, net.eval()(x).argmax(1)) for x, _ in data]
+    stale = residual(1)
+    stale[1].running_mean += torch.linspace(-9, 9, 6)
+    told = rewind(stale, start, data)
+    assert told.batch_norm == "re-estimated everywhere on 24 images of those evaluated on"
+    (name, score, own), = told.own  # fmt: skip
+    assert name == "data" and score == told.score[0] and own == told.score[1] != score
+    as_found = rewind(net, start, data, batch_norm="as found")
+    assert as_found.batch_norm == "as found" and as_found.own == () and "own" not in as_found.how
+    bare = rewind(made(plain_net), made(plain_net, seed=1), data)
+    assert bare.batch_norm == "none in the network" and "own" not in bare.how
+
+
+def test_a_rewound_block_that_only_needs_other_statistics_costs_nothing():
+    """The scale of one block's outputs: with the statistics of the final network it looks critical."""
+    net, data = residual(1), labelled(60)
+    start = copy.deepcopy(net)
+    with torch.no_grad():
+        start[0].weight.mul_(5)
+        start[0].bias.mul_(5)
+        start[1].running_mean.zero_()
+        start[1].running_var.fill_(1)
+        data = [(x, net.eval()(x).argmax(1)) for x, _ in data]
+    block = blocks(net)[0].name
+    anew, stale = (rewind(net, start, data, blocks=[block], batch_norm=how).table().filter(how="rewind")
+                   for how in ("refresh", "as found"))  # fmt: skip
+    assert anew["drop"][0] == 0 and abs(anew["loss_rise"][0]) < 1e-3 and stale["drop"][0] > 0.1
+
+
+class Tied(nn.Module):
+    """The last block's weight is the first one's."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(12, 12, bias=False), nn.Linear(12, 12), nn.Linear(12, 12)
+        self.last.weight = self.first.weight
+
+    def forward(self, x):
+        return self.last(torch.relu(self.middle(torch.relu(self.first(x.flatten(1)))))[:, :12])
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_tied_tensors_count_once_and_move_together(reuse, monkeypatch):
+    monkeypatch.setattr(probe, "Trials", lambda *a, **k: Trials(*a, **k, reuse=reuse))
+    net, start = made(Tied, seed=1), made(Tied, seed=2)
+    x = torch.randn(20, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    data = [(x, torch.arange(20) % 12)]
+    table = rewind(net, start, data, cumulative="both").table()
+    size = {(row["how"], row["block"]): row["size"] for row in table.iter_rows(named=True)}
+    assert size["rewind", "first"] == 144 and size["rewind", "last"] == 12, "its bias alone"
+    assert size["bottom", "last"] == size["top", "first"] == 144 + 156 + 12
+    for how, block, names in (("rewind", "first", ["first.weight", "last.weight"]), ("rewind", "last", ["last.bias"]),
+                              ("bottom", "first", ["first.weight", "last.weight"])):  # fmt: skip
+        row = table.filter(how=how, block=block).row(0, named=True)
+        assert row["loss"] == pytest.approx(plain(swapped(net, start.state_dict(), names), data)[1], abs=1e-5)
+        far = sum(float((net.state_dict()[n] - start.state_dict()[n]).double().square().sum()) for n in names[-1:])
+        assert row["distance"] == pytest.approx(far**0.5, rel=1e-6)
 
 
 def test_nothing_changes_where_nothing_moved_and_the_network_is_left_as_found():
@@ -174,10 +240,11 @@ def test_bad_input_is_one_sentence():
         assert str(caught.value)[-1] in ".?" and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("batch_norm", ["refresh", "as found"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_keeping_what_lies_before_a_block_changes_no_number(precision):
+def test_keeping_what_lies_before_a_block_changes_no_number(precision, batch_norm):
     net, start, sets = residual(1), residual(2).state_dict(), {"train": labelled(), "test": labelled(30, seed=2)}
-    either = [Trials(net, sets, batch_norm="as found", statistics=None, precision=precision, reuse=kept)
+    either = [Trials(net, sets, batch_norm=batch_norm, statistics=None, precision=precision, reuse=kept)
               for kept in (True, False)]  # fmt: skip
     for trials in either:
         trials.on(net.state_dict())

@@ -106,7 +106,7 @@ def refresh_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> int:
     before = {name: tensor.clone() for name, tensor in state.items()}
     training = {module: module.training for module in net.modules()}
     axes: dict[str, int | None] = {path: 1 for path, one in layers.items() if one.known}
-    hooks = [one.module.register_forward_pre_hook(_reader(path, one, pooled[path], axes), with_kwargs=True)
+    hooks = [one.module.register_forward_pre_hook(reader(path, one, pooled[path], axes), with_kwargs=True)
              for path, one in layers.items()]  # fmt: skip
     seen, finished = 0, False
     try:
@@ -148,7 +148,7 @@ def refresh_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> int:
     return seen
 
 
-def _reader(path: str, one: Norm, pooled: Batches | Instances, axes: dict[str, int | None]) -> Callable[..., None]:
+def reader(path: str, one: Norm, pooled: Batches | Instances, axes: dict[str, int | None]) -> Callable[..., None]:
     """Before a call of `one`: see its input, and let it normalise this batch by the batch's own statistics."""
 
     def read(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

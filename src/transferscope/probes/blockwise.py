@@ -1,6 +1,5 @@
 """Networks in which some blocks hold other tensors: which blocks can, and how the changed networks score."""
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -9,9 +8,9 @@ from torch import Tensor, nn
 
 from transferscope.errors import UserError, did_you_mean
 from transferscope.models.blocks import Block, blocks, parameters_of
-from transferscope.models.floats import widened
-from transferscope.models.precision import prepare
 from transferscope.models.weights import belongs
+from transferscope.probes.anew import Anew
+from transferscope.probes.copied import Copy
 from transferscope.probes.distance import classifier
 from transferscope.probes.features import device_of, fed, undisturbed
 from transferscope.probes.prefix import Prefix
@@ -26,9 +25,10 @@ BatchNorm = Literal["as found", "refresh"]
 class Trials:
     """A network whose blocks are changed, a few at a time, and scored on the same labelled data sets.
 
-    `data` and `statistics` as for `states.States`. Running statistics of a change are those that come with its tensors,
-    all others stay ("as found"): then only what follows the first changed block is computed. Or all are estimated anew
-    ("refresh"), which takes full passes, as does `reuse` False. `net` lends its form only and is never touched.
+    `data` and `statistics` as for `states.States`. All running statistics are estimated anew after every change and for
+    the unchanged network ("refresh"), or those of a change come with its tensors and all others stay ("as found"). Only
+    what follows the first changed block is computed; with `reuse` False all is. `basis` says in words which statistics
+    the networks have, `refresh` whether they are estimated. `net` lends its form only and is never touched.
     """
 
     def __init__(
@@ -47,23 +47,37 @@ class Trials:
         read = {str(name): list(unpacked(given, "data", f" of '{name}'")) for name, given in named.items()}
         how: Literal["refresh", "as given"] = "refresh" if batch_norm == "refresh" else "as given"
         self.states = States(net, read, statistics=statistics, batch_norm=how, precision=precision)
-        self.batch_norm = batch_norm if self.states.has_batch_norm else "none in the network"
-        inputs = [batch.x for batches in read.values() for batch in batches]
+        self.basis = basis(self.states.has_batch_norm, batch_norm, self.states.measured, statistics is not None)
+        self.refresh = batch_norm == "refresh" and self.states.has_batch_norm
+        self._inputs = [batch.x for batches in read.values() for batch in batches]
         with undisturbed([net], "eval"):
-            self.cut = blocks(net, fed(inputs[0][:2], net))
-        self._inputs = inputs if reuse and self.batch_norm != "refresh" else None
-        self._net, self.precision = net, precision
+            self.cut = blocks(net, fed(self._inputs[0][:2], net))
+        self._net, self._tied, self._reuse, self.precision = net, tied(net, self.cut), reuse, precision
+        self._prefix: Prefix | None = None
+        self._anew: Anew | None = None
+
+    def own(self, state: State) -> dict[str, Scored | None]:
+        """Every data set under the whole state dict `state` with the running statistics that it brings."""
+        try:
+            return dict(self.states(state, batch_norm="as given", place="the network's own statistics"))
+        except UserError:  # outputs that are not finite
+            return dict.fromkeys(self.states.names)
 
     def on(self, base: State) -> None:
         """Let changes be made to the weights `base` from now on: a whole state dict of the network."""
-        self.base: State = dict(base)
-        self._prefix: Prefix | None = None
-        if self._inputs is not None:
-            with widened([self._net]):
-                net = copy.deepcopy(self._net)
+        self.base: State = {**base, **self._again(base)}
+        if not self._reuse:
+            return
+        first = self._prefix is None
+        if first:
+            net = Copy(self._net, self.precision, device_of(self._net)).net
             net.load_state_dict(self.base)
-            net = prepare(net, self.precision, str(device_of(net))).eval()
             self._prefix = Prefix(net, self._inputs, self.cut, precision=self.precision)
+            if self.refresh:
+                self._anew = Anew(self._prefix, self.states.portions, self.precision)
+            return
+        self._prefix.net.load_state_dict(self.base)
+        (self._anew or self._prefix).again()
 
     def __call__(self, inside: Sequence[Block], values: State, place: str) -> dict[str, Scored | None]:
         """Every data set under the base weights with `values`, all of them in the blocks `inside`, in place of theirs.
@@ -72,14 +86,19 @@ class Trials:
         """
         found: dict[str, Scored | None] = {}
         if self._prefix is None:
-            self.states.load({**self.base, **values}, place=place)
+            self.states.load({**self.base, **values, **self._again(values)}, place=place)
             for name in self.states.names:
                 try:
                     found |= self.states.score({name: slice(None)}, place=place)
                 except UserError:  # outputs that are not finite
                     found[name] = None
             return found
-        out = self._prefix.logits(inside, values) if values else self._prefix.logits()
+        if not values:
+            out = self._prefix.logits()
+        elif self._anew is not None:
+            out = self._prefix.run(self._anew.variant(inside, values))
+        else:
+            out = self._prefix.logits(inside, values)
         begin = 0
         for name in self.states.names:
             part = out[begin : begin + self.states.count(name)]
@@ -87,6 +106,19 @@ class Trials:
             whole = bool(np.isfinite(part).all())
             found[name] = scored(part, self.states.labels(name), self.states.metric) if whole else None
         return found
+
+    def _again(self, values: State) -> State:
+        """The values of tied tensors under their further names."""
+        return {name: values[first] for name, first in self._tied.items() if first in values}
+
+
+def basis(has_batch_norm: bool, batch_norm: BatchNorm, images: int, given: bool) -> str:
+    """In words: which running statistics the networks of a comparison have."""
+    if not has_batch_norm:
+        return "none in the network"
+    if batch_norm == "as found":
+        return "as found"
+    return f"re-estimated everywhere on {images} images {'given for it' if given else 'of those evaluated on'}"
 
 
 def state_of(given: nn.Module | State) -> dict[str, Tensor]:
@@ -98,6 +130,21 @@ def state_of(given: nn.Module | State) -> dict[str, Tensor]:
 def trained(net: nn.Module) -> frozenset[str]:
     """Names of the float parameters, tied ones under each name: what distances are taken over."""
     return frozenset(n for n, p in net.named_parameters(remove_duplicate=False) if p.is_floating_point())
+
+
+def tied(net: nn.Module, cut: Sequence[Block]) -> dict[str, str]:
+    """Every further name of a tensor that has several, with its first: the one in the block that comes first."""
+    named = (*net.named_parameters(remove_duplicate=False), *net.named_buffers(remove_duplicate=False))
+    held, first = dict(named), dict[int, str]()
+    names = [name for block in cut for name in parameters_of(block, held)]
+    return {name: first[id(held[name])] for name in names if first.setdefault(id(held[name]), name) != name}
+
+
+def tensors_of(net: nn.Module, cut: Sequence[Block]) -> dict[str, tuple[str, ...]]:
+    """Names of the tensors (parameters and buffers) of every block that has some; each tensor once, under one name."""
+    state, later = net.state_dict(), tied(net, cut)
+    found = {block.name: tuple(n for n in parameters_of(block, state) if n not in later) for block in cut}
+    return {name: inside for name, inside in found.items() if inside}
 
 
 def chosen(cut: Sequence[Block], names: Iterable[str] | None) -> tuple[Block, ...]:

@@ -52,6 +52,21 @@ class Kept:
         ]
         return tree_unflatten(leaves, self.spec)
 
+    def of(self, number: int, rows: Tensor, samples: int, rowed: frozenset[Spot]) -> "Kept | None":
+        """The same of some rows of the batch of `samples`; None where a leaf may hold something else than rows."""
+        leaves: list[Any] = []
+        for j, leaf in enumerate(self.leaves):
+            if not isinstance(leaf, Tensor):
+                if isinstance(leaf, int) and leaf == samples:
+                    return None
+                leaves.append(leaf)
+            elif (number, j) in rowed and leaf.shape[0] == samples:
+                empty = not any(leaf.stride())
+                leaves.append(leaf[: len(rows)] if empty else leaf[rows])
+            else:
+                return None
+        return Kept(leaves, self.spec)
+
 
 def keep(number: int, out: Any, live: frozenset[Spot], copied: frozenset[Spot]) -> Kept:
     """What call `number` returned, for later; only `live` tensors take memory, `copied` ones are cloned."""

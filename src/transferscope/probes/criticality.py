@@ -13,17 +13,22 @@ from torch import Tensor, nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.models.blocks import Block
-from transferscope.models.floats import wide, wide_state
+from transferscope.models.floats import given_in, precision_words, wide_state, working_type
 from transferscope.models.norm import has_batch_norm
 from transferscope.probes import result
+from transferscope.probes.anew import Anew
+from transferscope.probes.answers import Answers
+from transferscope.probes.blockwise import BatchNorm, basis
 from transferscope.probes.combine import networks, starting
-from transferscope.probes.features import precision_notes
+from transferscope.probes.copied import Copy
+from transferscope.probes.features import device_of, precision_notes
+from transferscope.probes.held import joined, portioned, sent
 from transferscope.probes.prefix import Prefix
-from transferscope.probes.valley import Answers, Ground, held_as, points_of
+from transferscope.probes.samples import unpacked
+from transferscope.probes.valley import Ground, held_as, points_of
 
 Array = NDArray[np.float64]
 Search = Literal["border", "grid"]
-Statistics = Literal["as found", "refresh"]
 SPAN = 100.0  # the largest noise level over the least
 
 
@@ -37,7 +42,8 @@ class Criticality:
     `alphas` (B, A) is each point's distance from the start over D; `sigmas` (S,) are relative, times `rms` absolute.
     `error` (B, A, S): mean training error under noise, over the part `seen` (B, A, S) in [0, 1] of all draws and
     samples, NaN where that is 0; feasible up to `allowed`. `bare` (B, A): error without noise, NaN unless search is
-    "grid". `final_error` is that of the final network. `notes`: blocks that needed full passes, and why.
+    "grid". `final_error` is that of the final network. `batch_norm` says which running statistics it and every cell
+    have; `own_error` is its error with those it came with. `notes`: blocks that needed full passes, and why.
     """
 
     mu: Array
@@ -59,11 +65,19 @@ class Criticality:
     path: str
     batch_norm: str
     notes: tuple[str, ...]
+    precision: str = ""  # "" and NaN: of results saved before these were known
+    own_error: float = float("nan")
 
     @property
     def network(self) -> float:
-        """Criticality of the network: the sum over its blocks."""
+        """Criticality of the network: the sum over its blocks. Most of it is that of a block or two: see `largest`."""
         return float(self.mu.sum())
+
+    @property
+    def largest(self) -> tuple[str, float]:
+        """The block with the largest mu, and its share of the network's (NaN where the sum is 0 or infinite)."""
+        i, total = int(self.mu.argmax()), self.network
+        return self.blocks[i], float(self.mu[i] / total) if 0 < total < float("inf") else float("nan")
 
     @property
     def sigma_relative(self) -> Array:
@@ -144,7 +158,8 @@ def criticality(
     relative: bool = False,
     path: Sequence[Mapping[str, Tensor]] | None = None,
     search: Search = "border",
-    batch_norm: Statistics = "as found",
+    batch_norm: BatchNorm = "refresh",
+    statistics: Iterable[Any] | None = None,
     precision: str = "float32",
     memory: int = 2**30,
     seed: int = 0,
@@ -164,22 +179,26 @@ def criticality(
     Errors are wrong answers; those of multi-label tasks are counted per label.
 
     `search` "border" evaluates the cells that decide the score, each until it is clear (z = 3); "grid" all of them,
-    completely. A block that did not move scores 0. `batch_norm`: running statistics are the final network's in every
-    cell, or with "refresh" re-estimated on the batches for every point, level and draw (full passes: slow), also for
-    the final error. `precision` "bfloat16" is about twice as fast; single samples may differ. `memory` (bytes) bounds
-    the activations that are kept; noise takes up to half as much again. Heads count as blocks, from the values that
+    completely. A block that did not move scores 0. `batch_norm` "refresh": running statistics are estimated anew for
+    every point, level and draw, and for the final error, from the batches or from the images of `statistics`; "as
+    found": those of the final network everywhere, so that what a cell loses is in part a misfit of the norms behind it.
+    `precision` "bfloat16" can be faster, but single samples differ and move a score by a step of the grid; the network
+    is run as a copy, with float32 weights where they are of half precision. `memory` (bytes) bounds the activations
+    that are kept; noise takes up to half as much again. Heads count as blocks, from the values that
     `start` has for them. The network is left as found, also by an exception. Raises UserError for a
     start or path of another architecture, unknown blocks, missing labels and values out of range.
     """
-    networks("criticality", {"net": net})
-    starting("criticality", {"start": start})
-    own = {name: wide(p.detach()) for name, p in net.named_parameters()}
     _check(draws, tolerance, relative, search, batch_norm, sigma_max)
     levels = _levels(sigmas, sigma_max)
     steps = _steps(alphas)
+    networks("criticality", {"net": net})
+    starting("criticality", {"start": start})
     given = wide_state(start.state_dict() if isinstance(start, nn.Module) else start)
-    prefix = Prefix(net, batches, cut, precision=precision, memory=memory, seed=seed)
+    notes, words, kind = precision_notes({"net": net}), precision_words(precision, given_in(net)), working_type(net)
+    net = Copy(net, precision, device_of(net)).net
+    own = {name: p.detach() for name, p in net.named_parameters()}
     refresh = batch_norm == "refresh" and has_batch_norm(net)
+    prefix = Prefix(net, batches, cut, precision=precision, memory=memory // (2 if refresh else 1), seed=seed)
     chosen = (
         prefix.blocks
         if blocks is None
@@ -191,12 +210,23 @@ def criticality(
     route = None if path is None else [given, *map(wide_state, path), own]
     for word, state in [("start", given), *((f"path: checkpoint {i}", s) for i, s in enumerate(path or [], 1))]:
         _same_architecture(word, state, own, [name for block in chosen for name in prefix.names(block)])
+    answers = found = Answers(prefix)
+    images, anew = 0, None
+    if refresh:
+        x = [
+            sent(batch.x, device_of(net), kind)
+            for batch in (prefix.batches if statistics is None else unpacked(statistics, "statistics"))
+        ]
+        images = sum(map(len, x))
+        anew = Anew(prefix, portioned(joined(x, "statistics", device_of(net)), device_of(net)), precision)
+        answers = Answers(prefix, anew, guesses=statistics is None)
+    if answers.lost:
+        raise UserError(f"network: its outputs for {answers.lost} of {prefix.samples} samples are NaN or infinite.")
+    total = answers.size * draws
+    limit = draws * (answers.wrong * (1 + tolerance) + answers.size / prefix.samples if relative
+                     else answers.wrong + tolerance * answers.size)  # fmt: skip
     rows: list[dict[str, Any]] = []
-    with prefix.open():
-        answers = Answers(prefix, refresh)
-        total = answers.size * draws
-        limit = draws * (answers.wrong * (1 + tolerance) + answers.size / prefix.samples if relative
-                         else answers.wrong + tolerance * answers.size)  # fmt: skip
+    with (anew or prefix).open():
         for block in chosen:
             names = prefix.names(block)
             ground = Ground(
@@ -214,12 +244,10 @@ def criticality(
         draws=draws,
         search=search,
         path="direct" if path is None else "optimisation",
-        batch_norm="none" if not has_batch_norm(net) else "refreshed" if refresh else "as found",
-        notes=(
-            *precision_notes({"net": net}),
-            *answers.notes,
-            *(f"{name}: {why}" for name, why in prefix.why.items()),
-        ),
+        batch_norm=basis(has_batch_norm(net), batch_norm, images, statistics is not None),
+        notes=(*notes, *found.notes, *(f"{name}: {why}" for name, why in prefix.why.items())),
+        precision=words,
+        own_error=found.wrong / found.size,
     )
 
 

@@ -68,6 +68,10 @@ class Folding:
         """Tensors that only enter through a folded layer."""
         return frozenset(name for pair in self.pairs for name in pair.tensors)
 
+    def again(self) -> "Folding":
+        """The same pairs, with the values that the network has now."""
+        return Folding(self.net, self.pairs, self.dtype)
+
     def of(self, state: Mapping[str, Tensor]) -> dict[str, nn.Module]:
         """The layers that differ when the tensors of `state` take their values."""
         touched = [pair for pair in self.pairs if any(name in state for name in pair.tensors)]

@@ -149,3 +149,13 @@ def joined(parts: list[Tensor], name: str, device: torch.device) -> Tensor:
         raise UserError(f"data: the images of '{name}' differ in size; resize them to one.")
     whole = torch.cat(parts)
     return sent(whole, device, whole.dtype)
+
+
+def portioned(x: Tensor, device: torch.device) -> tuple[Tensor, ...]:
+    """Images in the portions that statistics are estimated from: with `count` of them, every count-th image.
+
+    Each portion is normalised by its own statistics on the way, so each must hold some of every class and domain, in
+    whatever order these come.
+    """
+    count = -(-len(x) // max(2 * batch_size(x), 64))
+    return tuple(sent(x[i::count], device, x.dtype) for i in range(count))

@@ -1,7 +1,7 @@
 """Layer-wise connectivity: the barrier between two networks when only one block walks from one to the other."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,10 @@ from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.measures.barrier import barrier
 from transferscope.measures.intervals import bootstrap_means
-from transferscope.models.blocks import parameters_of
 from transferscope.models.weights import blend
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
-from transferscope.probes.blockwise import BatchNorm, State, Trials, chosen, possible, state_of, trained
+from transferscope.probes.blockwise import BatchNorm, State, Trials, chosen, possible, state_of, tensors_of, trained
 from transferscope.probes.combine import networks
 from transferscope.probes.scored import Scored
 from transferscope.streams import stream
@@ -36,8 +35,9 @@ class LayerwiseBarrier:
     block at (1 - alpha) a + alpha b and all others a's. `error_height` and `loss_height` (D, B, 3, 3) are three heights
     in these units, each with the ends of its 95% interval over images: "frankle" and "entezari" of the block's own
     curve (see `measures.barrier`), and "networks": its sup above the chord between the ends of "(all)" (a and b, when
-    no block is left out), at least 0 as all curves begin at a. `distance` (B,): L2 between the parameters. NaN where
-    outputs overflow.
+    no block is left out), at least 0 as all curves begin at a. `distance` (B,): L2 between the parameters, tied ones
+    once. NaN where outputs overflow. `batch_norm` says which running statistics every point has, the ends too;
+    `own_error` and `own_loss` (D, 2) are what a and b score with those they came with.
     """
 
     alphas: Array
@@ -52,6 +52,8 @@ class LayerwiseBarrier:
     batch_norm: str
     precision: str
     skipped: tuple[str, ...] = ()
+    own_error: Array = field(default_factory=lambda: np.zeros((0, 2)))  # of results saved before there were any
+    own_loss: Array = field(default_factory=lambda: np.zeros((0, 2)))
 
     def table(self) -> pl.DataFrame:
         """One row per data set, block and quantity ("error", "loss"): each height with `_low` and `_high`, distance."""
@@ -104,8 +106,8 @@ def layerwise_barrier(
 
     `batches` (x, labels): one data set, or several by name. `alphas`: how many evenly spread over [0, 1], or the values
     themselves, 0 and 1 among them. `blocks` names those to walk. `batch_norm` "refresh": running statistics are
-    estimated anew at every point, from `statistics` or from images of the first data set; "as found": the block's are
-    interpolated with its weights, all others stay a's. `draws` resamples of the images, from `seed`, give the
+    estimated anew at every point, 0 and 1 too, from `statistics` or from images of the first data set; "as found": the
+    block's are interpolated with its weights, all others stay a's. `draws` resamples of the images, from `seed`, give the
     intervals; a supremum of noisy values leans upward, and so do they.
 
     Both networks are left as found. Raises UserError for two architectures, an unknown block, and labels missing.
@@ -114,18 +116,20 @@ def layerwise_barrier(
     at = _alphas(alphas)
     start, end = state_of(a), state_of(b)
     trials = Trials(a, batches, batch_norm=batch_norm, statistics=statistics, precision=precision)
-    wanted, skipped = possible(a, {"a": start, "b": end}, chosen(trials.cut, blocks))
+    inner = tensors_of(a, trials.cut)
+    wanted, skipped = possible(a, {"a": start, "b": end}, [b for b in chosen(trials.cut, blocks) if b.name in inner])
     trials.on(start)
     names, moving = trials.states.names, trained(a)
-    parts = {block.name: parameters_of(block, start) for block in wanted}
+    parts = {block.name: inner[block.name] for block in wanted}
     parts[ALL] = tuple(name for inside in parts.values() for name in inside)
 
-    own = trials((), {}, "a")
+    first = trials((), {}, "a")
+    owns = [trials.own(start), trials.own({**start, **{n: end[n] for n in parts[ALL]}})]
     found: dict[str, list[dict[str, Scored | None]]] = {}
     for name, inside in parts.items():
         of = wanted if name == ALL else chosen(wanted, [name])
         mine, other = ({n: state[n] for n in inside} for state in (start, end))
-        found[name] = [own if x == 0 else trials(of, blend(mine, other, x), f"{name} at alpha {x:g}") for x in at]
+        found[name] = [first if x == 0 else trials(of, blend(mine, other, x), f"{name} at alpha {x:g}") for x in at]
     curves = {word: np.full((len(names), len(parts), len(at)), np.nan) for word in ("wrong", "loss")}
     heights = {word: np.full((len(names), len(parts), len(HEIGHTS), 3), np.nan) for word in ("wrong", "loss")}
     for d, data in enumerate(names):
@@ -146,9 +150,11 @@ def layerwise_barrier(
         blocks=tuple(parts),
         data=names,
         images=tuple(trials.states.count(data) for data in names),
-        batch_norm=trials.batch_norm,
+        batch_norm=trials.basis,
         precision=trials.states.precision_words,
         skipped=skipped,
+        own_error=_own(owns, names, "wrong"),
+        own_loss=_own(owns, names, "loss"),
     )
 
 
@@ -162,6 +168,13 @@ def _alphas(given: int | Sequence[float]) -> Array:
 def _rows(found: Sequence[Mapping[str, Scored | None]], data: str, word: str, n: int) -> Array:
     """Values of every image at every alpha (m, n); a row of NaN where the outputs overflowed."""
     return np.array([np.full(n, np.nan) if (of := one[data]) is None else getattr(of, word) for one in found])
+
+
+def _own(owns: Sequence[Mapping[str, Scored | None]], names: Sequence[str], word: str) -> Array:
+    """Means over the images of every data set, for a and b (D, 2)."""
+    return np.array(
+        [[np.nan if (of := one[data]) is None else getattr(of, word).mean() for one in owns] for data in names]
+    )
 
 
 def _heights(at: Array, rows: Array, whole: Array, draws: int, seed: int) -> Array:

@@ -61,7 +61,7 @@ class Passes:
     """Forward passes of a network in eval mode with some tensors changed, whole or starting at a block.
 
     `ways` per block name, `why` for blocks that need full passes, `bytes`: memory (an id, bytes per sample) of each
-    tensor that a call returned. Use inside `undisturbed` and `no_grad`.
+    tensor that a call returned; `rowed`: those that have a row per sample. Use inside `undisturbed` and `no_grad`.
     """
 
     def __init__(self, net: nn.Module, cut: Sequence[Block], example: Tensor, precision: str, seed: int) -> None:
@@ -81,14 +81,17 @@ class Passes:
             trace = self._traced(example)
         self.calls, self.copied = trace.calls, trace.changed()
         self.bytes: dict[Spot, tuple[int, float]] = {}
+        self.rowed: frozenset[Spot] = frozenset(
+            (number, j) for number, leaves in enumerate(trace.outputs) for j, leaf in enumerate(leaves)
+            if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == len(example)
+        )  # fmt: skip
         for number, leaves in enumerate(trace.outputs):
             for j, leaf in enumerate(leaves):
                 if isinstance(leaf, Tensor):
                     spot = (number, j)
                     memory = -1 - len(self.bytes) if spot in self.copied else storage(leaf)
                     self.bytes[spot] = memory, leaf.nbytes / len(example)
-        if precision == "bfloat16":
-            self.folding = self._folded(example, cut)
+        self.folding = self._folded(example, cut)
         everything = frozenset(self.bytes) | {(number, -1) for number in range(len(self.calls))}
         whole = self.replay(Way(), {}, Variant(), everything)
         with suppress(Enough):
@@ -116,7 +119,7 @@ class Passes:
             stack.enter_context(seeded(stream_seed(self.seed, "probe", number), self.device))
             # Anew for every pass: autocast remembers casts of weights until its end.
             stack.enter_context(running(precision or self.precision, str(self.device)))
-            stack.enter_context(self.holding(variant.tensors))
+            stack.enter_context(holding(self.held, variant.tensors))
             stack.enter_context(taken(self._modules, handler))
             if reads is not None:
                 stack.enter_context(reads)
@@ -137,18 +140,6 @@ class Passes:
         tensors = {n: torch.empty_like(self.held[n]).copy_(v) for n, v in values.items() if n not in inside}
         return Variant(block, tensors, layers)
 
-    @contextmanager
-    def holding(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
-        """The network with these tensors in the place of its own; the memory of its own is not touched."""
-        before = [(self.held[name], self.held[name].data) for name in tensors]
-        try:
-            for name, tensor in tensors.items():
-                self.held[name].data = tensor
-            yield
-        finally:
-            for held, data in reversed(before):
-                held.data = data
-
     def _traced(self, x: Tensor) -> Trace:
         x = x.clone()
         trace = Trace(Reads())
@@ -161,8 +152,12 @@ class Passes:
         """All foldable pairs that lie in one block, folded: to start at a block is to compute both of a pair."""
         found = foldable(self.net, lambda: self.forward(x, 0, Variant(), _plainly, precision="float32"))
         groups = [frozenset(parameters_of(block, self.held)) for block in cut]
-        own = [p for p in found if any({f"{p.layer}.weight", f"{p.norm}.running_mean"} <= names for names in groups)]
-        return Folding(self.net, own, torch.bfloat16)
+        own = [
+            p for p in found
+            if self.held[f"{p.layer}.weight"].dtype in (torch.float32, torch.float64)
+            and any({f"{p.layer}.weight", f"{p.norm}.running_mean"} <= names for names in groups)
+        ]  # fmt: skip
+        return Folding(self.net, own, torch.bfloat16 if self.precision == "bfloat16" else torch.float32)
 
     def _try(self, block: Block, x: Tensor, cache: Mapping[int, Kept]) -> None:
         """Find what a pass that starts at the block reads and writes, then compare one with a full pass."""
@@ -193,6 +188,19 @@ class Passes:
         else:
             if not gap <= CLOSE[self.precision]:
                 self.why[block.name] = f"a pass that starts there is off by {gap:.1g} of the largest output"
+
+
+@contextmanager
+def holding(held: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """These tensors in the place of those `held` by the same names, whose own memory is not touched."""
+    before = [(held[name], held[name].data) for name in tensors]
+    try:
+        for name, tensor in tensors.items():
+            held[name].data = tensor
+        yield
+    finally:
+        for own, data in reversed(before):
+            own.data = data
 
 
 def _plainly(name: str, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -6,19 +6,19 @@ so that code between modules (sums, skips over blocks, flattening) runs as alway
 tried on a few samples against a full pass; where the two differ it gets full passes, and `why` says the reason.
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from transferscope.errors import UserError, did_you_mean
 from transferscope.models.blocks import Block, blocks, parameters_of
-from transferscope.models.norm import refresh_batch_norm, running_statistics
 from transferscope.models.outputs import logits_of
-from transferscope.models.precision import running
 from transferscope.probes.calls import Drift, Enough, Kept, Spot
 from transferscope.probes.features import TRIAL, How, undisturbed
 from transferscope.probes.labels import Labels, read_labels, together
@@ -31,9 +31,9 @@ class Prefix:
 
     `batches`: tensors or tuples (x, labels, ids), all held in memory. `cut` is `blocks(net)` unless given. `memory`
     (bytes) bounds what is kept: every block's inputs at once where that fits, else those of the block last asked for,
-    for as many batches as fit; so without room for all, ask block by block. `precision` "bfloat16" also folds batch
-    norms into their convolutions, not touching the network. Always in eval mode; the network is left as found after
-    every call (or at the end of `open`), and its weights must stay as they are as long as this is used.
+    for as many batches as fit; so without room for all, ask block by block. Batch norms are folded into their
+    convolutions, not touching the network. Always in eval mode; the network is left as found after every call (or at
+    the end of `open`). Where its weights become others, say so by `again`.
 
     `why`: the blocks that get full passes, and for what reason. Raises UserError where there are no batches, or where
     they are nothing of the above.
@@ -100,22 +100,50 @@ class Prefix:
         with self.open():
             return self.run(self.variant(block, state or {}), batches)
 
-    def variant(self, block: Block | str | Sequence[Block | str] | None, state: Mapping[str, Tensor]) -> Variant:
-        """`state` made ready for `run`: worth its while where one variant runs batch by batch."""
+    def variant(
+        self,
+        block: Block | str | Sequence[Block | str] | None,
+        state: Mapping[str, Tensor],
+        behind: Mapping[str, Tensor] | None = None,
+    ) -> Variant:
+        """`state` made ready for `run`: worth its while where one variant runs batch by batch.
+
+        `behind` are values for more tensors that are not read before the blocks begin, wherever they lie.
+        """
         inside = [
             self.block(b) for b in ([] if block is None else [block] if isinstance(block, Block | str) else block)
         ]
-        held = self._passes.held
-        for name, value in state.items():
+        held, behind = self._passes.held, behind or {}
+        for name, value in {**state, **behind}.items():
             if name not in held:
                 raise UserError(f"weights: the network has no tensor '{name}'; {did_you_mean(name, list(held))}")
             if held[name].shape != value.shape:
                 shapes = f"has shape {list(value.shape)}, the network needs {list(held[name].shape)}"
                 raise UserError(f"weights: '{name}' {shapes}.")
-            if inside and not any(parameters_of(b, [name]) for b in inside):
+            if inside and name not in behind and not any(parameters_of(b, [name]) for b in inside):
                 raise UserError(f"weights: '{name}' is not a tensor of {', '.join(b.name for b in inside)}.")
         first = min(inside, key=lambda b: self._passes.ways[b.name].moment).name if inside else None
-        return self._passes.variant(state, first)
+        return self._passes.variant({**state, **behind}, first)
+
+    def again(self) -> None:
+        """Begin anew, with the weights that the network has now."""
+        self._cache.clear()
+        self._at.clear()
+        self._passes.folding = self._passes.folding.again()
+
+    def twin(self, batches: Iterable[Any], sight: Any) -> "Prefix":
+        """The same network on other batches, run as `sight` says, which stands where a `Folding` stands."""
+        other = copy.copy(self)
+        other.batches, other._cache, other._at, other.why = list(unpacked(batches)), {}, {}, dict(self.why)
+        other._open = False
+        other._passes = copy.copy(self._passes)
+        other._passes.folding = sight
+        return other
+
+    @property
+    def called(self) -> list[str]:
+        """The module of every call in a pass, in order."""
+        return [call.module for call in self._passes.calls]
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -130,35 +158,25 @@ class Prefix:
             finally:
                 self._open = False
 
-    def refreshed(self, state: Mapping[str, Tensor]) -> Variant:
-        """`state` made ready for `run` with the running statistics of every batch norm re-estimated on all batches.
-
-        Costs a pass over them, and `run` takes full passes: what changed at one block moves statistics behind it, and
-        those before it are the network's own only as far as they were estimated alike.
-        """
-        passes, net = self._passes, self.net
-        with self.open(), passes.holding(passes.variant(state, plain=True).tensors):
-            before = {name: t.clone() for name, t in net.named_buffers()}
-            with running(passes.precision, str(passes.device)):
-                refresh_batch_norm(net, (batch.x.to(passes.device) for batch in self.batches))
-            found = {name: t.clone() for name, t in running_statistics(net).items()}
-            for name, t in net.named_buffers():  # what else runs while `open` sees the network's own
-                t.copy_(before[name])
-        return self.variant(None, {**state, **found})
-
     def run(self, variant: Variant, batches: Sequence[int] | None = None) -> np.ndarray:
         """Outputs (n, k), float32, of all batches (or those numbered) with a variant's values in the network."""
         numbers = range(len(self.batches)) if batches is None else batches
         with self.open():
             return np.concatenate([self._one(variant, number) for number in numbers])
 
-    def _one(self, variant: Variant, number: int) -> np.ndarray:
+    def rows(self, variant: Variant, number: int, rows: NDArray[np.int64]) -> np.ndarray:
+        """Outputs of some rows of one batch."""
+        with self.open():
+            return self._one(variant, number, torch.from_numpy(rows))
+
+    def _one(self, variant: Variant, number: int, rows: Tensor | None = None) -> np.ndarray:
         x, name, passes = self.batches[number].x, variant.block, self._passes
+        samples = len(x)
+        x = x if rows is None else x[rows.to(x.device)]
         way = Way() if name is None or name in self.why else passes.ways[name]
         if name is not None and way.part.skipped:
             try:
-                if self._filled(way, number):
-                    cache = self._cache[number]
+                if self._filled(way, number) and (cache := self._kept(way, number, rows, samples)) is not None:
                     before = _versions(cache, way)
                     out = passes.forward(x, number, variant, passes.replay(way, cache, variant))
                     if _versions(cache, way) != before:
@@ -169,6 +187,15 @@ class Prefix:
                 self._cache.pop(number, None)
                 self._at.pop(number, None)
         return _rows(passes.forward(x, number, variant, passes.replay(Way(), {}, variant)), len(x))
+
+    def _kept(self, way: Way, number: int, rows: Tensor | None, samples: int) -> Mapping[int, Kept] | None:
+        """What a batch's cache holds of some rows (or all); None where that cannot be told."""
+        cache = self._cache[number]
+        if rows is None:
+            return cache
+        place, rowed = rows.to(self._passes.device), self._passes.rowed
+        found = {i: cache[i].of(i, place, samples, rowed) for i in way.part.skipped}
+        return None if None in found.values() else found  # type: ignore[return-value]
 
     def _filled(self, way: Way, number: int) -> bool:
         """Whether the batch's cache holds what the way needs, after filling it where memory allows."""

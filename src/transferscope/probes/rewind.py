@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from transferscope import charts
 from transferscope.errors import UserError
-from transferscope.models.blocks import Block, parameters_of
+from transferscope.models.blocks import Block
 from transferscope.models.build import seeded
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
-from transferscope.probes.blockwise import BatchNorm, State, Trials, chosen, possible, state_of, trained
+from transferscope.probes.blockwise import BatchNorm, State, Trials, chosen, possible, state_of, tensors_of, trained
 from transferscope.probes.combine import networks, starting
 from transferscope.probes.scored import Scored
 from transferscope.streams import stream_seed
@@ -34,12 +34,14 @@ Z = 1.959964  # of 95%
 class Rewind:
     """One row per rewound set of blocks and data set; the first row of each data set is the network itself.
 
-    `block` names the block; `how` is "none", "rewind" (that block alone), "redraw" (that block alone, fresh from the
-    initial distribution), "bottom" (it and all blocks before it) or "top" (it and all after it); `checkpoint` is where
-    the values came from and `data` the data set. Per row (r,): `score` by `metric` in [0, 1], `loss` in nats (both NaN
-    where undefined), `low` and `high`, the 95% interval over images of the score lost (Agresti and Min 2005, matched
-    pairs; NaN for an AUC), `distance` between final and rewound parameters (L2), `size`, how many these parameters are.
-    `skipped`: blocks of the head that have other shapes at the start. `images`: (data set, count).
+    `block` names the block; `how` is "none" (what all drops are measured from), "own" (the same network with the
+    running statistics it came with, where all are re-estimated), "rewind" (that block alone), "redraw" (that block
+    alone, fresh from the initial distribution), "bottom" (it and all blocks before it) or "top" (it and all after it);
+    `checkpoint` is where the values came from and `data` the data set. Per row (r,): `score` by `metric` in [0, 1],
+    `loss` in nats (both NaN where undefined), `low` and `high`, the 95% interval over images of the score lost (Agresti
+    and Min 2005, matched pairs; NaN for an AUC), `distance` between final and rewound parameters (L2), `size`, how many
+    these parameters are, tied ones once. `batch_norm` says which statistics all networks but "own" have. `skipped`:
+    blocks of the head that have other shapes at the start. `images`: (data set, count).
     """
 
     block: tuple[str, ...]
@@ -71,6 +73,15 @@ class Rewind:
         words = {"block": self.block, "how": self.how, "checkpoint": self.checkpoint, "data": self.data}
         frame = pl.DataFrame({**words, "metric": [self.metric] * len(self.block), **columns, "size": self.size})
         return frame.with_columns(pl.col(*columns).fill_nan(None))
+
+    @property
+    def own(self) -> tuple[tuple[str, float, float], ...]:
+        """(data set, score of the network itself, its score with its own running statistics) where the two differ."""
+        scores = {(self.data[i], how): float(self.score[i]) for i, how in enumerate(self.how) if how in ("none", "own")}
+        pairs = [
+            (data, scores[data, "none"], scores.get((data, "own"), scores[data, "none"])) for data, _ in self.images
+        ]
+        return tuple(pair for pair in pairs if pair[1] != pair[2] and not (pair[1] != pair[1] and pair[2] != pair[2]))
 
     def chart(self, data: str | None = None) -> Any:
         """The score lost by each block (of one data set, default the last), by what was done to it."""
@@ -110,7 +121,7 @@ def rewind(
     redraw: bool | Net | Callable[[], nn.Module] = False,
     cumulative: Cumulative | None = None,
     blocks: Sequence[str] | None = None,
-    batch_norm: BatchNorm = "as found",
+    batch_norm: BatchNorm = "refresh",
     statistics: Iterable[Any] | None = None,
     precision: str = "float32",
     seed: int = 0,
@@ -123,8 +134,10 @@ def rewind(
     `reset_parameters` (which a library's constructor may have overruled: prefer a factory), from `seed`. `cumulative`
     rewinds ever more blocks to `start`, from the "bottom", the "top" or "both". `blocks` names those to rewind.
 
-    `batch_norm` "as found": a rewound block has the running statistics that belong to its values there, every other
-    block keeps its own. "refresh": all statistics are estimated anew from `statistics` after each change.
+    `batch_norm` "refresh": all running statistics are estimated anew from the images of `statistics` (training images
+    are best; without any, from up to 250 of the first data set), after every change and for the unchanged network.
+    "as found": a rewound block has the statistics that belong to its values there, every other block keeps its own;
+    what is lost is then in part one of fit.
 
     The data sets are held in memory. The network is left as found. Raises UserError for a start of another
     architecture, an unknown block and batches without labels.
@@ -158,7 +171,7 @@ def state_rewind(
     redrawn: State | None = None,
     cumulative: Cumulative | None = None,
     blocks: Sequence[str] | None = None,
-    batch_norm: BatchNorm = "as found",
+    batch_norm: BatchNorm = "refresh",
     statistics: Iterable[Any] | None = None,
     precision: str = "float32",
 ) -> Rewind:
@@ -173,18 +186,22 @@ def state_rewind(
     end, moving = {n: t for n, t in state_of(final).items() if n in net.state_dict()}, trained(net)
     trials = Trials(net, batches, batch_norm=batch_norm, statistics=statistics, precision=precision)
     every = {"final": end, **starts, **({"redraw": redrawn} if redrawn else {})}
-    wanted, skipped = possible(net, every, chosen(trials.cut, blocks))
+    inner = tensors_of(net, trials.cut)
+    wanted, skipped = possible(net, every, [block for block in chosen(trials.cut, blocks) if block.name in inner])
 
     def values(of: Iterable[Block], state: State) -> dict[str, Tensor]:
-        return {name: state[name] for block in of for name in parameters_of(block, end)}
+        return {name: state[name] for block in of for name in inner[block.name]}
 
     rows: list[tuple[str, str, str, str, float, float, float, float, float, int]] = []
-    own: dict[str, Scored | None] = {}
+    base: dict[str, Scored | None] = {}
     trials.on(end)
     at_start = False
-    for change in [_Change(NONE, "none", "", end, ()), *_changes(wanted, starts, redrawn, cumulative)]:
+    whole = [_Change(NONE, "none", "", end, ()), *([_Change(NONE, "own", "", end, ())] if trials.refresh else [])]
+    for change in [*whole, *_changes(wanted, starts, redrawn, cumulative)]:
         place, inside = f"{change.name} ({change.how})", change.blocks
-        if change.how == "bottom":  # seen from the start, only the blocks above change: back to their final values
+        if change.how == "own":
+            found = trials.own(end)
+        elif change.how == "bottom":  # seen from the start, only the blocks above change: back to their final values
             if not at_start:
                 trials.on({**end, **values(wanted, change.state)})
                 at_start = True
@@ -194,10 +211,10 @@ def state_rewind(
             found = trials(inside, values(inside, change.state), place)
         moved = [name for name in values(inside, end) if name in moving]
         far, count = l2(end, change.state, moved), sum(end[name].numel() for name in moved)
-        own = own or found
+        base = base or found
         for name, of in found.items():
             score = (of.metric, float(of.loss.mean())) if of else (float("nan"), float("nan"))
-            ends = _ends(own[name], of, trials.states.metric)
+            ends = _ends(base[name], of, trials.states.metric)
             rows.append((change.name, change.how, change.checkpoint, name, *score, *ends, far, count))
     block, how, checkpoint, data, value, loss, low, high, distance, size = zip(*rows, strict=True)
     return Rewind(
@@ -213,7 +230,7 @@ def state_rewind(
         size=np.array(size, dtype=np.int64),
         metric=trials.states.metric,
         images=tuple((name, trials.states.count(name)) for name in trials.states.names),
-        batch_norm=trials.batch_norm,
+        batch_norm=trials.basis,
         precision=trials.states.precision_words,
         skipped=skipped,
     )

@@ -17,7 +17,7 @@ from transferscope.models.precision import running
 from transferscope.probes.copied import Copy
 from transferscope.probes.features import How, device_of, undisturbed
 from transferscope.probes.folding import Folding, foldable
-from transferscope.probes.held import Held, batch_size, joined, sent
+from transferscope.probes.held import Held, joined, portioned, sent
 from transferscope.probes.samples import unpacked
 from transferscope.probes.scored import Scored, scored
 
@@ -100,7 +100,12 @@ class States:
     @property
     def measured(self) -> int:
         """Number of images that batch norm's statistics are re-estimated on; 0 for a network without."""
-        return sum(map(len, self._measured or ()))
+        return sum(map(len, self.portions))
+
+    @property
+    def portions(self) -> tuple[Tensor, ...]:
+        """These images; each portion is normalised by its own statistics on the way."""
+        return self._measured or ()
 
     @property
     def measured_words(self) -> str:
@@ -177,7 +182,7 @@ class States:
                     refresh_batch_norm(self._net, self._measured)
                 self.refreshed += sum(map(len, self._measured))
             statistics = self._found(place)
-        self._folding = Folding(self._net, self._folding.pairs, self._folding.dtype)  # of the values there now
+        self._folding = self._folding.again()
         return statistics
 
     def score(self, rows: Mapping[str, Rows] | None = None, *, place: str = "these weights") -> dict[str, Scored]:
@@ -247,10 +252,7 @@ class States:
             x = joined(parts, "statistics", self.device)
         if len(x) < 2:
             raise UserError("statistics: batch norm's statistics need at least 2 images, and there is 1.")
-        # Each portion is normalised by its own statistics on the way, so each must hold some of every class and domain,
-        # in whatever order these come.
-        portions = -(-len(x) // max(2 * batch_size(x), 64))
-        return tuple(sent(x[i::portions], self.device, x.dtype) for i in range(portions))
+        return portioned(x, self.device)
 
 
 def _known(batch_norm: Any) -> Any:

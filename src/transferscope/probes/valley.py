@@ -12,43 +12,11 @@ from torch import Tensor, nn
 from transferscope.errors import UserError, did_you_mean
 from transferscope.measures.valley import Best, border, score, verdict, within
 from transferscope.models.weights import distance
-from transferscope.probes.passes import Variant
-from transferscope.probes.prefix import Prefix
+from transferscope.probes.answers import Answers, Cell
 from transferscope.streams import stream
 
 Array = NDArray[np.float64]
 State = Mapping[str, Tensor]
-
-
-class Answers:
-    """Right and wrong answers of a network's variants, beside those of the network itself.
-
-    `size` answers in all (samples, or samples x labels), `wrong` of which are wrong for the network itself.
-    """
-
-    def __init__(self, prefix: Prefix, refresh: bool = False) -> None:
-        self.prefix, self.refresh = prefix, refresh
-        variant = self.variant(None, {})
-        logits = [prefix.run(variant, [i]) for i in range(len(prefix.batches))]
-        labels = prefix.labels(logits[0].shape[1])
-        if labels is None:
-            raise UserError("batches: criticality needs the labels of all samples; give tuples (x, labels).")
-        self.notes = labels.notes
-        self._labels = np.split(labels.values, np.cumsum([len(part) for part in logits])[:-1])
-        if lost := sum(int((~np.isfinite(part)).any(1).sum()) for part in logits):
-            raise UserError(f"network: its outputs for {lost} of {prefix.samples} samples are NaN or infinite.")
-        self.before = [_wrong(part, own) for part, own in zip(logits, self._labels, strict=True)]
-        self.size = sum(part.size for part in self.before)
-        self.wrong = int(sum(part.sum() for part in self.before))
-
-    def variant(self, block: str | None, state: State) -> Variant:
-        """`state` made ready to run, batch-norm statistics refreshed where that is asked for."""
-        return self.prefix.refreshed(state) if self.refresh else self.prefix.variant(block, state)
-
-    def of(self, variant: Variant, number: int) -> tuple[int, int]:
-        """Wrong answers on a batch, and answers that differ from the network's own in being right."""
-        wrong = _wrong(self.prefix.run(variant, [number]), self._labels[number])
-        return int(wrong.sum()), int((wrong != self.before[number]).sum())
 
 
 class Ground:
@@ -91,18 +59,18 @@ class Ground:
             self._noise[draw] = made
         return made
 
-    def variant(self, row: int, column: int, draw: int) -> Variant:
+    def under(self, row: int, column: int, draw: int) -> Cell:
         """The weights of a cell under one draw, ready to run."""
         noise, sigma = self.noise(draw), float(self.sigma[column])
         state = {name: point.add(noise[name].to(point.dtype), alpha=sigma) for name, point in self.points[row].items()}
-        return self.answers.variant(self.block, state)
+        return self.answers.cell(self.block, state)
 
     def cell(self, row: int, column: int) -> bool:
         """A cell in full: every draw on every sample."""
         wrong = 0
         for draw in range(self.draws):
-            variant = self.variant(row, column, draw)
-            wrong += sum(self.answers.of(variant, i)[0] for i in range(len(self.answers.before)))
+            under = self.under(row, column, draw)
+            wrong += sum(self.answers.of(under, i)[0] for i in range(len(self.answers.before)))
         self.error[row, column], self.seen[row, column] = wrong / self.total, 1.0
         return within(wrong, self.limit)
 
@@ -110,16 +78,16 @@ class Ground:
         """A cell until it is clear: pieces (draw, batch) in an order that mixes both."""
         before, count = self.answers.before, len(self.answers.before)
         order = stream(self.seed, "criticality", self.block, "order").permutation(count)
-        held: dict[int, Variant] = {}
+        held: dict[int, Cell] = {}
         rows: list[tuple[int, int, int, int]] = []
         known: bool | None = None
         for piece in range(self.draws * count):
             turn, draw = divmod(piece, self.draws)
             number = int(order[(draw + turn) % count])
-            variant = held.get(draw) or self.variant(row, column, draw)
+            under = held.get(draw) or self.under(row, column, draw)
             if self._holds:
-                held[draw] = variant
-            wrong, flips = self.answers.of(variant, number)
+                held[draw] = under
+            wrong, flips = self.answers.of(under, number)
             rows.append((wrong, int(before[number].sum()), flips, before[number].size))
             columns = list(zip(*rows, strict=True))
             known = verdict(*columns, total=self.total, at_start=self.draws * self.answers.wrong, limit=self.limit)
@@ -137,8 +105,8 @@ class Ground:
     def whole(self) -> dict[str, Any]:
         """The score from every cell, and the error without noise at every point."""
         for row, point in enumerate(self.points):
-            variant = self.answers.variant(self.block, point)
-            wrong = sum(self.answers.of(variant, i)[0] for i in range(len(self.answers.before)))
+            bare = self.answers.cell(self.block, point)
+            wrong = sum(self.answers.of(bare, i)[0] for i in range(len(self.answers.before)))
             self.bare[row] = wrong / self.answers.size
         good = [[self.cell(row, column) for column in range(len(self.sigma))] for row in range(len(self.points))]
         return self._told(score(good, self.reach, self.sigma))
@@ -204,14 +172,3 @@ def _rms(state: State) -> float:
     matrices = [t for t in state.values() if t.ndim > 1] or list(state.values())
     squares = sum(float(t.double().square().sum()) for t in matrices)
     return float(np.sqrt(squares / sum(t.numel() for t in matrices))) or 1.0
-
-
-def _wrong(logits: np.ndarray, labels: np.ndarray) -> NDArray[np.bool_]:
-    """Which answers are wrong, (n,) or (n, k); NaN is never right."""
-    if labels.ndim == 2:
-        return np.asarray(np.where(np.isnan(logits), True, (logits > 0) != (labels > 0.5)))
-    lost = np.isnan(logits).any(1)
-    answer = (
-        (logits[:, 0] > 0).astype(np.int64) if logits.shape[1] == 1 else np.where(lost[:, None], 0, logits).argmax(1)
-    )
-    return np.asarray((answer != labels) | lost)

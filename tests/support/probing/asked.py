@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
 
 import transferscope as ts
 from transferscope.measures.ridge import ridge
@@ -124,9 +125,9 @@ def _fresh(batches: Any) -> Any:
 
 
 def _fewer(batches: Any) -> Any:
-    return (
-        list(batches)[:-1] or batches if isinstance(batches, list | tuple) or hasattr(batches, "__next__") else batches
-    )
+    """All but the last batch, where there are more."""
+    several = isinstance(batches, list | tuple | DataLoader | IterableDataset) or hasattr(batches, "__next__")
+    return list(batches)[:-1] or batches if several else batches
 
 
 # name: (asked, by hand (None: itself on plain batches), whether it needs labels, whether it reads the network's output)
