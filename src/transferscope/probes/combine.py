@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from transferscope.errors import UserError
 
@@ -18,6 +19,8 @@ def networks(word: str, given: Mapping[str, Any]) -> None:
         if not isinstance(net, nn.Module):
             kind = f"the class {net.__name__}" if isinstance(net, type) else f"a {type(net).__name__}"
             raise UserError(f"{word}: {called} is {kind}, not a network (a torch.nn.Module).")
+        if any(is_lazy(tensor) for tensor in (*net.parameters(), *net.buffers())):
+            raise UserError(f"{word}: {called} has lazy layers without weights; run it once on some images.")
 
 
 def fitting(word: str, net: nn.Module, states: Mapping[str, State]) -> None:

@@ -53,6 +53,9 @@ class States:
         self.batch_norm, self.precision, self.device = batch_norm, precision, device_of(net)
         with undisturbed([net], "eval"):  # a loader may draw from the global random state
             named = data if isinstance(data, Mapping) else {DATA: data}
+            for word, given in (*named.items(), ("statistics", [] if statistics is None else statistics)):
+                if isinstance(given, type) or not (hasattr(given, "__iter__") or hasattr(given, "__getitem__")):
+                    raise UserError(f"{word}: batches of images are needed, not {type(given).__name__} ({given}).")
             self._sets = {str(name): Held(str(name), given, self.device) for name, given in named.items()}
             if not self._sets:
                 raise UserError("data: no data set was given to evaluate on.")
