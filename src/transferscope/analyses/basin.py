@@ -29,6 +29,7 @@ from transferscope.engine.work import Work
 from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.tasks import passes
 
 TITLE = "Whether the line runs in a basin"
 SURE = 2.0  # standard errors
@@ -56,7 +57,7 @@ class Options(analyses.Options):
     checkpoint: Literal["final", "best"] = "final"
 
 
-@task("basin", version=1)
+@task("basin", version=1, cost=passes.basin)
 def measure(
     *, a: Artifact, b: Artifact, at: str, data: Artifact, loss: str, samples: int, draws: int, per_weight: list[float],
     slack: float, limit: float, images: int, statistics: int, work: Work,

@@ -27,6 +27,7 @@ from transferscope.engine.work import Work
 from transferscope.pairs import trained
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.tasks import passes
 
 TITLE = "Between targets with the same classes"
 
@@ -51,7 +52,7 @@ def classes(*, data: Artifact, work: Work) -> list[dict[str, Any]]:
     return [{"classes": len(names), "names": ", ".join(names)}]
 
 
-@task("crossdomain", version=1)
+@task("crossdomain", version=1, cost=passes.mixtures)
 def measure(
     *, a: Artifact, b: Artifact, data_a: Artifact, data_b: Artifact, alphas: list[float], images: int, statistics: int,
     work: Work,
