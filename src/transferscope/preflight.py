@@ -83,10 +83,11 @@ def _store(store: Store) -> str:
 
 def _disk(study: Study, plan: Plan, store: Store) -> str:
     free = battery.disk_free(store.root)
-    needed = Past(store).total(plan.todo(store), 1).bytes
-    if free < RESERVE + (needed or 0):
+    past = Past(store)
+    needed = sum(past.of(step).bytes or 0 for step in plan.todo(store))
+    if free < RESERVE + needed:
         raise UserError(
-            f"{free / 1e9:.1f} GB are free at {store.root} but about {((needed or 0) + RESERVE) / 1e9:.1f} GB are "
+            f"{free / 1e9:.1f} GB are free at {store.root} but about {(needed + RESERVE) / 1e9:.1f} GB are "
             "needed; free some space or set resources.store to another disk."
         )
     return f"{free / 1e9:.0f} GB free" + (f", about {needed / 1e9:.1f} GB needed" if needed else "")

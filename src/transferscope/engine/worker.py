@@ -62,7 +62,7 @@ def execute(recipe: Mapping[str, Any], store: Store, work: Work) -> Outcome:
                 "version": recipe["version"],
                 "key": key,
                 "params": recipe["params"],
-                "cost": recipe["cost"],
+                "passes": recipe["passes"],
                 "seconds": round(time.perf_counter() - began, 3),
                 "cpu_seconds": round(time.process_time() - cpu, 3),
                 "threads": work.threads,
