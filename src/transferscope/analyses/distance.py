@@ -121,7 +121,7 @@ def _summary(rows: pl.DataFrame) -> pl.DataFrame:
         found.append(
             {
                 "pair": kind,
-                "body": _pairs.interval(body["l2"].to_numpy(), chained=_pairs.twins(str(kind))).text(2),
+                "body": _pairs.cell(body["l2"], 2, chained=_pairs.twins(str(kind))),
                 "relative": body["relative"].mean(),
                 "head": head["l2"].mean(),
             }

@@ -28,7 +28,7 @@ def checks(of: "Iterable[Check]") -> None:
 
 
 def findings(found: "Results") -> None:
-    """What every analysis found, each note once, and where the page is."""
+    """What every analysis found, each note once, what could not be written, and where the page is."""
     from transferscope.report.wording import sentence
 
     for section in found.sections.values():
@@ -38,6 +38,10 @@ def findings(found: "Results") -> None:
             out.print(f"  - {escape(sentence(finding))}")
     for note in dict.fromkeys(note for section in found.sections.values() for note in section.notes):
         out.print(f"[yellow]note:[/yellow] {escape(note)}")
+    for problem in found.problems:
+        out.print(f"[red]note:[/red] {escape(problem)}")
+    if found.problems:
+        out.print(f"      What happened stands in {found.log}, for whoever mends it.", markup=False)
     out.print(f"\nReport: {found.report}", markup=False, soft_wrap=True)
 
 
