@@ -99,7 +99,7 @@ def check(file: StudyFile = DEFAULT, set_: Set = None) -> None:
               f"({how['source']}).", markup=False)  # fmt: skip
     checks = list(preflight.quick(study, plan, store))
     if all(c.ok for c in checks):
-        checks += preflight.deep(study)
+        checks += preflight.deep(study, plan)
     lines.checks(checks)
     if not all(c.ok for c in checks):
         raise typer.Exit(REFUSED)
@@ -170,6 +170,8 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     outcomes: Mapping[str, Any] = {}
     if todo:
         checks = list(preflight.quick(study, steps, store))
+        if all(c.ok for c in checks) and preflight.untried(steps, store):
+            checks += preflight.deep(study, steps)
         if not all(c.ok for c in checks):
             lines.checks(checks)
             raise typer.Exit(REFUSED)
@@ -193,7 +195,7 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     if not todo:
         out.print("Nothing to do: every step was in the store.")
     if failed:
-        lines.failures(failed, outcomes.values(), steps.labels())
+        lines.failures(outcomes.values())
         raise typer.Exit(FAILED)
     if found.problems:
         raise typer.Exit(FAILED)

@@ -74,8 +74,14 @@ def split_counts(study: Study, target: str) -> tuple[data.Listing, dict[str, int
     return _counts(study, study.targets[target])
 
 
-def _counts(study: Study, ref: str) -> tuple[data.Listing, dict[str, int]]:
-    seen = data.open_listing(data.absolute(ref, study.folder))
+def split_rows(study: Study, target: str) -> tuple[data.Listing, dict[str, np.ndarray]]:
+    """A target's listing, and which of its images each split will hold. UserError when it cannot be split."""
+    seen = data.open_listing(data.absolute(target, study.folder))
     how = study.split
     words = assign_splits(seen.labels, seen.groups, seen.splits, how.val, how.test, how.seed, seen.classes)
-    return seen, {word: int(np.sum(words == word)) for word in SPLITS}
+    return seen, {word: np.flatnonzero(words == word) for word in SPLITS}
+
+
+def _counts(study: Study, target: str) -> tuple[data.Listing, dict[str, int]]:
+    seen, rows = split_rows(study, target)
+    return seen, {word: len(of) for word, of in rows.items()}

@@ -133,7 +133,8 @@ class _Run:
 
     def _outputs(self, x: Tensor) -> Tensor:
         try:
-            return self.net(x).float()
+            out: Tensor = self.net(x).float()
+            return out
         except ValueError as error:  # batch norm wants more than one value a channel
             if len(x) > 1:
                 raise
