@@ -67,7 +67,7 @@ def test_blocks_are_compared_by_the_way_of_a_single_weight():
 
 
 def test_a_block_does_not_move_farther_because_it_is_larger():
-    """Every weight moves by 1 / (block's place + 1), and later blocks are larger: L2 rises, the way of a weight falls."""
+    """Every weight moves by 1 / (block's place + 1), later blocks are larger: L2 rises, its own way falls."""
     sizes = {"a": 10, "b": 1000, "c": 100_000, "d": 10_000_000}
     rows = [
         {"target": "t", "pair": "P-T & P", "seed": seed, "seed_b": seed, "block": block, "size": size,
@@ -77,7 +77,7 @@ def test_a_block_does_not_move_farther_because_it_is_larger():
     (found,) = module.section(Table(pl.DataFrame(rows)), module.Options()).findings
     assert found.effect == -1 and found.unit == "rank correlation of depth and the way of a single weight"
     assert "less far in later blocks than earlier: most in a, least in d" in found.text
-    assert "-1.00 relative to the norm of P's block and +1.00 as L2, which grows with its size" in found.text
+    assert "-1.00 relative to the norm of P's block and +1.00 as L2, which grows with size" in found.text
 
 
 def test_section_draws_everything_and_survives_gaps(finished):

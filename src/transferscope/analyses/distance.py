@@ -37,7 +37,7 @@ MEASURES = {
     "relative": (
         "Relative distance",
         "distance over the norm of the second",
-        " Over the norm of the block it is from.",
+        " Over the norm of the block it left.",
     ),
     "l2": ("L2 distance", "L2 distance", " It grows with the size of a block: compare a block with itself only."),
 }
@@ -51,7 +51,7 @@ class Options(analyses.Options):
 
 @task("distance", version=2)  # 2: rows hold the way of a single weight
 def measure(*, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, work: Work) -> list[dict[str, Any]]:
-    """Rows of `probes.distance`: every block, then "(head)" and "(body)", with l2, norm of b, relative, rms and size."""
+    """Rows of `probes.distance`: every block, then "(head)" and "(body)", with l2, norm of b, relative, rms, size."""
     from transferscope.probes.distance import state_distance
     from transferscope.tasks import restore
 
@@ -107,7 +107,7 @@ def _trend(target: str, blocks: pl.DataFrame) -> list[Finding]:
         f"{found.mean:+.2f} {word}"
         for name, word in (
             ("relative", "relative to the norm of P's block"),
-            ("l2", "as L2, which grows with its size"),
+            ("l2", "as L2, which grows with size"),
         )
         if (found := ranks[name]) is not None
     ]
@@ -139,7 +139,7 @@ def _charts(target: str, body: pl.DataFrame, blocks: pl.DataFrame) -> list[Chart
             f"{target}-body",
             f"Distances of whole bodies on {target}",
             spec,
-            f"Mean and 95% interval over seeds. {BASIS}",
+            f"Mean, 95% interval over seeds. {BASIS}",
         )
     ]
     for column, (title, word, note) in MEASURES.items():
