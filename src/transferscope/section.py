@@ -73,7 +73,7 @@ class View:
 
 @dataclass(frozen=True)
 class Section:
-    """One analysis's part of the page."""
+    """One analysis's part of the page; `problems` are sentences on what of it could not be written."""
 
     title: str
     findings: Sequence[Finding] = ()
@@ -81,3 +81,4 @@ class Section:
     tables: Sequence[View] = ()
     pictures: Sequence[Picture] = ()
     notes: Sequence[str] = field(default=())
+    problems: Sequence[str] = ()

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
 import pydantic
 import pytest
 from smoke import study as smoke
@@ -125,16 +124,3 @@ def test_section_survives_missing_cells(planned: Planned, name: str, gap: str) -
     for chart in section.charts:
         assert chart.spec.to_dict()
     assert all("nan" not in finding.text.lower().split() for finding in section.findings)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_section_survives_metrics_without_a_value(planned: Planned, name: str) -> None:
-    """An AUC is undefined on a split that holds one class only, and then in every row."""
-    whole = table_of(planned, name, lambda *_: True)
-    labels = {label for cell in planned[1].cells if cell.analysis == name for label in cell.labels}
-    module = analyses.load(name)
-    for column in whole.rows.columns:
-        if column not in labels and column.endswith("metric") and whole.rows[column].dtype.is_float():
-            rows = whole.rows.with_columns(pl.lit(None, whole.rows[column].dtype).alias(column))
-            section = module.section(Table(rows, (), whole.artifacts), given(name))
-            assert isinstance(section, Section), column

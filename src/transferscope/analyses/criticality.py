@@ -34,7 +34,7 @@ from transferscope.study import Study
 
 TITLE = "Which blocks had to move"
 UNIT = "in log10(1 + mu per weight)"
-VALUE = pl.col("mu") / pl.col("size")
+VALUE = pl.when(pl.col("size") > 0).then(pl.col("mu") / pl.col("size"))
 
 
 class Options(analyses.Options):
@@ -175,7 +175,7 @@ def _bars(target: str, scores: pl.DataFrame, options: Options) -> list[Chart]:
 
 def _valleys(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
     """Training error over way and noise, mirrored, of the blocks that were asked for; one seed of each arm."""
-    cells = rows.filter(pl.col("kind") == "valley").drop_nulls("error")
+    cells = rows.filter(pl.col("kind") == "valley").drop_nulls(["error", "sigma_relative"])
     if cells.is_empty():
         return []
     seed = cells["seed"][0]

@@ -100,7 +100,7 @@ def section(table: Table, options: Options) -> Section:
     for (name,), of_target in table.rows.group_by("target", maintain_order=True):
         target = str(name)
         notes += _runs.undefined(of_target, "test_metric", target)
-        runs = _distinct(of_target.drop_nulls("test_metric"))
+        runs = _distinct(of_target.drop_nulls(["test_metric", "images"]))
         if runs.is_empty():
             continue
         worths = _worth.by_budget(runs)

@@ -221,7 +221,7 @@ def _vote_chart(target: str, votes: pl.DataFrame, k: int) -> list[Chart]:
 
 
 def _caption(maps: pl.DataFrame) -> str:
-    return f"Estimator: {maps['how'][0]}, on {max(maps['samples'])} test images."
+    return f"Estimator: {maps['how'][0]}, on {_pairs.most(maps['samples'])} test images."
 
 
 def _wide(like: pl.DataFrame) -> pl.DataFrame:
