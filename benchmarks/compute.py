@@ -2,7 +2,8 @@
 
 Run `python benchmarks/compute.py` (about a minute a network). Every repeat starts two processes, in turn: one with
 torch's defaults (NCHW, float32, the system's allocator settings) and one with the environment and the preparation of a
-worker, which times float32 and bfloat16. Printed are medians over repeats of processor time, and the paired ratios.
+worker, which times float32 and, where the processor has it, bfloat16. Printed are medians over repeats of processor
+time, and the paired ratios.
 """
 
 import argparse
@@ -13,8 +14,9 @@ import subprocess
 import sys
 from dataclasses import asdict
 
+from machine import precisions, say
 from transferscope.engine.execute import worker_environment
-from transferscope.tasks.pace import PLAIN, WAYS, Question
+from transferscope.tasks.pace import PLAIN, Question
 
 
 def timed(question: Question, environment: dict[str, str]) -> dict[str, dict[str, float]]:
@@ -31,10 +33,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
     plain = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    ways_here = precisions()
+    say(" and ".join(ways_here))
     for network in given.networks:
-        paces: dict[str, list[dict[str, float]]] = {way: [] for way in (PLAIN, *WAYS)}
+        paces: dict[str, list[dict[str, float]]] = {way: [] for way in (PLAIN, *ways_here)}
         for _ in range(given.repeats):
-            for ways, environment in (((PLAIN,), plain), (WAYS, plain | worker_environment(1))):
+            for ways, environment in (((PLAIN,), plain), (ways_here, plain | worker_environment(1))):
                 found = timed(Question(network, given.size, given.batch, ways=ways), environment)
                 for way, pace in found["paces"].items():
                     paces[way].append(pace)
@@ -48,8 +52,8 @@ def main() -> None:
                 line += f" {statistics.median(ratios):5.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
             print(line, flush=True)
         matmul = ", ".join(f"{rate / 1e9:.0f} GFLOP/s {name}" for name, rate in found["matmul"].items())
-        floors = [3e3 * found["flops"] * given.batch / found["matmul"][way] for way in WAYS]
-        print(f"  floor: {floors[0]:.0f} ms float32, {floors[1]:.0f} ms bfloat16 (a matrix product reaches {matmul})")
+        floors = (f"{3e3 * found['flops'] * given.batch / found['matmul'][way]:.0f} ms {way}" for way in ways_here)
+        print(f"  floor: {', '.join(floors)} (a matrix product reaches {matmul})")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ A ResNet-18 of timm at 64 px learns to tell made-up images apart, from random va
 came of it, on other classes ("fine-tuned"); the start of each run is the start of its criticality. Naive is what the
 published procedure does: for every block, alpha, sigma and draw put the weights together, load them, and run a full
 float32 pass over all images, which are in memory in batches. Its cost for the grid is extrapolated from `--sample`
-cells of every block. Bars: prefix reuse alone 2x per pass (float32), 6x per cell with all that precision "bfloat16"
+cells of every block. Ours computes in bfloat16 where the processor has it, else in float32, for which the bar of all
+together is not meant. Bars: prefix reuse alone 2x per pass (float32), 6x per cell with all that precision "bfloat16"
 does, 100x for the score of every block; and the same mu as the exhaustive grid for 95% of the blocks, one grid step
 for the rest. The exhaustive grid comes from our own cells; the sample says how far they are from naive ones.
 Printed are medians over repeats and their range; seconds are of the processor.
@@ -24,6 +25,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from machine import natural, say
 from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.norm import refresh_batch_norm
 from transferscope.probes.criticality import Criticality, criticality
@@ -179,11 +181,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--sample", type=int, default=1, help="naive cells timed per block")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--grid-precision", default="bfloat16", choices=("float32", "bfloat16"))
+    parser.add_argument("--grid-precision", default=natural(), choices=("float32", "bfloat16"))
     parser.add_argument("--no-grid", action="store_true", help="spare the exhaustive grid, and so the agreement")
     parser.add_argument("--cases", nargs="*", default=["scratch", "fine-tuned"])
     given = parser.parse_args()
     torch.set_num_threads(1)
+    say(natural())
     for case in cases(given):
         if case.word not in given.cases:
             continue
@@ -199,9 +202,9 @@ def main() -> None:
         found: dict[str, list[float]] = {}
         for _ in range(given.repeats):
             plain, gap = naive(case, whole, given)
-            exact, quick = cells(case, given, "float32"), cells(case, given, "bfloat16")
+            exact, quick = cells(case, given, "float32"), cells(case, given, natural())
             alone = reuse(case)
-            seconds, border = ours(case, given, precision="bfloat16")
+            seconds, border = ours(case, given, precision=natural())
             apart = steps_apart(border, whole)
             for word, value in (
                 ("naive, s a cell", plain),

@@ -1,6 +1,6 @@
 """On a GPU: training against the bare step rate of the same network, and runs an hour by how many share the device.
 
-python benchmarks/device.py                                    # ResNet-50 at 224 px against its bare steps, in bfloat16
+python benchmarks/device.py                                    # ResNet-50 at 224 px against its bare steps
 python benchmarks/device.py --share 1 2 4 8                    # EfficientNet-Lite0 at 64 px: runs an hour by slots
 python benchmarks/device.py --device cpu --network timm:resnet18 --size 64 --images 320 --batch 32 --seconds 5 # a trial
 
@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from machine import natural, say
 from transferscope.tasks.pace import Question, loops
 
 CLASSES = 10
@@ -112,7 +113,7 @@ def main() -> None:
     parser.add_argument("--size", type=int)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--images", type=int, help="training images, about")
-    parser.add_argument("--precision", default="bfloat16")
+    parser.add_argument("--precision", help="by default what the device has: bfloat16, else float32")
     parser.add_argument("--seconds", type=float, default=10.0, help="of bare steps")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--share", type=int, nargs="+", help="time so many runs at once instead")
@@ -124,6 +125,8 @@ def main() -> None:
         setattr(given, name, getattr(given, name) or value)
     if given.device.startswith("cuda") and not torch.cuda.is_available():
         raise SystemExit("No GPU: nothing to time. Try --device cpu with small sizes.")
+    given.precision = given.precision or natural(given.device)
+    say(given.precision, given.device)
     with tempfile.TemporaryDirectory() as scratch:
         print(f"{given.network} at {given.size} px, batch {given.batch}, {given.precision}, {given.device}")
         if given.share:

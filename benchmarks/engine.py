@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from machine import say
+
 STUDY = """
 targets: {{digits: digits}}
 network: torchvision:mobilenet_v3_small
@@ -62,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
+    say("float32")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         print(_line("plan 3,000 steps (s)", planning(folder, repeats)))

@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from machine import say
 from transferscope.data import open_listing
 from transferscope.data.sources import fractals
 from transferscope.data.table import build
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
+    say("uint8 images")
     classes = max(2, given.images // 200)
     each = given.images // classes
     images = classes * each

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms import v2
 
+from machine import say
 from transferscope.data.augment import Augment
 from transferscope.data.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, eval_batches
 
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--jpegs", type=Path, help="a folder of .jpg files to use instead of synthetic ones")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    say("float32")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         found = sorted(options.jpegs.rglob("*.jpg"))[: options.images] if options.jpegs else None

@@ -3,11 +3,11 @@
 Run `python benchmarks/path.py` (about an hour; `--images 250 --repeats 1 --naive-alphas 2 --steps 30` for a look).
 Naive, as published: per alpha a new state dict, `load_state_dict`, and a float32 pass over JPEG files through PIL
 transforms and a DataLoader; refreshed, also a training-mode pass of `--statistics` training images, likewise from
-their files. Ours: `path` and `line_barrier` in bfloat16 on the same files and transforms, decoding counted. Networks:
-timm's ResNet-18 at 64 px with stages of 32 to 256 channels (`--width 64`: its usual ones), a pair trained from scratch
-(a barrier) and a pair fine-tuned from one start (none, or
-little). `--naive-alphas` times the naive way at so many of the alphas only and scales up: it is linear in them. Per
-repeat naive and ours run in turn; printed are medians of processor seconds and of the paired ratios, with their range.
+their files. Ours: `path` and `line_barrier` on the same files and transforms, decoding counted, in bfloat16 where the
+processor has it (which the bars are meant for), else in float32. Networks: timm's ResNet-18 at 64 px with stages of 32
+to 256 channels (`--width 64`: its usual ones), a pair trained from scratch (a barrier) and a pair fine-tuned from one
+start (none, or little). `--naive-alphas` times the naive way at so many of the alphas only and scales up: it is linear
+in them. Per repeat naive and ours run in turn; printed are medians of processor seconds and of the paired ratios, with their range.
 """
 
 import argparse
@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from machine import natural, say
+from transferscope.models.precision import running
 from transferscope.models.weights import blend
 from transferscope.probes.line_barrier import line_barrier
 from transferscope.probes.path import path
@@ -83,7 +85,7 @@ def draw(folder: Path, count: int, side: int, seed: int) -> list[Path]:
 
 
 def train(net: nn.Module, x: Tensor, y: Tensor, steps: int, rate: float, seed: int) -> nn.Module:
-    """SGD with momentum on images in memory, in bfloat16."""
+    """SGD with momentum on images in memory, in what the processor has."""
     net = copy.deepcopy(net).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps)
@@ -91,7 +93,7 @@ def train(net: nn.Module, x: Tensor, y: Tensor, steps: int, rate: float, seed: i
     for _ in range(steps):
         pick = torch.randint(0, len(x), (32,), generator=order)
         optimiser.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):
+        with running(natural(), "cpu"):
             loss = nn.functional.cross_entropy(net(x[pick]), y[pick])
         loss.backward()
         optimiser.step()
@@ -136,7 +138,7 @@ class Naive:
                 for name in one
             }
             net.load_state_dict(state)
-            if self.batch_norm == "refresh" and alpha not in (0, 1):
+            if self.batch_norm == "refresh":
                 self.refresh(net)
             net.eval()
             outputs, labels = [], []
@@ -175,7 +177,7 @@ def compare(name: str, nets: tuple[nn.Module, nn.Module], files: dict[str, list[
     a, b = nets
     alphas = [float(x) for x in np.linspace(0, 1, given.alphas)]
     picks = list(range(len(alphas)))
-    if given.naive_alphas:  # inner ones: nothing is refreshed at the ends
+    if given.naive_alphas:  # inner ones, which are all alike
         picks = np.unique(np.linspace(1, len(alphas) - 2, given.naive_alphas).round().astype(int)).tolist()
     chosen = [alphas[i] for i in picks]
     naive = Naive(a, b, files["test"], files["train"], kind)
@@ -186,8 +188,8 @@ def compare(name: str, nets: tuple[nn.Module, nn.Module], files: dict[str, list[
         spent, slow = timed(lambda: list(naive(chosen)))
         seconds["naive"].append(spent * len(alphas) / len(chosen))
         works = (
-            ("curve", lambda: path(a, b, loader(files["test"]), alphas=given.alphas, precision="bfloat16", **options)),
-            ("barrier", lambda: line_barrier(a, b, Files(files["test"]), precision="bfloat16", **options)),
+            ("curve", lambda: path(a, b, loader(files["test"]), alphas=given.alphas, precision=natural(), **options)),
+            ("barrier", lambda: line_barrier(a, b, Files(files["test"]), precision=natural(), **options)),
         )
         for word, work in works:
             if word in given.parts:
@@ -200,7 +202,7 @@ def compare(name: str, nets: tuple[nn.Module, nn.Module], files: dict[str, list[
             print(f"  {word:8}{median(seconds[word]):7.1f} s  {shown(ratios)}  {met(median(ratios), bar)}")
     if curve := found.get("curve"):
         gap = float(np.abs(curve.error[0, picks] - [float((z.argmax(1) != y).mean()) for z, y in slow]).max())
-        print(f"  accuracy, bfloat16 against naive: {gap:.4f}  {met(gap, 0.003, True)}")
+        print(f"  accuracy, {natural()} against naive: {gap:.4f}  {met(gap, 0.003, True)}")
         print(f"  barrier of the curve {curve.barrier().text()}")
     if alone := found.get("barrier"):
         print(f"  barrier alone {alone.height:.4f} [{alone.low:.4f}, {alone.high:.4f}]: {alone.passes:.2f} passes, "
@@ -219,7 +221,7 @@ def exact(
     gaps, ours = [], []
     with States(nets[0], loader(files["test"]), statistics=loader(files["train"]), images=len(files["train"])) as at:
         for alpha, wanted in zip(alphas, slow, strict=True):
-            how = "refresh" if kind == "refresh" and alpha not in (0, 1) else "as given"
+            how = "refresh" if kind == "refresh" else "as given"
             ours.append(at(blend(a, b, alpha), batch_norm=how)["data"].logits)  # type: ignore[arg-type]
             gaps.append(float(np.abs(ours[-1] - wanted).max()))
     largest, gap = max(float(np.abs(z).max()) for z in slow), max(gaps)
@@ -247,6 +249,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="*", default=list(BARS), choices=list(BARS))
     given = parser.parse_args()
     torch.set_num_threads(1)
+    say(natural())
     with tempfile.TemporaryDirectory() as folder:
         pool = draw(Path(folder) / "train", max(1000, given.statistics), given.side, 0)
         files = {"train": pool[: given.statistics], "test": draw(Path(folder) / "test", given.images, given.side, 1)}

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from machine import say
 from transferscope.measures.factored import factored, one_hot
 from transferscope.measures.h_score import h_score
 from transferscope.measures.logme import evidences
@@ -95,6 +96,7 @@ def main() -> None:
     parser.add_argument("--own", type=int, default=4, help="classes whose own matrices are formed")
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
+    say("float64")
     every, own = range(given.classes), range(min(given.own, given.classes))
     seconds: dict[str, list[float]] = {}
     gaps: dict[str, float] = {"LogME of every class": 0.0, "H-score": 0.0, "LogME, own matrices": 0.0}

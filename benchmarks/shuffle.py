@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from machine import say
 from transferscope.data.batches import Batch, Batches
 from transferscope.data.shuffle import Block, block_permutation, shuffle
 from transferscope.engine.execute import worker_environment
@@ -177,6 +178,7 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | environment)
     torch.set_num_threads(1)
     options.repeats = options.repeats or (41 if options.step else 5)
+    say("float32")
     (step if options.step else batch)(options)
 
 

@@ -26,6 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from machine import say
+
 NETWORKS = 8
 JOBS = ("forwards", "floor", "ours", "pytorch-cka", "torch-cka", "ours full batch", "ours eight", "pytorch-cka eight")
 
@@ -215,6 +217,7 @@ def main() -> None:
     if options.job:
         print(json.dumps(job(options.job, options.images, options.all_pairs, options.keep)))
         return
+    say("float32")
     said: dict[str, list[dict[str, Any]]] = {name: [] for name in dict.fromkeys(["floor", *options.jobs])}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--images", str(options.images), "--keep", folder]

@@ -2,9 +2,10 @@
 
 Run `python benchmarks/train.py` (ResNet-18 at 64 px, minutes a run) or `--rivals ours paper --repeats 3`. Every run is
 a process of its own, one after the other, rivals in turn; seconds are processor time (user and system) from the first
-look at the files to the last checkpoint, libraries loaded. `ours` is bfloat16 with the defaults (after every epoch a
-sample of each split is evaluated, the last and the best weights on everything); `thorough` evaluates every image after
-every epoch, as the rivals do with training and test images; `float32` is ours in float32. Ours run with a worker's
+look at the files to the last checkpoint, libraries loaded. `ours` is bfloat16, or float32 where the processor has
+none, with the defaults (after every epoch a sample of each split is evaluated, the last and the best weights on
+everything); `thorough` evaluates every image after every epoch, as the rivals do with training and test images;
+`float32` is ours in float32. Ours run with a worker's
 environment, the others as users start Python. The pictures are synthetic, 400 px: one of eight stars on a pattern.
 """
 
@@ -26,6 +27,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from loops import CLASSES, LR, Result, lightning, paper, timm
+from machine import natural, say
 
 # -- pictures --------------------------------------------------------------------------------------------------------
 
@@ -59,7 +61,7 @@ def write_pictures(folder: Path, train: int, val: int, test: int) -> None:
 # -- ours --------------------------------------------------------------------------------------------------------------
 
 
-def ours(given: argparse.Namespace, precision: str = "bfloat16", evaluate: int | str = 256) -> Result:
+def ours(given: argparse.Namespace, precision: str | None = None, evaluate: int | str = 256) -> Result:
     """transferscope's own steps, decoding included, as one of its workers does them."""
     from transferscope.data.batches import Batches
     from transferscope.engine.plan import Cell, Plan
@@ -91,7 +93,13 @@ def ours(given: argparse.Namespace, precision: str = "bfloat16", evaluate: int |
     original, Batches.__iter__ = Batches.__iter__, batches
     loop._Run._batch = counted("steps", loop._Run._batch)
     loop._Run.predict = counted("evaluation", loop._Run.predict)
-    recipe = {"epochs": given.epochs, "batch_size": given.batch, "lr": LR, "precision": precision, "evaluate": evaluate}
+    recipe = {
+        "epochs": given.epochs,
+        "batch_size": given.batch,
+        "lr": LR,
+        "precision": precision or natural(),
+        "evaluate": evaluate,
+    }
     study = Study.parse(
         {"targets": {"shapes": f"folder:{given.folder}"}, "network": given.network, "image_size": given.size,
          "arms": ["random"], "recipe": recipe}, folder=Path(given.scratch)
@@ -179,6 +187,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.one:
         return alone(given)
+    say(natural())
     runs: dict[str, list[Result]] = {name: [] for name in given.rivals}
     with tempfile.TemporaryDirectory() as folder:
         write_pictures(Path(folder), given.images, given.images // 8, given.images // 3)

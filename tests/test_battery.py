@@ -1,13 +1,16 @@
 """The battery: how many workers a machine gets and on which devices, and the study as it was settled."""
 
+import json
 from dataclasses import replace
 
 import pytest
+import torch
 from PIL import Image
 
 from transferscope import battery
 from transferscope.engine.machine import Machine
 from transferscope.errors import UserError
+from transferscope.models.build import build_network
 from transferscope.schema import Resources
 from transferscope.study import Study
 from transferscope.tasks import calibrate, crowd, share
@@ -145,3 +148,24 @@ def test_nothing_is_measured_where_nothing_is_trained(study: Study, gpus, monkey
     monkeypatch.setattr(calibrate, "calibrated", lambda *_: never())
     assert battery.known_slots(auto).devices == ("cuda:0", "cuda:1"), "a plan times nothing to count workers"
     assert gpus == []
+
+
+def test_the_page_names_what_weights_did_not_fill(study: Study, tmp_path) -> None:
+    torch.save(build_network("timm:resnet18", 2, seed=1).state_dict(), tmp_path / "w.pth")
+    how = study.model_dump() | {
+        "arms": ["random", "pretrained"],
+        "pretrained": "file:w.pth",
+        "analyses": {"transfer": {}},
+    }
+    own = Study.parse({n: v for n, v in how.items() if n != "folder"}, folder=tmp_path)
+    plan, store = battery.plan(own)
+    assert battery._loaded(plan, store) == []
+    started = [step for step in plan.steps if step.task == "train" and step.params["arm"] == "pretrained"]
+    for step in started:
+        with store.writing(step.task, step.key) as folder:
+            said = {"missing": ["conv1.weight"], "mismatched": ["bn1.bias"], "share": 0.99, "tensors_matched": 9}
+            said |= {"tensors_total": 11, "parameters_matched": 9, "parameters_total": 10}  # of an earlier version
+            (folder / "run.json").write_text(json.dumps({"best_epoch": 1, "loaded": said}))
+            (folder / "step.json").write_text("{}")
+    missing = "not filled by the weights, so as in a random network: conv1.weight, bn1.bias"
+    assert started and battery._loaded(plan, store) == [f"Weights of w.pth: {missing}."]

@@ -3,8 +3,9 @@
 import importlib.metadata
 import inspect
 import json
+import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from transferscope.tasks import calibrate
 from transferscope.tasks.pace import Question
 from transferscope.tasks.share import remembered, sharing
 
+log = logging.getLogger(__name__)
 WORKER_MEMORY = 1_400_000_000  # bytes: a worker with torch, a small network and its batches
 
 
@@ -96,10 +98,18 @@ def _runs_a_gpu(study: Study, ask: Callable[[Question, Path, int], int]) -> int:
     return ask(question, study.memo, 3 * most * (of["train_size"] ** 2 + of["eval_size"] ** 2))
 
 
-def calibrated(study: Study, past: Past, steps: Iterable[Step]) -> Forecast:
-    """`past`, helped out by a short timing of the study's network, in the precisions that `steps` train in."""
-    ways = sorted({step.params["precision"] for step in steps if step.task == "train"})
-    return Forecast(past, calibrate.calibrated(study.question(*ways), study.memo), image_counts(study))
+def forecast(study: Study, store: Store, steps: Sequence[Step], ask: bool = False) -> Forecast:
+    """What `steps` will cost. Where no past run tells how fast the network trains, a remembered timing does, in the
+    precisions that they train in; without one the network is timed for a moment, if `ask`."""
+    past, trains = Past(store), [step for step in steps if step.task == "train"]
+    timed = None
+    if any(past.of(step).seconds is None for step in trains):
+        question = study.question(*sorted({step.params["precision"] for step in trains}))
+        timed = calibrate.remembered(question, study.memo)
+        if ask and timed is None:
+            log.info("No past run of this kind: timing the network for a moment (--no-calibrate to skip).")
+            timed = calibrate.calibrated(question, study.memo)
+    return Forecast(past, study.network, image_counts(study), timed)
 
 
 def table(name: str, steps: Plan, store: Store, reasons: Mapping[str, str] | None = None) -> Table:

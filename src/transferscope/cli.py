@@ -124,26 +124,22 @@ def plan(
 
     from transferscope import battery
     from transferscope.console.words import duration, size
-    from transferscope.engine.estimate import Past
 
     study, steps, store = planned(file, set_)
     missing = steps.todo(store)
     todo = {step.key for step in missing}
-    past: Any = Past(store)
     slots = len(battery.known_slots(study).devices)
-    if calibrate and any(past.of(s).seconds is None for s in missing if s.task == "train"):
-        err.print("No past run of this kind: timing the network for a moment (--no-calibrate to skip).")
-        past = battery.calibrated(study, past, missing)
-    total = past.total(missing, slots)
+    forecast = battery.forecast(study, store, missing, ask=calibrate)
+    total = forecast.total(missing, slots)
     if json_:
         labels = steps.labels()
         rows = [
             {"task": s.task, "key": s.key, "labels": dict(labels[s.key]), "cached": s.key not in todo,
-             "seconds": past.of(s).seconds} for s in steps.steps
+             "seconds": forecast.of(s).seconds} for s in steps.steps
         ]  # fmt: skip
         print(json.dumps({"steps": rows, "seconds": total.seconds, "bytes": total.bytes}, indent=1))
         return
-    out.print(tables.steps(steps, todo, past))
+    out.print(tables.steps(steps, todo, forecast))
     out.print(
         f"{len(steps.steps)} steps, {len(steps.steps) - len(todo)} cached, {len(todo)} to do on {slots} worker(s)."
     )
@@ -165,7 +161,6 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     from transferscope import battery, preflight
     from transferscope.console import stopping
     from transferscope.console.watch import Watcher
-    from transferscope.engine.estimate import Past
 
     study, steps, store = planned(file, set_)
     todo = steps.todo(store)
@@ -183,7 +178,7 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
         resume = stopping.again(file, set_)
         with (
             stopping.stoppable(executor, resume) as caught,
-            Watcher(out, steps, todo, Past(store), workers, live=out.is_terminal) as watch,
+            Watcher(out, steps, todo, battery.forecast(study, store, todo), workers, live=out.is_terminal) as watch,
         ):
             outcomes = executor.run(todo, store, watch)
         battery.remember(store, outcomes)

@@ -1,12 +1,34 @@
 """The one exception a user is meant to read, and words for names."""
 
+import unicodedata
 from collections.abc import Mapping
 
 SHORT = 40  # names; longer lists are not read out
 
 
+UNSEEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: controls, undecoded bytes, separators of lines and paragraphs
+
+
+def legible(text: str) -> str:
+    r"""`text` as it can be shown and stored anywhere, on one line: undecoded bytes of a file name as \xe9, control
+    characters and line ends as Python writes them (\n, \x1b, \u2028). Other text comes back unchanged."""
+    if text.isprintable():
+        return text
+    return "".join(_escaped(c) if unicodedata.category(c) in UNSEEN else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python carries a byte of a name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
 class UserError(Exception):
-    """Something the user can mend: one sentence saying what, where (file:key) and what to do."""
+    """Something the user can mend: one sentence saying what, where (file:key) and what to do; names in it legible."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(legible(sentence))
 
 
 def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:

@@ -1,5 +1,6 @@
-"""What a study will cost where no finished step tells: from timings of its network and the number of its images."""
+"""What a study will cost: from finished steps, else from a short timing of its network, else from other kinds."""
 
+import inspect
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ import numpy as np
 from transferscope import data
 from transferscope.data.split import assign_splits
 from transferscope.engine.estimate import Estimate, Past
-from transferscope.engine.step import Step
+from transferscope.engine.step import Step, find
 from transferscope.study import Study
+from transferscope.tasks import passes
 from transferscope.tasks.calibrate import Calibration
 
 DECODED = 200.0  # images a second that a core decodes and resizes: photographs of some hundred pixels a side
@@ -20,45 +22,71 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Forecast:
-    """Estimates like those of `past`, with training and decoding judged by `timed` where the past is silent.
+    """Seconds of one slot and bytes of every step of a study whose network is `network`.
 
-    `images` counts them by split, for the key of every data step. What neither knows counts nothing in a total.
+    A kind of step that has been done is judged by `past`. Others by their work in passes (`tasks.passes`) and the
+    seconds of a pass: as `timed`, or as finished steps of the network took. `images` counts them by split, for the key
+    of every data step.
     """
 
     past: Past
-    timed: Calibration
+    network: str
     images: Mapping[str, Mapping[str, int]]
+    timed: Calibration | None = None
 
     def of(self, step: Step) -> Estimate:
-        """Seconds of one slot and bytes of one step; None when nothing is known about steps of its kind."""
+        """The estimate of one step; None for what nothing tells."""
         known = self.past.of(step)
-        if known.seconds is not None:
-            return known
-        if step.task == "train":
-            return self._training(step.params, self.images[step.params["data"].key])
-        if step.key in self.images:
-            return self._decoding(step.params, sum(self.images[step.key].values()))
-        return known
+        seconds = known.seconds if known.seconds is not None else self._seconds(step)
+        return Estimate(seconds, known.bytes if known.bytes is not None else self._bytes(step))
 
     def total(self, steps: Iterable[Step], slots: int) -> Estimate:
-        """Wall seconds with `slots` workers, and bytes, of all steps."""
+        """Wall seconds with `slots` workers, None where those of any step are not known, and bytes of all steps."""
         found = [self.of(step) for step in steps]
-        seconds = [e.seconds or 0.0 for e in found]
-        return Estimate(max(sum(seconds) / slots, max(seconds, default=0.0)), sum(e.bytes or 0 for e in found))
+        size = sum(e.bytes or 0 for e in found)
+        seconds = [e.seconds for e in found if e.seconds is not None]
+        if len(seconds) < len(found):
+            return Estimate(None, size)
+        return Estimate(max(sum(seconds) / slots, max(seconds, default=0.0)), size)
 
-    def _training(self, params: Mapping[str, Any], images: Mapping[str, int]) -> Estimate:
-        epochs, trained = params["epochs"], images["train"] * params["fraction"]
-        whole = images["val"] + images["test"]
-        cap = math.inf if params["evaluate"] == "all" else params["evaluate"]
-        watched = sum(min(count, cap) for count in (trained, images["val"], images["test"]))
-        epoch = self.timed.epoch(params["precision"], params["batch_size"], trained, watched)
-        first = self.timed.epoch(params["precision"], params["batch_size"], 0, watched + 2 * whole)  # and best and last
-        kept = 4 + math.ceil(math.log2(epochs))  # start, powers of two, best, final
-        return Estimate((epochs - params["first_epoch"]) * epoch + first, kept * self.timed.bytes)
+    def passes(self, step: Step) -> float:
+        """The work of a step, with the images that its data has where its task asks for them."""
+        cost, images = find(step.call).cost, self._images(step)
+        if cost is None or images is None or "images" not in inspect.signature(cost).parameters:
+            return step.cost
+        return float(cost(step.params, images))
 
-    def _decoding(self, params: Mapping[str, Any], images: int) -> Estimate:
-        sides = {params["train_size"], params["eval_size"]}
-        return Estimate(images / DECODED, images * sum(3 * side * side for side in sides))
+    def decodes(self, step: Step) -> bool:
+        """Whether a step makes a table of images: its seconds hang on the images and the disk, not on the network."""
+        return step.key in self.images
+
+    def _images(self, step: Step) -> Mapping[str, int] | None:
+        source = step.params.get("data", step.params.get("data_a"))
+        return self.images.get(source.key if isinstance(source, Step) else step.key)
+
+    def _seconds(self, step: Step) -> float | None:
+        if self.decodes(step):
+            return sum(self.images[step.key].values()) / DECODED
+        if self.timed is None:
+            pace = self.past.pace(self.network)
+            return None if pace is None else pace * self.passes(step)
+        precision = step.params.get("precision")
+        pace_of = self.timed.paces.get(str(precision)) or next(iter(self.timed.paces.values()))
+        if step.task == "train":
+            trained, evaluated = passes.epochs(step.params, self._images(step) or passes.USUAL)
+            steps: float = trained / step.params["batch_size"]
+            return pace_of.step * steps + pace_of.evaluation * evaluated
+        return pace_of.evaluation * self.passes(step)
+
+    def _bytes(self, step: Step) -> int | None:
+        params: Mapping[str, Any] = step.params
+        if self.decodes(step):
+            sides = {params["train_size"], params["eval_size"]}
+            return sum(self.images[step.key].values()) * int(sum(3 * side * side for side in sides))
+        if step.task == "train" and self.timed is not None:
+            kept = 4 + math.ceil(math.log2(int(params["epochs"])))  # start, powers of two, best, final
+            return kept * self.timed.bytes
+        return None
 
 
 def image_counts(study: Study) -> dict[str, dict[str, int]]:

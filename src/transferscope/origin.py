@@ -61,7 +61,8 @@ def series(patterns: tuple[str, ...], folder: Path) -> list[Path]:
     for pattern in patterns:
         whole = str(folder.absolute() / Path(pattern).expanduser())
         if glob.has_magic(pattern):
-            matched = [Path(name) for name in glob.glob(whole)]  # noqa: PTH207 (an absolute pattern)
+            files, mark, part = whole.partition("#")  # a part of every file, see `models.pretrained.file`
+            matched = [Path(name + mark + part) for name in glob.glob(files)]  # noqa: PTH207 (an absolute pattern)
             if not matched:
                 raise UserError(f"pretrained.series: no file matches '{pattern}' (looked in {Path(whole).parent}).")
             found += matched
@@ -106,7 +107,8 @@ def _given(study: "Study", path: Path, name: str, number: int | None) -> Checkpo
 
 
 def _number(name: str) -> int | None:
-    """The last number in a name, a suffix such as ".h5" left out."""
+    """The last number in a name, a suffix such as ".h5" and a part of the file (#teacher) left out."""
+    name = name.partition("#")[0]
     suffix = Path(name).suffix
     found = re.findall(r"\d+", name if suffix[1:].isdigit() else name.removesuffix(suffix))
     return int(found[-1]) if found else None

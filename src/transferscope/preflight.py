@@ -7,6 +7,8 @@ import numpy as np
 
 from transferscope import battery, data
 from transferscope.data.absent import decides, lacking
+from transferscope.data.blank import try_out
+from transferscope.data.survey import survey, unreadable
 from transferscope.engine.estimate import Past
 from transferscope.engine.machine import this_machine
 from transferscope.engine.plan import Plan
@@ -53,6 +55,7 @@ def _attempt(name: str, look: object) -> Check:
 
 
 def _target(study: Study, target: str) -> str:
+    """Its splits, and a look at some of its images: one of every kind of file at least is opened and decoded."""
     listing, rows = split_rows(study, study.targets[target])
     if not len(rows["test"]):
         raise UserError(f"targets.{target}: no image is left for testing; raise split.test (it is {study.split.test}).")
@@ -67,7 +70,9 @@ def _target(study: Study, target: str) -> str:
     if listing.groups is not None:
         groups = np.array([group or f"\0{row}" for row, group in enumerate(listing.groups)])
         said += "; of groups " + ", ".join(f"{len(np.unique(groups[of])):,} {word}" for word, of in rows.items())
-    notes = [*listing.notes, *lacking(listing.labels, rows, listing.classes)]
+    found, how = survey(listing), study.data(target).params
+    notes = [*listing.notes, *lacking(listing.labels, rows, listing.classes), *found.notes, *unreadable(found, listing)]
+    notes += try_out(listing, found, how["train_size"], how["interpolation"])
     return "\n".join([f"{len(listing.names):,} images, {len(listing.classes)} {kind} ({said})", *notes])
 
 
@@ -78,10 +83,11 @@ def _store(store: Store) -> str:
 
 def _disk(study: Study, plan: Plan, store: Store) -> str:
     free = battery.disk_free(store.root)
-    needed = Past(store).total(plan.todo(store), 1).bytes
-    if free < RESERVE + (needed or 0):
+    past = Past(store)
+    needed = sum(past.of(step).bytes or 0 for step in plan.todo(store))
+    if free < RESERVE + needed:
         raise UserError(
-            f"{free / 1e9:.1f} GB are free at {store.root} but about {((needed or 0) + RESERVE) / 1e9:.1f} GB are "
+            f"{free / 1e9:.1f} GB are free at {store.root} but about {(needed + RESERVE) / 1e9:.1f} GB are "
             "needed; free some space or set resources.store to another disk."
         )
     return f"{free / 1e9:.0f} GB free" + (f", about {needed / 1e9:.1f} GB needed" if needed else "")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from transferscope import data, propose_table
+from transferscope.data.survey import survey, unreadable
 from transferscope.engine.machine import this_machine
 from transferscope.errors import UserError
 
@@ -61,11 +62,14 @@ def propose(images: Path, beside: Path) -> tuple[str, str]:
     how, said = propose_table.target(images.resolve(), ref) if table else (data.Target(ref=ref), [])
     listing = data.open_listing(data.absolute(how.reference, beside.absolute()))
     n, classes = len(listing.names), len(listing.classes)
-    sides = _sides(listing)
+    seen = survey(listing)
+    if not seen.sides:
+        raise UserError(f"None of {seen.looked} images looked at can be read; are these image files?")
+    side = int(np.median(seen.sides))
     train = round(n * 0.65) if not listing.splits else sum(s in ("train", "") for s in listing.splits)
     gpu = bool(this_machine().gpus)
     largest = 224 if gpu else 64
-    size = next((s for s in (224, 128, 96, 64, 32) if s <= min(np.median(sides) * 1.2, largest)), 32)
+    size = next((s for s in (224, 128, 96, 64, 32) if s <= min(side * 1.2, largest)), 32)
     batch = 32 if train < 4000 else 64 if train < 20000 else 128
     epochs = int(np.clip(round(30_000 / max(train, 1)), 10, 60))
     network, weights = _weights()
@@ -81,8 +85,7 @@ def propose(images: Path, beside: Path) -> tuple[str, str]:
         network=network,
         weights=weights,
         size=size,
-        why_size=f"the images are about {int(np.median(sides))} px"
-        + ("" if gpu else "; without a GPU larger ones take long"),
+        why_size=f"the images are about {side} px" + ("" if gpu else "; without a GPU larger ones take long"),
         split=""
         if listing.splits and {"test", "val"} <= set(listing.splits)
         else "split: {val: 0.15, test: 0.2, seed: 0}   # stratified; parts that the data brings along are kept\n\n",
@@ -90,26 +93,13 @@ def propose(images: Path, beside: Path) -> tuple[str, str]:
         why_epochs=f"about {epochs * train:,} training images in all",
         batch=batch,
     )
-    return text, "\n".join([f"Found {found}.", *(said or listing.notes)])
-
-
-def _sides(listing: data.Listing) -> list[int]:
-    """Shorter sides of a few readable images, in pixels."""
-    sides = []
-    for index in np.unique(np.linspace(0, len(listing.names) - 1, 25).astype(int)):
-        try:
-            sides.append(min(listing.load(int(index)).size))
-        except Exception:  # unreadable images are counted and reported by the ingest step
-            continue
-    if not sides:
-        raise UserError(f"None of {min(25, len(listing.names))} images looked at can be read; are these image files?")
-    return sides
+    return text, "\n".join([f"Found {found}.", *(said or listing.notes), *seen.notes, *unreadable(seen, listing)])
 
 
 def _smallest(listing: data.Listing) -> str:
     counts = listing.labels.sum(0) if listing.multilabel else np.bincount(listing.labels)
     least = int(np.argmin(counts))
-    return f" (fewest: {listing.classes[least]!r} with {int(counts[least])})"
+    return f" (fewest: '{listing.classes[least]}' with {int(counts[least])})"
 
 
 def _weights() -> tuple[str, str]:

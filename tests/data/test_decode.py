@@ -1,6 +1,7 @@
 """Every kind of image becomes upright RGB bytes; squares equal the slow resize-then-crop."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from PIL import Image
 
 from transferscope.data import decode
-from transferscope.data.decode import open_image, square, to_rgb
+from transferscope.data.decode import Scale, open_image, square, to_rgb, undeclared_band
+from transferscope.data.window import Window
 from transferscope.errors import UserError
 
 
@@ -35,22 +37,116 @@ def flat(mode: str, colour: object) -> Image.Image:
         (flat("RGBA", (200, 100, 0, 0)), "PNG", (255, 255, 255), 0),
         (flat("RGBA", (0, 0, 0, 51)), "PNG", (204, 204, 204), 1),
         (flat("LA", (0, 128)), "PNG", (127, 127, 127), 1),
-        (flat("I;16", 257 * 100), "PNG", (100, 100, 100), 0),
-        (flat("I;16", 65535), "TIFF", (255, 255, 255), 0),
-        (flat("I;16", 257 * 3 + 200), "PNG", (4, 4, 4), 0),
-        (flat("I", 257 * 9), "TIFF", (9, 9, 9), 0),
-        (flat("I", 200), "TIFF", (200, 200, 200), 0),
-        (flat("F", 0.2), "TIFF", (51, 51, 51), 0),
-        (flat("F", 130.0), "TIFF", (130, 130, 130), 0),
-        (flat("F", -3.0), "TIFF", (0, 0, 0), 0),
-        (flat("F", float("nan")), "TIFF", (0, 0, 0), 0),
-        (flat("F", 1e9), "TIFF", (255, 255, 255), 0),
     ],
 )
 def test_modes(image: Image.Image, kind: str, colour: tuple[int, int, int], within: int) -> None:
     pixels = through(image, kind)
     assert pixels.shape == (4, 4, 3) and pixels.dtype == np.uint8
     assert np.abs(pixels.astype(int) - colour).max() <= within
+
+
+def lab_of(red: int, green: int, blue: int) -> np.ndarray:
+    """CIE L*a*b* (D50) of an sRGB colour, as TIFF stores it in 8 bits: L* to 0..255, a* and b* as signed bytes."""
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in np.array([red, green, blue]) / 255]
+    to_xyz = [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
+    f = np.cbrt(np.array(to_xyz) @ linear / [0.96422, 1.0, 0.82521])  # above the linear part for the colours used here
+    lab = np.array([(116 * f[1] - 16) * 2.55, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+    return np.rint(lab).astype(int)
+
+
+@pytest.mark.parametrize("colour", [(200, 100, 50), (60, 120, 200), (128, 128, 128)])
+def test_lab(colour: tuple[int, int, int]) -> None:
+    light, a, b = lab_of(*colour).tolist()
+    image = flat("LAB", (light, a + 128, b + 128))  # Pillow holds a* and b* offset by 128
+    assert np.abs(through(image, "TIFF").astype(int) - colour).max() <= 3
+
+
+@pytest.mark.parametrize(("kind", "top", "values"), [
+    ("16-bit", 65535.0, np.array([0, 257, 257 * 3 + 200, 65535], dtype=np.uint16)),
+    ("16-bit", 4095.0, np.array([0, 16, 4000, 5000], dtype=np.uint16)),
+    ("float", 1.0, np.array([-3.0, 0.2, 1.04, np.nan, np.inf, -np.inf], dtype=np.float32)),
+    ("32-bit", 255.0, np.array([-5, 0, 77, 300], dtype=np.int32)),
+])  # fmt: skip
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_deep_pictures_go_through_the_window_of_their_target(
+    kind: str, top: float, values: np.ndarray, suffix: str, tmp_path: Path
+) -> None:
+    if suffix == "png" and kind != "16-bit":
+        pytest.skip("PNG holds no such numbers")
+    Image.fromarray(np.tile(values, (3, 1))).save(tmp_path / f"a.{suffix}")
+    pixels = np.asarray(to_rgb(open_image(tmp_path / f"a.{suffix}"), Scale(Window(kind, 0.0, top))))
+    expected = [0 if v != v else round(min(max(float(v) / top, 0.0), 1.0) * 255) for v in values.astype(np.float64)]
+    assert pixels[1, :, 0].tolist() == pixels[2, :, 2].tolist() == expected
+
+
+@pytest.mark.parametrize("image", [flat("I;16", 9), flat("I", 9), flat("F", 0.5)])
+def test_a_deep_picture_without_a_scale_is_not_read(image: Image.Image) -> None:
+    with pytest.raises(OSError, match="picture in a target of 8-bit ones"):
+        through(image, "TIFF")
+    with pytest.raises(OSError, match=r"in a target of .* ones"):
+        to_rgb(image, Scale(Window("16-bit" if image.mode != "I;16" else "float", 0.0, 1.0)))
+
+
+def test_byte_orders_and_pgm_are_16_bit(tmp_path: Path) -> None:
+    values = np.arange(0, 60000, 4000, dtype=np.uint16).reshape(3, 5)
+    Image.fromarray(values).save(tmp_path / "a.pgm")
+    (tmp_path / "b.tif").write_bytes(big_endian_tiff(values))
+    for file in ("a.pgm", "b.tif"):
+        found = to_rgb(open_image(tmp_path / file), Scale(Window("16-bit", 0.0, 65535.0)))
+        assert np.asarray(found)[..., 0].tolist() == np.rint(values / 257.0).astype(int).tolist()
+
+
+def big_endian_tiff(values: np.ndarray) -> bytes:
+    """One strip of uint16 in the byte order of Motorola."""
+    data = values.astype(">u2").tobytes()
+    height, width = values.shape
+    entries = [(256, width), (257, height), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1), (278, height)]
+    directory = struct.pack(">H", len(entries) + 1)
+    directory += b"".join(struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in entries)
+    directory += struct.pack(">HHII", 279, 4, 1, len(data)) + struct.pack(">I", 0)
+    return b"MM\0*" + struct.pack(">I", 8 + len(data)) + data + directory
+
+
+def with_band(folder: Path, extra: int | None) -> Path:
+    """A TIFF of red, green, blue and a fourth band of 0, which `extra` declares to be what (None: nothing said)."""
+    Image.new("RGBA", (4, 4), (10, 20, 30, 0)).save(folder / "whole.tif")
+    content = bytearray((folder / "whole.tif").read_bytes())
+    place = content.index(struct.pack("<HH", 338, 3))  # the entry of the tag ExtraSamples
+    if extra is None:
+        content[place : place + 2] = struct.pack("<H", 340)  # SMinSampleValue, which nothing reads
+    else:
+        content[place + 8 : place + 10] = struct.pack("<H", extra)
+    (folder / "band.tif").write_bytes(content)
+    return folder / "band.tif"
+
+
+@pytest.mark.parametrize(("extra", "colour"), [(None, [10, 20, 30]), (0, [10, 20, 30]), (2, [255, 255, 255])])
+def test_a_fourth_band_is_transparency_only_where_the_file_says_so(
+    tmp_path: Path, extra: int | None, colour: list[int]
+) -> None:
+    image = open_image(with_band(tmp_path, extra))
+    assert undeclared_band(image) is (extra != 2)
+    assert np.asarray(to_rgb(image))[1, 1].tolist() == colour
+
+
+def test_a_band_taken_for_alpha_can_be_left_out() -> None:
+    image = flat("RGBA", (10, 20, 30, 128))
+    assert np.asarray(to_rgb(image, Scale(alpha=False)))[0, 0].tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
+        (b"\0" * 128 + b"DICM", "DICOM"), (b"\0\0\0\x18ftypheic", "HEIC"), (b"\x93NUMPY\1\0", "NumPy"),
+        (b"<!doctype html><html>", "web page"), (b"II*\0\x08\0\0\0\0\0", "TIFF of a layout"),
+        (b"hello", "known kind"),
+    ],
+)  # fmt: skip
+def test_what_is_no_picture_is_called_by_its_name(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(OSError, match=words):
+        open_image(tmp_path / "a.png")
 
 
 def test_palette_with_and_without_transparency() -> None:

@@ -78,6 +78,11 @@ READ: dict[str, tuple[str, Callable[[int], str], tuple[Any, ...]]] = {
         lambda i: f"{i:03},{float(i % 2)},{float(1 - i % 2)},0.0",
         ("image", ("MEL", "NV", "UNK"), None, None, ("MEL", "NV"), True),
     ),
+    "numbers however written": (
+        "path,mass,nodule",
+        lambda i: f"{path(i)},{('1.00', '0e0', '-0')[i % 3]},{('+1', '0')[i % 2]}",
+        ("path", MARKS, None, None, MARKS, False),
+    ),
     "truth values": (
         "path,mass,nodule",
         lambda i: f"{path(i)},{i % 2 == 0},{i % 3 == 0}",
@@ -168,7 +173,9 @@ def test_a_column_is_never_dropped_without_a_word(films: Path) -> None:
     said = " ".join(listing(sheet(films, header, row)).notes)
     assert all(f"'{name}'" in said for name in ("age", "sex", "report", "mass", "nodule"))
     said = " ".join(listing(sheet(films, "path,label,scan_id", lambda i: f"{path(i)},{i % 2},s{i // 4}")).notes)
-    assert "'scan_id' (an id with repeats: if its 6 values are patients" in said and "columns.group" in said
+    assert "'scan_id' (it repeats as an id does: if its 6 values are patients" in said and "columns.group" in said
+    said = " ".join(listing(sheet(films, "path,label,who", lambda i: f"{path(i)},{i % 2},n{i // 2}")).notes)
+    assert "'who' (it repeats as an id does" in said, "also without a name that says so"
     assert "row" in listing(sheet(films, *READ["row numbers"][:2])).notes[0]
 
 
@@ -248,6 +255,19 @@ def test_uncertain_cells_by_rule(films: Path) -> None:
         listing(file, uncertain={"mas": 1})
 
 
+def test_one_column_of_0_and_1_with_a_rule(films: Path) -> None:
+    file = sheet(films, "Path,Edema", lambda i: f"{path(i)},{('1.0', '0.0', '-1.0', '')[i % 4]}")
+    with pytest.raises(UserError, match=r"Line 5 .* say uncertain: 0 to count what is blank as 0"):
+        listing(file)
+    seen = listing(file, uncertain=1)
+    assert seen.classes == ("0", "1") and seen.labels.tolist() == [1, 0, 1, 0] * 6
+
+
+def test_parts_that_do_not_stand_alone_are_named(films: Path) -> None:
+    seen = listing(sheet(films, "path,label", lambda i: f"{path(i)},{('a;b', 'a', 'c')[i % 3]}"))
+    assert seen.classes == ("a", "a;b", "c") and "'a;b' in 'label' is a class of its own" in seen.notes[0]
+
+
 def test_images_in_a_folder_of_their_own(films: Path, tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     file = sheet(tmp_path / "tables", "image,label", lambda i: f"{i:03},{i % 2}")
@@ -269,7 +289,7 @@ def test_a_name_that_fits_two_files(films: Path) -> None:
 def test_an_image_listed_again(films: Path) -> None:
     file = sheet(films, "path,label", lambda i: f"{('', './')[i % 2]}{path(i // 2)},{i // 2 % 2}")
     seen = listing(file)
-    assert len(seen.names) == COUNT // 2 and "12 rows repeat an image" in seen.notes[0]
+    assert len(seen.names) == COUNT // 2 and "12 of the rows repeat an image" in seen.notes[0]
 
 
 # official files

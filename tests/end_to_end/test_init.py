@@ -105,10 +105,13 @@ def test_a_table_is_shown_column_by_column_and_written_out(tmp_path: Path, call)
         (lambda root: None, "does not exist|no .*nosuch"),
         (lambda root: (root / "nosuch").mkdir(), "no class folders"),
         (lambda root: images.write(root / "nosuch", 4, ("one",)), "single class"),
-        (lambda root: (images.write(root / "nosuch", 4), (root / "nosuch" / "void").mkdir()), "'void'.*no image"),
+        (
+            lambda root: [images.write(root / "nosuch" / part, 4) for part in ("fold_0", "fold_1")],
+            "holds the same class folders",
+        ),
         (lambda root: (root / "nosuch").write_text("x"), "is a file"),
     ],
-    ids=["absent", "no classes", "one class", "empty class", "a file"],
+    ids=["absent", "no classes", "one class", "folds", "a file"],
 )
 def test_images_that_cannot_be_used(tmp_path: Path, call, make, words: str) -> None:
     import re

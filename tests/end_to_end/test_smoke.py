@@ -63,6 +63,7 @@ def test_plan_says_what_is_cached_and_what_is_not(finished: Path, call) -> None:
     assert grown["seconds"] > 0 and grown["bytes"] > 0, "past runs tell how long"
     shown = call("plan", "--set", "seeds=3")
     assert shown.code == 0 and f"{len(new)} to do" in shown.out and "About" in shown.out
+    assert "Networks are trained and scored in float32 (recipe.precision)." in shown.out
 
 
 def test_a_plan_without_past_runs_asks_nothing_when_told_not_to(fresh: Path, call) -> None:
@@ -94,7 +95,9 @@ def test_report_is_written_again_from_the_store(copied: Path, call) -> None:
     said = call("report", cwd=copied)
     assert said.code == 0 and "On shapes, the final test" in said.out
     assert {name: (copied / name).read_bytes() for name in kept} == kept
-    assert (copied / "report.html").exists()
+    page = (copied / "report.html").read_text(encoding="utf-8")
+    assert "Networks were trained and scored in float32." in page and "<dt>Precision</dt><dd>float32</dd>" in page
+    assert json.loads(kept["results.json"])["precision"] == "float32"
 
 
 def test_an_incomplete_report_names_what_is_missing(copied: Path, call) -> None:

@@ -112,6 +112,13 @@ def test_what_is_no_weight_is_refused_by_name(change, says: str) -> None:
         loaded(state | {"0.weight": change(state["0.weight"])})
 
 
+def test_negative_variances_are_refused() -> None:
+    into = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
+    state = {name: tensor + 1 for name, tensor in into.state_dict().items()}
+    with pytest.raises(UserError, match=r"'1\.running_var' holds negative variances"):
+        load_into(into, state | {"1.running_var": -torch.ones(4)}, head=("2",))
+
+
 def test_eight_bit_floats_in_units_of_a_scale_are_refused() -> None:
     state = net().state_dict()
     scaled = state | {"0.weight": state["0.weight"].to(torch.float8_e4m3fn), "0.weight_scale": torch.ones(6)}

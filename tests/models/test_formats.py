@@ -1,5 +1,6 @@
 """What a file is that is no weights file: one sentence that names it and says how to get the weights."""
 
+import argparse
 import gzip
 import io
 import json
@@ -107,6 +108,14 @@ def test_a_name_does_not_hide_the_format(tmp_path: Path) -> None:
     save_file({"a": torch.ones(3)}, tmp_path / "w.pth")
     torch.save({"a": torch.ones(3)}, tmp_path / "w.safetensors")
     assert all(torch.equal(read_state(tmp_path / name)["a"], torch.ones(3)) for name in ("w.pth", "w.safetensors"))
+
+
+def test_options_and_best_scores_beside_the_weights_do_no_harm(tmp_path: Path) -> None:
+    extra = {"args": argparse.Namespace(lr=0.1), "best": np.float64(0.9), "step": np.int64(3), "arch": "resnet18"}
+    for zipped_format in (True, False):
+        content = {"state_dict": {"a": torch.ones(3)}, **extra}
+        torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped_format)
+        assert torch.equal(read_state(tmp_path / "w.pth")["a"], torch.ones(3))
 
 
 def test_paths_that_are_no_readable_files(tmp_path: Path) -> None:

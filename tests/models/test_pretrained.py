@@ -19,7 +19,7 @@ from transferscope.models.inits import start
 from transferscope.models.loading import load_into
 from transferscope.models.pretrained import timm as hub
 from transferscope.models.pretrained import weights_state
-from transferscope.models.weights import save_state
+from transferscope.models.weights import fingerprint_state, save_state
 
 LITE, LITE_WEIGHTS = "timm:tf_efficientnet_lite0", "package:efficientnet-lite0"
 
@@ -98,6 +98,27 @@ def test_file_weights_are_identified_by_their_tensors(tmp_path: Path) -> None:
     shown = describe_weights(f"file:{tmp_path}/b.pth", LITE)
     assert shown["mean"] == [0.5] * 3 and "b.pth" in shown["source"]
     assert describe_weights(f"file:{tmp_path}/b.pth", "torchvision:resnet18")["mean"] == [0.485, 0.456, 0.406]
+
+
+def test_a_fingerprint_covers_the_part_and_what_was_adapted(tmp_path: Path) -> None:
+    """Plain weights keep the hash of the file's tensors, by which earlier results are found."""
+    student, teacher = (build_network("timm:resnet18", 4, seed=seed).state_dict() for seed in (5, 6))
+    torch.save({"student": student, "teacher": teacher}, tmp_path / "both.pth")
+    torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in student.items()}}, tmp_path / "one.pth")
+
+    def of(name: str) -> str:
+        return weights_fingerprint(f"file:{tmp_path}/{name}", "timm:resnet18")
+
+    assert of("both.pth#student") == fingerprint_state(student)
+    assert of("both.pth#teacher") == fingerprint_state(teacher)
+    assert of("one.pth") == fingerprint_state({f"module.{name}": tensor for name, tensor in student.items()})
+    grey = {**student, "conv1.weight": student["conv1.weight"][:, :1].clone()}
+    save_state(grey, tmp_path / "grey.safetensors")
+    assert of("grey.safetensors") != fingerprint_state(grey)  # a stem left random once had that one
+    (tmp_path / "both.pth").rename(tmp_path / "odd#name.pth")
+    assert of("odd#name.pth#teacher") == fingerprint_state(teacher)
+    with pytest.raises(UserError, match=r"nothing under '#tutor'"):
+        of("odd#name.pth#tutor")
 
 
 def test_hub_weights_come_from_the_local_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

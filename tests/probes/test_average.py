@@ -202,6 +202,11 @@ def test_bad_input_to_average_is_one_sentence():
         (lambda: average(nets[:1]), "1 network was given"),
         (lambda: average([]), "a sequence of at least two networks"),
         (lambda: average(nets[0]), "a sequence of at least two networks"),
+        (lambda: average(tuple), "a sequence of at least two networks"),
+        (lambda: average(nets, some, weights=tuple), "weights must be 2 numbers"),
+        (lambda: average(nets, 5), "data: batches of images are needed, not int"),
+        (lambda: average(nets, some, statistics=list), "statistics: batches of images are needed"),
+        (lambda: average([nn.LazyLinear(2), nn.LazyLinear(2)]), "network 1 has lazy layers"),
         (lambda: average([tuple, nets[0]]), "network 1 is the class tuple, not a network"),
         (lambda: average([nets[0], nn.Linear]), "network 2 is the class Linear, not a network"),
         (lambda: average([nets[0], nets[1].state_dict()]), "network 2 is a OrderedDict, not a network"),
@@ -319,3 +324,15 @@ def test_the_curve_of_wise_ft_has_one_basis():
     for options, words in (({"alphas": "many"}, "alphas must be"), ({"alphas": [[0, 1]]}, "alphas must be")):
         with pytest.raises(UserError, match=words):
             wise_ft(start, tuned, batches(x, y), head="9", **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_averages_of_other_precisions_have_the_same_statistics_seen_or_unseen(dtype):
+    x, y = data(40, size=16)
+    nets = [drifted(seed).to(dtype) for seed in (0, 1)]
+    seen = average(nets, batches(x, y), statistics=[x])
+    unseen = average(iter(nets), statistics=[x])
+    for name in ("1.running_mean", "4.running_var"):
+        np.testing.assert_allclose(unseen.state[name], seen.state[name], rtol=2e-2, atol=1e-3)
+    with pytest.raises(UserError, match=r"images of 'statistics', .* of uint8"):
+        average(nets, statistics=[x.to(torch.uint8)])

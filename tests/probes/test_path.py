@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torchvision
 from lines import naive
 from lines.nets import Hill, Normed, Product, Tied, pictures, trained
 from probing.nets import made
@@ -446,3 +447,22 @@ def test_a_tolerance_that_is_not_reached_is_said():
     found = path(A, B, few, statistics=[FRESH], tolerance=0.002)
     assert found.grid_error > 0.002 and any("0.002 was not reached" in note for note in found.notes)
     assert not any("not reached" in note for note in path(A, B, few, statistics=[FRESH], alphas=5).notes)
+
+
+def test_a_frozen_norm_is_a_norm():
+    """The same weights with torchvision's frozen batch norm have the same line, not one with a barrier of its own."""
+
+    def frozen(net):
+        net = copy.deepcopy(net)
+        for name in ("bn1", "bn2"):
+            of = net.get_submodule(name)
+            twin = torchvision.ops.FrozenBatchNorm2d(of.num_features)
+            twin.load_state_dict({n: t for n, t in of.state_dict().items() if n != "num_batches_tracked"})
+            setattr(net, name, twin)
+        return net
+
+    found = path(frozen(A), frozen(B), TEST, alphas=3, statistics=[FRESH])
+    plain = path(A, B, TEST, alphas=3, statistics=[FRESH])
+    assert np.abs(found.loss - plain.loss).max() < 1e-3 and found.batch_norm == plain.batch_norm
+    alone = line_barrier(frozen(A), frozen(B), TEST, statistics=[FRESH])
+    assert alone.refreshed == 100 * len(alone.alphas)

@@ -204,13 +204,14 @@ def test_bfloat16_by_name_where_it_is_emulated_is_said(machine, tmp_path):
 
 def test_a_plan_without_a_past_is_estimated_from_timings(asked, tmp_path):
     from transferscope import battery
-    from transferscope.engine.estimate import Past
 
     asked[1].append(_answer(1.0, 0.5))
     study = _study(tmp_path, epochs=3, evaluate="all", precision="float32")
     run = study.run("t", "random", 0)
     plan = Plan.of([Cell("x", {}, run)])
-    forecast = battery.calibrated(study, Past(Store(study.store_folder)), plan.steps)
+    forecast = battery.forecast(study, Store(study.store_folder), plan.steps)
+    assert asked[0] == [] and forecast.total(plan.steps, 1).seconds is None, "a run times nothing"
+    forecast = battery.forecast(study, Store(study.store_folder), plan.steps, ask=True)
     assert asked[0][0].ways == ("float32",), "only what is trained is timed"
     train = 12  # of 20 images; 4 for val (2 of each class), 4 for test
     assert forecast.images[study.data("t").key] == {"train": train, "val": 4, "test": 4}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from transferscope.engine.step import Outside
 from transferscope.engine.store import Artifact
@@ -261,6 +261,24 @@ def test_pretrained_weights_are_loaded_and_counted(fit, tmp_path) -> None:
     assert torch.equal(start["0.weight"], given["0.weight"])
     assert not torch.equal(start["9.weight"], given["9.weight"])  # the head is new
     assert json.loads((folder / "run.json").read_text())["loaded"]["share"] == 1.0
+
+
+def test_what_the_weights_need_not_fill_is_allowed_by_name_and_written_down(fit, tmp_path) -> None:
+    source, _ = fit("source", epochs=1)
+    given = load_file(source / "final.safetensors")
+    del given["0.weight"]
+    save_file(given, tmp_path / "stemless.safetensors")
+    how = {
+        "epochs": 1,
+        "arm": "pretrained",
+        "weights": Outside(f"file:{tmp_path}/stemless.safetensors", "x"),
+        "seed": 5,
+    }
+    with pytest.raises(UserError, match=r"the first layer would start as in a random network: '0\.weight'"):
+        fit("refused", **how)
+    folder, _ = fit("allowed", **how, allow=["0.*"])
+    loaded = json.loads((folder / "run.json").read_text())["loaded"]
+    assert loaded["missing"] == ["0.weight"] and loaded["mismatched"] == []
 
 
 def test_a_sample_is_evaluated_in_between_and_everything_at_the_end(fit, digits) -> None:

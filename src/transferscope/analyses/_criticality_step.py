@@ -6,9 +6,10 @@ from typing import Any
 from transferscope.engine.step import task
 from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
+from transferscope.tasks import passes
 
 
-@task("criticality", version=1)
+@task("criticality", version=1, cost=passes.criticality)
 def measure(
     *, run: Artifact, data: Artifact, checkpoint: str, images: int, alphas: int, sigmas: int, draws: int,
     tolerance: float, relative: bool, path: str, grid: bool, valleys: list[str], valley_images: int, batch_norm: str,

@@ -15,6 +15,7 @@ from transferscope.measures.intervals import Interval
 from transferscope.section import Chart
 from transferscope.streams import stream_seed
 from transferscope.study import Study
+from transferscope.tasks import passes
 
 if TYPE_CHECKING:
     from transferscope.probes.path import Path
@@ -32,7 +33,7 @@ NORMS = {
 }
 
 
-@task("line", version=2)  # 2: the ends have their statistics like all between; raggedness counts
+@task("line", version=2, cost=passes.line)  # 2: the ends have their statistics like all between; raggedness counts
 def line(
     *, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, splits: list[str], images: dict[str, int],
     statistics: int, batch_norm: str, alphas: int | str, tolerance: float, align: bool, work: Work,

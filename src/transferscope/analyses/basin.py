@@ -31,6 +31,7 @@ from transferscope.engine.work import Work
 from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.tasks import passes
 
 TITLE = "Whether the line runs in a basin"
 SURE = 2.0  # standard errors
@@ -63,7 +64,7 @@ class Options(analyses.Options):
     checkpoint: Literal["final", "best"] = "final"
 
 
-@task("basin", version=2)  # 2: own scores and what is without extent are told; batch norm of every kind
+@task("basin", version=2, cost=passes.basin)  # 2: own scores and what is without extent are told; batch norm of every kind
 def measure(
     *, a: Artifact, b: Artifact, at: str, data: Artifact, loss: str, samples: int, draws: int, per_weight: list[float],
     slack: float, limit: float, images: int, statistics: int, work: Work,

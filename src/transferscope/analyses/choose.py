@@ -32,6 +32,7 @@ from transferscope.errors import UserError
 from transferscope.measures.scores import SCORES
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.tasks import passes
 
 TITLE = "Which network to choose"
 BATCH = 128
@@ -49,7 +50,7 @@ class Options(analyses.Options):
     neighbours: Annotated[int, Field(ge=1)] = 5
 
 
-@task("choose", version=1, neutral={"allow": None})
+@task("choose", version=1, neutral={"allow": None}, cost=passes.scores)
 def measure(
     *,
     data: Artifact,

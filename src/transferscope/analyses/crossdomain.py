@@ -28,6 +28,7 @@ from transferscope.engine.work import Work
 from transferscope.pairs import trained
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.tasks import passes
 
 TITLE = "Between targets with the same classes"
 
@@ -52,7 +53,7 @@ def classes(*, data: Artifact, work: Work) -> list[dict[str, Any]]:
     return [{"classes": len(names), "names": ", ".join(names)}]
 
 
-@task("crossdomain", version=2)  # 2: the ends have their statistics like all between
+@task("crossdomain", version=2, cost=passes.mixtures)  # 2: the ends have their statistics like all between
 def measure(
     *, a: Artifact, b: Artifact, data_a: Artifact, data_b: Artifact, alphas: list[float], images: int, statistics: int,
     work: Work,

@@ -25,6 +25,7 @@ from transferscope.engine.work import Work
 from transferscope.measures.intervals import spearman
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.tasks import passes
 
 TITLE = "How far the weights moved"
 BODY, HEAD = "(body)", "(head)"
@@ -36,7 +37,7 @@ class Options(analyses.Options):
     checkpoint: Literal["final", "best"] = "final"
 
 
-@task("distance", version=1)
+@task("distance", version=1, cost=passes.fixed(passes.SMALL))
 def measure(*, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, work: Work) -> list[dict[str, Any]]:
     """Rows of `probes.distance`: every block, then "(head)" and "(body)", with l2, norm of b, relative and size."""
     from transferscope.probes.distance import state_distance

@@ -28,6 +28,7 @@ from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.section import Chart, Finding, Picture, Section, View
 from transferscope.study import Study
+from transferscope.tasks import passes
 
 TITLE = "Which mistakes are shared"
 SIDE, GAP = 72, 4  # pixels of a picture in a strip, and between two
@@ -40,7 +41,7 @@ class Options(analyses.Options):
     pictures: Annotated[int, Field(ge=0)] = 12
 
 
-@task("mistakes", version=1)
+@task("mistakes", version=1, cost=passes.fixed(passes.SMALL))
 def measure(
     *, a: Artifact, b: Artifact, data: Artifact, checkpoint: str, pictures: int, work: Work
 ) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ from transferscope.pairs import trained
 from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.tasks import passes
 
 TITLE = "Which blocks can be rewound"
 STATISTICS = 250  # training images that statistics are estimated from
@@ -54,7 +55,7 @@ class Options(analyses.Options):
     batch_norm: Literal["as found", "refresh"] = "as found"
 
 
-@task("rewind", version=1)
+@task("rewind", version=1, cost=passes.rewinding)
 def measure(
     *, run: Artifact, data: Artifact, checkpoint: str, splits: list[str], images: int, checkpoints: bool, redraw: bool,
     cumulative: str, batch_norm: str, work: Work,

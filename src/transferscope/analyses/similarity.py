@@ -29,6 +29,7 @@ from transferscope.engine.work import Work
 from transferscope.pairs import Point
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.tasks import passes
 
 TITLE = "Whether features are alike"
 EARLY = 1 / 3  # share of the blocks, from the input on, that count as early; at least one
@@ -47,7 +48,7 @@ class Options(analyses.Options):
     checkpoint: Literal["final", "best"] = "final"
 
 
-@task("features", version=1)
+@task("features", version=1, cost=passes.features)
 def features(
     *, run: Artifact, at: str, data: Artifact, images: int, batch: int, layers: str, pool: str | None, neighbours: int,
     work: Work,
@@ -78,7 +79,7 @@ def features(
     return [{"layer_a": row["layer"], "accuracy": row["accuracy"]} for row in found.table().to_dicts()]
 
 
-@task("similarity", version=1)
+@task("similarity", version=1, cost=passes.fixed(passes.SMALL))
 def measure(*, a: Artifact, b: Artifact, work: Work) -> list[dict[str, Any]]:
     """CKA of two finished `features` steps: layer_a, layer_b, cka, stderr, samples."""
     from transferscope.probes.result import load

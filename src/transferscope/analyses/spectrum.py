@@ -25,6 +25,7 @@ from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.tasks import passes
 
 TITLE = "Which directions of the weights are kept"
 SHOWN = 4  # weights whose singular values are drawn, from the first to the last
@@ -37,7 +38,7 @@ class Options(analyses.Options):
     checkpoint: Literal["final", "best"] = "final"
 
 
-@task("spectrum", version=1)
+@task("spectrum", version=1, cost=passes.fixed(passes.FACTORED))
 def measure(
     *, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, directions: int, work: Work
 ) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ from transferscope.models.anatomy import block_names, body_names
 from transferscope.schema import Real, Seeds, as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import SEARCH_SEED, Study
+from transferscope.tasks import passes
 
 TITLE = "How much to fine-tune"
 SHARES = (0.25, 0.5, 0.75)  # of the blocks, from the top: what is trained by default
@@ -54,7 +55,9 @@ class Options(analyses.Options):
     epochs: Annotated[int, Field(ge=1)] | None = None
 
 
-@task("tuning", version=2)  # 2: operations of attention counted by formula, not by kernel
+@task(
+    "tuning", version=2, cost=passes.fixed(passes.SMALL)
+)  # 2: operations of attention counted by formula, not by kernel
 def measure(
     *, run: Artifact, data: Artifact, lr: float | Artifact, before: Artifact | None, work: Work
 ) -> list[dict[str, Any]]:

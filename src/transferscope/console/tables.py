@@ -12,14 +12,15 @@ from transferscope.errors import worded
 if TYPE_CHECKING:
     from transferscope.engine.plan import Plan
     from transferscope.engine.table import Table as Results
+    from transferscope.forecast import Forecast
 
 
-def steps(plan: "Plan", todo: Collection[str], past: Any) -> Table:
-    """Every step with what it is for, whether it is done, and how long it takes by `past` (a `Past` or `Forecast`)."""
+def steps(plan: "Plan", todo: Collection[str], forecast: "Forecast") -> Table:
+    """Every step with what it is for, whether it is done, and how long it takes by the `forecast`."""
     table = Table("step", "for", "state", "about", box=None)
     labels = plan.labels()
     for step in plan.steps:
-        seconds = past.of(step).seconds
+        seconds = forecast.of(step).seconds
         state = "to do" if step.key in todo else "[green]cached[/green]"
         about = duration(seconds) if seconds is not None and step.key in todo else ""
         table.add_row(step.task, escape(worded(labels[step.key])), state, about)

@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from transferscope.console.left import TimeLeft
 from transferscope.console.words import duration
-from transferscope.engine.estimate import Past
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Step
 from transferscope.errors import worded
+from transferscope.forecast import Forecast
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Watcher:
     console: Console
     plan: Plan
     todo: list[Step]
-    past: Past
+    forecast: Forecast
     slots: int
     live: bool = False
     _names: dict[str, str] = field(default_factory=dict, init=False)
@@ -31,11 +32,7 @@ class Watcher:
     _rows: dict[str, TaskID] = field(default_factory=dict, init=False)
     _done: int = field(default=0, init=False)
     _failed: int = field(default=0, init=False)
-    _steps: dict[str, Step] = field(default_factory=dict, init=False)
-    _starts: dict[str, float] = field(default_factory=dict, init=False)
-    _known: dict[str, float | None] = field(default_factory=dict, init=False)  # seconds by past runs, asked once
-    _over: set[str] = field(default_factory=set, init=False)
-    _ran: list[tuple[str, float, float]] = field(default_factory=list, init=False)  # task, seconds, cost
+    _time: TimeLeft = field(init=False)
     _began: float = field(default_factory=time.monotonic, init=False)
     _said: float = field(default_factory=time.monotonic, init=False)
     _bars: Progress | None = field(default=None, init=False)
@@ -46,8 +43,7 @@ class Watcher:
         for step in self.plan.steps:
             words = worded(labels[step.key])
             self._names[step.key] = f"{step.task} {words}".strip()
-            self._steps[step.key] = step
-        self._known = {step.key: self.past.of(step).seconds for step in self.todo}
+        self._time = TimeLeft(self.todo, self.forecast, self.slots)
 
     def __enter__(self) -> Self:
         if self.live:
@@ -70,7 +66,7 @@ class Watcher:
         key = what["key"]
         if event == "started":
             self._shares[key] = 0.0
-            self._starts[key] = time.monotonic()
+            self._time.started(key)
             if self._bars is not None and key not in self._rows:
                 self._rows[key] = self._bars.add_task(escape(self._names[key]), total=1.0, said="")
         elif event == "progress":
@@ -100,15 +96,14 @@ class Watcher:
         elif what.get("total"):
             self._shares[key] = what["done"] / what["total"]
             said = f"{what['done']}/{what['total']}"
+        self._time.progress(key, self._shares[key])
         if self._bars is not None:
             self._bars.update(self._rows[key], completed=self._shares[key], said=said)
             self._bars.update(self._rows["all"], said=self._left())
 
     def _ended(self, key: str, what: Mapping[str, Any]) -> None:
         self._shares.pop(key, None)
-        self._over.add(key)
-        if what["status"] == "done":
-            self._ran.append((self._steps[key].task, what["seconds"], self._steps[key].cost))
+        self._time.ended(key, what["seconds"] if what["status"] == "done" else None)
         self._done += what["status"] in ("done", "cached")
         self._failed += what["status"] == "failed"
         if self._bars is not None:
@@ -123,30 +118,9 @@ class Watcher:
             self.console.print(f"{self._clock()} done {self._names[key]} ({what['seconds']:.1f} s)", markup=False,
                                highlight=False)  # fmt: skip
 
-    def _rate(self, task: str) -> float | None:
-        """Seconds per cost of a task, from what ran so far in this run; None when nothing has."""
-        spent = sum(seconds for t, seconds, _ in self._ran if t == task)
-        cost = sum(c for t, _, c in self._ran if t == task)
-        for key, share in self._shares.items():
-            step = self._steps[key]
-            if step.task == task and share > 0.02:
-                spent += time.monotonic() - self._starts[key]
-                cost += share * step.cost
-        return spent / cost if cost else None
-
     def _left(self) -> str:
-        """Time left: what the steps that are not done cost, at the rate seen so far, shared by the workers."""
-        left = 0.0
-        rates = {task: self._rate(task) for task in {step.task for step in self.todo}}
-        for step in self.todo:
-            if step.key in self._over:
-                continue
-            rate, known = rates[step.task], self._known[step.key]
-            if rate is None and known is None:
-                return "time left not known yet"
-            whole = rate * step.cost if rate is not None else known or 0.0
-            left += whole * (1 - self._shares.get(step.key, 0.0))
-        return f"about {duration(left / self.slots)} left"
+        seconds = self._time.seconds()
+        return "time left not known yet" if seconds is None else f"about {duration(seconds)} left"
 
     def _clock(self) -> str:
         return f"[{duration(time.monotonic() - self._began)}]"

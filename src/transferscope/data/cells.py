@@ -10,10 +10,12 @@ import numpy as np
 from transferscope.data.sheet import Sheet
 from transferscope.errors import UserError, did_you_mean
 
-ONES = frozenset(("1", "1.0", "1.", "true", "t", "yes", "y", "positive", "pos", "present"))
-ZEROS = frozenset(("0", "0.0", "0.", "false", "f", "no", "n", "negative", "neg", "absent"))
 BLANKS = frozenset(("", "nan", "na", "n/a", "<na>", "null", "none"))
-UNSURE = frozenset(("-1", "-1.0", "-1.", "uncertain"))
+MARKS = {  # what a cell says of a label, besides the numbers 1, 0 and -1 and a blank
+    **dict.fromkeys(("true", "t", "yes", "y", "positive", "pos", "present"), "1"),
+    **dict.fromkeys(("false", "f", "no", "n", "negative", "neg", "absent"), "0"),
+    "uncertain": "-1",
+}
 NOTHING = frozenset(("no finding", "no findings", "no_finding", "nofinding"))  # of a cell that may hold several labels
 MANY_NUMBERS = 20  # distinct numbers beyond which they are a measurement, unless they count the classes
 
@@ -34,32 +36,38 @@ class Read:
 def read(sheet: Sheet, columns: Sequence[str], uncertain: int | Mapping[str, int] | None = None) -> Read:
     """The labels of one column of words, or of several of 0 and 1. `uncertain`: what -1 counts as (0 unless said).
 
-    UserError for an empty cell where there is one class an image, for numbers that measure instead of naming, and for
-    what is neither 0 nor 1.
+    One column is of 0 and 1 too, and these its classes, where it is said what -1 counts as. UserError for an empty cell
+    where there is one class an image, for numbers that measure instead of naming, and for what is neither 0 nor 1.
     """
-    if len(columns) > 1:
-        return _marks(sheet, columns, uncertain or 0)
-    if uncertain:
-        raise UserError(f"uncertain: '{columns[0]}' is the only label column of '{sheet.file}'; -1 is a word there.")
-    return _words(sheet, columns[0])
+    if len(columns) == 1 and uncertain is None:
+        return _words(sheet, columns[0])
+    return _marks(sheet, columns, uncertain or 0)
 
 
 def is_binary(column: Sequence[str]) -> bool:
     """Does a column say of every row yes, no or nothing?"""
-    found = {cell.lower() for cell in set(column)}
-    return found <= ONES | ZEROS | BLANKS | UNSURE and not found.isdisjoint(ONES | ZEROS)
+    found = {mark(cell) for cell in set(column)}
+    return None not in found and not found.isdisjoint(("0", "1"))
 
 
 def almost_binary(column: Sequence[str]) -> bool:
     """Is a column one of 0 and 1 but for a few cells?"""
-    counts = Counter(cell.lower() for cell in column if cell.lower() not in BLANKS)
-    marks = sum(n for cell, n in counts.items() if cell in ONES | ZEROS | UNSURE)
-    return bool(counts) and marks >= 0.8 * counts.total() and not is_binary(column)
+    counts = {cell: n for cell, n in Counter(column).items() if mark(cell) != ""}
+    marks = sum(n for cell, n in counts.items() if mark(cell))
+    return bool(counts) and marks >= 0.8 * sum(counts.values()) and not is_binary(column)
 
 
 def odd(column: Sequence[str]) -> tuple[int, str]:
     """The first cell of a column that says neither yes nor no, and its row."""
-    return next((row, cell) for row, cell in enumerate(column) if cell.lower() not in ONES | ZEROS | BLANKS | UNSURE)
+    return next((row, cell) for row, cell in enumerate(column) if mark(cell) is None)
+
+
+def mark(cell: str) -> str | None:
+    """What a cell says of a label: "1", "0", "-1" (uncertain), "" (nothing), or None for anything else."""
+    if cell.lower() in BLANKS:
+        return ""
+    number = _number(cell)
+    return f"{number:.0f}".replace("-0", "0") if number in (1, 0, -1) else MARKS.get(cell.lower())
 
 
 def numeric(column: Sequence[str]) -> bool:
@@ -86,7 +94,8 @@ def _words(sheet: Sheet, name: str) -> Read:
     blank = next((row for row, cell in enumerate(column) if cell.lower() in ("", "nan")), None)
     if blank is not None:
         called = "label" if name == "label" else f"cell in the label column '{name}'"
-        raise UserError(f"Line {sheet.lines[blank]} of '{sheet.file}' has an empty {called}; fill it in.")
+        rule = ", or say uncertain: 0 to count what is blank as 0" if is_binary(column) else ""
+        raise UserError(f"Line {sheet.lines[blank]} of '{sheet.file}' has an empty {called}; fill it in{rule}.")
     classes = tuple(sorted(set(column)))
     _refuse_measurements(sheet, name, classes)
     index = {word: place for place, word in enumerate(classes)}
@@ -99,6 +108,14 @@ def _doubts(name: str, column: Sequence[str], classes: Sequence[str]) -> list[st
     if "-1" in classes or "-1.0" in classes:
         count = sum(cell in ("-1", "-1.0") for cell in column)
         found.append(f"-1 is a class of {count:,} images in '{name}'; if it marks those without a label, remove them.")
+    for separator in ";,":
+        joined = [
+            word
+            for word in classes
+            if any(piece.strip() in classes for piece in word.split(separator) if piece != word)
+        ]
+        if joined:
+            found.append(f"{joined[0]!r} in '{name}' is a class of its own: not every part of such cells stands alone.")
     lower = Counter(word.lower() for word in classes)
     if twice := sorted(word for word in classes if lower[word.lower()] > 1):
         found.append(f"The classes {', '.join(map(repr, twice[:4]))} of '{name}' differ in capitals only.")
@@ -177,12 +194,12 @@ def _marks(sheet: Sheet, columns: Sequence[str], uncertain: int | Mapping[str, i
         raise UserError(
             f"uncertain: '{strange[0]}' is no label of '{sheet.file}'; {did_you_mean(strange[0], list(columns))}"
         )
-    known = dict.fromkeys(ONES, 1) | dict.fromkeys(ZEROS, 0) | dict.fromkeys(BLANKS, 2) | dict.fromkeys(UNSURE, 3)
+    code = {"0": 0, "1": 1, "": 2, "-1": 3}
     read = []
     for name in columns:
-        code = {cell: known.get(cell.lower(), 4) for cell in set(sheet.cells[name])}
-        read.append(np.array([code[cell] for cell in sheet.cells[name]], dtype=np.uint8))
-        if 4 in code.values():
+        marks = {cell: mark(cell) for cell in set(sheet.cells[name])}
+        read.append(np.array([code.get(marks[cell] or "", 2) for cell in sheet.cells[name]], dtype=np.uint8))
+        if None in marks.values():
             row, cell = odd(sheet.cells[name])
             raise UserError(f"Line {sheet.lines[row]} of '{sheet.file}' has '{cell}' in column '{name}'; write 0 or 1.")
     cells = np.stack(read, axis=1)
@@ -190,6 +207,8 @@ def _marks(sheet: Sheet, columns: Sequence[str], uncertain: int | Mapping[str, i
     as_one = np.array([uncertain.get(name, 0) if isinstance(uncertain, Mapping) else uncertain for name in columns])
     labels = ((cells == 1) | ((cells == 3) & (as_one == 1))).astype(np.uint8)
     notes = _rules(columns, blank, unsure, as_one)
+    if len(columns) == 1:
+        return Read(("0", "1"), labels[:, 0].astype(np.int64), "columns", tuple(notes), int(unsure.sum()))
     seen = [place for place, one in enumerate(labels.any(axis=0)) if one or not labels.any()]
     if len(seen) < len(columns):
         unseen = [name for place, name in enumerate(columns) if place not in seen]

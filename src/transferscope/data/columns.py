@@ -53,7 +53,7 @@ def roles(sheet: Sheet, asked: Columns, finds: Finds, *, asks: bool = True) -> R
     left = {name: why for name in sheet.cells if (why := _index(name, sheet.cells[name]))}
     free = [name for name in sheet.cells if name not in left and name not in (path, *(asked.label or ()))]
     given = asked.split is not None or asked.without("split")
-    split, folds = (asked.split, False) if given else _split(sheet, free, left, asks)
+    split, folds = (asked.split, False) if given else _split(sheet, free, asks)
     group = None if asked.without("group") else asked.group or _group(sheet, [n for n in free if n != split], path)
     left = {name: why for name, why in left.items() if name not in (path, *(asked.label or ()), group, split)}
     free = [name for name in free if name not in (group, split)]
@@ -115,7 +115,7 @@ def _index(name: str, column: Sequence[str]) -> str | None:
     return "it has no name" if unnamed else None
 
 
-def _split(sheet: Sheet, free: list[str], left: dict[str, str], asks: bool) -> tuple[str | None, bool]:
+def _split(sheet: Sheet, free: list[str], asks: bool) -> tuple[str | None, bool]:
     """The column of splits, and whether there is one of folds instead, which is a question."""
     ranked = sorted(
         (headings.SPLITS.index(plain), name) for name in free if (plain := headings.plain(name)) in headings.SPLITS
@@ -130,7 +130,6 @@ def _split(sheet: Sheet, free: list[str], left: dict[str, str], asks: bool) -> t
                 "val and test into it, or say columns.split: null."
             )
         if headings.plain(name) in headings.FOLDS:
-            left[name] = "no words for train, val and test"
             return None, True
     return None, False
 
@@ -199,15 +198,19 @@ def _one_of(sheet: Sheet, named: list[str]) -> str | None:
 def _why(sheet: Sheet, name: str, labels: Sequence[str], group: str | None) -> str:
     column = sheet.cells[name]
     distinct = len(set(column))
-    if len(labels) == 1 and _one_of(sheet, [labels[0], name]):
-        return "it says the same as the label"
     if not any(column):
         return "it is empty"
-    if headings.is_id(name) and 2 < distinct < len(column) and group is not None:
-        return f"an id with repeats, but the group is '{group}'"
-    if headings.is_id(name) and 2 < distinct < len(column):
-        return f"an id with repeats: if its {distinct:,} values are patients or the like, set columns.group to it"
-    if cells.numeric(column):
+    if headings.of_split(name):
+        return "no words for train, val and test"
+    if len(labels) == 1 and _one_of(sheet, [labels[0], name]):
+        return "it says the same as the label"
+    number = cells.numeric(column)
+    repeats = headings.is_id(name) or (not number and 10 < distinct <= 0.8 * len(column))
+    if repeats and 2 < distinct < len(column) and group is not None:
+        return f"it repeats as an id does, but the group is '{group}'"
+    if repeats and 2 < distinct < len(column):
+        return f"it repeats as an id does: if its {distinct:,} values are patients or the like, set columns.group to it"
+    if number:
         return "numbers"
     return "text" if distinct > len(column) / 2 else "not the label"
 

@@ -2,14 +2,19 @@
 
 import io
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from transferscope.data.window import Window, kind_of
 from transferscope.errors import UserError, did_you_mean
 
 MAX_PIXELS = 89_478_485  # a quarter of a GiB as RGB: where Pillow starts to warn of decompression bombs
+EXTRA_SAMPLES = 338  # the TIFF tag that says what bands beyond the colours are
+SAMPLE_FORMAT = 339
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -19,6 +24,21 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+# (where, the bytes there, what such a file is): what is met under the names of pictures
+KNOWN = (
+    (0, b"version https://git-lfs", "a git-lfs pointer; fetch the picture with 'git lfs pull'"),
+    (128, b"DICM", "a DICOM file; convert it to PNG"),
+    (4, b"ftyphei", "a HEIC file; convert it to JPEG or PNG"),
+    (4, b"ftypmif1", "a HEIC file; convert it to JPEG or PNG"),
+    (0, b"\x93NUMPY", "a NumPy array; save it as PNG or TIFF"),
+    (0, b"%PDF", "a PDF file"),
+    (0, b"<svg", "an SVG drawing"),
+    (0, b"<!DOCTYPE html", "a web page"),
+    (0, b"<html", "a web page"),
+    (0, b"II*\0", "a TIFF of a layout that is not read (64-bit or several floats a pixel); save it as 8 or 16 bits"),
+    (0, b"MM\0*", "a TIFF of a layout that is not read (64-bit or several floats a pixel); save it as 8 or 16 bits"),
+    (0, b"II+\0", "a BigTIFF; save it as TIFF or PNG"),
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +51,18 @@ class ImageFiles:
         return open_image(Path(self.paths[index]))
 
 
+@dataclass(frozen=True)
+class Scale:
+    """How the pictures of one target become 8-bit RGB: the window of those with more bits (None: there are none), and
+    whether a fourth band declared as alpha is transparency; else it is left out."""
+
+    window: Window | None = None
+    alpha: bool = True
+
+
+AS_IT_IS = Scale()
+
+
 def open_image(path: Path) -> Image.Image:
     """The image of a file, pixels not decoded yet; no file stays open. Raises OSError, or what Pillow raises."""
     content = path.read_bytes()
@@ -39,32 +71,52 @@ def open_image(path: Path) -> Image.Image:
     try:
         return _refuse_bomb(Image.open(io.BytesIO(content)))
     except UnidentifiedImageError:
-        raise OSError("not an image of a known kind") from None
+        found = (what for start, mark, what in KNOWN if content[start : start + len(mark)].lower() == mark.lower())
+        raise OSError(next(found, "not an image of a known kind")) from None
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """`image` as an upright 8-bit RGB image.
+def to_rgb(image: Image.Image, scale: Scale = AS_IT_IS) -> Image.Image:
+    """`image` as an upright 8-bit RGB image, by the scale of its target.
 
-    - The EXIF orientation is applied; of an animation the first frame is taken.
-    - Transparency (RGBA, LA, transparent palette entries) is composited on white.
-    - 16-bit greyscale is divided by 257, so that the range of the type is kept.
-    - 32-bit integers and floats have no agreed range: full scale is the smallest of 1 (floats only), 255 and 65535 that
-      no pixel of the image exceeds, else the image's own maximum; values below 0 are black, NaN too.
+    - The EXIF orientation is applied; of an animation or a file of several pages the first is taken.
+    - Transparency (RGBA, LA, transparent palette entries) is composited on white, unless the scale says that the
+      fourth band is none; a band beyond the colours that a TIFF does not declare as alpha is left out.
+    - Grey pictures of 16 bits, 32-bit integers and floats are spread by the scale's window; without a window for their
+      kind they raise OSError. 16-bit colour is read by its upper 8 bits.
     - An image of more than `MAX_PIXELS` pixels raises PIL.Image.DecompressionBombError before it is decoded; a
       truncated one raises OSError.
     """
-    image = ImageOps.exif_transpose(_refuse_bomb(image))
-    if image.mode.startswith("I;16"):
-        return Image.fromarray(np.rint(np.asarray(image) / 257.0).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        return Image.fromarray(_to_bytes(np.asarray(image))).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    kind, undeclared = kind_of(_refuse_bomb(image)), undeclared_band(image)
+    if _tag(image, SAMPLE_FORMAT) == 2 and kind == "8-bit":
+        raise OSError("a TIFF of signed 8-bit numbers is not read; save it as unsigned ones")
+    image = ImageOps.exif_transpose(image)
+    if kind != "8-bit":
+        window = scale.window
+        if window is None or window.kind != kind:
+            raise OSError(f"a {kind} picture in a target of {window.kind if window else '8-bit'} ones")
+        return Image.fromarray(window.bytes(np.asarray(image))).convert("RGB")
+    if image.mode == "LAB":
+        return ImageCms.applyTransform(image, _from_lab()) or image
+    if has_alpha(image):
+        if undeclared or (image.mode == "RGBA" and not scale.alpha):
+            return image.convert("RGB")  # Pillow drops the fourth band
         if image.mode == "La":
             image = image.convert("LA")
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
+
+
+def has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+
+
+def undeclared_band(image: Image.Image) -> bool:
+    """Has the image, a TIFF, a band beyond the colours that is not declared as alpha?"""
+    if image.format != "TIFF":
+        return False
+    return _tag(image, EXTRA_SAMPLES) == 0 or (image.mode == "RGBA" and _tag(image, EXTRA_SAMPLES) is None)
 
 
 def square(image: Image.Image, size: int, interpolation: str, crop: float = 1.0) -> np.ndarray:
@@ -90,9 +142,12 @@ def _refuse_bomb(image: Image.Image) -> Image.Image:
     return image
 
 
-def _to_bytes(values: np.ndarray) -> np.ndarray:
-    exact = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    top = float(exact.max(initial=0.0))
-    scales = (255.0, 65535.0) if np.issubdtype(values.dtype, np.integer) else (1.0, 255.0, 65535.0)
-    full = next((scale for scale in scales if top <= scale), top)
-    return np.rint(np.clip(exact / full, 0.0, 1.0) * 255.0).astype(np.uint8)
+def _tag(image: Image.Image, number: int) -> Any:
+    """The first value of a TIFF tag; None without it, and for other files."""
+    value = getattr(image, "tag_v2", {}).get(number)
+    return value[0] if isinstance(value, tuple) and value else value
+
+
+@cache
+def _from_lab() -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")

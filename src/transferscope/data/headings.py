@@ -17,7 +17,20 @@ FIRST_LABELS = LABELS[:4]  # beside which no other name is asked about
 SPLITS = ("split", "splits", "datasplit", "dataset", "subset", "partition", "set", "usage", "phase", "fold", "folds")
 FOLDS = ("split", "splits", "datasplit", "fold", "folds")  # names of a column that is never passed over
 GROUPS = (  # what must stay on one side of a split, the largest first
-    *("group", "groups", "patient", "pat", "mrn", "subject", "person", "participant", "individual", "donor", "animal"),
+    *(
+        "group",
+        "groups",
+        "patient",
+        "pat",
+        "pid",
+        "mrn",
+        "subject",
+        "person",
+        "participant",
+        "individual",
+        "donor",
+        "animal",
+    ),
     *("mouse", "case", "studyinstance", "study", "examination", "exam", "accession", "specimen", "slide", "lesion"),
 )
 _ID = r"(id|ids|uid|no|nr|num|number|name|code|key|index)?"
@@ -79,6 +92,13 @@ def is_id(name: str) -> bool:
     """Does a name end as those of ids do: lesion_id, scanID, series uid, accession_number?"""
     last = (words(name) or [""])[-1]
     return last in ("id", "ids", "uid", "uids", "guid", "number", "no", "nr", "accession", "barcode", "serial")
+
+
+def of_split(name: str) -> bool:
+    """Does a name tell of a split: is_valid, train_test, subset?"""
+    return plain(name) in SPLITS or not {"train", "training", "val", "valid", "validation", "test"}.isdisjoint(
+        words(name)
+    )
 
 
 def about(name: str) -> bool:

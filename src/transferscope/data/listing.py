@@ -1,12 +1,12 @@
 """What a source of images gives: one stable name, label and loader per image, nothing decoded yet."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-from transferscope.errors import UserError
+from transferscope.errors import UserError, legible
 
 SPLITS = ("train", "val", "test")
 
@@ -75,3 +75,16 @@ def check_listing(listing: Listing, where: str) -> Listing:
         if word and word not in SPLITS:
             raise UserError(f"Image '{name}' of '{where}' has the split '{word}'; write train, val or test.")
     return listing
+
+
+def legible_names(listing: Listing) -> Listing:
+    """The listing with every name in it made legible (`errors.legible`), so that it can be stored and shown anywhere;
+    images are loaded by number, so each still opens under its true name. UserError when two names become one."""
+    names, classes = ([legible(name) for name in column] for column in (listing.names, listing.classes))
+    for column in (names, classes):
+        if len(set(column)) < len(column):
+            twice = next(name for name in column if column.count(name) > 1)
+            raise UserError(f"Two names in '{listing.ref}' both read '{twice}'; rename one of them.")
+    groups = None if listing.groups is None else tuple(legible(group) for group in listing.groups)
+    notes = tuple(legible(note) for note in listing.notes)
+    return replace(listing, names=tuple(names), classes=tuple(classes), groups=groups, notes=notes)

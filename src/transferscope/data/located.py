@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from transferscope.data.sources.folder import SUFFIXES
+from transferscope.data.names import PICTURES
 from transferscope.errors import UserError
 
 LOOK = 20  # names that are tried before a way of reading them is taken for all
@@ -92,7 +92,7 @@ class Place:
 def _bare(path: str) -> str:
     """A path without the suffix of an image; an id with dots in it stays whole."""
     root, suffix = os.path.splitext(path)  # noqa: PTH122
-    return root if suffix.lower() in SUFFIXES else path
+    return root if suffix.lower() in PICTURES else path
 
 
 def _file(path: Path) -> str | None:

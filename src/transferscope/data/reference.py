@@ -11,9 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from transferscope.data.listing import Listing, check_listing
+from transferscope.data.listing import Listing, check_listing, legible_names
 from transferscope.data.target import apart, from_folder, joined
-from transferscope.errors import UserError, did_you_mean
+from transferscope.errors import UserError, did_you_mean, legible
 
 _SOURCES = Path(__file__).parent / "sources"
 
@@ -30,7 +30,8 @@ def open_listing(ref: str) -> Listing:
     """The checked listing of a reference `scheme:rest`; a UserError when it cannot be used as a classification set."""
     source, rest, options = _resolve(ref)
     with _readable(ref):
-        return check_listing(replace(source.listing(rest, **options), ref=ref), where=apart(ref)[0])
+        found = replace(source.listing(rest, **options), ref=ref)
+        return legible_names(check_listing(found, where=apart(ref)[0]))
 
 
 def source_fingerprint(ref: str, memo: Path | None = None) -> str:
@@ -71,6 +72,10 @@ def _readable(ref: str) -> Iterator[None]:
 def _resolve(reference: str) -> tuple[ModuleType, str, dict[str, Any]]:
     """The module of a reference's scheme, what follows the colon, and the options that the source is given."""
     ref, options = apart(reference)
+    if not ref.isprintable() and legible(ref) != ref:  # it is written into study files, keys and results
+        raise UserError(
+            f"'{ref}' has bytes in its path that are no UTF-8 text, or control characters; rename that folder."
+        )
     scheme, _, rest = ref.partition(":")
     source = _module(scheme, ref)
     taken = inspect.signature(source.listing).parameters

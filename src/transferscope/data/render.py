@@ -13,15 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from transferscope.data.decode import square, to_rgb
+from transferscope.data.blank import is_blank
+from transferscope.data.decode import AS_IT_IS, Scale, square, to_rgb
 from transferscope.data.pixels import PixelFile
-from transferscope.errors import UserError
+from transferscope.errors import UserError, legible
 
 FEW = 256  # images that are decoded sooner than processes start
 CHUNK = 32  # images per piece of work
 
 Load = Callable[[int], Image.Image]
 Failure = tuple[int, str]  # index of an image, why it cannot be read
+Piece = tuple[int, list[Failure], list[int]]  # images decoded, failures, indices of blank ones
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,10 @@ class Geometry:
     def image_bytes(self) -> int:
         return sum(3 * side * side for side in self.sides.values())
 
-    def squares(self, image: Image.Image) -> dict[str, np.ndarray]:
-        """'train' and, unless shared, 'eval': uint8 (S, S, 3). Raises what Pillow raises for a damaged image."""
-        image = to_rgb(image)
+    def squares(self, image: Image.Image, scale: Scale = AS_IT_IS) -> dict[str, np.ndarray]:
+        """'train' and, unless shared, 'eval': uint8 (S, S, 3), grey values spread by the scale of the target. Raises
+        what Pillow raises for a damaged image."""
+        image = to_rgb(image, scale)
         found = {"train": square(image, self.train_size, self.interpolation)}
         if not self.shared:
             found["eval"] = square(image, self.eval_size, self.interpolation, self.crop)
@@ -61,30 +64,34 @@ def render(
     load: Load,
     count: int,
     geometry: Geometry,
+    scale: Scale,
     files: dict[str, PixelFile],
     cores: int,
     tell: Callable[..., None] | None = None,
-) -> list[Failure]:
+) -> tuple[list[Failure], list[int]]:
     """Decode images 0..`count` into rows of `files` ('train', 'eval'; none: decode only, to find what fails).
 
-    Returns the failures by increasing index; their rows are black. The bytes do not depend on `cores`. With more than
-    one core, spawned processes do the work (threads where this process may not have children). `tell(done=, total=)`
-    is called as pieces finish. Raises UserError when the disk is full or cannot be written.
+    Returns the failures by increasing index, whose rows are black, and which other images are nearly one colour.
+    The bytes do not depend on `cores`. With more than one core, spawned processes do the work (threads where this
+    process may not have children). `tell(done=, total=)` is called as pieces finish. Raises UserError when the disk is
+    full or cannot be written.
     """
-    work = _Work(load, geometry, files)
+    work = _Work(load, geometry, scale, files)
     pieces = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
     failures: list[Failure] = []
+    blank: list[int] = []
     done = 0
     try:
-        for size, failed in _run(work, pieces, cores if count >= FEW else 1):
+        for size, failed, plain in _run(work, pieces, cores if count >= FEW else 1):
             failures += failed
+            blank += plain
             done += size
             if tell is not None:
                 tell(done=done, total=count)
     except OSError as error:
         where = next((str(file.path.parent) for file in files.values()), "the scratch folder")
         raise UserError(disk_sentence(error, where)) from error
-    return sorted(failures)
+    return sorted(failures), sorted(blank)
 
 
 def disk_sentence(error: OSError, folder: object) -> str:
@@ -100,31 +107,35 @@ class _Work:
 
     load: Load
     geometry: Geometry
+    scale: Scale
     files: dict[str, PixelFile]
 
-    def piece(self, rows: range) -> tuple[int, list[Failure]]:
-        """Decode and write consecutive rows; their number and the failures among them."""
+    def piece(self, rows: range) -> Piece:
+        """Decode and write consecutive rows; their number, the failures and the blank ones among them."""
         failed: list[Failure] = []
+        blank: list[int] = []
         blocks = {
             name: np.zeros((len(rows), file.size, file.size, 3), dtype=np.uint8) for name, file in self.files.items()
         }
         for place, row in enumerate(rows):
             try:
-                squares = self.geometry.squares(self.load(row))
+                squares = self.geometry.squares(self.load(row), self.scale)
             except Exception as error:  # whatever a loader or a damaged file raises
                 failed.append((row, _reason(error)))
                 continue
+            if is_blank(squares["train"]):
+                blank.append(row)
             for name, block in blocks.items():
                 block[place] = squares[name]
         for name, block in blocks.items():
             self.files[name].write(rows[0], block)
-        return len(rows), failed
+        return len(rows), failed, blank
 
 
 def _reason(error: Exception) -> str:
     """An exception in words, without the addresses of objects, which differ from run to run."""
     words = re.sub(r" at 0x[0-9a-fA-F]+", "", str(error)).strip()
-    return f"{type(error).__name__}: {words or 'no message'}"
+    return legible(f"{type(error).__name__}: {words or 'no message'}")
 
 
 _work: _Work | None = None  # a worker process's own copy
@@ -145,12 +156,12 @@ def _follow() -> None:
         os._exit(1)
 
 
-def _piece(rows: range) -> tuple[int, list[Failure]]:
+def _piece(rows: range) -> Piece:
     assert _work is not None
     return _work.piece(rows)
 
 
-def _run(work: _Work, pieces: list[range], cores: int) -> Iterator[tuple[int, list[Failure]]]:
+def _run(work: _Work, pieces: list[range], cores: int) -> Iterator[Piece]:
     if cores <= 1:
         yield from map(work.piece, pieces)
         return

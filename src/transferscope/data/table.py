@@ -12,15 +12,18 @@ from typing import Any, Literal
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from transferscope.data.blank import blank_note
+from transferscope.data.decode import AS_IT_IS, Scale
 from transferscope.data.listing import SPLITS, Listing, class_counts
 from transferscope.data.pixels import PixelFile
 from transferscope.data.reference import open_listing
 from transferscope.data.render import Geometry, Load, disk_sentence, render
 from transferscope.data.split import assign_splits
+from transferscope.data.survey import refuse_unreadable, survey
+from transferscope.data.window import Window
 from transferscope.errors import UserError
 
 DISK_SHARE = 0.8  # of the free bytes: a larger table is streamed
-UNREADABLE_SHARE = 0.01  # of the images: more than this is refused
 STREAM_THREADS = 4
 
 Which = Literal["train", "eval"]
@@ -46,16 +49,18 @@ def build(
     Writes table.json, labels.safetensors and, unless `streamed`, train.safetensors (n, train_size, train_size, 3) and
     eval.safetensors (n, eval_size, eval_size, 3), all uint8 (one file when both are the same). Sizes are pixels; `crop`
     (0 to 1] is the share of the shorter side that the evaluation square shows. `streamed=None` streams when the files
-    would take more than 80% of the free disk. Splits as in `assign_splits`, over the readable images.
+    would take more than 80% of the free disk. Splits as in `assign_splits`, over the readable images. Grey values of
+    more than 8 bits get one scale for all images (`survey`), which table.json holds for streamed ones too.
 
     Returns images, classes, splits (images of each), skipped (name and reason of every unreadable image), bytes,
-    streamed, licence. Raises UserError when more than 1% of the images cannot be read, the splits cannot be made, or
-    the disk is full or read-only.
+    streamed, licence. Raises UserError when more than 1% of the images cannot be read or nearly all are one colour,
+    kinds of images have no common scale, the splits cannot be made, or the disk is full or read-only.
     """
     geometry = Geometry(train_size, eval_size, interpolation, crop)
     if not (0 < crop <= 1 and train_size > 0 and eval_size > 0):
         raise UserError(f"Sizes must be positive and crop in (0, 1], but got {train_size}, {eval_size} and {crop}.")
     n = len(listing.names)
+    found = survey(listing)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if streamed is None:
@@ -63,11 +68,13 @@ def build(
         files = {} if streamed else _files(folder, n, geometry)
         for file in files.values():
             file.create()
-        failures = render(listing.load, n, geometry, files, cores, tell)
+        failures, blank = render(listing.load, n, geometry, found.scale, files, cores, tell)
         skipped = [{"name": listing.names[index], "reason": reason} for index, reason in failures]
-        _refuse_many(skipped, n, listing.ref)
+        refuse_unreadable([(entry["name"], entry["reason"]) for entry in skipped], n, f"images of '{listing.ref}'")
         kept = np.setdiff1d(np.arange(n), [index for index, _ in failures])
+        plain = blank_note([listing.names[row] for row in blank], len(kept), listing.ref)
         table = _describe(listing, kept, geometry, streamed, skipped, (val, test, split_seed))
+        table |= {"notes": [*listing.notes, *found.notes, *plain], "scale": asdict(found.scale)}
         files = {name: file.keep(kept) for name, file in files.items()}
         save_file({"labels": np.ascontiguousarray(listing.labels[kept])}, folder / "labels.safetensors")
         (folder / "table.json").write_text(json.dumps(table, indent=1), encoding="utf-8")
@@ -96,10 +103,11 @@ def open_table(folder: Path) -> "Table":
         labels=labels,
         rows={word: np.flatnonzero(splits == word) for word in SPLITS},
         geometry=Geometry(**content["geometry"]),
+        scale=_scale(**content["scale"]),
         streamed=content["streamed"],
         ref=content["ref"],
         licence=content["licence"],
-        notes=tuple(content.get("notes", ())),  # tables made by the first version have none
+        notes=tuple(content["notes"]),
         skipped=tuple((entry["name"], entry["reason"]) for entry in content["skipped"]),
     )
 
@@ -118,6 +126,7 @@ class Table:
     streamed: bool
     ref: str
     licence: str
+    scale: Scale = AS_IT_IS
     notes: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     _maps: dict[str, np.memmap] = field(default_factory=dict, repr=False)
@@ -165,7 +174,7 @@ class Table:
         out = np.empty((len(rows), self.size(which), self.size(which), 3), dtype=np.uint8)
 
         def fill(place: int) -> None:
-            out[place] = self.geometry.squares(load(places[int(rows[place])]))[name]
+            out[place] = self.geometry.squares(load(places[int(rows[place])]), self.scale)[name]
 
         with ThreadPoolExecutor(STREAM_THREADS) as pool:
             list(pool.map(fill, range(len(rows))))
@@ -189,13 +198,8 @@ def _files(folder: Path, rows: int, geometry: Geometry) -> dict[str, PixelFile]:
     return {name: PixelFile(folder / f"{name}.safetensors", rows, side) for name, side in geometry.sides.items()}
 
 
-def _refuse_many(skipped: list[dict[str, str]], n: int, where: str) -> None:
-    if len(skipped) > UNREADABLE_SHARE * n:
-        first = ", ".join(f"'{entry['name']}' ({entry['reason']})" for entry in skipped[:3])
-        first += ", ..." if len(skipped) > 3 else ""
-        raise UserError(
-            f"{len(skipped)} of {n} images of '{where}' (more than 1%) cannot be read: {first}; mend or remove them."
-        )
+def _scale(window: dict[str, Any] | None, alpha: bool) -> Scale:
+    return Scale(Window(**window) if window else None, alpha)
 
 
 def _describe(
@@ -217,7 +221,6 @@ def _describe(
     return {
         "ref": listing.ref,
         "licence": listing.licence,
-        "notes": list(listing.notes),
         "classes": list(listing.classes),
         "geometry": asdict(geometry),
         "split": {"val": val, "test": test, "seed": seed},

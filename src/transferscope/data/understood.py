@@ -70,7 +70,7 @@ def understood(
     splits, lists = _splits(sheet, found, asked)
     groups = _groups(sheet, found, asked, splits)
     notes = [*sheet.notes, located.how, *labels.notes]
-    notes += [f"{repeated:,} rows repeat an image with the same cells and were left out."] if repeated else []
+    notes += [f"{repeated:,} of the rows repeat an image with the same cells: left out."] if repeated else []
     notes += _told_lists(lists, splits)
     other = located.how or repeated or lists or labels.unsure
     plain = not other and _plain(sheet, found, labels.kind) and _chooses(labels, splits)

@@ -1,7 +1,6 @@
 """How long and how large the steps to do will be, judged by those already done."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -21,33 +20,37 @@ class Estimate:
 
 
 class Past:
-    """Medians of seconds per cost and of bytes, by task and by what the task worked on."""
+    """Medians of seconds per cost and of bytes, by task and by what the task worked on.
+
+    Results of earlier versions, which measured the cost of every task in a unit of its own, tell their bytes only.
+    """
 
     def __init__(self, store: Store) -> None:
         self._rates: dict[tuple[Any, ...], list[float]] = defaultdict(list)
         self._bytes: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        self._spent: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for task, key in list(store.entries())[-SAMPLE:]:
             artifact = store.artifact(task, key)
             said = artifact.said
-            size = folder_bytes(artifact.path)
+            size, cost = folder_bytes(artifact.path), said.get("passes")
             for kind in _kinds(task, said["params"]):
-                self._rates[kind].append(said["seconds"] / max(said["cost"], 1e-9))
                 self._bytes[kind].append(size)
+                if cost is not None:
+                    self._rates[kind].append(said["seconds"] / max(cost, 1e-9))
+            if cost is not None and "network" in said["params"]:
+                self._spent[str(said["params"]["network"])].append((said["seconds"], cost))
 
     def of(self, step: Step) -> Estimate:
         """The estimate of one step from the most similar finished ones."""
-        for kind in _kinds(step.task, step.recipe["params"]):
-            if kind in self._rates:
-                return Estimate(median(self._rates[kind]) * step.cost, int(median(self._bytes[kind])))
-        return Estimate(None, None)
+        kinds = _kinds(step.task, step.recipe["params"])
+        rate = next((median(self._rates[kind]) for kind in kinds if kind in self._rates), None)
+        size = next((int(median(self._bytes[kind])) for kind in kinds if kind in self._bytes), None)
+        return Estimate(None if rate is None else rate * step.cost, size)
 
-    def total(self, steps: Iterable[Step], slots: int) -> Estimate:
-        """Wall seconds with `slots` workers and bytes of all `steps`; None as soon as one step is without precedent."""
-        found = [self.of(step) for step in steps]
-        if any(e.seconds is None or e.bytes is None for e in found):
-            return Estimate(None, None)
-        seconds = [e.seconds or 0.0 for e in found]
-        return Estimate(max(sum(seconds) / slots, max(seconds, default=0.0)), sum(e.bytes or 0 for e in found))
+    def pace(self, network: str) -> float | None:
+        """Seconds per cost of all finished steps that name a network; None when there are none."""
+        spent = self._spent.get(network)
+        return None if not spent else sum(seconds for seconds, _ in spent) / max(sum(cost for _, cost in spent), 1e-9)
 
 
 def _kinds(task: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:

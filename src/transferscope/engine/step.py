@@ -31,7 +31,7 @@ class Step:
     call: str  # "module:function", how a worker finds the task; not part of the identity
     params: Mapping[str, Any]
     neutral: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    cost: float = 1.0  # relative work, for estimates and for starting the longest first
+    cost: float = 1.0  # work in a unit that all tasks share, for estimates and for starting the longest first
     key: str = field(init=False)
     inputs: tuple["Step", ...] = field(init=False, repr=False)
 
@@ -56,7 +56,7 @@ class Step:
             "version": self.version,
             "key": self.key,
             "call": self.call,
-            "cost": self.cost,
+            "passes": self.cost,
             "params": _encode(self.params),
         }
 
@@ -113,7 +113,8 @@ class Task:
 
     `neutral` names parameters added later and the value at which each changes nothing: at that value it stays out of
     the key, so results made before the parameter existed are still found. `version` is raised by hand when the meaning
-    of the code changes. `resumes` says that a half-finished scratch folder is of use to the next attempt.
+    of the code changes. `resumes` says that a half-finished scratch folder is of use to the next attempt. `cost` is the
+    work of a step by its parameters, in a unit that all tasks share (ours: `tasks.passes`); 1 where nobody says.
     """
 
     name: str
@@ -121,7 +122,7 @@ class Task:
     function: Callable[..., Any]
     neutral: Mapping[str, Any]
     resumes: bool
-    cost: Callable[[Mapping[str, Any]], float] | None
+    cost: Callable[..., float] | None
 
     @cached_property
     def _defaults(self) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def task(
     version: int,
     neutral: Mapping[str, Any] | None = None,
     resumes: bool = False,
-    cost: Callable[[Mapping[str, Any]], float] | None = None,
+    cost: Callable[..., float] | None = None,
 ) -> Callable[[Callable[..., Any]], Task]:
     """Decorator: a function of keyword parameters and ``work: Work``, returning rows (dicts), becomes a `Task`."""
 

@@ -20,7 +20,7 @@ from transferscope.engine.machine import this_machine
 from transferscope.engine.step import decode, find
 from transferscope.engine.store import ROWS, SAID, Busy, Store, reason, write_json
 from transferscope.engine.work import Interrupted, Work
-from transferscope.errors import UserError
+from transferscope.errors import UserError, legible
 
 Status = Literal["done", "cached", "failed", "skipped", "interrupted", "busy"]
 
@@ -62,7 +62,7 @@ def execute(recipe: Mapping[str, Any], store: Store, work: Work) -> Outcome:
                 "version": recipe["version"],
                 "key": key,
                 "params": recipe["params"],
-                "cost": recipe["cost"],
+                "passes": recipe["passes"],
                 "seconds": round(time.perf_counter() - began, 3),
                 "cpu_seconds": round(time.process_time() - cpu, 3),
                 "threads": work.threads,
@@ -84,7 +84,8 @@ def execute(recipe: Mapping[str, Any], store: Store, work: Work) -> Outcome:
         return ended("failed", f"{_plain(error)} [{name}]")
     except Exception as error:
         _keep(failure)
-        return ended("failed", f"{type(error).__name__}: {' '.join(str(error).split())[:300]} (traceback in {failure})")
+        why = legible(" ".join(str(error).split())[:300])
+        return ended("failed", f"{type(error).__name__}: {why} (traceback in {failure})")
 
 
 def _plain(error: OSError) -> str:
@@ -95,7 +96,7 @@ def _plain(error: OSError) -> str:
 def _keep(failure: Path) -> None:
     try:
         failure.parent.mkdir(exist_ok=True)
-        failure.write_text(traceback.format_exc(), encoding="utf-8")
+        failure.write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
     except OSError:
         print(traceback.format_exc(), file=sys.stderr)
 

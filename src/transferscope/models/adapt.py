@@ -54,7 +54,7 @@ def adapted(
         elif POSITION.search(name) and (resampled := _position(net, tensor, like)) is not None:
             yield name, *resampled
         elif name.endswith("bias_table") and (table := _bias_table(tensor, like)) is not None:
-            yield name, table, f"{name} was made for another window, resampled as timm does"
+            yield name, table, "relative position bias tables were made for another window, resampled as timm does"
 
 
 def converted(net: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -34,6 +35,9 @@ NESTS = (
     "ema_state_dict",
     "ema",
 )
+# What training scripts keep their options and best scores in: unpickling one sets attributes or makes a number.
+INERT: list[Any] = [argparse.Namespace, np.float64(0).__reduce__()[0], np.dtype]
+INERT += [type(np.dtype(code)) for code in "?bBhHiIlLqQefd"]
 OPTIMISER = ("optim", "exp_avg", "momentum_buffer")  # how keys begin that hold a tensor per weight but no weights
 
 
@@ -91,10 +95,8 @@ def _load(path: Path) -> Any:
             return load_file(path)
         if what := formats.what_it_is(path):
             raise UserError(f"weights: '{path}' is {what}.")
-        # Namespace: what training scripts keep their options in; unpickling one only sets attributes.
         # An open file, because torch.load takes a path's suffix for the format.
-        safe = torch.serialization.safe_globals([argparse.Namespace])
-        with safe, warnings.catch_warnings(action="ignore"), path.open("rb") as file:
+        with torch.serialization.safe_globals(INERT), warnings.catch_warnings(action="ignore"), path.open("rb") as file:
             return torch.load(file, map_location="cpu", weights_only=True)
     except UserError:
         raise

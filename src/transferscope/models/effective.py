@@ -103,7 +103,7 @@ def suited(name: str, tensor: Tensor, like: Tensor, siblings: Mapping[str, Tenso
     """`tensor` in the dtype of `like`, new memory, and the dtype it was stored in where that is another ("" where not).
 
     Raises UserError for complex values, for whole numbers or eight-bit floats that stand for weights by a scale kept
-    elsewhere, for whole numbers where weights belong, and for NaN or infinite values.
+    elsewhere, for whole numbers where weights belong, for NaN or infinite values, and for negative variances.
     """
     told = ""
     if tensor.dtype != like.dtype:
@@ -126,4 +126,6 @@ def suited(name: str, tensor: Tensor, like: Tensor, siblings: Mapping[str, Tenso
         raise UserError(
             f"weights: '{name}' holds NaN or infinite values; its training diverged or the file is damaged."
         )
+    if name.rpartition(".")[2] == "running_var" and bool((same < 0).any()):
+        raise UserError(f"weights: '{name}' holds negative variances; the file is damaged or holds something else.")
     return same, told

@@ -83,25 +83,30 @@ def _filled(
     net: nn.Module, body: Mapping[str, Tensor], choice: Choice, state: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors of the body there are in the right shape, and how those came about that were not so in the file."""
-    fits = {n: choice.given[n] for n, like in body.items() if n in choice.given and choice.given[n].shape == like.shape}
-    given, notes, own = choice.given, [], _own(net, body)
-    if any(name not in fits and name not in own for name in body):
-        for source in ({**choice.others, **choice.plain}, state):
-            other = converted(net, source)
-            good = {
-                name: other[name] for name, like in body.items() if name in other and other[name].shape == like.shape
-            }
-            if len(good.keys() - own) > len(fits.keys() - own):
-                new = good.keys() - fits.keys()
-                notes.append(f"{len(new)} tensors by timm's own conversion for {type(net).__name__} ({_few(new)})")
-                fits, given = {**fits, **good}, {**given, **other}
-    for name, tensor, said in adapted(net, body, {n: t for n, t in given.items() if n not in fits}):
-        fits[name] = tensor
-        notes.append(said)
-    for said in dict.fromkeys(choice.made.values()):
-        names = [name for name, how in choice.made.items() if how == said and name in fits]
-        notes += [f"{len(names)} tensors put together from their parts ({said}): {_few(names)}"] if names else []
-    return {name: fits[name] for name in body if name in fits}, notes
+    notes: list[str] = []
+    fits: dict[str, Tensor] = {}
+    own = _own(net, body)
+
+    def take(given: Mapping[str, Tensor]) -> list[str]:
+        """Take what `given` has of the body that is not there yet, made to fit where it can be; the names taken."""
+        before = set(fits)
+        fits.update({n: given[n] for n in body if n in given and n not in fits and given[n].shape == body[n].shape})
+        taken = [name for name in fits if name not in before]
+        for name, tensor, said in adapted(net, body, {n: t for n, t in given.items() if n not in fits}):
+            fits[name] = tensor
+            notes.append(said)
+        return taken
+
+    take(choice.given)
+    for source in ({**choice.others, **choice.plain}, state):
+        if any(name not in fits and name not in own for name in body):
+            names = take(converted(net, source))
+            said = f"made to fit by timm's own conversion for {type(net).__name__}: {_few(names)}"
+            notes += [f"{len(names)} tensors {said}" if len(names) > 1 else f"1 tensor {said}"] if names else []
+    for how in dict.fromkeys(choice.made.values()):
+        names = [name for name, made in choice.made.items() if made == how and name in fits]
+        notes += [f"{len(names)} tensors put together from their parts ({how}): {_few(names)}"] if names else []
+    return {name: fits[name] for name in body if name in fits}, list(dict.fromkeys(notes))
 
 
 def _own(net: nn.Module, body: Mapping[str, Tensor]) -> set[str]:

@@ -94,8 +94,8 @@ def refresh_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> int:
     for path, module in net.named_modules():
         if odd := sorted(_held(module).keys() - set(layers[path].words if path in layers else ())):
             raise UserError(
-                f"batch norm: {_called(path, module)} keeps '{odd[0]}', which no known way re-estimates; give "
-                "batch_norm='as given', or name its statistics running_mean and running_var."
+                f"batch norm: {_called(path, module)} keeps '{odd[0]}', which no known way re-estimates; choose "
+                "another batch_norm than 'refresh', or name its statistics running_mean and running_var."
             )
     if not layers:
         return 0
@@ -133,7 +133,7 @@ def refresh_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> int:
             if used := used_unseen(lambda: net(batch), uncalled, batch.device):
                 raise UserError(
                     f"batch norm: the statistics of {_called(used, layers[used].module)} are used without a call of "
-                    "it, so they cannot be re-estimated; call the module, or give batch_norm='as given'."
+                    "it, so they cannot be re-estimated; call it, or choose another batch_norm than 'refresh'."
                 )
         finished = True
     finally:
@@ -188,7 +188,7 @@ def _axis(path: str, one: Norm, x: Tensor, args: tuple[Any, ...], kwargs: dict[s
     except LookupError as error:
         raise UserError(
             f"batch norm: {_called(path, one.module)} keeps '{one.mean}' and '{one.var}', but {error}, so they cannot "
-            "be re-estimated; give batch_norm='as given', or use one of torch's own norms."
+            "be re-estimated; choose another batch_norm than 'refresh', or use one of torch's own norms."
         ) from None
 
 

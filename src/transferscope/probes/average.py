@@ -1,7 +1,6 @@
 """Average: the weights of several networks averaged into one, beside the single networks and their ensemble."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,12 +15,12 @@ from torch import Tensor, nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.measures.intervals import Interval, bootstrap_interval
-from transferscope.models.floats import widened
-from transferscope.models.norm import has_batch_norm, refresh_batch_norm
+from transferscope.models.norm import has_batch_norm, refresh_batch_norm, running_statistics
 from transferscope.models.precision import running
 from transferscope.probes import result
 from transferscope.probes.basis import Scores, beside
 from transferscope.probes.combine import State, arrays, combine, fitting, networks
+from transferscope.probes.copied import Copy
 from transferscope.probes.features import device_of, fed
 from transferscope.probes.samples import unpacked
 from transferscope.probes.scored import Scored, scored
@@ -147,7 +146,8 @@ def average(
     Integer buffers come from the first network in the average. The networks are not changed. Raises UserError for
     networks that do not fit, and for batch norm without any images.
     """
-    if isinstance(nets, nn.Module) or not len(nets):
+    nets = [] if isinstance(nets, nn.Module | type) else list(nets)
+    if not nets:
         raise UserError("average: a sequence of at least two networks is needed.")
     networks("average", {f"network {i}": net for i, net in enumerate(nets, 1)})
     return average_states(
@@ -244,14 +244,16 @@ def _unseen(
             "average: these networks have batch norm, whose statistics have to be re-estimated on images; give "
             "batches or statistics=, or batch_norm='as given' for averaged ones."
         )
-    twin, device, found, left = deepcopy(net), device_of(net), list[Tensor](), images
-    twin.load_state_dict(mixed)
+    twin, found, left = Copy(net, "float32", device_of(net)), list[Tensor](), images
+    twin.net.load_state_dict(mixed)
     for batch in unpacked(statistics, "statistics"):
         found.append(fed(batch.x[:left], net))
         left -= len(found[-1])
         if left <= 0:
             break
-    with running("float32", str(device)), widened([twin]):
-        refresh_batch_norm(twin, found)
-        state = twin.state_dict()
-        return {name: tensor.detach().to(mixed[name].dtype, copy=True) for name, tensor in state.items()}, "refresh"
+    for few in found[:1]:
+        twin.tried(few[:2], "statistics")
+    with running("float32", str(twin.device)), twin.drawing():
+        refresh_batch_norm(twin.net, found)
+    now = running_statistics(twin.net)
+    return mixed | {name: tensor.detach().clone().to(mixed[name].dtype) for name, tensor in now.items()}, "refresh"

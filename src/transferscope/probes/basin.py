@@ -208,7 +208,7 @@ def state_basin(
         raise UserError("basin: per_weight must be standard deviations above 0, at least one.")
     if not (math.isfinite(slack) and slack >= 0 and math.isfinite(limit) and limit > 0):
         raise UserError(f"basin: slack must be 0 or more and limit above 0, not {slack} and {limit}.")
-    if not callable(loss) and loss not in ("error", "cross-entropy"):
+    if isinstance(loss, type) or (not callable(loss) and loss not in ("error", "cross-entropy")):
         raise UserError(f"basin: loss '{loss}' is neither 'error', 'cross-entropy' nor a function of a state dict.")
     fitting("basin", net, {"a": a, "b": b})
     if not trained(net):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from transferscope.errors import UserError
 
@@ -20,6 +21,8 @@ def networks(word: str, given: Mapping[str, Any]) -> None:
             kind = f"the class {net.__name__}" if isinstance(net, type) else f"a {type(net).__name__}"
             way = "; load the weights into one first" if isinstance(net, str | Path | Mapping) else ""
             raise UserError(f"{word}: {called} is {kind}, not a network (a torch.nn.Module){way}.")
+        if any(is_lazy(tensor) for tensor in (*net.parameters(), *net.buffers())):
+            raise UserError(f"{word}: {called} has lazy layers without weights; run it once on some images.")
 
 
 def starting(word: str, given: Mapping[str, Any]) -> None:

@@ -30,7 +30,10 @@ def shares(count: int, weights: Sequence[float] | None, kind: Any, held_out: boo
         raise UserError("average: a uniform average has no use for held_out=; leave it out, or give kind='greedy'.")
     if weights is None:
         return np.full(count, 1 / count)
-    given = np.asarray(weights, dtype=np.float64)
+    try:
+        given = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError):
+        given = np.zeros(0)
     if given.shape != (count,) or not np.isfinite(given).all() or abs(given.sum() - 1) > 1e-6:
         raise UserError(f"average: weights must be {count} numbers that add up to 1, one for each network.")
     return given

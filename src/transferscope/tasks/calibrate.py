@@ -21,7 +21,7 @@ from transferscope.engine.store import write_json
 from transferscope.errors import UserError
 from transferscope.tasks.pace import COMPILED, Question
 
-VERSION = 1  # raised when timings of old and new code cannot be compared
+VERSION = 2  # raised when timings of old and new code cannot be compared
 TIMEOUT = 600
 
 
@@ -82,14 +82,20 @@ class Calibration:
 
 def calibrated(question: Question, memo: Path) -> Calibration:
     """The remembered timings, or new ones from a process with a worker's environment. UserError when it fails."""
-    file, name = memo / "speed.json", key(question, VERSION)
-    found = read(file).get(name)
-    if found is None:
-        found = _ask(question)
-        add(file, name, found)
-    return Calibration(
-        {way: Pace(**p) for way, p in found["paces"].items()}, found["bytes"], found["flops"], found["matmul"]
-    )
+    if (known := remembered(question, memo)) is not None:
+        return known
+    return _calibration(add(memo / "speed.json", key(question, VERSION), _ask(question)))
+
+
+def remembered(question: Question, memo: Path) -> Calibration | None:
+    """The timings of an earlier time, if there are any."""
+    found = read(memo / "speed.json").get(key(question, VERSION))
+    return None if found is None else _calibration(found)
+
+
+def _calibration(found: Mapping[str, Any]) -> Calibration:
+    paces = {way: Pace(**pace) for way, pace in found["paces"].items()}
+    return Calibration(paces, found["bytes"], found["flops"], found["matmul"])
 
 
 def remembered_precision(question: Question, memo: Path) -> str | None:

@@ -4,9 +4,10 @@ from typing import Any
 
 from transferscope.engine.step import Outside, task
 from transferscope.engine.work import Interrupted, Work
+from transferscope.tasks import passes
 
 
-@task("ingest", version=1, cost=lambda p: float(p["train_size"] ** 2))
+@task("ingest", version=2, cost=passes.decoding)
 def ingest(
     *,
     source: Outside,

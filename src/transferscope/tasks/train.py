@@ -6,16 +6,9 @@ from typing import Any
 from transferscope.engine.step import Outside, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
+from transferscope.tasks import passes
 from transferscope.tasks.choose import chosen
 from transferscope.tasks.schedule import Schedule
-
-
-def _cost(params: Mapping[str, Any]) -> float:
-    """Epochs of the whole training set, with the evaluation that stays (a third of the work where it is of all)."""
-    epochs = params["epochs"] - params["first_epoch"]
-    evaluation = 0.35 if params["evaluate"] == "all" else 0.1
-    return float(epochs * (evaluation + 0.65 * params["fraction"]))
-
 
 # Parameters added later, each at the value where it changes nothing.
 NEUTRAL = {
@@ -48,7 +41,7 @@ def _reference(weights: Outside | Artifact | None, at: str | None) -> str | None
     return weights.ref if weights else None
 
 
-@task("train", version=1, neutral=NEUTRAL, resumes=True, cost=_cost)
+@task("train", version=1, neutral=NEUTRAL, resumes=True, cost=passes.training)
 def train(
     *,
     data: Artifact,
@@ -101,10 +94,10 @@ def train(
     shuffles them over the images of each split.
 
     Writes ``epoch-0000`` (the start), ``epoch-0001``, ``-0002``, ``-0004``, ... (`keep` "log"; "drops" adds both sides
-    of every drop of the learning rate, "all" every epoch), ``best`` (highest val metric) and ``final`` as
-    ``.safetensors``, ``predictions`` (logits of the test and val images, best and final), ``run.json`` (best epoch,
-    what share of the pretrained tensors matched) and ``timing.json``. Killed anywhere it goes on from the last saved
-    batch and ends in the same bytes. UserError when the loss is no longer finite.
+    of every drop of the learning rate, "all" every epoch), ``best`` (highest val metric; the last epoch where val holds
+    one class) and ``final`` as ``.safetensors``, ``predictions`` (logits of the test and val images, best and final),
+    ``run.json`` (best epoch, what share of the pretrained tensors matched) and ``timing.json``. Killed anywhere it goes
+    on from the last saved batch and ends in the same bytes. UserError when the loss is no longer finite.
     """
     from transferscope.data.batches import Normalisation  # torch from here on
     from transferscope.data.table import open_table

@@ -1,32 +1,31 @@
-"""folder:PATH, one subfolder of images per class, optionally below train/, val/ and test/.
+"""folder:PATH, one subfolder of images per class, optionally below folders of splits such as train/, val/ and test/.
 
-The splits are taken as given when PATH holds `train/` and nothing else but `val/`, `valid/`, `validation/` or `test/`;
-otherwise every subfolder is a class. Images may be nested deeper; hidden files and other file types are ignored.
+Split folders are known by their names, whatever case and ending (Training, valid, train2017, seg_test), and taken as
+given; folders that hold the same class folders and are not named for splits are asked about; otherwise every subfolder
+is a class (`data.layout.understand` has the rules). Images may be nested deeper, and a chain of single folders is
+followed. Hidden files, other file types and folders without images are left out, and said.
 """
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from transferscope.data.asides import asides
 from transferscope.data.decode import ImageFiles
 from transferscope.data.fingerprint import files_fingerprint
+from transferscope.data.layout import Layout, understand
 from transferscope.data.listing import Listing
+from transferscope.data.names import beside
+from transferscope.data.told import kinds, listed
+from transferscope.data.tree import Folder, scan
 from transferscope.errors import UserError
-
-SUFFIXES = frozenset(
-    (
-        *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm"),
-        *(".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
-    )
-)
-SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 def check(rest: str) -> None:
     """A UserError unless the folder exists and has subfolders."""
-    _class_folders(_root(rest))
+    root = _root(rest)
+    if not any(entry.is_dir() and not entry.name.startswith(".") for entry in root.iterdir()):
+        raise UserError(_no_classes(root))
 
 
 def absolute(rest: str, folder: Path) -> str:
@@ -35,29 +34,36 @@ def absolute(rest: str, folder: Path) -> str:
 
 
 def fingerprint(rest: str, memo: Path | None = None) -> str:
-    """Digest of every image's relative name and bytes."""
+    """Digest of every image's relative name and bytes, and of the class and split its folder gives it."""
     root = _root(rest)
-    return files_fingerprint({name: root / name for name, *_ in _images(root)}, memo)
+    images = _images(_understood(root)[1])
+    given = (f"{label}/{split}" for _, label, split in images)
+    return files_fingerprint({name: root / name for name, *_ in images}, memo, extra=given)
 
 
 def listing(rest: str) -> Listing:
     """The images below PATH, named by their path relative to it; classes are the union over the splits."""
     root = _root(rest)
-    folders = _class_folders(root)
-    images = sorted(_images(root))
-    classes = sorted({name for _, name, _ in folders})
-    if any(split for *_, split in images):
-        trained = {label for _, label, split in images if split == "train"}
-        missing = [name for name in classes if name not in trained]
-        if missing:
-            raise UserError(f"Class '{missing[0]}' has no image in '{root / 'train'}'; add images or remove the class.")
+    tree, layout = _understood(root)
+    images = _images(layout)
+    classes = sorted({label for _, label, _ in images})
+    given = any(split for *_, split in images)
+    trained = {label for _, label, split in images if split == "train"}
+    if given and (missing := [name for name in classes if name not in trained]):
+        raise UserError(f"Class '{missing[0]}' has no image in {_trained(layout, root)}; {_mend(missing[0], trained)}")
+    apart = [folder.name for folder in layout.top.folders if folder.total and beside(folder.name)]
+    if len(classes) == 1 and apart:
+        raise UserError(
+            f"'{root}' has a single class ('{classes[0]}'); if {listed(apart)} is one too, rename that folder."
+        )
     index = {name: i for i, name in enumerate(classes)}
     return Listing(
         names=tuple(name for name, *_ in images),
         classes=tuple(classes),
         labels=np.array([index[label] for _, label, _ in images], dtype=np.int64),
         load=ImageFiles(tuple(str(root / name) for name, *_ in images)),
-        splits=tuple(split for *_, split in images) if any(split for *_, split in folders) else None,
+        splits=tuple(split for *_, split in images) if given else None,
+        notes=asides(tree, layout),
     )
 
 
@@ -71,34 +77,33 @@ def _root(rest: str) -> Path:
     return root
 
 
-def _subfolders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+def _understood(root: Path) -> tuple[Folder, Layout]:
+    tree = scan(root)
+    layout = understand(tree, str(root))
+    if not layout.places and (tree.pictures or not tree.folders):
+        raise UserError(_no_classes(root))
+    if not layout.places and tree.rest:
+        raise UserError(
+            f"No image of a kind that is read was found in '{root}' ({kinds(tree.rest)}): convert them to PNG or JPEG."
+        )
+    return tree, layout
 
 
-def _class_folders(root: Path) -> list[tuple[Path, str, str]]:
-    """(folder, class, split or '') of every class folder."""
-    top = _subfolders(root)
-    if "train" in top and all(name in SPLIT_WORDS for name in top):
-        found = [(root / part / name, name, SPLIT_WORDS[part]) for part in top for name in _subfolders(root / part)]
-    else:
-        found = [(root / name, name, "") for name in top]
-    if not found:
-        raise UserError(f"'{root}' has no class folders; put the images of each class into a subfolder of their own.")
-    return found
+def _images(layout: Layout) -> list[tuple[str, str, str]]:
+    """(posix path relative to the root, class, split or '') of every image, sorted."""
+    return sorted((name, place.label, place.split) for place in layout.places for name in place.folder.files())
 
 
-def _images(root: Path) -> Iterator[tuple[str, str, str]]:
-    """(posix path relative to `root`, class, split or '') of every image."""
-    for folder, label, split in _class_folders(root):
-        seen: set[tuple[int, int]] = set()
-        for path, subfolders, files in os.walk(folder, followlinks=True):
-            status = os.stat(path)  # noqa: PTH116
-            if (status.st_dev, status.st_ino) in seen:  # a link back to where we came from
-                subfolders.clear()
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-            below = Path(path).relative_to(root).as_posix()
-            for name in files:
-                if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:  # noqa: PTH122
-                    yield f"{below}/{name}", label, split
+def _trained(layout: Layout, root: Path) -> str:
+    """The training folders, by name."""
+    named = [f"'{root / folder.path}'" for folder, word in layout.splits if word == "train"]
+    return " or ".join(named) or "train"
+
+
+def _mend(label: str, trained: set[str]) -> str:
+    alike = next((name for name in trained if name.casefold() == label.casefold()), None)
+    return f"is it the class '{alike}'?" if alike else "add images or remove the class."
+
+
+def _no_classes(root: Path) -> str:
+    return f"'{root}' has no class folders; put the images of each class into a subfolder of their own."

@@ -1,0 +1,74 @@
+"""A folder of pictures as it lies on the disk: which pictures, which other files, which folders below."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from transferscope.data.names import PICTURES, kind_of
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """`path` is relative to the root, with slashes ('' for the root itself); `others` counts files that are no picture
+    by their kind, as `kind_of` gives it; hidden folders are named only; `place` tells one folder on the disk from
+    another, whatever links lead to it."""
+
+    path: str
+    place: tuple[int, int]
+    pictures: tuple[str, ...]
+    others: Counter[str]
+    folders: tuple["Folder", ...]
+    hidden: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+    @cached_property
+    def total(self) -> int:
+        """Pictures in the folder and below."""
+        return len(self.pictures) + sum(folder.total for folder in self.folders)
+
+    @cached_property
+    def rest(self) -> Counter[str]:
+        """Other files in the folder and below, by kind."""
+        return sum((folder.rest for folder in self.folders), start=Counter(self.others))
+
+    def files(self, seen: set[tuple[int, int]] | None = None) -> Iterator[str]:
+        """Path of every picture in the folder and below, relative to the root; a folder linked to twice counts once."""
+        seen = set() if seen is None else seen
+        if self.place in seen:
+            return
+        seen.add(self.place)
+        yield from (f"{self.path}/{name}" if self.path else name for name in self.pictures)
+        for folder in self.folders:
+            yield from folder.files(seen)
+
+
+def scan(root: Path) -> Folder:
+    """Everything below `root`; links are followed, but not back to where they came from. Raises OSError."""
+    return _scan(str(root), "", {_place(str(root))})
+
+
+def _scan(where: str, path: str, above: set[tuple[int, int]]) -> Folder:
+    pictures, others, folders, hidden = [], Counter[str](), [], []
+    with os.scandir(where) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir() and entry.name.startswith("."):
+                hidden.append(entry.name)
+            elif entry.is_dir():
+                if (place := _place(entry.path)) not in above:
+                    folders.append(_scan(entry.path, f"{path}/{entry.name}".lstrip("/"), above | {place}))
+            elif (kind := kind_of(entry.name)) in PICTURES:
+                pictures.append(entry.name)
+            elif kind != "-":
+                others[kind] += 1
+    return Folder(path, _place(where), tuple(pictures), others, tuple(folders), tuple(hidden))
+
+
+def _place(where: str) -> tuple[int, int]:
+    status = os.stat(where)  # noqa: PTH116 (one for each of perhaps many thousand folders)
+    return status.st_dev, status.st_ino
