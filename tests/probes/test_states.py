@@ -385,10 +385,10 @@ def test_networks_and_images_of_other_precisions_are_scored_right(of_net, of_ima
 @pytest.mark.parametrize(
     ("x", "statistics", "words"),
     [
-        (X.to(torch.uint8), None, r"images of 'data', \[3, 8, 8\] of uint8 each .*give float images"),
-        (X[:, :1], None, r"images of 'data', \[1, 8, 8\] of float32 each"),
-        (X, X[:, :1], r"images of 'statistics', \[1, 8, 8\]"),
-        (X.flatten(1), None, r"images of 'data', \[192\]"),
+        (X.to(torch.uint8), None, r"batch 1 of 'data' holds uint8 values of shape \(\d+, 3, 8, 8\); divide"),
+        (X[:, :1], None, r"cannot run on the images of 'data', float32 \(4, 1, 8, 8\)"),
+        (X, X[:, :1], r"cannot run on the images of 'statistics', float32 \(2, 1, 8, 8\)"),
+        (X.flatten(1), None, r"cannot run on the images of 'data', float32 \(4, 192\)"),
     ],
 )
 def test_images_that_a_network_does_not_take_are_one_sentence(x, statistics, words):

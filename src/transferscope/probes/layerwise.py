@@ -18,7 +18,7 @@ from transferscope.models.weights import blend
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
 from transferscope.probes.blockwise import BatchNorm, State, Trials, chosen, possible, state_of, tensors_of, trained
-from transferscope.probes.combine import networks
+from transferscope.probes.combine import networks, starting
 from transferscope.probes.scored import Scored
 from transferscope.streams import stream
 
@@ -112,7 +112,8 @@ def layerwise_barrier(
 
     Both networks are left as found. Raises UserError for two architectures, an unknown block, and labels missing.
     """
-    networks("layerwise_barrier", {"a": a, "b": b})
+    networks("layerwise_barrier", {"a": a})
+    starting("layerwise_barrier", {"b": b})
     at = _alphas(alphas)
     start, end = state_of(a), state_of(b)
     trials = Trials(a, batches, batch_norm=batch_norm, statistics=statistics, precision=precision)
