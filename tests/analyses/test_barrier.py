@@ -54,8 +54,12 @@ def test_points_are_those_of_a_slow_walk(finished):
     for row in rows:
         net = restore.bare(a, data)
         net.load_state_dict(blend(restore.weights(a), restore.weights(b), row["alpha"]))
-        if row["alpha"] not in (0, 1):
-            refresh_batch_norm(net, [train])
+        if row["alpha"] in (0, 1):
+            with torch.no_grad():
+                assert row["own_metric"] == pytest.approx(metrics.accuracy(net.eval()(x).double().numpy(), y), abs=1e-9)
+        else:
+            assert row["own_metric"] is None and row["differs"] is None
+        refresh_batch_norm(net, [train])
         with torch.no_grad():
             out = net.eval()(x).double().numpy()
         assert row["loss"] == pytest.approx(metrics.cross_entropy(out, y), abs=1e-3)
@@ -69,6 +73,11 @@ def test_points_are_those_of_a_slow_walk(finished):
 
 def test_section_draws_everything(finished):
     section = finished.section("barrier")
+    assert any(
+        note.startswith("All points of a line, its ends too, have batch-norm statistics") and "own statistics" in note
+        for note in section.notes
+    )
+    assert {"first (own statistics)", "second (own statistics)"} <= set(section.tables[0].rows.columns)
     assert [c.name for c in section.charts] == ["shapes-lines", "shapes-barriers"]
     assert all(c.spec.to_dict() for c in section.charts)
     (judged,) = [f for f in section.findings if f.claim == 7]
@@ -162,10 +171,29 @@ def test_words_fit_the_numbers():
     both, alone = (module.section(made(tuned, 0.0), module.Options()) for tuned in (0.005, 0.3))
     said = [" ".join(f.text for f in section.findings) for section in (both, alone)]
     assert "connect, too" in said[0] and "connect, too" not in said[1]
-    assert "points (mean of 7 lines) below" in said[1]
+    assert "(the worst place of each line, averaged over 7 lines; a largest value leans upward)" in said[1]
     rows = made(0.3, 0.4).rows.with_columns(split=pl.lit("val"))
     section = module.section(Table(rows), module.Options(splits=("val",)))
     text = " ".join(f.text for f in section.findings)
     assert "the val accuracy falls" in text and "the test accuracy" not in text
     drawn = str(section.charts[0].spec.to_dict())
     assert "val accuracy" in drawn and "test accuracy" not in drawn
+
+
+def test_another_treatment_of_statistics_is_named():
+    rows = made(0.3, 0.4).rows.with_columns(batch_norm=pl.lit("average"))
+    section = module.section(Table(rows), module.Options(batch_norm=("average",)))
+    judged = next(f for f in section.findings if f.claim == 7)
+    assert "with batch-norm statistics averaged like the weights" in judged.text
+    usual = module.section(made(0.3, 0.4), module.Options())
+    assert "batch-norm statistics" not in next(f for f in usual.findings if f.claim == 7).text
+
+
+@pytest.mark.parametrize("differs", [True, False])
+def test_own_scores_that_differ_are_said(differs):
+    rows = made(0.3, 0.4).rows
+    ends = pl.col("alpha").is_in([0.0, 1.0])
+    rows = rows.with_columns(own_metric=pl.when(ends).then(0.5), differs=pl.when(ends).then(pl.lit(differs)))
+    note = next(n for n in module.section(Table(rows), module.Options()).notes if n.startswith("All points"))
+    assert ("on average 50.0% with its own, 75.0% on the line" in note) == differs
+    assert ("score alike, within chance" in note) != differs

@@ -11,6 +11,7 @@ from toy.nets import tiny
 
 import transferscope as ts
 from transferscope.errors import UserError
+from transferscope.models.norm import refresh_batch_norm
 from transferscope.probes.average import average, average_states
 from transferscope.probes.combine import combine
 from transferscope.probes.wise import wise_ft
@@ -136,7 +137,7 @@ def test_the_greedy_soup_is_that_of_the_recipe():
         average(nets, batches(x, y), kind="greedy", held_out=iter(batches(held_x, held_y)))
 
 
-def test_batch_norm_is_estimated_anew_for_the_average_only():
+def test_batch_norm_is_estimated_anew_for_the_average_and_every_network():
     x, y = data(40, size=16)
     torch.manual_seed(0)
     nets = [tiny(3), tiny(3)]
@@ -156,15 +157,23 @@ def test_batch_norm_is_estimated_anew_for_the_average_only():
     with torch.no_grad():
         assert found.average_loss[0] == pytest.approx(float(nn.functional.cross_entropy(mixed.eval()(x), y)), abs=1e-5)
         own = float(nn.functional.cross_entropy(copy.deepcopy(nets[1]).eval()(x), y))
-    assert found.single_loss[1, 0] == pytest.approx(own, abs=1e-5) and found.batch_norm == "refresh"
+        fresh = copy.deepcopy(nets[1])
+        refresh_batch_norm(fresh, [x])
+        alike = float(nn.functional.cross_entropy(fresh.eval()(x), y))
+    assert found.own_loss[1, 0] == pytest.approx(own, abs=1e-5) and found.batch_norm == "refresh"
+    assert found.single_loss[1, 0] == pytest.approx(alike, abs=1e-5) and abs(own - alike) > 0.01
+    assert found.table()["own_loss"][1] == found.own_loss[1, 0] and found.table()["own_loss"][2] is None
     given = average(nets, batches(x, y), batch_norm="as given")
     half = (nets[0][1].running_mean + nets[1][1].running_mean) / 2
     np.testing.assert_allclose(given.state["1.running_mean"], half, atol=1e-6)
+    assert np.array_equal(given.single_loss, found.own_loss) and np.array_equal(given.single, given.own)
     assert given.batch_norm == "as given" and given.state["1.num_batches_tracked"] == 20
     unseen = average(nets, statistics=[x])
     np.testing.assert_allclose(unseen.state["4.running_var"], found.state["4.running_var"], rtol=1e-4)
-    same = average([nets[0], nets[0]], weights=[0, 1])
+    same = average([nets[0], nets[0]], weights=[0, 1], batch_norm="as given")
     np.testing.assert_array_equal(same.state["1.running_mean"], nets[0][1].running_mean)
+    one = average(nets, batches(x, y), weights=[0, 1], statistics=[x])  # the basis is that of the networks beside it
+    assert one.average_loss[0] == pytest.approx(one.single_loss[1, 0], abs=1e-6)
     with pytest.raises(UserError, match="have batch norm, whose statistics have to be re-estimated"):
         average(nets)
     assert all(net.training for net in nets)
@@ -191,7 +200,12 @@ def test_bad_input_to_average_is_one_sentence():
         bad[1].bias[0] = torch.nan
     for call, words in [
         (lambda: average(nets[:1]), "1 network was given"),
-        (lambda: average([]), "no networks"),
+        (lambda: average([]), "a sequence of at least two networks"),
+        (lambda: average(nets[0]), "a sequence of at least two networks"),
+        (lambda: average([tuple, nets[0]]), "network 1 is the class tuple, not a network"),
+        (lambda: average([nets[0], nn.Linear]), "network 2 is the class Linear, not a network"),
+        (lambda: average([nets[0], nets[1].state_dict()]), "network 2 is a OrderedDict, not a network"),
+        (lambda: wise_ft("resnet18", nets[0], some), "start is a str, not a network"),
         (lambda: average([nets[0], plain(4)]), r"'3\.weight' is \[3, 6\] in one network but of shape \[4, 6\] in netw"),
         (lambda: average([nets[0], bad]), r"'1\.bias' holds NaN or infinite values in network 2"),
         (lambda: average(nets, weights=[1, 1]), "weights must be 2 numbers that add up to 1"),
@@ -244,3 +258,64 @@ def test_no_alpha_is_best_where_the_metric_is_undefined():
     assert np.isnan(found.metric).all()
     with pytest.raises(UserError, match="the auc of 'data' is undefined"):
         found.best()
+
+
+def drifted(seed):
+    """A small network with batch norm whose own statistics are stale."""
+    torch.manual_seed(seed)
+    net = tiny(3)
+    net[1].running_mean.fill_(3.0)
+    net[4].running_var.fill_(40.0)
+    return net.eval()
+
+
+def fresh_loss(net, state, statistics, x, y):
+    """Loss in float64 with the statistics of one training pass over `statistics`."""
+    slow = copy.deepcopy(net).double()
+    slow.load_state_dict({n: t.double() if t.is_floating_point() else t for n, t in state.items()})
+    for module in slow.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+            module.reset_running_stats()
+    with torch.no_grad():
+        slow.train()(statistics.double())
+        return float(nn.functional.cross_entropy(slow.eval()(x.double()), y))
+
+
+def test_the_greedy_soup_chooses_on_one_basis():
+    """Stale statistics of their own do not decide which network comes first."""
+    x, y = data(120, size=16)
+    nets = [drifted(0), drifted(1)]
+    found = average(nets, batches(x[60:], y[60:]), kind="greedy", held_out=batches(x[:60], y[:60]), statistics=[x[:60]])
+    for i, net in enumerate(nets):
+        refreshed = copy.deepcopy(net)
+        refresh_batch_norm(refreshed, [x[:60]])
+        with torch.no_grad():
+            right = float((refreshed.eval()(x[:60]).argmax(1) == y[:60]).double().mean())
+        assert found.held_out[i] == pytest.approx(right, abs=1e-9)
+        assert found.single_loss[i, 0] == pytest.approx(
+            fresh_loss(net, net.state_dict(), x[:60], x[60:], y[60:]), abs=1e-4
+        )
+    assert found.tried[0] == found.held_out[found.order[0]]
+
+
+def test_the_curve_of_wise_ft_has_one_basis():
+    x, y = data(60, size=16)
+    start, tuned = drifted(0), drifted(1)
+    found = wise_ft(start, tuned, batches(x, y), alphas=np.int64(3), statistics=[x[:40]], head="9")
+    assert found.alphas.tolist() == [0, 0.5, 1]
+    head = {n: t for n, t in tuned.state_dict().items() if n.startswith("9")}
+    ends = [start.state_dict() | head, tuned.state_dict()]
+    for i, alpha in enumerate(found.alphas.tolist()):
+        mixed = combine(ends, [1 - alpha, alpha])
+        assert found.loss[0, i] == pytest.approx(fresh_loss(tuned, mixed, x[:40], x, y), abs=1e-4)
+    for k, state in enumerate(ends):
+        own = copy.deepcopy(tuned)
+        own.load_state_dict(state)
+        with torch.no_grad():
+            assert found.own_loss[0, k] == pytest.approx(float(nn.functional.cross_entropy(own(x), y)), abs=1e-4)
+    assert found.table()["own_loss"].to_list() == [found.own_loss[0, 0], None, found.own_loss[0, 1]]
+    assert abs(found.own_loss[0, 1] - found.loss[0, 2]) > 0.005
+    for options, words in (({"alphas": "many"}, "alphas must be"), ({"alphas": [[0, 1]]}, "alphas must be")):
+        with pytest.raises(UserError, match=words):
+            wise_ft(start, tuned, batches(x, y), head="9", **options)

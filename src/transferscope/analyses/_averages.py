@@ -12,12 +12,16 @@ from transferscope.engine.work import Work
 CURVE, DIFFERENT = "on the curve", "other classes"
 
 
-@task("soup", version=1)
+@task("soup", version=2)  # 2: the single networks have their statistics like the averages
 def soup(
     *, runs: list[Artifact], at: str, data: Artifact, images: int, statistics: int, work: Work
 ) -> list[dict[str, Any]]:
     """Test metric and loss of the mean of the runs, the best of them on val, their ensemble and both soups, one row
-    each: `used` networks, `gain` over the best single one with a bootstrap interval over images (for accuracy)."""
+    each: `used` networks, `gain` over the best single one with a bootstrap interval over images (for accuracy).
+
+    All have batch-norm statistics from the same training images; `own_metric` is that of the single networks with
+    their own, and `differs` how many of them score differently with these by more than chance.
+    """
     import torch
 
     from transferscope.probes.average import average_states
@@ -49,9 +53,23 @@ def soup(
         "mean of the singles": (1, of_mean), "best single": (1, of_best), "ensemble": (k, of_ensemble),
         "soup of all": (k, of_all), "greedy soup": (len(members), of_greedy),
     }  # fmt: skip
-    more = {"measure": whole.metric, "images": errors.shape[1], "head": _lines.head(runs[0], runs[1])}
+    own = {"mean of the singles": float(whole.own.mean()), "best single": float(whole.own[best, 0])}
+    differs = sum("own batch-norm statistics" in note for note in whole.notes)
+    more = {
+        "differs": differs,
+        "measure": whole.metric,
+        "images": errors.shape[1],
+        "head": _lines.head(runs[0], runs[1]),
+    }
     return [
-        {"way": way, "used": used, **_scored(of, of_best, whole.metric), **more} for way, (used, of) in counted.items()
+        {
+            "way": way,
+            "used": used,
+            **_scored(of, of_best, whole.metric),
+            "own_metric": _lines.known(own.get(way, float("nan"))),
+            **more,
+        }
+        for way, (used, of) in counted.items()
     ]
 
 
@@ -68,7 +86,7 @@ def _scored(of: Any, best: Any, metric: str) -> dict[str, Any]:
     return {"test_metric": _lines.known(of[0]), "test_loss": of[1], **gain}
 
 
-@task("wise", version=1)
+@task("wise", version=2)  # 2: the end of the curve has its statistics like all of it
 def wise(
     *, run: Artifact, at: str, data: Artifact, on: Artifact | None, alphas: list[float], images: int, statistics: int,
     work: Work,
@@ -103,6 +121,8 @@ def wise(
     return [
         {"way": CURVE, "alpha": float(alpha), "val_metric": vals[i],
          "test_metric": _lines.known(float(found.metric[test, i])), "test_loss": float(found.loss[test, i]),
+         "own_metric": _lines.known(float(found.own[test, int(alpha)])) if alpha in (0, 1) else None,
+         "differs": sum("own batch-norm statistics" in note for note in found.notes),
          "measure": found.metric_name, "images": int(found.images[test])}
         for i, alpha in enumerate(found.alphas)
     ]  # fmt: skip

@@ -32,7 +32,7 @@ NORMS = {
 }
 
 
-@task("line", version=1)
+@task("line", version=2)  # 2: the ends have their statistics like all between; raggedness counts
 def line(
     *, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, splits: list[str], images: dict[str, int],
     statistics: int, batch_norm: str, alphas: int | str, tolerance: float, align: bool, work: Work,
@@ -88,7 +88,9 @@ def rows(found: "Path", **more: Any) -> list[dict[str, Any]]:
     """One row a data set and alpha: split, alpha, measure, metric, loss, and the barriers of that whole curve.
 
     `barrier` (Frankle) and `chord_barrier` (Entezari) are in the metric's units, each with the ends of its bootstrap
-    interval over images; `loss_barrier` is Frankle's of the loss. `points`: how many places were evaluated.
+    interval over images; `loss_barrier` is Frankle's of the loss. `points`: how many places were evaluated,
+    `grid_error` how much higher the barrier may be between them. At the ends `own_metric` is that of the network with
+    the batch-norm statistics it came with, and `differs` whether its mistakes differ by more than chance.
     """
     told = []
     of = "1 - auc" if found.metric == "auc" else "error"
@@ -102,11 +104,15 @@ def rows(found: "Path", **more: Any) -> list[dict[str, Any]]:
             "barrier": known(height.mean), "barrier_low": height.low, "barrier_high": height.high,
             "barrier_at": known(found.at(split, of, "frankle")), "chord_barrier": known(chord.mean),
             "chord_low": chord.low, "chord_high": chord.high, "loss_barrier": loss.mean,
-            "statistics": found.batch_norm,
+            "statistics": found.batch_norm, "grid_error": found.grid_error,
         }  # fmt: skip
         for i, alpha in enumerate(found.alphas):
             point = {"metric": known(float(found.score[d, i])), "loss": float(found.loss[d, i])}
-            told.append({"split": split, "alpha": float(alpha), **point, **whole})
+            own: dict[str, Any] = {"own_metric": None, "differs": None}
+            if alpha in (0, 1):
+                end = d, int(alpha)
+                own = {"own_metric": known(float(found.own_score[end])), "differs": bool(found.differs[end])}
+            told.append({"split": split, "alpha": float(alpha), **point, **own, **whole})
     return told
 
 
@@ -144,6 +150,7 @@ def curves(table: pl.DataFrame, by: Sequence[str] = CURVE) -> pl.DataFrame:
     for key, rows in table.group_by(by, maintain_order=True):
         of = rows.filter(pl.col("metric").is_not_null()).sort("alpha")
         ends = of.filter(pl.col("alpha").is_in([0.0, 1.0]))["metric"]
+        own = _at_ends(rows, "own_metric")
         inside = of.filter(pl.col("alpha").is_between(0, 1))
         known = len(ends) == 2
         at = [float(v) for v in of["alpha"]], [float(v) for v in of["metric"]]
@@ -152,6 +159,8 @@ def curves(table: pl.DataFrame, by: Sequence[str] = CURVE) -> pl.DataFrame:
                 **dict(zip(by, key, strict=True)),
                 "first": ends[0] if known else None,
                 "second": ends[1] if known else None,
+                "first_own": own.get(0.0),
+                "second_own": own.get(1.0),
                 "ends": _pairs.average(ends) if known else None,
                 "lowest": inside["metric"].min() if known else None,
                 "middle": float(np.interp(0.5, *at)) if known else None,
@@ -159,7 +168,7 @@ def curves(table: pl.DataFrame, by: Sequence[str] = CURVE) -> pl.DataFrame:
             }
         )
     kinds: Mapping[str, Any] = {name: table.schema[name] for name in (*by, *BARRIERS)}
-    numbers = dict.fromkeys(("first", "second", "ends", "lowest", "middle"), pl.Float64)
+    numbers = dict.fromkeys(("first", "second", "first_own", "second_own", "ends", "lowest", "middle"), pl.Float64)
     order = (*by, *numbers, *BARRIERS)
     return pl.DataFrame(found, schema={name: {**kinds, **numbers}[name] for name in order})
 
@@ -203,3 +212,42 @@ def points(rows: pl.DataFrame) -> str:
 def known(value: float) -> float | None:
     """None for NaN: tables have gaps."""
     return None if value != value else value
+
+
+def _at_ends(rows: pl.DataFrame, column: str) -> dict[float, Any]:
+    """What a column says at alpha 0 and 1; nothing where there is none."""
+    if column not in rows.columns:
+        return {}
+    ends = rows.filter(pl.col("alpha").is_in([0.0, 1.0]) & pl.col(column).is_not_null())
+    return dict(zip(ends["alpha"].to_list(), ends[column].to_list(), strict=True))
+
+
+def basis(table: pl.DataFrame) -> list[str]:
+    """What to say of the basis of lines: whose statistics all points have, and where the networks' own score otherwise.
+
+    The share of ends of all lines whose mistakes differ by more than chance, paired by image (`probes.basis.differ`).
+    """
+    if "differs" not in table.columns:
+        return []
+    found = []
+    for (words,), rows in table.drop_nulls("statistics").group_by("statistics", maintain_order=True):
+        ends = rows.drop_nulls(["differs", "metric", "own_metric"])
+        if ends.is_empty() or "no batch norm" in str(words):
+            continue
+        text = f"All points of a line, its ends too, have batch-norm statistics of one kind: {words}."
+        if count := int(ends["differs"].cast(pl.Int64).sum()):
+            text += (
+                f" At {count} of {ends.height} ends the network's own statistics score differently by more than chance "
+                f"(paired by image, beyond 2.6 standard errors): on average {_pairs.average(ends['own_metric']):.1%} "
+                f"with its own, {_pairs.average(ends['metric']):.1%} on the line."
+            )
+        else:
+            text += " With the networks' own statistics the ends score alike, within chance."
+        found.append(text)
+    return found
+
+
+def worst(lines: int) -> str:
+    """Said after a fall: where it was seen, over how many lines it is a mean, and its bias."""
+    over = f"the worst place of each line, averaged over {lines} lines" if lines > 1 else "the worst place of the line"
+    return f" ({over}; a largest value leans upward)"

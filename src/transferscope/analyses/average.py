@@ -11,7 +11,8 @@ soup can hope for. Everything that is chosen (the best single network, what ente
 the curve) is chosen on the validation split and tested on the test split. There is one soup of all seeds, so its
 interval counts test images, not seeds. Soups need networks without barriers between them: see the section on barriers,
 and the soup from scratch beside it. P has no head for the target's classes: the curve keeps the fine-tuned head all
-along. Batch-norm statistics are re-estimated for every average.
+along. All networks have one basis: batch-norm statistics are re-estimated from the same training images for every
+average and for every single network it is compared with, which stand with their own statistics beside.
 """
 
 from collections.abc import Iterator
@@ -89,6 +90,12 @@ def section(table: Table, options: Options) -> Section:
         if len(apart):
             others = _pairs.listed([str(on) for on in apart])
             notes.append(f"The networks of {target} were not tested on {others}, whose classes are not the same.")
+    if "differs" in every.columns and (stale := every.filter(pl.col("differs") > 0)["target"].unique().sort()).len():
+        named = _pairs.listed([str(target) for target in stale])
+        notes.append(
+            f"Networks of {named} score differently with their own batch-norm statistics, by more than chance (paired "
+            "by image, beyond 2.6 standard errors); what is compared has statistics from the same training images."
+        )
     seeds = table.rows.filter(pl.col("what") == WISE).with_columns(seed_b=pl.col("seed"))
     if not seeds.is_empty():
         notes += [note for note in _pairs.notes_on_seeds(seeds) if note != _pairs.TWINS]
@@ -156,8 +163,13 @@ def _summary(target: str, soups: pl.DataFrame) -> View:
     gain = [
         (100 * pl.col(c)).round(1).alias(n) for c, n in (("gain", "gain"), ("gain_low", "low"), ("gain_high", "high"))
     ]
-    rows = soups.select("arm", "networks", "way", "used", test, pl.col("test_loss").round(3), *gain)
-    caption = "gain: test score over that of the best single network, in points, with its 95% bootstrap interval."
+    own = [(100 * pl.col("own_metric")).round(1).alias("own statistics (%)")] if "own_metric" in soups.columns else []
+    rows = soups.select("arm", "networks", "way", "used", test, *own, pl.col("test_loss").round(3), *gain)
+    caption = (
+        "gain: test score over that of the best single network, in points, with its 95% bootstrap interval. Batch-norm "
+        "statistics are re-estimated from the same training images for all; own statistics: the single networks with "
+        "those they came with."
+    )
     return View(f"{target}-soups", f"Soups on {target}", rows, caption)
 
 

@@ -11,8 +11,10 @@ points count as none. Measured from the chord between the ends (Entezari) it is 
 one for the best and the last weights of one run. Connected networks can be averaged. A barrier between two fine-tuned
 networks belongs to their heads as well: runs that share the new head's first values and runs that do not are two
 questions, and every finding says which one was asked. Networks with batch norm need new statistics at every point;
-without them a barrier appears that is not there. A barrier is the largest of several noisy differences and leans upward
-by about the noise.
+without them a barrier appears that is not there. The line has one basis: its ends are re-estimated like all between,
+from the same training images, for stale statistics at the ends alone would hide a barrier; what the networks score with
+their own statistics stands beside, and a note says where that differs by more than chance. A barrier is the largest of
+several noisy differences and leans upward by about the noise; that of several lines is the mean of their largest ones.
 """
 
 from collections.abc import Iterator
@@ -145,8 +147,8 @@ def _others(target: str, main: pl.DataFrame) -> list[Finding]:
         if own:
             verb = "no barrier lies" if height.mean <= LIMIT else "a barrier lies"
             text = (
-                f"On {target}, {verb} between the best and the last weights of one {name} run: the score falls at most "
-                f"{100 * height.mean:.1f} points{_mean_of(of)} below the chord between them."
+                f"On {target}, {verb} between the best and the last weights of one {name} run: the score falls "
+                f"{100 * height.mean:.1f} points below the chord between them{_worst(of, 'chord_barrier')}."
             )
         elif kind.endswith(SAME_INIT):
             verb = "connect" if height.mean <= LIMIT else "do not connect"
@@ -190,22 +192,23 @@ def _heads(of: pl.DataFrame) -> str:
     return "whose heads began with the same values" if of["head"][0] == "shared" else "with heads begun at random each"
 
 
-def _mean_of(of: pl.DataFrame) -> str:
-    """Said after a height that is the mean over several lines: single lines may fall further."""
-    count = of["barrier"].drop_nulls().len()
-    return f" (mean of {count} lines)" if count > 1 else ""
-
-
 def _falls(who: str, of: pl.DataFrame, height: float) -> str:
     """How far the score falls on the line between `who`."""
     text = f"on the line between {who} the {of['split'][0]} {_pairs.word(of['measure'][0])} "
     ends, lowest = of["ends"].drop_nulls(), of["lowest"].drop_nulls()
     if height < 0.0005 and not ends.is_empty():
         return f"{text}never falls below the mean of its ends, {_pairs.average(ends):.1%}"
-    text += f"falls at most {100 * height:.1f} points{_mean_of(of)} below"
-    if ends.is_empty() or lowest.is_empty():
-        return f"{text} the mean of the ends"
-    return f"{text} the mean of its ends, from {_pairs.average(ends):.1%} to {_pairs.average(lowest):.1%}"
+    text += f"falls {100 * height:.1f} points below the mean of its ends"
+    if not ends.is_empty() and not lowest.is_empty():
+        text += f", from {_pairs.average(ends):.1%} to {_pairs.average(lowest):.1%}"
+    return f"{text}{_worst(of, 'barrier')}"
+
+
+def _worst(of: pl.DataFrame, height: str) -> str:
+    """What the fall is, and how the statistics were treated where that is not the default."""
+    norm = str(of["batch_norm"][0])
+    basis = "" if norm == "refresh" else f", with batch-norm statistics {NORMS[norm]}"
+    return f"{_lines.worst(of[height].drop_nulls().len())}{basis}"
 
 
 def _charts(target: str, rows: pl.DataFrame, every: pl.DataFrame, options: Options) -> list[Chart]:
@@ -248,7 +251,9 @@ def _summary(target: str, every: pl.DataFrame) -> View:
         parts = [(100 * pl.col(part)).round(1).cast(pl.String).fill_null("-") for part in (name, low, high)]
         return pl.format("{} [{}, {}]", *parts)
 
-    numbers = [(100 * pl.col(name)).round(1).alias(name) for name in ("first", "middle", "second")]
+    named = {"first": "first", "middle": "middle", "second": "second", "first_own": "first (own statistics)",
+             "second_own": "second (own statistics)"}  # fmt: skip
+    numbers = [(100 * pl.col(name)).round(1).alias(title) for name, title in named.items()]
     found = every.select(
         "pair", "seed", "seed_b", "split", pl.col("batch_norm").alias("statistics"), "head", *numbers,
         with_interval("barrier", "barrier_low", "barrier_high").alias("barrier"),
@@ -256,8 +261,9 @@ def _summary(target: str, every: pl.DataFrame) -> View:
         pl.col("loss_barrier").round(3).alias("barrier of the loss"), "points", "images",
     )  # fmt: skip
     caption = (
-        "Scores in percent, barriers in points with 95% bootstrap intervals over images, the loss in nats. points: how "
-        "many places of the line were evaluated."
+        "Scores in percent, barriers in points with 95% bootstrap intervals over images, the loss in nats. Barriers "
+        "are measured from the ends as the line has them; own statistics: these networks with the batch-norm "
+        "statistics they came with. points: how many places of the line were evaluated."
     )
     return View(f"{target}-pairs", f"Every line on {target}", found, caption)
 
@@ -272,4 +278,4 @@ def _notes(rows: pl.DataFrame) -> list[str]:
         )
     if "same" in rows.columns and rows["same"].any():
         found.append("Where the last epoch was also the best one, the line from best to last has no length.")
-    return [*found, *_pairs.notes_on_seeds(rows)]
+    return [*found, *_lines.basis(rows), *_pairs.notes_on_seeds(rows)]

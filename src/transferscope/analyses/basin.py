@@ -9,8 +9,10 @@ How to read it. *Epsilon* is the mean deviation of the error from its mean on th
 distance off its ends at which both other conditions hold; per weight it is delta over the root of the number of
 weights. A small epsilon and a clear rise at delta mean a flat floor with walls; no delta means that some way off the
 segment costs nothing, or that the floor itself is too uneven for the walls to show. Everything is estimated from a few
-draws of noise on a few hundred images: a margin counts only beyond two standard errors of its draws. Batch-norm
-statistics are re-estimated at every point.
+draws of noise on a few hundred images: a margin counts only beyond two standard errors of its draws. All points have
+one basis: batch-norm statistics are re-estimated at every one, the two networks and those with noise too, from training
+images; the networks' losses with their own statistics stand in the table. Where the segment cannot be extended, or the
+loss is the same everywhere, a basin has no size, and the finding says so.
 """
 
 import math
@@ -32,6 +34,11 @@ from transferscope.study import Study
 
 TITLE = "Whether the line runs in a basin"
 SURE = 2.0  # standard errors
+OWN = {"at": "at the networks", "own": "with own statistics"}
+EXTENT = {
+    "could not be extended": "Beyond the networks themselves the segment has no length: it could not be extended",
+    "a plateau": "The loss was the same wherever it was asked for, a plateau without walls, so the basin has no size",
+}
 CONDITIONS = {"noise": "with noise in every weight", "beyond": "when one goes on past the ends"}
 
 
@@ -56,7 +63,7 @@ class Options(analyses.Options):
     checkpoint: Literal["final", "best"] = "final"
 
 
-@task("basin", version=1)
+@task("basin", version=2)  # 2: own scores and what is without extent are told; batch norm of every kind
 def measure(
     *, a: Artifact, b: Artifact, at: str, data: Artifact, loss: str, samples: int, draws: int, per_weight: list[float],
     slack: float, limit: float, images: int, statistics: int, work: Work,
@@ -93,6 +100,8 @@ def measure(
         "second_end": float(found.ends[1]), "first_reached": bool(found.reached[0]),
         "second_reached": bool(found.reached[1]), "length": found.length, "size": found.size, "images": found.images,
         "samples": samples, "draws": draws, "head": _lines.head(a, b), "failing": "; ".join(found.failing),
+        "at": float(found.at.mean()), "own": float(found.own.mean()), "batch_norm": found.batch_norm,
+        "told": " ".join(found.notes),
     }  # fmt: skip
     return [{**row, **whole} for row in found.table().to_dicts()]
 
@@ -173,6 +182,10 @@ def _basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
         text += f", for {_pairs.listed(failing)} fails" if failing else ""
     rise = [f"{times * _pairs.average(of[n]):.2g} {unit.split()[0]} {word}" for n, word in CONDITIONS.items()]
     text += f"; the {of['loss'][0]} rises by {_pairs.listed(rise)}."
+    for told in ("could not be extended", "a plateau"):
+        such = of.filter(pl.col("told").str.contains(told)).height if "told" in of.columns else 0
+        if such:
+            text += f" {EXTENT[told]}{'' if such == count else f' ({such} of {count} pairs)'}."
     effects = [_pairs.interval(of[f"{name}_sure"].to_numpy(), chained=chained) for name in CONDITIONS]
     least = of.select(pl.min_horizontal("noise_margin", "beyond_margin"))["noise_margin"].to_numpy()
     shown = _pairs.moved(_pairs.interval(least, chained=chained), times)
@@ -227,6 +240,7 @@ def _summary(target: str, every: pl.DataFrame) -> View:
         pl.col("mean").round(4), pl.col("epsilon").round(4), pl.col("epsilon_error").round(4).alias("its error"),
         pl.col("found_delta").round(2).alias("delta"), pl.col("noise").round(4).alias("rise with noise"),
         pl.col("beyond").round(4).alias("rise beyond"), "sure", "failing",
+        *(pl.col(c).round(4).alias(title) for c, title in OWN.items() if c in every.columns),
     )  # fmt: skip
     caption = (
         f"{every['loss'][0]} on {every['images'][0]} test images; {every['samples'][0]} points on each segment, "

@@ -7,8 +7,10 @@ the run ends up. (The instability analysis of Frankle et al. 2020, section 3; Ne
 
 How to read it. The curve shows the barrier between two children against the epoch they parted at: from the epoch on
 where it stays below 2 points the run is *stable*. A pretrained run that is stable from epoch 0 starts inside its final
-basin. Children keep their parent's learning-rate schedule; momentum starts afresh where they part. Children of epoch 0
-of the random arm share every initial weight and are apart only through chance in training.
+basin. All points of a line, the children themselves too, have batch-norm statistics re-estimated from the same training
+images; the children's own scores stand in the table. Each barrier is the worst place of its line and leans upward by
+about the noise. Children keep their parent's learning-rate schedule; momentum starts afresh where they part. Children
+of epoch 0 of the random arm share every initial weight and are apart only through chance in training.
 """
 
 from collections.abc import Iterator
@@ -99,11 +101,15 @@ def section(table: Table, options: Options) -> Section:
         )  # fmt: skip
         caption = "Thick: mean and 95% interval over seeds. Faint: single seeds. Below the rule they are connected."
         drawn.append(Chart(f"{target}-spawn", f"Barriers between children on {target}", spec, caption))
-        numbers = [(100 * pl.col(c)).round(1).alias(f"{c} (%)") for c in ("ends", "lowest", "middle", "barrier")]
+        every = every.with_columns(own=(pl.col("first_own") + pl.col("second_own")) / 2)
+        shown = {"ends": "ends", "own": "ends, own statistics", "lowest": "lowest", "middle": "middle",
+                 "barrier": "barrier"}  # fmt: skip
+        numbers = [(100 * pl.col(c)).round(1).alias(f"{title} (%)") for c, title in shown.items()]
         views.append(View(f"{target}-children", f"Pairs of children on {target}",
                           every.select("arm", "epoch", "seed", *numbers)))  # fmt: skip
     few = _pairs.notes_on_seeds(table.rows.with_columns(seed_b=pl.col("seed")))[:1]
-    return Section(TITLE, findings, drawn, views, notes=[note for note in few if note != _pairs.TWINS])
+    notes = [*_lines.basis(table.rows), *(note for note in few if note != _pairs.TWINS)]
+    return Section(TITLE, findings, drawn, views, notes=notes)
 
 
 def _means(every: pl.DataFrame) -> pl.DataFrame:
@@ -136,7 +142,7 @@ def _stable(target: str, arm: str, means: pl.DataFrame, every: pl.DataFrame) -> 
     first = every.filter(pl.col("epoch") == rows[0]["epoch"])
     text = (
         f"On {target}, two children of one {arm} run {told} (tried: {tried}); the barrier between "
-        f"those of epoch {rows[0]['epoch']} is {rows[0]['barrier']:.1f} points."
+        f"those of epoch {rows[0]['epoch']} is {rows[0]['barrier']:.1f} points{_lines.worst(first.height)}."
     )
     height = _pairs.interval(100 * first["barrier"].to_numpy(), chained=False)
     return _pairs.told(text, height, _lines.points(every))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -18,11 +19,13 @@ from transferscope.measures.intervals import Interval, bootstrap_interval
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm
 from transferscope.models.precision import running
 from transferscope.probes import result
-from transferscope.probes.combine import State, arrays, combine, fitting
+from transferscope.probes.basis import Scores, beside
+from transferscope.probes.combine import State, arrays, combine, fitting, networks
 from transferscope.probes.features import device_of
 from transferscope.probes.samples import unpacked
+from transferscope.probes.scored import Scored, scored
 from transferscope.probes.soup import HELD_OUT, apart, ensemble, greedy, noted, shares
-from transferscope.probes.states import DATA, Scored, States, Statistics, scored
+from transferscope.probes.states import DATA, States, Statistics
 from transferscope.streams import stream
 
 Kind = Literal["uniform", "greedy"]
@@ -35,9 +38,11 @@ class Average:
 
     `state`: the average, with the batch-norm statistics it was evaluated with; `tensors` gives it as a state dict.
     `weights` (k,) of the networks in it, adding up to 1. `single`, `single_loss` (k, D); `average`, `average_loss`,
-    `ensemble`, `ensemble_loss` (D,): metric in [0, 1] and cross-entropy in nats of each network with its own
-    statistics, of the average, and of the mean of the k networks' probabilities. `errors`: per data set (k + 2, n),
-    the wrong answers on every image of the networks, the average and the ensemble (multi-label: share of labels).
+    `ensemble`, `ensemble_loss` (D,): metric in [0, 1] and cross-entropy in nats of each network, of the average, and of
+    the mean of the k networks' probabilities, all on one basis: batch-norm statistics re-estimated on the same images
+    (or as given). `own`, `own_loss` (k, D): of each network with the statistics it came with; `notes` tell where that
+    differs by more than chance. `errors`: per data set (k + 2, n), the wrong answers on every image of the networks,
+    the average and the ensemble (multi-label: share of labels).
     `recipe`: "uniform", "weighted" or "greedy". Greedy only, else empty: `held_out` (k,) the networks' scores on the
     held-out images, `order` (k,) best first, `tried` (k,) the soup's score there with the next in order added, who
     stays when it did not fall.
@@ -51,6 +56,8 @@ class Average:
     average_loss: Array
     ensemble: Array
     ensemble_loss: Array
+    own: Array
+    own_loss: Array
     errors: Mapping[str, Array]
     held_out: Array
     order: NDArray[np.int64]
@@ -58,6 +65,7 @@ class Average:
     recipe: str
     metric: str
     batch_norm: str
+    notes: tuple[str, ...]
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -87,19 +95,21 @@ class Average:
         return bootstrap_interval(against[over] - rows[-2], stream(0, "average", name, over))
 
     def table(self) -> pl.DataFrame:
-        """One row per data set and network, the average and the ensemble last: data, network, weight, metric, loss."""
+        """One row per data set and network, the average and the ensemble last: data, network, weight, metric, loss, and
+        own_metric and own_loss of the networks with the batch-norm statistics they came with."""
         rows: list[dict[str, Any]] = []
         for d, name in enumerate(self.data):
             for i, w in enumerate(self.weights):
                 rows.append({"data": name, "network": f"network {i + 1}", "weight": float(w),
-                             "metric": self.single[i, d], "loss": self.single_loss[i, d]})  # fmt: skip
+                             "metric": self.single[i, d], "loss": self.single_loss[i, d],
+                             "own_metric": self.own[i, d], "own_loss": self.own_loss[i, d]})  # fmt: skip
             rows.append({"data": name, "network": "average", "weight": None, "metric": self.average[d],
                          "loss": self.average_loss[d]})  # fmt: skip
             rows.append({"data": name, "network": "ensemble", "weight": None, "metric": self.ensemble[d],
                          "loss": self.ensemble_loss[d]})  # fmt: skip
         schema = {"data": pl.String, "network": pl.String, "weight": pl.Float64, "metric": pl.Float64,
-                  "loss": pl.Float64}  # fmt: skip
-        return pl.DataFrame(rows, schema=schema).with_columns(pl.col("metric", "loss").fill_nan(None))
+                  "loss": pl.Float64, "own_metric": pl.Float64, "own_loss": pl.Float64}  # fmt: skip
+        return pl.DataFrame(rows, schema=schema).with_columns(pl.selectors.float().fill_nan(None))
 
     def chart(self) -> Any:
         """The metric of every network, of the average and of the ensemble."""
@@ -132,11 +142,13 @@ def average(
     Greedy: networks are added best first, by their score on the batches `held_out`, as long as the soup's score there
     does not fall; those images must not be among `batches`. `batches` are (x, labels), or several such under names.
     Batch norm's statistics are re-estimated on `images` images of `statistics`, by default of `held_out`, else of the
-    first batches; "as given" averages them too. Integer buffers come from the first network in the average. The
-    networks are not changed. Raises UserError for networks that do not fit, and for batch norm without any images.
+    first batches: of the average and, to compare like with like, of every network; "as given" averages them too.
+    Integer buffers come from the first network in the average. The networks are not changed. Raises UserError for
+    networks that do not fit, and for batch norm without any images.
     """
-    if not nets:
-        raise UserError("average: no networks were given; give at least two.")
+    if isinstance(nets, nn.Module) or not len(nets):
+        raise UserError("average: a sequence of at least two networks is needed.")
+    networks("average", {f"network {i}": net for i, net in enumerate(nets, 1)})
     return average_states(
         nets[0], [net.state_dict() for net in nets], batches, weights=weights, kind=kind, held_out=held_out,
         statistics=statistics, batch_norm=batch_norm, precision=precision, images=images,
@@ -176,40 +188,42 @@ def average_states(
         if kind == "greedy":
             mix, order, tried, alone = greedy(scorer, states)
         mixed = combine(states, mix.tolist())
-        # One network alone keeps the statistics it learned.
-        own: Statistics | None = "as given" if np.count_nonzero(mix) == 1 else None
-        statistics_now = scorer.load(mixed, batch_norm=own, place="the average")
+        statistics_now = {
+            name: tensor.to(mixed[name].dtype) for name, tensor in scorer.load(mixed, place="the average").items()
+        }
         rows = dict.fromkeys(named, slice(None))
         found = {name: [one] for name, one in scorer.score(rows, place="the average").items()} if rows else {}
-        if rows:
-            for i, single in enumerate(states, 1):
-                place = f"network {i}"
-                for name, one in scorer(single, batch_norm="as given", place=place, rows=rows).items():
-                    found[name].insert(i - 1, one)
+        members = {str(i): state for i, state in enumerate(states, 1)}
+        now = {who: scorer(state, place=f"network {who}", rows=rows) for who, state in members.items()} if rows else {}
+        own, notes = beside(scorer, members if rows else {}, now, rows)
         for name, ones in found.items():
-            labels = scorer.labels(name)
-            ones.append(scored(ensemble([one.logits for one in ones[:-1]], labels.ndim == 2), labels, scorer.metric))
-        used = ("as given" if own or batch_norm == "as given" else "refresh") if scorer.has_batch_norm else "none"
-        return _result(mixed | statistics_now, mix, found, recipe, scorer.metric, used, alone, order, tried)
+            labels, singles = scorer.labels(name), [scores[name] for scores in now.values()]
+            both = ensemble([one.logits for one in singles], labels.ndim == 2)
+            found[name] = [*singles, *ones, scored(both, labels, scorer.metric)]
+        used = batch_norm if scorer.has_batch_norm else "none"
+        return _result(mixed | statistics_now, mix, found, recipe, scorer.metric, used, own, notes, alone, order, tried)
 
 
 def _result(
     state: State, weights: Array, found: Mapping[str, Sequence[Scored]], kind: str, metric: str, batch_norm: str,
+    own: Mapping[str, Scores] = MappingProxyType({}), notes: tuple[str, ...] = (),
     alone: Array | None = None, order: NDArray[np.int64] | None = None, tried: Array | None = None,
 ) -> Average:  # fmt: skip
     """`found`: per data set the networks, the average and the ensemble."""
     none = np.zeros((len(weights) + 2, 0))
     metrics = np.array([[one.metric for one in ones] for ones in found.values()]).T if found else none
     losses = np.array([[one.loss.mean() for one in ones] for ones in found.values()]).T if found else none
+    owns = np.array([[[one[d].metric, one[d].loss.mean()] for d in found] for one in own.values()]) if found else None
     return Average(
         state=arrays(state), weights=weights,
         single=metrics[:-2], average=metrics[-2], ensemble=metrics[-1],
         single_loss=losses[:-2], average_loss=losses[-2], ensemble_loss=losses[-1],
+        own=none[:-2] if owns is None else owns[..., 0], own_loss=none[:-2] if owns is None else owns[..., 1],
         errors={name: np.stack([one.wrong for one in ones]) for name, ones in found.items()},
         held_out=np.zeros(0) if alone is None else alone,
         order=np.zeros(0, dtype=np.int64) if order is None else order,
         tried=np.zeros(0) if tried is None else tried,
-        recipe=kind, metric=metric, batch_norm=batch_norm,
+        recipe=kind, metric=metric, batch_norm=batch_norm, notes=notes,
     )  # fmt: skip
 
 
@@ -222,7 +236,7 @@ def _unseen(
     mixed = combine(states, mix.tolist())
     if not has_batch_norm(net):
         return mixed, "none"
-    if batch_norm == "as given" or np.count_nonzero(mix) == 1:
+    if batch_norm == "as given":
         return mixed, "as given"
     if statistics is None:
         raise UserError(

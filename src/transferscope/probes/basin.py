@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,15 +14,16 @@ from torch import nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.probes import result
-from transferscope.probes.combine import State, fitting, inner, trained
-from transferscope.probes.segment import along, boundary, half_normal
+from transferscope.probes.basis import beside
+from transferscope.probes.combine import State, fitting, inner, networks, trained
+from transferscope.probes.scored import Scored
+from transferscope.probes.segment import ROUNDING, along, explored
 from transferscope.probes.states import States, Statistics
-from transferscope.streams import stream
 
 Array = NDArray[np.float64]
 Loss = Literal["error", "cross-entropy"] | Callable[[State], float]
 PER_WEIGHT = (0.0025, 0.005, 0.01, 0.02, 0.04)
-ROUNDING = 1e-12  # a margin nearer to 0 is 0: on a plateau both sides of a condition are one number
+PLATEAU = "The loss is the same wherever it was asked for: a plateau, whose basin has no walls and so no size."
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Basin:
     `per_weight` (g,): standard deviations per weight that were tried, ascending, up to the first that held; `noisy`
     (g, 2, draws): the loss at both ends plus Gaussian noise of it in every weight; `beyond` (g, 2, draws): the loss
     past both ends by |nu|, nu ~ N(0, delta^2). `length`: L2 distance of a and b; `size`: trainable parameters.
+    `at`, `own` (2,): the loss of a and b on the basis of all these points, and with the batch-norm statistics they came
+    with. `notes` tell where these differ by more than chance, and a segment or walls without extent.
     """
 
     ends: Array
@@ -46,11 +48,14 @@ class Basin:
     beyond: Array
     length: float
     size: int
+    at: Array
+    own: Array
     loss: str
     slack: float
     batch_norm: str
     images: int
     seed: int
+    notes: tuple[str, ...]
 
     @property
     def mean(self) -> float:
@@ -165,8 +170,10 @@ def basin(
     ends and `draws` draws at each, noise (condition 2) and going on along the line (condition 3) cost at least
     2 epsilon; the grid is tried in ascending order up to the first that does. `loss` is the share of wrong answers, the
     cross-entropy in nats, or a function of a state dict (then without `batches` and with nothing re-estimated). Batch
-    norm's statistics are re-estimated at every point. All draws come from `seed`; the networks are not changed.
+    norm's statistics are re-estimated at every point, those of a and b and with noise too, on `images` images of
+    `statistics` (by default of `batches`). All draws come from `seed`; the networks are not changed.
     """
+    networks("basin", {"a": a, "b": b})
     return state_basin(
         a, a.state_dict(), b.state_dict(), batches, loss=loss, samples=samples, draws=draws, per_weight=per_weight,
         extend=extend, slack=slack, limit=limit, seed=seed, statistics=statistics, batch_norm=batch_norm,
@@ -204,53 +211,47 @@ def state_basin(
     if not callable(loss) and loss not in ("error", "cross-entropy"):
         raise UserError(f"basin: loss '{loss}' is neither 'error', 'cross-entropy' nor a function of a state dict.")
     fitting("basin", net, {"a": a, "b": b})
-    names = trained(net)
-    length = math.sqrt(inner(a, b, a, b, names))
-    if not length:
+    if not trained(net):
+        raise UserError("basin: the network has no trainable parameters, so its basin has no size.")
+    if not inner(a, b, a, b, trained(net)):
         raise UserError("basin: both networks have the same weights, so there is no segment between them.")
-    with ExitStack() as stack:
-        scorer: States | None = None
-        if callable(loss):
-            value: Callable[[State, str], float] = lambda state, place: float(loss(state))  # noqa: E731
-        else:
-            if batches is None:
-                raise UserError("basin: batches (x, labels) are needed to evaluate the loss on.")
-            scorer = stack.enter_context(
-                States(net, batches, statistics=statistics, batch_norm=batch_norm, precision=precision, images=images)
-            )
-            value = _scored(scorer, loss)
-        at = along(net, a, b, value, seed)
-        ends, reached = np.array([0.0, 1.0]), np.zeros(2, dtype=bool)
-        if extend:
-            ends, reached = boundary(at, slack, limit)
-        rng = stream(seed, "basin", "inside")
-        alphas = ends[0] + (ends[1] - ends[0]) * (np.arange(samples) + rng.random(samples)) / samples
-        losses = np.array([at(alpha, 0.0, (0, 0)) for alpha in alphas.tolist()])
-        size = sum(p.numel() for name, p in net.named_parameters() if name in set(names))
-        noisy, beyond = [], []
-        inside = float((losses + 2 * np.abs(losses - losses.mean())).mean())
-        past = half_normal(draws, seed)
-        for s in grid.tolist():
-            away = s * math.sqrt(size) / length * past * np.array([[-1.0], [1.0]])
-            noisy.append([[at(float(ends[e]), s, (e, d)) for d in range(draws)] for e in (0, 1)])
-            beyond.append([[at(float(ends[e] + away[e, d]), 0.0, (e, d)) for d in range(draws)] for e in (0, 1)])
-            if min(np.mean(noisy[-1]), np.mean(beyond[-1])) > inside - ROUNDING:
-                break
-        kind = "none" if scorer is None or not scorer.has_batch_norm else batch_norm
-        return Basin(
-            ends=ends, reached=reached, alphas=alphas, losses=losses, per_weight=grid[: len(noisy)],
-            noisy=np.array(noisy), beyond=np.array(beyond), length=length, size=size,
-            loss="the function given" if callable(loss) else loss, slack=slack, batch_norm=kind,
-            images=0 if scorer is None else scorer.count(scorer.names[0]), seed=seed,
-        )  # fmt: skip
+    how: dict[str, Any] = {"grid": grid, "samples": samples, "draws": draws, "slack": slack, "seed": seed,
+                           "limit": limit if extend else None}  # fmt: skip
+    notes: tuple[str, ...] = ()
+    if callable(loss):
+        found = explored(along(net, a, b, lambda state, place: float(loss(state)), seed), net, a, b, **how)
+        kind, own, count = "none", found["at"], 0
+    else:
+        if batches is None:
+            raise UserError("basin: batches (x, labels) are needed to evaluate the loss on.")
+        with States(
+            net, batches, statistics=statistics, batch_norm=batch_norm, precision=precision, images=images
+        ) as scorer:
+            if len(scorer.names) > 1:
+                raise UserError("basin: give the batches of one data set; for several call it once for each.")
+            name, seen = scorer.names[0], list[dict[str, Scored]]()
+
+            def value(state: State, place: str) -> float:
+                scores = scorer(state, place=place)
+                seen.extend([scores] * (len(seen) < 2))  # the networks themselves are asked for first
+                return _mean(scores[name], loss)
+
+            found = explored(along(net, a, b, value, seed), net, a, b, **how)
+            ends = {"a": a, "b": b}
+            alone, notes = beside(scorer, ends, dict(zip(ends, seen, strict=True)))
+            own = np.array([_mean(one[name], loss) for one in alone.values()])
+            kind, count = batch_norm if scorer.has_batch_norm else "none", scorer.count(name)
+    if extend and found["reached"].all() and found["ends"].tolist() == [0, 1]:
+        more = f"past either end the loss is at once more than {slack:g} above its mean between a and b"
+        notes = (*notes, f"The segment could not be extended: {more}.")
+    every = np.concatenate([found[word].ravel() for word in ("losses", "noisy", "beyond")])
+    if np.ptp(every) < ROUNDING:
+        notes = (*notes, PLATEAU)
+    return Basin(
+        **found, own=own, loss="the function given" if callable(loss) else loss, slack=slack, batch_norm=kind,
+        images=count, seed=seed, notes=notes,
+    )  # fmt: skip
 
 
-def _scored(scorer: States, loss: str) -> Callable[[State, str], float]:
-    if len(scorer.names) > 1:
-        raise UserError("basin: give the batches of one data set; for several call it once for each.")
-
-    def value(state: State, place: str) -> float:
-        found = scorer(state, place=place)[scorer.names[0]]
-        return float((found.wrong if loss == "error" else found.loss).mean())
-
-    return value
+def _mean(one: Scored, loss: str) -> float:
+    return float((one.wrong if loss == "error" else one.loss).mean())

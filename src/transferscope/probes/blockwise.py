@@ -1,6 +1,5 @@
 """Networks in which some blocks hold other tensors: which blocks can, and how the changed networks score."""
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -9,14 +8,15 @@ from torch import Tensor, nn
 
 from transferscope.errors import UserError, did_you_mean
 from transferscope.models.blocks import Block, blocks, parameters_of
-from transferscope.models.precision import prepare
 from transferscope.models.weights import belongs
 from transferscope.probes.anew import Anew
+from transferscope.probes.copied import Copy
 from transferscope.probes.distance import classifier
 from transferscope.probes.features import device_of
 from transferscope.probes.prefix import Prefix
 from transferscope.probes.samples import unpacked
-from transferscope.probes.states import DATA, Scored, States, scored
+from transferscope.probes.scored import Scored, scored
+from transferscope.probes.states import DATA, States
 
 State = Mapping[str, Tensor]
 BatchNorm = Literal["as found", "refresh"]
@@ -47,11 +47,12 @@ class Trials:
         read = {str(name): [(b.x, b.labels) for b in unpacked(given)] for name, given in named.items()}
         how: Literal["refresh", "as given"] = "refresh" if batch_norm == "refresh" else "as given"
         self.states = States(net, read, statistics=statistics, batch_norm=how, precision=precision)
-        self.basis = basis(self.states.has_batch_norm, batch_norm, self.states.measured, statistics is not None)
+        self.basis = basis(self.states.has_batch_norm, batch_norm, self.states.measured_words)
         self.refresh = batch_norm == "refresh" and self.states.has_batch_norm
-        self._inputs = [x for batches in read.values() for x, _ in batches]
-        self.cut = blocks(net, self._inputs[0][:2].to(device_of(net)))
-        self._net, self._tied, self._reuse, self.precision = net, tied(net, self.cut), reuse, precision
+        self._copy = Copy(net, precision, device_of(net))
+        self._inputs = [self._copy.fit(x) for batches in read.values() for x, _ in batches]
+        self.cut = blocks(self._copy.net, self._inputs[0][:2].to(device_of(net)))
+        self._tied, self._reuse, self.precision = tied(net, self.cut), reuse, precision
         self._prefix: Prefix | None = None
         self._anew: Anew | None = None
 
@@ -67,16 +68,13 @@ class Trials:
         self.base: State = {**base, **self._again(base)}
         if not self._reuse:
             return
-        first = self._prefix is None
-        if first:
-            net = prepare(copy.deepcopy(self._net), self.precision, str(device_of(self._net))).eval()
-            net.load_state_dict(self.base)
-            self._prefix = Prefix(net, self._inputs, self.cut, precision=self.precision)
-            if self.refresh:
-                self._anew = Anew(self._prefix, self.states.portions, self.precision)
+        self._copy.net.load_state_dict(self.base)
+        if self._prefix is not None:
+            (self._anew or self._prefix).again()
             return
-        self._prefix.net.load_state_dict(self.base)
-        (self._anew or self._prefix).again()
+        self._prefix = Prefix(self._copy.net, self._inputs, self.cut, precision=self.precision)
+        if self.refresh:
+            self._anew = Anew(self._prefix, self.states.portions, self.precision)
 
     def __call__(self, inside: Sequence[Block], values: State, place: str) -> dict[str, Scored | None]:
         """Every data set under the base weights with `values`, all of them in the blocks `inside`, in place of theirs.
@@ -111,13 +109,11 @@ class Trials:
         return {name: values[first] for name, first in self._tied.items() if first in values}
 
 
-def basis(has_batch_norm: bool, batch_norm: BatchNorm, images: int, given: bool) -> str:
-    """In words: which running statistics the networks of a comparison have."""
+def basis(has_batch_norm: bool, batch_norm: BatchNorm, images: str) -> str:
+    """In words: which running statistics the networks of a comparison have; `images` as `States.measured_words`."""
     if not has_batch_norm:
         return "none in the network"
-    if batch_norm == "as found":
-        return "as found"
-    return f"re-estimated everywhere on {images} images {'given for it' if given else 'of those evaluated on'}"
+    return "as found" if batch_norm == "as found" else f"re-estimated everywhere, {images}"
 
 
 def state_of(given: nn.Module | State) -> dict[str, Tensor]:

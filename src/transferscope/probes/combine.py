@@ -1,6 +1,7 @@
 """Weighted sums of the weights of several networks, with what every walk through weight space has to refuse."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,14 @@ from torch import Tensor, nn
 from transferscope.errors import UserError
 
 State = Mapping[str, Tensor]
+
+
+def networks(word: str, given: Mapping[str, Any]) -> None:
+    """Raise UserError, opening with `word`, unless all that is given (by the names in messages) are networks."""
+    for called, net in given.items():
+        if not isinstance(net, nn.Module):
+            kind = f"the class {net.__name__}" if isinstance(net, type) else f"a {type(net).__name__}"
+            raise UserError(f"{word}: {called} is {kind}, not a network (a torch.nn.Module).")
 
 
 def fitting(word: str, net: nn.Module, states: Mapping[str, State]) -> None:

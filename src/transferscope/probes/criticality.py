@@ -1,6 +1,5 @@
 """Module criticality: how far, and through how narrow a valley, each block had to move from its start."""
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,12 @@ from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.models.blocks import Block
 from transferscope.models.norm import has_batch_norm
-from transferscope.models.precision import prepare
 from transferscope.probes import result
 from transferscope.probes.anew import Anew
 from transferscope.probes.answers import Answers
 from transferscope.probes.blockwise import BatchNorm, basis
-from transferscope.probes.features import device_of
+from transferscope.probes.copied import Copy
+from transferscope.probes.features import device_of, undisturbed
 from transferscope.probes.held import joined, portioned
 from transferscope.probes.prefix import Prefix
 from transferscope.probes.samples import unpacked
@@ -191,10 +190,14 @@ def criticality(
     levels = _levels(sigmas, sigma_max)
     steps = _steps(alphas)
     given = start.state_dict() if isinstance(start, nn.Module) else start
-    net = prepare(copy.deepcopy(net), precision, str(device_of(net))).eval()
+    device = device_of(net)
+    copied = Copy(net, precision, device)
+    net = copied.net
     own = {name: p.detach() for name, p in net.named_parameters()}
     refresh = batch_norm == "refresh" and has_batch_norm(net)
-    prefix = Prefix(net, batches, cut, precision=precision, memory=memory // (2 if refresh else 1), seed=seed)
+    with undisturbed([net], "eval"):  # a loader draws from the global random state
+        given_batches = [(copied.fit(batch.x), batch.labels) for batch in unpacked(batches)]
+    prefix = Prefix(net, given_batches, cut, precision=precision, memory=memory // (2 if refresh else 1), seed=seed)
     chosen = (
         prefix.blocks
         if blocks is None
@@ -207,11 +210,14 @@ def criticality(
     for word, state in [("start", given), *((f"path: checkpoint {i}", s) for i, s in enumerate(path or [], 1))]:
         _same_architecture(word, state, own, [name for block in chosen for name in prefix.names(block)])
     answers = found = Answers(prefix)
-    images, anew = 0, None
+    images, anew = "", None
     if refresh:
-        x = [batch.x for batch in (prefix.batches if statistics is None else unpacked(statistics))]
-        images = sum(map(len, x))
-        anew = Anew(prefix, portioned(joined(x, "statistics", device_of(net)), device_of(net)), precision)
+        x = [copied.fit(batch.x) for batch in (prefix.batches if statistics is None else unpacked(statistics))]
+        whole = joined(x, "statistics", device)
+        images = (
+            f"on {len(whole)} images given as statistics" if statistics else f"on the {len(whole)} images evaluated"
+        )
+        anew = Anew(prefix, portioned(whole, device), precision)
         answers = Answers(prefix, anew, guesses=statistics is None)
     if answers.lost:
         raise UserError(f"network: its outputs for {answers.lost} of {prefix.samples} samples are NaN or infinite.")
@@ -237,7 +243,7 @@ def criticality(
         draws=draws,
         search=search,
         path="direct" if path is None else "optimisation",
-        batch_norm=basis(has_batch_norm(net), batch_norm, images, statistics is not None),
+        batch_norm=basis(has_batch_norm(net), batch_norm, images),
         notes=tuple(f"{name}: {why}" for name, why in prefix.why.items()),
         precision=precision,
         own_error=found.wrong / found.size,

@@ -18,7 +18,7 @@ from transferscope.models.weights import blend
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
 from transferscope.probes.blockwise import BatchNorm, State, Trials, chosen, possible, state_of, tensors_of, trained
-from transferscope.probes.states import Scored
+from transferscope.probes.scored import Scored
 from transferscope.streams import stream
 
 Array = NDArray[np.float64]
@@ -106,8 +106,8 @@ def layerwise_barrier(
     `batches` (x, labels): one data set, or several by name. `alphas`: how many evenly spread over [0, 1], or the values
     themselves, 0 and 1 among them. `blocks` names those to walk. `batch_norm` "refresh": running statistics are
     estimated anew at every point, 0 and 1 too, from `statistics` or from images of the first data set; "as found": the
-    block's are interpolated with its weights, all others stay a's. `draws` resamples of the images, from `seed`, give the
-    intervals; a supremum of noisy values leans upward, and so do they.
+    block's are interpolated with its weights, all others stay a's. `draws` resamples of the images, from `seed`, give
+    the intervals; a supremum of noisy values leans upward, and so do they.
 
     Both networks are left as found. Raises UserError for two architectures, an unknown block, and labels missing.
     """

@@ -12,22 +12,26 @@ from torch import Tensor, nn
 from transferscope.errors import UserError
 from transferscope.models.weights import belongs
 from transferscope.probes.distance import classifier
-from transferscope.probes.states import Rows, Scored, States
+from transferscope.probes.scored import Scored
+from transferscope.probes.states import Rows, States
 
 BatchNorm = Literal["refresh", "average", "first", "last"]
 Head = Literal["own", "a", "b"]
 KINDS = {
-    "refresh": "re-estimated at every alpha but 0 and 1, on {images} images",
+    "refresh": "re-estimated at every alpha, the ends too, {images}",
     "average": "interpolated with the weights",
-    "first": "those of network a, but for alpha 1",
-    "last": "those of network b, but for alpha 0",
+    "first": "those of network a at every alpha, the ends too",
+    "last": "those of network b at every alpha, the ends too",
 }
 HEADS = {"own": "moved with the rest of the network", "a": "that of network a", "b": "that of network b"}
 
 
 @dataclass
 class Line:
-    """`walk(alpha)` scores (1 - alpha) a + alpha b on every data set; statistics found once are kept per alpha."""
+    """`walk(alpha)` scores (1 - alpha) a + alpha b on every data set; statistics found once are kept per alpha.
+
+    Every alpha has its statistics in one way, 0 and 1 too: barriers and chords then compare like with like.
+    """
 
     states: States
     a: dict[str, Tensor]
@@ -38,30 +42,41 @@ class Line:
 
     def __call__(self, alpha: float, rows: Mapping[str, Rows] | None = None) -> dict[str, Scored]:
         place = f"alpha {alpha:g}"
-        refreshed = self.batch_norm == "refresh" and alpha not in (0, 1) and alpha not in self._known
-        self._load(alpha, "refresh" if refreshed else "as given", place)
+        instead = dict(self._known.get(alpha, {}))
+        refreshed = self.batch_norm == "refresh" and alpha not in self._known
+        if self.states.has_batch_norm and self.batch_norm in ("first", "last"):
+            end = self.a if self.batch_norm == "first" else self.b
+            instead = {name: end[name] for name in self.states.running_names}
+        found = self.states.load_between(
+            self.a, self.b, alpha, instead=instead, batch_norm="refresh" if refreshed else "as given", place=place
+        )
+        if refreshed:
+            self._known[alpha] = found
         return self.states.score(rows, place=place)
+
+    @property
+    def apart(self) -> bool:
+        """Whether the ends of the line have other statistics than networks a and b came with."""
+        return self.states.has_batch_norm and self.batch_norm != "average"
+
+    def own(self, rows: Mapping[str, Rows] | None = None) -> dict[str, dict[str, Scored]]:
+        """Networks "a" and "b" scored with the statistics they came with."""
+        found = {}
+        for name, alpha in (("a", 0.0), ("b", 1.0)):
+            place = f"network {name}"
+            self.states.load_between(self.a, self.b, alpha, instead={}, batch_norm="as given", place=place)
+            found[name] = self.states.score(rows, place=place)
+        return found
 
     @property
     def batch_norm_words(self) -> str:
         if not self.states.has_batch_norm:
             return "the network has no batch norm"
-        return KINDS[self.batch_norm].format(images=self.states.measured)
+        return KINDS[self.batch_norm].format(images=self.states.measured_words)
 
     @property
     def head_words(self) -> str:
         return HEADS[self.head]
-
-    def _load(self, alpha: float, kind: Literal["refresh", "as given"], place: str) -> None:
-        instead: dict[str, Tensor] = {}
-        if alpha not in (0, 1) and self.states.has_batch_norm:
-            ends = {"first": self.a, "last": self.b}
-            if self.batch_norm in ends:
-                instead = {name: ends[self.batch_norm][name] for name in self.states.running_names}
-            instead |= self._known.get(alpha, {})
-        found = self.states.load_between(self.a, self.b, alpha, instead=instead, batch_norm=kind, place=place)
-        if kind == "refresh":
-            self._known[alpha] = found
 
 
 @contextmanager
@@ -117,12 +132,13 @@ def chosen_alphas(alphas: int | Sequence[float]) -> list[float]:
     """Ascending alphas with 0 and 1 among them: that many, evenly from 0 to 1, or those given."""
     if isinstance(alphas, str):
         raise UserError(f"alphas: '{alphas}' is no number, list of numbers or 'adaptive'.")
-    if isinstance(alphas, int | np.integer) and not isinstance(alphas, bool):
-        if alphas < 2:
-            raise UserError(f"alphas: an even grid has at least its two ends, so at least 2, not {alphas}.")
-        return [float(x) for x in np.linspace(0, 1, int(alphas))]
     try:
-        given = np.asarray(alphas, dtype=np.float64)
+        given = np.asarray(alphas)
+        if given.ndim == 0 and given.dtype.kind in "iu":
+            if given < 2:
+                raise UserError(f"alphas: an even grid has at least its two ends, so at least 2, not {given}.")
+            return [float(x) for x in np.linspace(0, 1, int(given))]
+        given = given.astype(np.float64)
     except (TypeError, ValueError):
         given = np.array([np.nan])
     if given.ndim != 1 or not len(given) or not np.isfinite(given).all() or bool((np.diff(given) <= 0).any()):

@@ -14,12 +14,16 @@ from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.measures.halving import search
 from transferscope.probes import result
+from transferscope.probes.basis import remarks, sources
+from transferscope.probes.combine import networks
 from transferscope.probes.line import BatchNorm, Head, line
 from transferscope.probes.path import Measure
+from transferscope.probes.scored import Scored
 from transferscope.probes.states import DATA
 from transferscope.streams import stream
 
 Array = NDArray[np.float64]
+ENDS = {0.0: "a", 1.0: "b"}
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,10 @@ class LineBarrier:
     The value over all n images and all alphas lies in [`low`, `high`], at most two `tolerance` wide: at z = 3 for the
     images left out, and by the curve's bend between alphas. `height`, seen at `alpha`, is the best guess. These
     bounds speak of these n images, not of others: for that see `path`. Per alpha tried: `alphas`, the estimated
-    `excess` over the chord, and the number of images `seen`. `evaluated` images went through the network to be scored,
-    `refreshed` to re-estimate batch norm's statistics.
+    `excess` over the chord, and the number of images `seen`. `ends`, `own` (2,): the measure of a and b on the first
+    images, as the line has them and with the batch-norm statistics they came with; `notes` tell where the two differ
+    by more than chance. `evaluated` images went through the network to be scored, `refreshed` to re-estimate batch
+    norm's statistics.
     """
 
     height: float
@@ -44,10 +50,13 @@ class LineBarrier:
     alphas: Array
     excess: Array
     seen: NDArray[np.int64]
+    ends: Array
+    own: Array
     measure: str
     batch_norm: str
     head: str
     precision: str
+    notes: tuple[str, ...]
 
     @property
     def passes(self) -> float:
@@ -84,13 +93,15 @@ def line_barrier(
     seed: int = 0,
     images: int = 250,
 ) -> LineBarrier:
-    """How high the line from a to b rises above the chord between its ends, to +-`tolerance` (Entezari et al. 2022).
+    """How high the line from a to b rises above the chord between its ends (Entezari et al. 2022), between two bounds
+    at most two tolerances apart.
 
     Alphas are judged on few images first and only those where the supremum may lie see more: see
     `measures.halving.search`. Give a torch `Dataset` of (x, label) as `batches`, and images that are not needed are not
-    read. All other arguments are those of `path`; `seed` draws the order of the images. A spike
-    narrower than about a sixth of the line can be missed: for a curve to look at use `path`.
+    read. All other arguments are those of `path`, and so is the one basis of the line; `seed` draws the order of the
+    images. A spike narrower than about a sixth of the line can be missed: for a curve to look at use `path`.
     """
+    networks("line_barrier", {"a": a, "b": b})
     net = b if head == "b" else a
     return state_line_barrier(
         net, a.state_dict(), b.state_dict(), batches, tolerance=tolerance, measure=measure, statistics=statistics,
@@ -125,15 +136,27 @@ def state_line_barrier(
     ) as walk:
         n = walk.states.count(DATA)
         order = stream(seed, "line barrier").permutation(n)
+        first: dict[str, dict[str, Scored]] = {}
 
-        def values(alpha: float, start: int, stop: int) -> Array:
-            scored = walk(alpha, {DATA: order[start:stop]})[DATA]
+        def value(scored: Scored) -> Array:
             return scored.wrong if measure == "error" else scored.loss
 
+        def values(alpha: float, start: int, stop: int) -> Array:
+            found = walk(alpha, {DATA: order[start:stop]})
+            if alpha in ENDS and not start:
+                first[ENDS[alpha]] = found
+            return value(found[DATA])
+
         found = search(values, n, tolerance=tolerance)
+        own = walk.own({DATA: order[: len(first["a"][DATA].wrong)]}) if walk.apart else first
+        at = walk.states
         return LineBarrier(
             height=found.height, low=found.low, high=found.high, alpha=found.alpha, tolerance=tolerance, n=n,
-            evaluated=walk.states.evaluated, refreshed=walk.states.refreshed, alphas=found.alphas,
+            evaluated=at.evaluated, refreshed=at.refreshed, alphas=found.alphas,
             excess=found.excess, seen=found.seen, measure=measure, batch_norm=walk.batch_norm_words,
-            head=walk.head_words, precision=walk.states.precision,
+            head=walk.head_words, precision=at.precision,
+            ends=np.array([value(first[end][DATA]).mean() for end in ENDS.values()]),
+            own=np.array([value(own[end][DATA]).mean() for end in ENDS.values()]),
+            notes=(*remarks(own, first, at.metric, walk.batch_norm_words, at.names),
+                   *sources(at, walk.batch_norm == "refresh")),
         )  # fmt: skip

@@ -12,14 +12,12 @@ from torch import Tensor, nn
 
 from transferscope import charts
 from transferscope.errors import UserError
-from transferscope.measures.barrier import barrier as both_barriers
-from transferscope.measures.barrier import barrier_of, resampled_aucs
 from transferscope.measures.intervals import Interval
 from transferscope.probes import result
-from transferscope.probes.line import BatchNorm, Head, Line, chosen_alphas, line
+from transferscope.probes.combine import networks
+from transferscope.probes.line import BatchNorm, Head, chosen_alphas, line
 from transferscope.probes.refine import COARSE, refined
-from transferscope.probes.states import Scored
-from transferscope.streams import stream
+from transferscope.probes.walked import measured
 
 Array = NDArray[np.float64]
 Measure = Literal["error", "loss"]
@@ -31,17 +29,24 @@ class Path:
     """Two networks a (alpha 0) and b (alpha 1) and the networks (1 - alpha) a + alpha b on the D data sets `names`.
 
     Per data set and alpha (D, m): `loss` (mean cross-entropy, nats), `error` (share wrong, in [0, 1]) and `score`,
-    the metric named `metric` (accuracy or AUC; NaN where undefined). `n` (D,) images. `heights` (D, measures, 2, 4):
+    the metric named `metric` (accuracy or AUC; NaN where undefined). `own_loss`, `own_error`, `own_score` (D, 2): those
+    of a and b with the batch-norm statistics they came with, beside the line's ends; `differs` (D, 2): whether their
+    mistakes differ by more than chance (`probes.basis.differ`). `n` (D,) images. `heights` (D, measures, 2, 4):
     of each of `measures` ("error", "loss", and "1 - auc" where the metric is one) Frankle's and Entezari's barrier on
-    [0, 1]: height, low and high of its bootstrap interval over images, alpha of the supremum. `grid_error`: how far
-    above the highest alpha tried Entezari's barrier of `measure` may still rise between them, by the bend of the
-    curve. `batch_norm` and `head` say in words what became of the statistics and the head; `notes` what to beware of.
+    [0, 1]: height, low and high of its bootstrap interval over images, alpha of the supremum. `grid_error`: the
+    tolerance that was reached, how far above the highest alpha tried Entezari's barrier of `measure` may still rise
+    between them, by the bend of the curve and by images that change one by one (95%). `batch_norm` and `head` say in
+    words what became of the statistics and the head; `notes` what to beware of.
     """
 
     alphas: Array
     loss: Array
     error: Array
     score: Array
+    own_loss: Array
+    own_error: Array
+    own_score: Array
+    differs: NDArray[np.bool_]
     n: NDArray[np.int64]
     heights: Array
     names: tuple[str, ...]
@@ -80,12 +85,15 @@ class Path:
         return pl.DataFrame(rows, schema_overrides=dict.fromkeys(("height", "low", "high", "alpha"), pl.Float64))
 
     def table(self) -> pl.DataFrame:
-        """One row per data set and alpha: data, alpha, loss, error, score, metric, n."""
+        """One row per data set and alpha: data, alpha, loss, error, score, metric, n, and at alpha 0 and 1 own_loss,
+        own_error and own_score of the networks with the batch-norm statistics they came with."""
         parts = [
             pl.DataFrame(
                 {"data": [name] * len(self.alphas), "alpha": self.alphas, "loss": self.loss[d],
                  "error": self.error[d], "score": pl.Series(self.score[d]).fill_nan(None),
-                 "metric": [self.metric] * len(self.alphas), "n": [int(self.n[d])] * len(self.alphas)}
+                 "metric": [self.metric] * len(self.alphas), "n": [int(self.n[d])] * len(self.alphas),
+                 **{f"own_{word}": self._at_ends(own[d]) for word, own in (
+                     ("loss", self.own_loss), ("error", self.own_error), ("score", self.own_score))}}
             )
             for d, name in enumerate(self.names)
         ]  # fmt: skip
@@ -102,6 +110,10 @@ class Path:
     def save(self, path: FilePath | str) -> None:
         """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
         result.save(self, path)
+
+    def _at_ends(self, own: Array) -> pl.Series:
+        values = [result.number(own[int(alpha)]) if alpha in (0, 1) else None for alpha in self.alphas]
+        return pl.Series(values, dtype=pl.Float64)
 
     def _place(self, data: str | None, measure: str, kind: str) -> tuple[int, int, int]:
         places = []
@@ -133,16 +145,18 @@ def path(
     `batches` of (x, labels), or several data sets by name (train and test; the domains of a cross-domain line).
     `alphas`: how many, evenly from 0 to 1 with both ends (the paper: 50); a list, beyond [0, 1] to extrapolate, to
     which 0 and 1 are added; or "adaptive": 9, then more wherever the curve bends or a barrier of `measure` (or, with
-    "error", of the AUC) could exceed the one found by more than `tolerance` (`grid_error`: what Entezari's may yet).
+    "error", of the AUC) could exceed the one found by more than `tolerance`, by its bend or by the raggedness of few
+    images, at most 129 (`grid_error`: what Entezari's may yet; a note where that is more than `tolerance`).
 
-    `batch_norm`: "refresh" re-estimates the statistics at every alpha but 0 and 1 on `images` images of `statistics`
-    (training images, shuffled; default: spread over the first data set); "average" interpolates them, "first" and
-    "last" take those of a or b. At 0 and 1 the networks keep their own statistics, so those points are the networks'
-    own metrics (bfloat16: but for rounding). `head`: "own" moves the head with the rest; "a" or "b" keeps that
-    network's at every alpha (and then its end alone is a network's own). Integer buffers are a's. Both networks are
-    left as found. `seed` draws the resamples. Raises UserError for networks of different architecture, weights or
-    outputs that are not finite, data without labels, and impossible alphas.
+    The line has one basis: `batch_norm` holds for every alpha, 0 and 1 too. "refresh" re-estimates the statistics on
+    `images` images of `statistics` (training images, shuffled; default: spread over the first data set, which `notes`
+    tell); "average" interpolates them, "first" and "last" take those of a or b. What a and b score with the statistics
+    they came with stands beside (`own_error`, ...), and `notes` tell where that differs by more than chance.
+    `head`: "own" moves the head with the rest; "a" or "b" keeps that network's at every alpha. Integer buffers are a's.
+    Both networks are left as found. `seed` draws the resamples. Raises UserError for networks of different
+    architecture, weights or outputs that are not finite, data without labels, and impossible alphas.
     """
+    networks("path", {"a": a, "b": b})
     net = b if head == "b" else a
     return state_path(
         net, a.state_dict(), b.state_dict(), batches, alphas=alphas, statistics=statistics, batch_norm=batch_norm,
@@ -176,78 +190,13 @@ def state_path(
         net, a, b, batches, statistics=statistics, batch_norm=batch_norm, head=head, precision=precision, images=images
     ) as walk:
         found = {alpha: walk(alpha) for alpha in asked}
-        if isinstance(alphas, str):
-            left = refined(found, walk, measure, tolerance)
-        else:
-            left = refined(found, None, measure, tolerance)
-        return _result(walk, found, measure, left, seed)
-
-
-def _result(walk: Line, found: Mapping[float, Mapping[str, Scored]], measure: str, left: float, seed: int) -> Path:
-    at, order = walk.states, sorted(found)
-    names, measures = at.names, ("error", "loss", *(["1 - auc"] if at.metric == "auc" else []))
-    curves = np.array(
-        [[[s.loss.mean(), s.wrong.mean(), s.metric] for s in (found[x][d] for x in order)] for d in names]
-    )
-    heights = np.full((len(names), len(measures), 2, 4), np.nan)
-    for d, name in enumerate(names):
-        for m, word in enumerate(measures):
-            rng = stream(seed, "path", name, word)
-            if word == "1 - auc":
-                if np.isnan(curves[d, :, 2]).any():
-                    continue
-                scores, labels = _scores([found[x][name].logits for x in order], at.labels(name))
-                draws = int(np.clip(2e8 / scores.size, 100, 1000))
-                both = barrier_of(
-                    order, 1 - curves[d, :, 2], 1 - resampled_aucs(scores, labels, rng, draws), at.count(name)
-                )
-            else:
-                values = np.stack([found[x][name].wrong if word == "error" else found[x][name].loss for x in order])
-                both = both_barriers(order, values, rng, span=1.0 if word == "error" else None)
-            for k, (height, alpha) in enumerate(
-                ((both.frankle, both.frankle_alpha), (both.entezari, both.entezari_alpha))
-            ):
-                heights[d, m, k] = height.mean, height.low, height.high, alpha
-    return Path(
-        alphas=np.array(order),
-        loss=curves[:, :, 0],
-        error=curves[:, :, 1],
-        score=curves[:, :, 2],
-        n=np.array([at.count(name) for name in names]),
-        heights=heights,
-        names=names,
-        metric=at.metric,
-        measures=measures,
-        measure=measure,
-        grid_error=left,
-        batch_norm=walk.batch_norm_words,
-        head=walk.head_words,
-        precision=at.precision,
-        notes=_notes(walk, found),
-    )
-
-
-def _scores(logits: list[NDArray[np.float32]], labels: NDArray[Any]) -> tuple[Array, NDArray[Any]]:
-    """What ranks the images for an AUC, (m, n, k), and the labels (n, k): of two classes the gap of the logits."""
-    z = np.stack(logits).astype(np.float64)
-    if labels.ndim == 1 and z.shape[2] == 2:
-        z = z[:, :, 1:] - z[:, :, :1]
-    return z, labels.reshape(len(labels), -1)
-
-
-def _notes(walk: Line, found: Mapping[float, Mapping[str, Scored]]) -> tuple[str, ...]:
-    """An end no better than always naming the commonest class, where the other is: perhaps its classes are permuted."""
-    notes = []
-    for name in walk.states.names:
-        labels = walk.states.labels(name)
-        if labels.ndim != 1:
-            continue
-        chance = 1 - np.unique(labels, return_counts=True)[1].max() / len(labels)
-        errors = {end: float(found[alpha][name].wrong.mean()) for end, alpha in (("a", 0.0), ("b", 1.0))}
-        for end, other in (("a", "b"), ("b", "a")):
-            if errors[end] >= chance and errors[other] < 0.8 * chance:
-                notes.append(
-                    f"Network {end} is no better on '{name}' than always naming the commonest class, network {other} "
-                    "is: were they trained with their classes in the same order?"
-                )
-    return tuple(notes)
+        left = refined(found, walk if isinstance(alphas, str) else None, measure, tolerance)
+        own = walk.own() if walk.apart else {"a": found[0.0], "b": found[1.0]}
+        told = measured(walk, found, own, seed)
+        if isinstance(alphas, str) and left > tolerance:
+            told["notes"] += (
+                f"The tolerance of {tolerance:g} was not reached: on these images the barrier of the {measure} may be "
+                f"up to {left:.2g} higher between two alphas (95%), for a curve of few images goes up and down by "
+                "single ones.",
+            )
+        return Path(**told, measure=measure, grid_error=left)

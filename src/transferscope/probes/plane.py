@@ -14,7 +14,8 @@ from torch import nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.probes import result
-from transferscope.probes.combine import State, combine, fitting, inner, trained
+from transferscope.probes.basis import beside
+from transferscope.probes.combine import State, combine, fitting, inner, networks, trained
 from transferscope.probes.states import States, Statistics
 
 Array = NDArray[np.float64]
@@ -26,8 +27,9 @@ class Plane:
     """A grid on the plane through networks a, b and c, in units of L2 distance between trainable parameters.
 
     `x` (columns,) runs along the line from a to b, `y` (rows,) at a right angle to it on c's side. `metric` in [0, 1]
-    and `loss`, the cross-entropy in nats, are (rows, columns). `points` (3, 2): where a, b and c lie; `own` and
-    `own_loss` (3,): their scores with their own batch-norm statistics.
+    and `loss`, the cross-entropy in nats, are (rows, columns). `points` (3, 2): where a, b and c lie; `at`, `at_loss`
+    (3,): their scores on the plane's basis, with statistics as everywhere on the grid; `own`, `own_loss` (3,): with
+    the batch-norm statistics they came with. `notes` tell where the two differ by more than chance.
     """
 
     x: Array
@@ -35,11 +37,14 @@ class Plane:
     metric: Array
     loss: Array
     points: Array
+    at: Array
+    at_loss: Array
     own: Array
     own_loss: Array
     metric_name: str
     batch_norm: str
     images: int
+    notes: tuple[str, ...]
 
     def table(self) -> pl.DataFrame:
         """One row per point of the grid: x, y, metric, loss; y descending, as it is drawn."""
@@ -91,9 +96,11 @@ def plane(
 
     The basis is orthonormal over trainable parameters: b - a, then c - a without its part along b - a, in float64.
     The grid covers the three points and `margin` of their extent on every side. Batch norm's statistics are
-    re-estimated at every point of the grid on `images` images of `statistics` (by default of `batches`). The networks
-    are not changed. Raises UserError for networks that do not fit or lie on one line.
+    re-estimated at every point of the grid, and for the three networks themselves, on `images` images of `statistics`
+    (by default of `batches`); "as given" combines them like the weights. The networks are not changed. Raises
+    UserError for networks that do not fit or lie on one line.
     """
+    networks("plane", {"a": a, "b": b, "c": c})
     return state_plane(
         a, a.state_dict(), b.state_dict(), c.state_dict(), batches, steps=steps, margin=margin, statistics=statistics,
         batch_norm=batch_norm, precision=precision, images=images,
@@ -131,11 +138,17 @@ def state_plane(
                 p = (u - q * cx) / bx
                 one = ask(combine([a, b, c], [1 - p - q, p, q]), place=f"point ({u:.3g}, {v:.3g})")[name]
                 found[:, i, j] = one.metric, one.loss.mean()
-        corners = [ask(s, batch_norm="as given", place=n)[name] for n, s in (("a", a), ("b", b), ("c", c))]
+        corners = {"a": a, "b": b, "c": c}
+        now = {word: ask(state, place=word) for word, state in corners.items()}
+        own, notes = beside(ask, corners, now)
         return Plane(
             x=x, y=y, metric=found[0], loss=found[1], points=points,
-            own=np.array([one.metric for one in corners]), own_loss=np.array([one.loss.mean() for one in corners]),
+            at=np.array([one[name].metric for one in now.values()]),
+            at_loss=np.array([one[name].loss.mean() for one in now.values()]),
+            own=np.array([one[name].metric for one in own.values()]),
+            own_loss=np.array([one[name].loss.mean() for one in own.values()]),
             metric_name=ask.metric, batch_norm=batch_norm if ask.has_batch_norm else "none", images=ask.count(name),
+            notes=notes,
         )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from transferscope.models.build import seeded
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
 from transferscope.probes.blockwise import BatchNorm, State, Trials, chosen, possible, state_of, tensors_of, trained
-from transferscope.probes.states import Scored
+from transferscope.probes.scored import Scored
 from transferscope.streams import stream_seed
 
 Array = NDArray[np.float64]

@@ -37,9 +37,9 @@ def shares(count: int, weights: Sequence[float] | None, kind: Any, held_out: boo
 
 
 def greedy(scorer: States, states: Sequence[State]) -> tuple[Array, NDArray[np.int64], Array, Array]:
-    """Weights, the order of trial, the soup's held-out score at each trial, and each network's own."""
+    """Weights, the order of trial, the soup's held-out score at each trial, and each network's, all on one basis."""
     rows = {HELD_OUT: slice(None)}
-    alone = np.array([scorer(state, batch_norm="as given", place=f"network {i}", rows=rows)[HELD_OUT].metric
+    alone = np.array([scorer(state, place=f"network {i}", rows=rows)[HELD_OUT].metric
                       for i, state in enumerate(states, 1)])  # fmt: skip
     if np.isnan(alone).any():
         raise UserError("average: no score can be had on the held-out images (only one class?); give others.")

@@ -1,8 +1,6 @@
 """Many sets of weights of one network on the same images: what every walk through weight space asks for, fast."""
 
-import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -14,30 +12,17 @@ from torch import Tensor, nn
 from transferscope.errors import UserError
 from transferscope.measures import metrics
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm, running_statistics
-from transferscope.models.precision import prepare, running
+from transferscope.models.precision import running
+from transferscope.probes.copied import Copy
 from transferscope.probes.features import How, device_of, undisturbed
 from transferscope.probes.folding import Folding, foldable
 from transferscope.probes.held import Held, joined, portioned, sent
 from transferscope.probes.samples import unpacked
+from transferscope.probes.scored import Scored, scored
 
 Statistics = Literal["refresh", "as given"]
 Rows = NDArray[np.int64] | slice
 DATA = "data"  # the name of data given without one
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One set of weights on one data set of n images.
-
-    `loss` (n,): cross-entropy of each image, in nats (binary and multi-label: mean over its labels). `wrong` (n,):
-    0 or 1, multi-label the share of labels on the wrong side of 0.5. `metric`: accuracy or AUC (`States.metric`) over
-    the n images, NaN where an AUC is undefined. `logits` (n, k).
-    """
-
-    loss: NDArray[np.float64]
-    wrong: NDArray[np.float64]
-    metric: float
-    logits: NDArray[np.float32]
 
 
 class States:
@@ -73,15 +58,19 @@ class States:
                 raise UserError("data: no data set was given to evaluate on.")
             self.names = tuple(self._sets)
             first = self._sets[self.names[0]]
-            self._net = prepare(copy.deepcopy(net), precision, str(self.device)).eval().requires_grad_(False)
+            self._copy = Copy(net, precision, self.device)
+            self._net = self._copy.net
             self.has_batch_norm = has_batch_norm(self._net)
             self._like = {n: t for n, t in self._net.state_dict().items() if isinstance(t, Tensor)}
+            self.statistics_given = statistics is not None
             self._measured = self._statistics(statistics, images, first) if self.has_batch_norm else None
             with running("float32", str(self.device)):
                 few = first.images(np.arange(min(4, len(first))))
-                pairs = foldable(self._net, lambda: self._net(few.clone()))
+                self.outputs = self._copy.tried(few, first.name)
+                if self._measured:
+                    self._copy.tried(self._measured[0][:2], "statistics")
+                pairs = foldable(self._net, lambda: self._copy.run(few.clone()))
                 self._folding = Folding(self._net, pairs, torch.bfloat16 if precision == "bfloat16" else torch.float32)
-                self.outputs = self._forward(few).shape[1]
         for one in self._sets.values():
             one.check(self.outputs)
         several = first.labels_of(np.arange(1)).ndim == 2
@@ -105,6 +94,13 @@ class States:
     def portions(self) -> tuple[Tensor, ...]:
         """These images; each portion is normalised by its own statistics on the way."""
         return self._measured or ()
+
+    @property
+    def measured_words(self) -> str:
+        """Where re-estimated statistics come from: "on 250 images given as statistics"."""
+        if self.statistics_given:
+            return f"on {self.measured} images given as statistics"
+        return f"on {self.measured} of the images of '{self.names[0]}' that are scored"
 
     @property
     def running_names(self) -> tuple[str, ...]:
@@ -170,7 +166,7 @@ class States:
         statistics: dict[str, Tensor] = {}
         if self._measured is not None:
             if kind == "refresh":
-                with torch.no_grad(), running(self.precision, str(self.device)):
+                with torch.no_grad(), running(self.precision, str(self.device)), self._copy.drawing():
                     refresh_batch_norm(self._net, self._measured)
                 self.refreshed += sum(map(len, self._measured))
             statistics = self._found(place)
@@ -198,7 +194,7 @@ class States:
 
     def _outputs(self, held: Held, index: NDArray[np.int64], place: str) -> NDArray[np.float32]:
         with running(self.precision, str(self.device)), self._folding.running():
-            parts = [self._forward(held.images(part)).float() for part in held.portions(index)]
+            parts = [self._copy.forward(held.images(part), i).float() for i, part in enumerate(held.portions(index))]
         out = torch.cat(parts)
         if not bool(torch.isfinite(out).all()):
             lost = int((~torch.isfinite(out)).any(1).sum())
@@ -206,14 +202,6 @@ class States:
                 f"{place}: the outputs of {lost} of {len(out)} images are NaN or infinite; no score is given."
             )
         return np.asarray(out.cpu().numpy())
-
-    def _forward(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            out = self._net(x)
-        if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
-            shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-            raise UserError(f"network: it should return (samples, outputs), not {shape}.")
-        return out
 
     def _check(self, state: Mapping[str, Tensor], place: str) -> None:
         for name, like in self._like.items():
@@ -252,23 +240,7 @@ class States:
             x = joined(parts, "statistics", self.device)
         if len(x) < 2:
             raise UserError("statistics: batch norm's statistics need at least 2 images, and there is 1.")
-        return portioned(x, self.device)
-
-
-def scored(logits: NDArray[np.float32], labels: NDArray[Any], metric: str) -> Scored:
-    """Losses, errors and the metric ("accuracy" or "auc") of outputs (n, k) under labels (n,) or, multi-label, (n, k).
-
-    One output and labels (n,) of 0 and 1: its sigmoid is the probability of 1.
-    """
-    if labels.ndim == 2 or logits.shape[1] == 1:
-        y = labels.reshape(len(labels), -1).astype(np.float64)
-        loss = metrics.binary_cross_entropies(logits, y)
-        wrong = ((logits > 0) != (y > 0.5)).mean(1)
-    else:
-        loss = metrics.cross_entropies(logits, labels)
-        wrong = (logits.argmax(1) != labels).astype(np.float64)
-    found = metrics.score(logits, labels, metric)
-    return Scored(loss, wrong, float("nan") if found is None else found, logits)
+        return portioned(self._copy.fit(x), self.device)
 
 
 def _known(batch_norm: Any) -> Any:

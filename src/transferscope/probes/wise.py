@@ -15,7 +15,8 @@ from transferscope.errors import UserError
 from transferscope.measures.intervals import wilson
 from transferscope.models.weights import belongs
 from transferscope.probes import result
-from transferscope.probes.combine import State, combine, fitting
+from transferscope.probes.basis import beside
+from transferscope.probes.combine import State, combine, fitting, networks
 from transferscope.probes.distance import classifier
 from transferscope.probes.states import States, Statistics
 
@@ -27,7 +28,9 @@ class WiseFT:
     """Networks (1 - alpha) start + alpha tuned in the body, all with the tuned network's head, on D data sets.
 
     `alphas` (m,), ascending. `metric` in [0, 1] and `loss`, the cross-entropy in nats, are (D, m); `low` and `high`
-    (D, m) bound the accuracy over images (Wilson, 95%; NaN for an AUC). `images` (D,) counts them.
+    (D, m) bound the accuracy over images (Wilson, 95%; NaN for an AUC). `own`, `own_loss` (D, 2): of alpha 0 and 1 with
+    the batch-norm statistics that the start and the tuned network came with; `notes` tell where that differs from the
+    basis of the curve by more than chance. `images` (D,) counts them.
     """
 
     alphas: Array
@@ -35,11 +38,14 @@ class WiseFT:
     loss: Array
     low: Array
     high: Array
+    own: Array
+    own_loss: Array
     images: NDArray[np.int64]
     data: tuple[str, ...]
     metric_name: str
     head_names: tuple[str, ...]
     batch_norm: str
+    notes: tuple[str, ...]
 
     def best(self, data: str | None = None) -> float:
         """The alpha of the highest metric on a data set (the first one); chosen on these very images."""
@@ -53,14 +59,18 @@ class WiseFT:
         return float(self.alphas[np.nanargmax(metric)])
 
     def table(self) -> pl.DataFrame:
-        """One row per data set and alpha: data, alpha, metric, low, high, loss."""
+        """One row per data set and alpha: data, alpha, metric, low, high, loss, and at alpha 0 and 1 own_metric and
+        own_loss with the batch-norm statistics these networks came with."""
         rows = [
             {"data": name, "alpha": float(alpha), "metric": float(self.metric[d, i]), "low": float(self.low[d, i]),
-             "high": float(self.high[d, i]), "loss": float(self.loss[d, i])}
+             "high": float(self.high[d, i]), "loss": float(self.loss[d, i]),
+             "own_metric": float(self.own[d, int(alpha)]) if alpha in (0, 1) else None,
+             "own_loss": float(self.own_loss[d, int(alpha)]) if alpha in (0, 1) else None}
             for d, name in enumerate(self.data)
             for i, alpha in enumerate(self.alphas)
         ]  # fmt: skip
-        return pl.DataFrame(rows).with_columns(pl.col("metric", "low", "high").fill_nan(None))
+        kinds = dict.fromkeys(("own_metric", "own_loss"), pl.Float64)
+        return pl.DataFrame(rows, schema_overrides=kinds).with_columns(pl.selectors.float().fill_nan(None))
 
     def chart(self) -> Any:
         """The metric along the line, one curve per data set."""
@@ -100,9 +110,11 @@ def wise_ft(
     `start` has no head for the target, so every point has the head of `tuned` (`head` names it when it is not found
     by itself), alpha = 0 too: that is the pretrained body under the tuned head. `batches` are (x, labels), or several
     such under names (the target's images first, then those of other domains with the same classes). `alphas`: a count
-    of even steps over [0, 1], or values. Batch norm's statistics are re-estimated at every point but alpha = 1, which
-    is `tuned` itself. Neither network is changed. Raises UserError for bodies that do not fit.
+    of even steps over [0, 1], or values. The curve has one basis: batch norm's statistics are re-estimated at every
+    point, the ends too, on `images` images of `statistics` (by default of the first batches). Neither network is
+    changed. Raises UserError for bodies that do not fit.
     """
+    networks("wise_ft", {"start": start, "tuned": tuned})
     return state_wise_ft(
         tuned, start.state_dict(), tuned.state_dict(), batches, alphas=alphas, head=head, statistics=statistics,
         batch_norm=batch_norm, precision=precision, images=images,
@@ -123,8 +135,13 @@ def state_wise_ft(
     images: int = 250,
 ) -> WiseFT:
     """`wise_ft` of two state dicts; `net` is of the tuned network's architecture, its own values do not matter."""
-    values = np.linspace(0, 1, alphas) if isinstance(alphas, int) else np.unique(np.asarray(alphas, dtype=np.float64))
-    if len(values) < 2 or not np.isfinite(values).all():
+    try:
+        given = np.asarray(alphas)
+        whole = given.ndim == 0 and given.dtype.kind in "iu"
+        values = np.linspace(0, 1, max(int(given), 0)) if whole else np.unique(given.astype(np.float64))
+    except (TypeError, ValueError):
+        values = np.zeros(0)
+    if len(values) < 2 or np.ndim(alphas) > 1 or not np.isfinite(values).all():
         raise UserError("wise_ft: alphas must be at least two finite numbers, or their count (2 or more).")
     heads = classifier(net) if head is None else (head,) if isinstance(head, str) else tuple(head)
     body = {name: tensor for name, tensor in start.items() if not belongs(name, heads)}
@@ -132,10 +149,13 @@ def state_wise_ft(
     fitting("wise_ft", net, {"the tuned network": tuned, "the start": first})
     with States(net, batches, statistics=statistics, batch_norm=batch_norm, precision=precision, images=images) as ask:
         points = [
-            ask(combine([first, tuned], [1 - alpha, alpha]), batch_norm="as given" if alpha == 1 else None,
-                place=f"alpha {alpha:g}")
-            for alpha in values.tolist()
-        ]  # fmt: skip
+            ask(combine([first, tuned], [1 - alpha, alpha]), place=f"alpha {alpha:g}") for alpha in values.tolist()
+        ]
+        ends = {"start": first, "tuned": tuned}
+        at = {word: values.tolist().index(alpha) for word, alpha in (("start", 0.0), ("tuned", 1.0)) if alpha in values}
+        now = {word: points[at[word]] if word in at else ask(ends[word], place=word) for word in ends}
+        own, notes = beside(ask, ends, now)
+        owns = np.array([[[one[d].metric, one[d].loss.mean()] for one in own.values()] for d in ask.names])
         counts = np.array([ask.count(name) for name in ask.names])
         curves = np.array([[[p[name].metric, p[name].loss.mean()] for p in points] for name in ask.names])
         bounds = np.full((2, *curves.shape[:2]), np.nan)
@@ -146,6 +166,7 @@ def state_wise_ft(
                     bounds[:, d, i] = found.low, found.high
         return WiseFT(
             alphas=values, metric=curves[..., 0], loss=curves[..., 1], low=bounds[0], high=bounds[1], images=counts,
-            data=ask.names, metric_name=ask.metric, head_names=heads,
+            own=owns[..., 0], own_loss=owns[..., 1], data=ask.names, metric_name=ask.metric, head_names=heads,
             batch_norm=batch_norm if ask.has_batch_norm else "none",
+            notes=notes,
         )  # fmt: skip
