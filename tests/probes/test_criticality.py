@@ -13,7 +13,9 @@ from torch import nn
 
 from transferscope.errors import UserError
 from transferscope.models.blocks import blocks
+from transferscope.models.norm import refresh_batch_norm
 from transferscope.probes import result
+from transferscope.probes.answers import _wrong, guessed
 from transferscope.probes.criticality import criticality, state_criticality
 from transferscope.probes.given import Batch
 from transferscope.streams import stream
@@ -76,7 +78,14 @@ def errors(net, x, y):
         return int((net(x).argmax(1) != y).sum())
 
 
-def cell(net, start, block, alpha, sigma, draws, seed=0):
+def refreshed(net, x):
+    """A float64 copy whose running statistics are those of one pass of `x`."""
+    other = copy.deepcopy(net).double()
+    refresh_batch_norm(other, [x.double()])
+    return other.eval()
+
+
+def cell(net, start, block, alpha, sigma, draws, seed=0, anew=True):
     """Wrong answers over all draws: a copy of the network with other weights, full passes on all images at once."""
     x, y = data()
     final, total = net.state_dict(), 0
@@ -91,16 +100,18 @@ def cell(net, start, block, alpha, sigma, draws, seed=0):
             middle = torch.lerp(start[name], final[name], alpha) if alpha not in (0, 1) else (start, final)[alpha][name]
             state[name] = middle + sigma * torch.from_numpy(noise).view(final[name].shape)
         other.load_state_dict(state, strict=False)
-        total += errors(other.eval(), x, y)
+        total += errors(refreshed(other, x), x.double(), y) if anew else errors(other.eval(), x, y)
     return total
 
 
-def test_cells_equal_full_passes_by_hand_and_the_score_follows(case):
+@pytest.mark.parametrize("anew", [True, False], ids=["re-estimated", "as found"])
+def test_cells_equal_full_passes_by_hand_and_the_score_follows(case, anew):
     net, start, _ = case
     options = {"alphas": [0, 0.5, 1], "sigmas": [0.1, 0.5, 2], "draws": 3, "search": "grid"}
-    found = criticality(net, start, batched(), **options)
+    found = criticality(net, start, batched(), batch_norm="refresh" if anew else "as found", **options)
     x, y = data()
-    at_start = errors(net, x, y)
+    assert found.own_error == errors(net, x, y) / 96
+    at_start = errors(refreshed(net, x), x.double(), y) if anew else errors(net, x, y)
     assert found.final_error == at_start / 96 and found.allowed == pytest.approx(at_start / 96 + 0.01)
     cut = {block.name: block for block in blocks(net)}
     for b, name in enumerate(found.blocks):
@@ -113,7 +124,7 @@ def test_cells_equal_full_passes_by_hand_and_the_score_follows(case):
         for a, alpha in enumerate((0, 0.5, 1)):
             for s, level in enumerate((0.1, 0.5, 2)):
                 if (b + a + s) % 4 == 0 or len(found.blocks) < 5:
-                    wrong = cell(net, start, cut[name], alpha, level * found.rms[b], 3)
+                    wrong = cell(net, start, cut[name], alpha, level * found.rms[b], 3, anew=anew)
                     assert found.error[b, a, s] * 96 * 3 == pytest.approx(wrong)
                 if found.error[b, a, s] <= found.allowed + 1e-12:
                     best = min(best, (alpha * found.distance[b] / (level * found.rms[b])) ** 2)
@@ -192,6 +203,66 @@ def test_the_optimisation_path_counts_points_by_their_distance(crossed):
     straight = criticality(net, start, batched(), path=[], sigmas=4, draws=2, search="grid")
     ends = criticality(net, start, batched(), alphas=2, sigmas=4, draws=2, search="grid")
     assert np.array_equal(straight.error, ends.error)
+
+
+def test_statistics_of_other_images_and_what_is_said_of_them(crossed):
+    net, start, _ = crossed
+    stale = copy.deepcopy(net)
+    stale.norm.running_mean += torch.linspace(-9, 9, 8)
+    x, y = data()
+    other = data(64, seed=5)[0]
+    options = {"alphas": 2, "sigmas": [0.5], "draws": 1, "search": "grid", "blocks": "stem"}
+    found = criticality(stale, start, batched(), statistics=other.split(16), **options)
+    assert found.batch_norm == "re-estimated everywhere, on 64 images given as statistics"
+    assert found.precision == "float32" and found.own_error == errors(stale.eval(), x, y) / 96
+    moved = copy.deepcopy(stale)
+    assert found.final_error == errors(refreshed(moved, other), x.double(), y) / 96 == found.bare[0, -1]
+    moved.load_state_dict({n: start[n] for n in ("stem.weight", "stem.bias", "norm.weight", "norm.bias")}, strict=False)
+    assert found.bare[0, 0] == errors(refreshed(moved, other), x.double(), y) / 96
+    assert found.own_error > found.final_error, "said where they differ"
+    own = criticality(net, start, batched(), **options)
+    assert own.batch_norm == "re-estimated everywhere, on the 96 images evaluated"
+    assert criticality(net, start, batched(), batch_norm="as found", **options).batch_norm == "as found"
+    plain_net = made(plain)
+    assert criticality(plain_net, plain_net, batched(), draws=1).batch_norm == "none in the network"
+
+
+def test_networks_and_images_of_other_precisions(crossed):
+    net, start, _ = crossed
+    options = {"alphas": 2, "sigmas": [0.1, 0.5], "draws": 2, "search": "grid"}
+    whole = criticality(net, start, batched(), **options)
+    x, y = data()
+    double = criticality(copy.deepcopy(net).double(), start, [(x, y)], **options)
+    assert np.abs(double.error - whole.error).max() <= 1 / 96
+    single = criticality(net, start, [(x.double(), y)], **options)
+    assert np.abs(single.error - whole.error).max() <= 1 / 96, "float64 images in a float32 network"
+    half = criticality(copy.deepcopy(net).half(), start, [(x, y)], **options)
+    assert np.abs(half.error - whole.error).mean() <= 1 / 96 and half.precision == "float32"
+
+
+def test_the_share_of_the_largest_block(crossed):
+    net, start, _ = crossed
+    found = criticality(net, start, batched(), alphas=3, sigmas=4, draws=1)
+    name, share = found.largest
+    assert (
+        share == pytest.approx(found.mu.max() / found.mu.sum()) and found.mu[found.blocks.index(name)] == found.mu.max()
+    )
+    assert np.isnan(criticality(net, net, batched(), alphas=3, sigmas=3, draws=1).largest[1]), "nothing moved"
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-3, 0.3])
+def test_guessed_answers_are_those_computed(noise):
+    draw = np.random.default_rng(0)
+    for labels in (draw.integers(0, 5, 200), draw.integers(0, 2, (200, 5)), draw.integers(0, 2, 200)):
+        exact = draw.normal(0, 1, (200, 5 if labels.ndim == 2 or labels.max() > 1 else 1)).astype(np.float32)
+        near = exact + noise * draw.uniform(-1, 1, exact.shape).astype(np.float32)
+        asked = []
+        found = guessed(near, labels, lambda rows, exact=exact, asked=asked: (asked.extend(rows), exact[rows])[1])
+        assert np.array_equal(_wrong(found, labels), _wrong(exact, labels)) and len(asked) == len(set(asked))
+        assert len(asked) < 60 or noise > 0.1
+    lost = exact.copy()
+    lost[3] = np.nan
+    assert np.array_equal(guessed(lost, labels, lambda rows: exact[rows]), exact)
 
 
 def test_of_state_dicts_whatever_the_network_holds(crossed):

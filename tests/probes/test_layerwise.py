@@ -36,7 +36,9 @@ def test_curves_and_heights_are_those_of_blended_copies(batch_norm):
     x = torch.cat([x for x, _ in labelled(40, seed=7)]) if batch_norm == "refresh" else None
     found = layerwise_barrier(a, b, data, alphas=5, batch_norm=batch_norm, draws=200,
                               statistics=None if x is None else [x])  # fmt: skip
-    assert found.batch_norm == ("as found" if x is None else "re-estimated everywhere on 40 images given for it")
+    assert found.batch_norm == (
+        "as found" if x is None else "re-estimated everywhere, on 40 images given as statistics"
+    )
     for place, net in enumerate((a, b)):
         own = plain(copy.deepcopy(net).double().eval(), data)
         assert found.own_error[0, place] == pytest.approx(1 - own[0]), "with the statistics it came with"
@@ -65,7 +67,7 @@ def test_no_barrier_between_a_network_and_itself(tmp_path):
     net = residual(1)
     found = layerwise_barrier(net, net.state_dict(), {"train": labelled(), "test": labelled(20, seed=5)}, alphas=3)
     assert (
-        found.batch_norm.startswith("re-estimated everywhere on")
+        found.batch_norm.startswith("re-estimated everywhere, on")
         and found.data == ("train", "test")
         and not found.distance.any()
     )

@@ -230,21 +230,6 @@ def test_bfloat16_with_tied_weights_and_parts_in_float32():
     assert np.abs(prefix.logits(None, state) - want).max() <= 0.02 * np.abs(want).max()
 
 
-def test_statistics_refreshed_for_changed_weights():
-    from transferscope.models.norm import refresh_batch_norm
-
-    net, x = network("timm resnet"), images(12, 32)
-    before = fingerprint(net)
-    prefix = Prefix(net, batched(x, 6))
-    state = moved(net, prefix.names("layer2.0"))
-    found = prefix.run(prefix.refreshed(state))
-    other = copy.deepcopy(net)
-    other.load_state_dict(state, strict=False)
-    refresh_batch_norm(other, batched(x, 6))
-    assert np.abs(found - naive(other, {}, x)).max() <= 1e-4 * np.abs(found).max()
-    assert same(before, fingerprint(net))
-
-
 def test_the_network_is_as_found_after_an_exception(monkeypatch):
     net, x = network("crossed"), images(6)
     prefix = Prefix(net, batched(x, 3))
@@ -311,12 +296,3 @@ def test_bad_input():
         Prefix(net, [images(4)], precision="half")
     with pytest.raises(UserError, match=r"\(samples, outputs\)"):
         Prefix(nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)), [images(4)]).logits()
-
-
-def test_refreshing_leaves_the_networks_own_statistics_while_open():
-    net = network("timm resnet").eval()
-    prefix = Prefix(net, batched(images(12, 32), 6))
-    before = prefix.logits()
-    with prefix.open():
-        refreshed = prefix.run(prefix.refreshed({}))
-        assert np.array_equal(prefix.logits(), before) and not np.allclose(refreshed, before)

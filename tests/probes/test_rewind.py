@@ -69,7 +69,7 @@ def test_every_block_checkpoint_and_direction_is_the_plain_pass_of_a_changed_cop
 def test_the_basis_is_said_and_own_scores_stand_beside_where_they_differ():
     net, start, data = residual(1), residual(2), labelled()
     found = rewind(net, start, data, statistics=[x for x, _ in labelled(40, seed=7)])
-    assert found.batch_norm == "re-estimated everywhere on 40 images given for it"
+    assert found.batch_norm == "re-estimated everywhere, on 40 images given as statistics"
     rows = {row["how"]: row for row in found.table().iter_rows(named=True)}
     assert rows["own"]["loss"] == pytest.approx(plain(copy.deepcopy(net).double().eval(), data)[1], abs=1e-5)
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_the_basis_is_said_and_own_scores_stand_beside_where_they_differ():
     stale = residual(1)
     stale[1].running_mean += torch.linspace(-9, 9, 6)
     told = rewind(stale, start, data)
-    assert told.batch_norm == "re-estimated everywhere on 24 images of those evaluated on"
+    assert told.batch_norm == "re-estimated everywhere, on 24 of the images of 'data' that are scored"
     (name, score, own), = told.own  # fmt: skip
     assert name == "data" and score == told.score[0] and own == told.score[1] != score
     as_found = rewind(net, start, data, batch_norm="as found")

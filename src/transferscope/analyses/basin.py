@@ -64,7 +64,9 @@ class Options(analyses.Options):
     checkpoint: Literal["final", "best"] = "final"
 
 
-@task("basin", version=2, cost=passes.basin)  # 2: own scores and what is without extent are told; batch norm of every kind
+@task(
+    "basin", version=2, cost=passes.basin
+)  # 2: own scores and what is without extent are told; batch norm of every kind
 def measure(
     *, a: Artifact, b: Artifact, at: str, data: Artifact, loss: str, samples: int, draws: int, per_weight: list[float],
     slack: float, limit: float, images: int, statistics: int, work: Work,

@@ -105,8 +105,8 @@ class Anew:
     def estimated(self, inside: Inside, state: Mapping[str, Tensor]) -> tuple[Variant, np.ndarray | None]:
         """A `variant`, and outputs (n, k) of the images with each portion normalised by its own statistics.
 
-        Near the variant's own (with one portion only the variances differ, which are the biased ones on the way), in the
-        order the images had before `held.portioned`. None where passes are whole.
+        Near the variant's own (with one portion only the variances differ: on the way they are the biased ones), in
+        the order the images had before `held.portioned`. None where passes are whole.
         """
         found, outputs = (self._whole(state), None) if self._twin is None else self._behind(self._twin, inside, state)
         values = {name: tensor for name, tensor in state.items() if name not in found}

@@ -1,4 +1,4 @@
-"""Which answers of a changed network are right: all of them computed, or most of them told from a pass that was near."""
+"""Which answers of a changed network are right: all of them computed, or most told from a pass that was near."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ from transferscope.models.weights import belongs
 from transferscope.probes.anew import Anew
 from transferscope.probes.copied import Copy
 from transferscope.probes.distance import classifier
-from transferscope.probes.features import device_of, fed, undisturbed
+from transferscope.probes.features import device_of
 from transferscope.probes.prefix import Prefix
 from transferscope.probes.samples import unpacked
 from transferscope.probes.scored import Scored, scored
@@ -47,12 +47,12 @@ class Trials:
         read = {str(name): list(unpacked(given, "data", f" of '{name}'")) for name, given in named.items()}
         how: Literal["refresh", "as given"] = "refresh" if batch_norm == "refresh" else "as given"
         self.states = States(net, read, statistics=statistics, batch_norm=how, precision=precision)
-        self.basis = basis(self.states.has_batch_norm, batch_norm, self.states.measured, statistics is not None)
+        self.basis = basis(self.states.has_batch_norm, batch_norm, self.states.measured_words)
         self.refresh = batch_norm == "refresh" and self.states.has_batch_norm
-        self._inputs = [batch.x for batches in read.values() for batch in batches]
-        with undisturbed([net], "eval"):
-            self.cut = blocks(net, fed(self._inputs[0][:2], net))
-        self._net, self._tied, self._reuse, self.precision = net, tied(net, self.cut), reuse, precision
+        self._copy = Copy(net, precision, device_of(net))
+        self._inputs = [self._copy.fit(batch.x) for batches in read.values() for batch in batches]
+        self.cut = blocks(self._copy.net, self._inputs[0][:2].to(device_of(net)))
+        self._tied, self._reuse, self.precision = tied(net, self.cut), reuse, precision
         self._prefix: Prefix | None = None
         self._anew: Anew | None = None
 
@@ -68,16 +68,13 @@ class Trials:
         self.base: State = {**base, **self._again(base)}
         if not self._reuse:
             return
-        first = self._prefix is None
-        if first:
-            net = Copy(self._net, self.precision, device_of(self._net)).net
-            net.load_state_dict(self.base)
-            self._prefix = Prefix(net, self._inputs, self.cut, precision=self.precision)
-            if self.refresh:
-                self._anew = Anew(self._prefix, self.states.portions, self.precision)
+        self._copy.net.load_state_dict(self.base)
+        if self._prefix is not None:
+            (self._anew or self._prefix).again()
             return
-        self._prefix.net.load_state_dict(self.base)
-        (self._anew or self._prefix).again()
+        self._prefix = Prefix(self._copy.net, self._inputs, self.cut, precision=self.precision)
+        if self.refresh:
+            self._anew = Anew(self._prefix, self.states.portions, self.precision)
 
     def __call__(self, inside: Sequence[Block], values: State, place: str) -> dict[str, Scored | None]:
         """Every data set under the base weights with `values`, all of them in the blocks `inside`, in place of theirs.
@@ -112,13 +109,11 @@ class Trials:
         return {name: values[first] for name, first in self._tied.items() if first in values}
 
 
-def basis(has_batch_norm: bool, batch_norm: BatchNorm, images: int, given: bool) -> str:
-    """In words: which running statistics the networks of a comparison have."""
+def basis(has_batch_norm: bool, batch_norm: BatchNorm, images: str) -> str:
+    """In words: which running statistics the networks of a comparison have; `images` as `States.measured_words`."""
     if not has_batch_norm:
         return "none in the network"
-    if batch_norm == "as found":
-        return "as found"
-    return f"re-estimated everywhere on {images} images {'given for it' if given else 'of those evaluated on'}"
+    return "as found" if batch_norm == "as found" else f"re-estimated everywhere, {images}"
 
 
 def state_of(given: nn.Module | State) -> dict[str, Tensor]:

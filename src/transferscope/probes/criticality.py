@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.models.blocks import Block
-from transferscope.models.floats import given_in, precision_words, wide_state, working_type
+from transferscope.models.floats import given_in, precision_words, wide_state
 from transferscope.models.norm import has_batch_norm
 from transferscope.probes import result
 from transferscope.probes.anew import Anew
@@ -21,8 +21,8 @@ from transferscope.probes.answers import Answers
 from transferscope.probes.blockwise import BatchNorm, basis
 from transferscope.probes.combine import networks, starting
 from transferscope.probes.copied import Copy
-from transferscope.probes.features import device_of, precision_notes
-from transferscope.probes.held import joined, portioned, sent
+from transferscope.probes.features import device_of, precision_notes, undisturbed
+from transferscope.probes.held import joined, portioned
 from transferscope.probes.prefix import Prefix
 from transferscope.probes.samples import unpacked
 from transferscope.probes.valley import Ground, held_as, points_of
@@ -194,11 +194,15 @@ def criticality(
     networks("criticality", {"net": net})
     starting("criticality", {"start": start})
     given = wide_state(start.state_dict() if isinstance(start, nn.Module) else start)
-    notes, words, kind = precision_notes({"net": net}), precision_words(precision, given_in(net)), working_type(net)
-    net = Copy(net, precision, device_of(net)).net
+    notes, words = precision_notes({"net": net}), precision_words(precision, given_in(net))
+    device = device_of(net)
+    copied = Copy(net, precision, device)
+    net = copied.net
     own = {name: p.detach() for name, p in net.named_parameters()}
     refresh = batch_norm == "refresh" and has_batch_norm(net)
-    prefix = Prefix(net, batches, cut, precision=precision, memory=memory // (2 if refresh else 1), seed=seed)
+    with undisturbed([net], "eval"):  # a loader draws from the global random state
+        given_batches = [batch._replace(x=copied.fit(batch.x)) for batch in unpacked(batches)]
+    prefix = Prefix(net, given_batches, cut, precision=precision, memory=memory // (2 if refresh else 1), seed=seed)
     chosen = (
         prefix.blocks
         if blocks is None
@@ -211,14 +215,15 @@ def criticality(
     for word, state in [("start", given), *((f"path: checkpoint {i}", s) for i, s in enumerate(path or [], 1))]:
         _same_architecture(word, state, own, [name for block in chosen for name in prefix.names(block)])
     answers = found = Answers(prefix)
-    images, anew = 0, None
+    images, anew = "", None
     if refresh:
-        x = [
-            sent(batch.x, device_of(net), kind)
-            for batch in (prefix.batches if statistics is None else unpacked(statistics, "statistics"))
-        ]
-        images = sum(map(len, x))
-        anew = Anew(prefix, portioned(joined(x, "statistics", device_of(net)), device_of(net)), precision)
+        told = prefix.batches if statistics is None else unpacked(statistics, "statistics")
+        x = [copied.fit(batch.x) for batch in told]
+        whole = joined(x, "statistics", device)
+        images = (
+            f"on {len(whole)} images given as statistics" if statistics else f"on the {len(whole)} images evaluated"
+        )
+        anew = Anew(prefix, portioned(whole, device), precision)
         answers = Answers(prefix, anew, guesses=statistics is None)
     if answers.lost:
         raise UserError(f"network: its outputs for {answers.lost} of {prefix.samples} samples are NaN or infinite.")
@@ -244,7 +249,7 @@ def criticality(
         draws=draws,
         search=search,
         path="direct" if path is None else "optimisation",
-        batch_norm=basis(has_batch_norm(net), batch_norm, images, statistics is not None),
+        batch_norm=basis(has_batch_norm(net), batch_norm, images),
         notes=(*notes, *found.notes, *(f"{name}: {why}" for name, why in prefix.why.items())),
         precision=words,
         own_error=found.wrong / found.size,

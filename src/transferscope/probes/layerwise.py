@@ -107,8 +107,8 @@ def layerwise_barrier(
     `batches` (x, labels): one data set, or several by name. `alphas`: how many evenly spread over [0, 1], or the values
     themselves, 0 and 1 among them. `blocks` names those to walk. `batch_norm` "refresh": running statistics are
     estimated anew at every point, 0 and 1 too, from `statistics` or from images of the first data set; "as found": the
-    block's are interpolated with its weights, all others stay a's. `draws` resamples of the images, from `seed`, give the
-    intervals; a supremum of noisy values leans upward, and so do they.
+    block's are interpolated with its weights, all others stay a's. `draws` resamples of the images, from `seed`, give
+    the intervals; a supremum of noisy values leans upward, and so do they.
 
     Both networks are left as found. Raises UserError for two architectures, an unknown block, and labels missing.
     """
