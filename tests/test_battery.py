@@ -145,3 +145,11 @@ def test_nothing_is_measured_where_nothing_is_trained(study: Study, gpus, monkey
     monkeypatch.setattr(calibrate, "calibrated", lambda *_: never())
     assert battery.known_slots(auto).devices == ("cuda:0", "cuda:1"), "a plan times nothing to count workers"
     assert gpus == []
+
+
+def test_the_page_states_precision_and_every_processor(study: Study, gpus) -> None:
+    assert battery._computed_in(battery.plan(study)[0]) == {"precision": "bfloat16, in training and in scoring"}
+    assert battery._computed_in(battery.plan(study.changed(analyses={"images": {}}))[0]) == {}
+    machines = [replace(PLENTY, processor=name, gpus=("A",)).as_dict() for name in ("p", "q", "p")]
+    shown = battery._machine(machines)
+    assert (shown["processor"], shown["gpus"], shown["memory"]) == ("p, q", "A", "128 GB")
