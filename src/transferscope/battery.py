@@ -244,15 +244,20 @@ def _provenance(told: str, steps: Plan, store: Store, seconds: float | None) -> 
         study=told,
         versions=versions or {"torch": importlib.metadata.version("torch")},
         precision=" and ".join(sorted({str(s.params["precision"]) for s in steps.steps if s.task == "train"})),
-        machine=_machine(machines[-1] if machines else this_machine().as_dict()),
+        machine=_machine(machines or [this_machine().as_dict()]),
         seconds=sum(said["seconds"] for _, said in done) if seconds is None else seconds,
         steps=[(step.task, step.key, said["seconds"], names[step.key]) for step, said in done],
     )
 
 
-def _machine(said: Mapping[str, Any]) -> dict[str, Any]:
-    """A machine's description for readers."""
-    shown = {**said, "memory": f"{said['memory'] / 1e9:.0f} GB"} if "memory" in said else dict(said)
+def _machine(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The description for readers of the last of some machines, with the processors and GPUs of all."""
+    said = dict(machines[-1])
+    for name in ("processor", "gpus"):
+        values = [one[name] for one in machines if name in one]
+        each = [item for value in values for item in (value if isinstance(value, list | tuple) else [value])]
+        said |= {name: list(dict.fromkeys(each))} if values else {}
+    shown = {**said, "memory": f"{said['memory'] / 1e9:.0f} GB"} if "memory" in said else said
     return {name: ", ".join(map(str, v)) or "none" if isinstance(v, list | tuple) else v for name, v in shown.items()}
 
 

@@ -17,6 +17,8 @@ from transferscope.section import Section
 from transferscope.study import Study
 
 NAMES = analyses.names()
+# What says on what it rests in its findings and captions, or looks at the images alone.
+NO_BASIS = {"images", "average", "barrier", "basin", "criticality", "crossdomain", "rewind", "spawn"}
 Planned = tuple[Study, Plan, Store]
 
 
@@ -93,6 +95,7 @@ def test_section_of_the_smoke_study(planned: Planned, name: str) -> None:
     assert list(table.rows.columns[: len(labels)]) == list(labels), "labels lead, and no column of a row hides one"
     section = section_of(planned, name, lambda *_: True)
     assert section.title and (section.findings or section.tables or section.pictures)
+    assert name in NO_BASIS or section.basis.endswith("."), "what was it computed on, with what, chosen by what?"
     for chart in section.charts:
         assert chart.spec.to_dict()["$schema"], chart.name
     names = [thing.name for thing in (*section.charts, *section.pictures)]

@@ -48,7 +48,7 @@ def test_mean_interval_is_scipys():
 def test_one_seed_has_a_mean_and_a_word_but_no_interval():
     found = mean_interval([0.5])
     assert (found.mean, found.low, found.high, found.n) == (0.5, None, None, 1)
-    assert found.text() == "0.500 (one seed has no interval), n = 1" and found.note and not found.excludes(0)
+    assert found.text() == "0.500 (no interval), n = 1" and found.note and not found.excludes(0)
 
 
 def test_paired_interval_drops_what_seeds_share():

@@ -241,3 +241,9 @@ def test_what_cannot_be_written_costs_its_place_and_nothing_else(tmp_path: Path,
     assert "Traceback" in log.read_text() and "Traceback" not in text
     Mishaps(log)
     assert not log.exists(), "a log tells of the last report only"
+
+
+def test_the_basis_stands_under_the_findings(tmp_path: Path) -> None:
+    text = one_section(tmp_path, Section("s", findings=(Finding("It is so."),), basis="On all test images."))
+    assert text.count("On all test images.") == 2, "where the findings are listed, and in the section"
+    assert json.loads((tmp_path / "results.json").read_text())["analyses"][0]["basis"] == "On all test images."

@@ -122,13 +122,20 @@ def notes_on_seeds(rows: pl.DataFrame) -> list[str]:
     return ([few] if few else []) + ([TWINS] if count > 2 else [])
 
 
+def weights(checkpoint: str) -> str:
+    """Which weights of the trained networks were compared, as a sentence."""
+    best = "the epoch that scored best on the validation images"
+    return f"Trained networks have the weights of {best if checkpoint == 'best' else 'the last epoch'}."
+
+
 def section(
     title: str,
     rows: pl.DataFrame,
     tell: Callable[[str, pl.DataFrame], tuple[list[Finding], list[Chart], View]],
     notes: Callable[[pl.DataFrame], list[str]] = notes_on_seeds,
+    basis: str = "",
 ) -> Section:
-    """The section that `tell` makes of each target's name and rows, with the `notes` on all rows."""
+    """The section that `tell` makes of each target's name and rows, with the `notes` on all rows and its `basis`."""
     if rows.is_empty():
         return Section(title, notes=["No pair of networks has finished yet."])
     findings: list[Finding] = []
@@ -139,7 +146,7 @@ def section(
         findings += found
         drawn += charts
         views.append(view)
-    return Section(title, findings, drawn, views, notes=notes(rows))
+    return Section(title, findings, drawn, views, notes=notes(rows), basis=basis)
 
 
 def moved(found: Interval, times: float, plus: float = 0.0) -> Interval:

@@ -17,6 +17,11 @@ from transferscope.study import Study
 Values = NDArray[np.float64]
 FLAT = 0.01  # a curve whose mean over the last quarter of epochs rose by less than this has flattened
 WATCHED = "Points are of the images watched after every epoch (recipe.evaluate); final scores are of all test images."
+FINAL = (
+    "Final scores are of all test images after the last epoch, in eval mode with each network's own running "
+    "statistics. Intervals are over seeds; all runs of a target share its test images."
+)
+SPEED = "Optimisation speed is the mean training score over the epochs, of the images watched (recipe.evaluate)."
 UNDEFINED = "an AUC is undefined where a split holds one class only"
 
 

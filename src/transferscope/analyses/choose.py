@@ -207,4 +207,9 @@ def section(table: Table, options: Options) -> Section:
         notes.append(
             "LEEP and NCE are missing where the weights bring no head of their source, or images carry several labels."
         )
-    return Section(TITLE, findings, drawn, views, notes=notes)
+    basis = (
+        "Scores are of the networks before any training, in float32 and eval mode with their own running statistics, "
+        f"on at most {options.images:,} training images; the linear probe is fitted there and read on the validation "
+        f"images. Of those fine-tuned: {_runs.FINAL}"
+    )
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)

@@ -67,13 +67,14 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
 
 def section(table: Table, options: Options) -> Section:
     """The body's distances by pair, curves by block, and where in the network fine-tuning moved most."""
-    return _pairs.section(TITLE, table.rows, _told)
+    basis = f"{_pairs.weights(options.checkpoint)} {BASIS} No image is looked at."
+    return _pairs.section(TITLE, table.rows, _told, basis=basis)
 
 
 def _told(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
     rows = rows.with_columns(rms=pl.when(pl.col("size") > 0).then(pl.col("l2") / pl.col("size").sqrt()))
     body, blocks = rows.filter(pl.col("block") == BODY), rows.filter(~pl.col("block").str.starts_with("("))
-    view = View(f"{target}-body", f"L2 distances on {target}", _summary(rows), "Means over seeds. " + BASIS)
+    view = View(f"{target}-body", f"L2 distances on {target}", _summary(rows), "Means over seeds.")
     return [*_ordering(target, body), *_trend(target, blocks)], _charts(target, body, blocks), view
 
 
@@ -140,7 +141,7 @@ def _charts(target: str, body: pl.DataFrame, blocks: pl.DataFrame) -> list[Chart
             f"{target}-body",
             f"Distances of whole bodies on {target}",
             spec,
-            f"Mean, 95% interval over seeds. {BASIS}",
+            "Mean and 95% interval over seeds.",
         )
     ]
     for column, (title, word, note) in MEASURES.items():
@@ -149,7 +150,7 @@ def _charts(target: str, body: pl.DataFrame, blocks: pl.DataFrame) -> list[Chart
             continue
         runs = blocks.select("pair", "block", pl.format("{}-{}", "seed", "seed_b").alias("seed"), column).drop_nulls()
         spec = charts.lines(means, "block", column, "pair", runs=runs, x_title="block", y_title=word)
-        caption = f"Blocks in execution order, heads left out. Thick: means over seeds. {BASIS}{note}"
+        caption = f"Blocks in execution order, heads left out. Thick: means over seeds.{note}"
         found.append(Chart(f"{target}-{column}", f"{title} by block on {target}", spec, caption))
     return found
 

@@ -110,7 +110,8 @@ def section(table: Table, options: Options) -> Section:
         notes += [*_training(target, runs), *_rising(target, runs), *_worth.unfitted(target, worths)]
     if few := too_few(table.rows["seed"].n_unique()):
         notes.append(few)
-    return Section(TITLE, findings, drawn, views, notes=notes)
+    basis = f"{_runs.FINAL} Both arms of a seed train on the same images."
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 
 def _distinct(runs: pl.DataFrame) -> pl.DataFrame:

@@ -122,7 +122,9 @@ def section(table: Table, options: Options) -> Section:
         if not (by_class := _by_class(rows)).is_empty():
             caption = "Mean number of test images wrong, most often wrong for the second network alone first."
             views.append(View(f"{target}-classes", f"Mistakes by class on {target}", by_class, caption))
-    return Section(TITLE, findings, drawn, views, _pictures(table), [*notes, *_pairs.notes_on_seeds(table.rows)])
+    notes += _pairs.notes_on_seeds(table.rows)
+    basis = f"The answers to all test images, in eval mode. {_pairs.weights(options.checkpoint)}"
+    return Section(TITLE, findings, drawn, views, _pictures(table), notes, basis=basis)
 
 
 def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:

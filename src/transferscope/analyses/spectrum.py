@@ -68,7 +68,8 @@ def section(table: Table, options: Options) -> Section:
         drawn = [*_charts(target, rows), *_spectra(target, table)]
         return [*_overlap(target, rows), *_rank(target, rows)], drawn, View(f"{target}-pairs", title, _summary(rows))
 
-    return _pairs.section(TITLE, table.rows, told)
+    basis = f"{_pairs.weights(options.checkpoint)} No image is looked at; singular values in float64."
+    return _pairs.section(TITLE, table.rows, told, basis=basis)
 
 
 def _per_pair(rows: pl.DataFrame, *values: str) -> pl.DataFrame:
@@ -131,7 +132,10 @@ def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
     ranks = _pairs.over_seeds(_by_block(pl.concat(sides), "rank"), ["block"], "rank")
     if not ranks.is_empty():
         spec = charts.lines(ranks, "block", "rank", "pair", x_title="block", y_title="effective rank")
-        caption = "Means over the weights of a block and over seeds, at the start and at the end."
+        caption = (
+            "Means over the weights of a block and over seeds, at the start and at the end. A rank is at most the "
+            "smaller side of its weight: compare a block with itself."
+        )
         found.append(Chart(f"{target}-rank", f"Effective rank on {target}", spec, caption))
     return found
 

@@ -163,7 +163,11 @@ def section(table: Table, options: Options) -> Section:
         notes += _edges(target, runs)
     if few := too_few(table.rows["seed"].n_unique()):
         notes.append(few)
-    return Section(TITLE, findings, drawn, views, notes=notes)
+    basis = (
+        f"{_runs.FINAL} Where several learning rates were tried, a search with a seed of its own chose one on the "
+        "validation images."
+    )
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 
 def _seconds(table: Table) -> dict[tuple[str, str], list[float]]:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +15,7 @@ import polars as pl
 from markupsafe import Markup
 
 from transferscope.report import figures, wording
+from transferscope.report import summary as results
 from transferscope.report.mishaps import Mishaps
 from transferscope.section import CLAIMS, Chart, Picture, Section, View
 
@@ -72,8 +72,8 @@ def write_report(
     page = folder / "report.html"
     written = [_written(folder, part, mishaps) for part in parts]
     sections = [shown for _, shown in written]
-    summary = _results(title, question, written, provenance)
-    figures.put(folder / "results.json", (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode())
+    said = results.summary(title, question, written, provenance.precision, provenance.versions)
+    figures.put(folder / "results.json", (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode())
 
     script, label = figures.library(page)
     style, start = (HERE / "style.css").read_text(encoding="utf-8"), (HERE / "page.js").read_text(encoding="utf-8")
@@ -93,7 +93,7 @@ def write_report(
             "P-T" in finding["text"] or "RI-T" in finding["text"] for s in sections for finding in s["findings"]
         ),
         notes=list(dict.fromkeys(note for section in sections for note in section["notes"])),
-        problems=sum(len(one["problems"]) + sum(bool(o["problem"]) for o in _parts(one)) for one in sections),
+        problems=sum(len(one["problems"]) + sum(bool(o["problem"]) for o in results.parts(one)) for one in sections),
         missing=sum(len(part.missing) for part in parts),
         claims=_claims(sections),
         provenance=provenance,
@@ -170,6 +170,7 @@ def _section(folder: Path, part: Part, mishaps: Mishaps) -> dict[str, Any]:
         "tables": tables,
         "notes": list(section.notes),
         "problems": list(section.problems),
+        "basis": str(section.basis),
         "missing": [(wording.labels(cell), reason) for cell, reason in part.missing],
         "rows": part.table.height,
     }
@@ -197,36 +198,6 @@ def _chart(folder: Path, name: str, chart: Chart) -> dict[str, Any]:
 def _picture(folder: Path, name: str, picture: Picture) -> dict[str, Any]:
     figures.put(folder / f"{name}.png", picture.png)
     return {"name": name, "url": "data:image/png;base64," + base64.b64encode(picture.png).decode()}
-
-
-def _results(
-    title: str, question: str, written: Sequence[tuple[Part, Labels]], provenance: Provenance
-) -> dict[str, Any]:
-    """The page as data: what was found, where its tables and figures lie, what is missing, and what computed it."""
-    analyses = []
-    for part, shown in written:
-        drawn = [chart for chart in shown["charts"] if not chart["problem"]]
-        analyses.append(
-            {
-                "name": part.name,
-                "title": part.section.title,
-                "findings": shown["records"],
-                "notes": list(part.section.notes),
-                "problems": [*shown["problems"], *(one["problem"] for one in _parts(shown) if one["problem"])],
-                "missing": [{"labels": dict(cell), "reason": reason} for cell, reason in part.missing],
-                "table": f"tables/{slug(part.name)}.csv",
-                "rows": part.table.height,
-                "charts": [{key: chart[key] for key in ("name", "title", "caption")} for chart in drawn],
-            }
-        )
-    made = {"precision": provenance.precision or None, "versions": provenance.versions}
-    whole = {"format": 1, "title": title, "question": question, **made, "analyses": analyses}
-    return {key: _finite(value) for key, value in whole.items()}
-
-
-def _parts(shown: Labels) -> list[dict[str, Any]]:
-    """The charts, pictures and tables of a section."""
-    return [*shown["charts"], *shown["pictures"], *shown["tables"]]
 
 
 def _claims(sections: Sequence[Labels]) -> list[dict[str, Any]]:
@@ -263,14 +234,3 @@ def _unused(name: str, taken: set[str]) -> str:
 
 def _hash(script: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN; what is not finite becomes null, what JSON does not know becomes text."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value if isinstance(value, str | int | None) else str(value)
