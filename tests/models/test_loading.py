@@ -105,3 +105,25 @@ def test_weights_that_are_none_of_the_networks_are_never_a_pretrained_arm() -> N
     state = {"unrelated": torch.zeros(3)}
     with pytest.raises(UserError, match="nothing was loaded"):
         start("pretrained", net, network=RESNET, classes=3, weights=state, seed=0, min_share=0.0, allow=["*"])
+
+
+@pytest.mark.parametrize(
+    ("ref", "extra", "sentence"),
+    [
+        (RESNET, "layer1.2.conv1.weight", "they hold 'layer1.2.conv1.weight' of blocks that the network does not have"),
+        (RESNET, "layer1.0.conv1.lora_A.weight", "they hold 'layer1.0.conv1.lora_A.weight' of blocks"),
+        (VIT, "blocks.12.attn.qkv.weight", "they hold 'blocks.12.attn.qkv.weight' of blocks"),
+    ],
+)
+def test_weights_of_a_larger_network_are_refused_unless_allowed(ref: str, extra: str, sentence: str) -> None:
+    state = without(ref) | {extra: torch.ones(3, 3)}
+    with pytest.raises(UserError, match=sentence):
+        load(ref, state)
+    allowed = load(ref, state, allow=[f"{extra.rpartition('.')[0]}.*"])
+    assert allowed.told() == [f"left out, as blocks that the network does not have: {extra}"]
+
+
+def test_heads_and_what_lies_beside_the_body_are_no_blocks_of_it() -> None:
+    beside = ("projection_head.0.weight", "queue", "decoder.1.weight", "conv1.weight_scale", "fc.2.weight")
+    loaded = load(RESNET, without(RESNET) | {name: torch.ones(3, 3) for name in beside})
+    assert loaded.share == 1.0 and loaded.told() == []

@@ -261,6 +261,9 @@ def test_guessed_answers_are_those_computed(noise):
         found = guessed(near, labels, lambda rows, exact=exact, asked=asked: (asked.extend(rows), exact[rows])[1])
         assert np.array_equal(_wrong(found, labels), _wrong(exact, labels)) and len(asked) == len(set(asked))
         assert len(asked) < 60 or noise > 0.1
+        few = []
+        some = guessed(near, labels, lambda rows, exact=exact, few=few: (few.extend(rows), exact[rows])[1], enough=20)
+        assert _wrong(some, labels).sum() > 20 and len(few) <= len(asked)
     lost = exact.copy()
     lost[3] = np.nan
     assert np.array_equal(guessed(lost, labels, lambda rows: exact[rows]), exact)

@@ -38,14 +38,14 @@ from transferscope.study import Study
 from transferscope.tasks import passes
 
 TITLE = "Which blocks can be rewound"
-STATISTICS = 250  # training images that statistics are estimated from
 
 
 class Options(analyses.Options):
     """`splits` to test on, the last of which the findings use, with at most `images` each; the final weights or the
     best. `checkpoints` (rewinding to every saved epoch, as a heat map) and `redraw` (fresh random values) for the first
     seed, every seed or none. `cumulative`: ever more blocks from the bottom, from both ends, or none. A loss of up to
-    `threshold` (0.01: one point) counts as harmless. `batch_norm`: "refresh" (re-estimated everywhere), "as found"."""
+    `threshold` (0.01: one point) counts as harmless. `batch_norm`: "refresh" (re-estimated everywhere, from that many
+    training images as `statistics` says) or "as found"."""
 
     splits: Annotated[
         tuple[Literal["train", "val", "test"], ...], BeforeValidator(as_tuple), Field(min_length=1)
@@ -56,13 +56,14 @@ class Options(analyses.Options):
     redraw: Which = "first seed"
     cumulative: Literal["bottom", "both", "none"] = "bottom"
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    statistics: Annotated[int, Field(ge=2)] = 250
     batch_norm: Literal["refresh", "as found"] = "refresh"
 
 
 @task("rewind", version=2, cost=passes.rewinding)  # 2: statistics re-estimated, for the unchanged network too
 def measure(
     *, run: Artifact, data: Artifact, checkpoint: str, splits: list[str], images: int, checkpoints: bool, redraw: bool,
-    cumulative: str, batch_norm: str, work: Work,
+    cumulative: str, batch_norm: str, statistics: int, work: Work,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Rows of `probes.rewind` with the names of each block's modules, the statistics ("basis") and the precision.
 
@@ -94,7 +95,7 @@ def measure(
         redrawn=build_network(said["network"], classes, seed=fresh).state_dict() if redraw else None,
         cumulative=None if cumulative == "none" else cumulative,  # type: ignore[arg-type]
         batch_norm=batch_norm,  # type: ignore[arg-type]
-        statistics=[x for x, *_ in restore.batches(run, data, "train", images=STATISTICS, device=work.device)],
+        statistics=[x for x, *_ in restore.batches(run, data, "train", images=statistics, device=work.device)],
         precision=said["precision"],
     )
     found.save(work.folder / "rewind.safetensors")
@@ -118,6 +119,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                     redraw=_blocks.asked(options.redraw, seed, study.seeds),
                     cumulative=options.cumulative,
                     batch_norm=options.batch_norm,
+                    statistics=options.statistics,
                 )
                 yield {"target": target, "arm": arm, "seed": seed}, step
 

@@ -28,8 +28,9 @@ def fit(
 
     Where the file keeps them is found by `names.choose`; a stem of other channels and a position embedding of another
     grid are adapted. Nothing is copied into `net`. Raises UserError below `min_share` of the body's parameters; for a
-    stem, running statistics or an embedding that stay unfilled without being listed in `allow` (names or patterns such
-    as "*.running_mean"); for values that are not finite or not of the kind of a network's; and where `choose` does.
+    stem, running statistics or an embedding that stay unfilled, and for blocks of the file that `net` does not have,
+    without being listed in `allow` (names or patterns such as "*.running_mean"); for values that are not finite or not
+    of the kind of a network's; and where `choose` does.
     """
     body = {name: tensor for name, tensor in net.state_dict().items() if not belongs(name, head)}
     choice = choose(state, body, net)
@@ -53,8 +54,10 @@ def fit(
     )
     if loaded.share < min_share:
         raise UserError(_too_little(loaded, body, choice, state, min_share))
-    _gate(net, body, loaded, choice, tuple(allow))
-    notes = [f"the same values are also under {', '.join(choice.also)}"] if choice.also else []
+    beyond = _beyond(net, loaded)
+    _gate(net, body, loaded, choice, beyond, tuple(allow))
+    notes = [f"left out, as blocks that the network does not have: {_few(beyond)}"] if beyond else []
+    notes += [f"the same values are also under {', '.join(choice.also)}"] if choice.also else []
     tensors, stored = {}, Counter[str]()
     spread = getattr(state, "spread", {})
     for name, tensor in filled.items():
@@ -135,13 +138,38 @@ def _kind(name: str, net: nn.Module, first: tuple[str, ...], trained: set[str]) 
     return ""
 
 
-def _gate(net: nn.Module, body: Mapping[str, Tensor], loaded: Loaded, choice: Choice, allow: tuple[str, ...]) -> None:
-    """Refuse to go on without what a share of parameters does not show, and names in `allow` that there are not."""
+def _beyond(net: nn.Module, loaded: Loaded) -> tuple[str, ...]:
+    """Tensors of the file that lie in a part of the body, but in a module of it that there is not: `layer1.2.conv1` of a
+    deeper network, an adapter beside a layer. Parts that were put together are none."""
+    modules = {name for name, _ in net.named_modules()}
+    owners = {name: name.rpartition(".")[0] for name in loaded.unexpected if ".parametrizations." not in name}
+    return tuple(n for n, owner in owners.items() if owner not in modules and n.partition(".")[0] in modules)
+
+
+def _gate(
+    net: nn.Module,
+    body: Mapping[str, Tensor],
+    loaded: Loaded,
+    choice: Choice,
+    beyond: tuple[str, ...],
+    allow: tuple[str, ...],
+) -> None:
+    """Refuse to go on without what a share of parameters does not show, with the file's blocks `beyond` the network,
+    and with names in `allow` that there are not."""
+    known = [*body, *beyond]
     for pattern in allow:
-        if not fnmatch.filter(body, pattern):
+        if not fnmatch.filter(known, pattern):
             raise UserError(
-                f"pretrained.allow: the network has no tensor '{pattern}'; {did_you_mean(pattern, list(body))}"
+                f"pretrained.allow: the network has no tensor '{pattern}'; {did_you_mean(pattern, known)}"
             )
+    odd = [name for name in beyond if not any(fnmatch.fnmatchcase(name, pattern) for pattern in allow)]
+    if odd:
+        more = f" and {len(odd) - 1} more tensors" if len(odd) > 1 else ""
+        raise UserError(
+            f"weights: they hold '{odd[0]}'{more} of blocks that the network does not have, as those of a larger network "
+            f"do; use the network they were made for, or allow it by name, pretrained: {{weights: ..., allow: "
+            f"['{odd[0].rpartition('.')[0]}.*', ...]}}."
+        )
     first = stem(net, body)
     trained = {name for name, parameter in net.named_parameters() if parameter.requires_grad}
     lost: dict[str, list[str]] = {}

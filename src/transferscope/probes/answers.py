@@ -13,7 +13,7 @@ from transferscope.probes.passes import Variant
 from transferscope.probes.prefix import Prefix
 
 FIRST = 16  # samples whose outputs show how far the near ones are off
-SURE = 10.0
+SURE = 5.0
 Array = NDArray[np.float64]
 State = Mapping[str, Tensor]
 
@@ -57,24 +57,30 @@ class Answers:
         variant, outputs = self._anew.estimated(block, state)
         return Cell(variant, outputs if self._guesses else None)
 
-    def of(self, cell: Cell, number: int) -> tuple[int, int]:
-        """Wrong answers on a batch, and answers that differ from the network's own in being right."""
+    def of(self, cell: Cell, number: int, enough: float = np.inf) -> tuple[int, int]:
+        """Wrong answers on a batch, and answers that differ from the network's own in being right.
+
+        Where more than `enough` are surely wrong, those that are in doubt are not settled.
+        """
         if cell.guess is None:
             logits = self.prefix.run(cell.variant, [number])
         else:
             near, labels = cell.guess[self._parts[number]], self._labels[number]
-            logits = guessed(near, labels, lambda rows: self.prefix.rows(cell.variant, number, rows))
+            logits = guessed(near, labels, lambda rows: self.prefix.rows(cell.variant, number, rows), enough)
         wrong = _wrong(logits, self._labels[number])
         return int(wrong.sum()), int((wrong != self.before[number]).sum())
 
 
 def guessed(
-    near: np.ndarray, labels: np.ndarray, exactly: Callable[[NDArray[np.int64]], np.ndarray]
+    near: np.ndarray,
+    labels: np.ndarray,
+    exactly: Callable[[NDArray[np.int64]], np.ndarray],
+    enough: float = np.inf,
 ) -> NDArray[np.float32]:
     """Outputs (n, k) that are right or wrong as the exact ones are, given some that are `near` these.
 
     Those in doubt are computed `exactly` (rows -> outputs), the closest decisions first, until the next one is `SURE`
-    times as clear as any computed output was off.
+    times as clear as any computed output was off; or until more than `enough` are surely wrong.
     """
     found = np.array(near, dtype=np.float32)
     if not bool(np.isfinite(found).all()):
@@ -88,6 +94,8 @@ def guessed(
         off = float(np.maximum(off, np.abs(found[rows] - near[rows]).max()))
         done = stop
         stop = int(np.searchsorted(clearness[order], SURE * off)) if np.isfinite(off) else len(order)
+        if int(_wrong(found, labels)[[*order[:done], *order[max(stop, done) :]]].sum()) > enough:
+            break
     return found
 
 

@@ -41,9 +41,10 @@ class Criticality:
     start to final weights; `rms` of the block's weights (its tensors of two or more dimensions), the unit of `sigmas`.
     `alphas` (B, A) is each point's distance from the start over D; `sigmas` (S,) are relative, times `rms` absolute.
     `error` (B, A, S): mean training error under noise, over the part `seen` (B, A, S) in [0, 1] of all draws and
-    samples, NaN where that is 0; feasible up to `allowed`. `bare` (B, A): error without noise, NaN unless search is
-    "grid". `final_error` is that of the final network. `batch_norm` says which running statistics it and every cell
-    have; `own_error` is its error with those it came with. `notes`: blocks that needed full passes, and why.
+    samples, NaN where that is 0; feasible up to `allowed`; of cells that surely fail it is an estimate. `bare` (B, A):
+    error without noise, NaN unless search is "grid". `final_error` is that of the final network. `batch_norm` says
+    which running statistics it and every cell have; `own_error` is its error with those it came with. `notes`: blocks
+    that needed full passes, and why.
     """
 
     mu: Array

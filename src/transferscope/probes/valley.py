@@ -87,7 +87,8 @@ class Ground:
             under = held.get(draw) or self.under(row, column, draw)
             if self._holds:
                 held[draw] = under
-            wrong, flips = self.answers.of(under, number)
+            last = piece == self.draws * count - 1
+            wrong, flips = self.answers.of(under, number, np.inf if last else self.limit - sum(r[0] for r in rows))
             rows.append((wrong, int(before[number].sum()), flips, before[number].size))
             columns = list(zip(*rows, strict=True))
             known = verdict(*columns, total=self.total, at_start=self.draws * self.answers.wrong, limit=self.limit)
