@@ -58,7 +58,9 @@ SPLITS = [
 ]
 
 
-@pytest.mark.parametrize(("names", "splits"), SPLITS, ids=lambda case: "-".join(sorted(case)) if isinstance(case, set) else "")
+@pytest.mark.parametrize(
+    ("names", "splits"), SPLITS, ids=[f"{n}-{'-'.join(sorted(s))}" for n, (_, s) in enumerate(SPLITS)]
+)
 def test_splits_are_understood_whatever_their_spelling(tmp_path: Path, names: list[str], splits: set[str]) -> None:
     listing = open_listing(f"folder:{files(tmp_path / 'set', *names)}")
     assert listing.classes == ("a", "b") and set(listing.splits or ()) == splits

@@ -139,8 +139,8 @@ def _kind(name: str, net: nn.Module, first: tuple[str, ...], trained: set[str]) 
 
 
 def _beyond(net: nn.Module, loaded: Loaded) -> tuple[str, ...]:
-    """Tensors of the file that lie in a part of the body, but in a module of it that there is not: `layer1.2.conv1` of a
-    deeper network, an adapter beside a layer. Parts that were put together are none."""
+    """Tensors of the file in a part of the body, but in a module of it that there is not: `layer1.2.conv1` of a deeper
+    network, an adapter beside a layer. Parts that were put together are none."""
     modules = {name for name, _ in net.named_modules()}
     owners = {name: name.rpartition(".")[0] for name in loaded.unexpected if ".parametrizations." not in name}
     return tuple(n for n, owner in owners.items() if owner not in modules and n.partition(".")[0] in modules)
@@ -159,15 +159,13 @@ def _gate(
     known = [*body, *beyond]
     for pattern in allow:
         if not fnmatch.filter(known, pattern):
-            raise UserError(
-                f"pretrained.allow: the network has no tensor '{pattern}'; {did_you_mean(pattern, known)}"
-            )
+            raise UserError(f"pretrained.allow: the network has no tensor '{pattern}'; {did_you_mean(pattern, known)}")
     odd = [name for name in beyond if not any(fnmatch.fnmatchcase(name, pattern) for pattern in allow)]
     if odd:
         more = f" and {len(odd) - 1} more tensors" if len(odd) > 1 else ""
         raise UserError(
-            f"weights: they hold '{odd[0]}'{more} of blocks that the network does not have, as those of a larger network "
-            f"do; use the network they were made for, or allow it by name, pretrained: {{weights: ..., allow: "
+            f"weights: they hold '{odd[0]}'{more} of blocks that the network does not have, as those of a larger "
+            f"network do; use the network they were made for, or allow it by name, pretrained: {{weights: ..., allow: "
             f"['{odd[0].rpartition('.')[0]}.*', ...]}}."
         )
     first = stem(net, body)
