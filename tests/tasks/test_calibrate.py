@@ -107,15 +107,15 @@ def test_in_a_hurry_few_images_are_computed_and_no_matrix_product(monkeypatch):
     monkeypatch.setattr(pace, "loops", loops)
     monkeypatch.setattr(pace, "_once", lambda loop, device: seen.append("timed") or 0.1)
     timed = pace.measure(Question("timm:test_resnet", 32, 32, ways=("float32",), quick=True))
-    assert seen[0] == ("float32", 8) and seen.count("timed") <= 8 and timed["matmul"] == {}
-    assert timed["paces"]["float32"]["step"] == pytest.approx(0.4), "a step of 8 images, told for 32"
+    assert seen[0] == ("float32", 16) and seen.count("timed") <= 8 and timed["matmul"] == {}
+    assert timed["paces"]["float32"]["step"] == pytest.approx(0.2), "a step of 16 images, told for 32"
 
 
 def test_a_large_network_is_timed_on_fewer_images():
     short = Question("timm:resnet50", 224, 64, quick=True)
     assert pace._shortened(short, 8.2e9).batch_size == 4
     assert pace._shortened(short, 1e12).batch_size == 2
-    assert pace._shortened(short, 1e8).batch_size == 8
+    assert pace._shortened(short, 1e8).batch_size == 16
     on_gpu = dataclasses.replace(short, device="cuda")
     assert pace._shortened(on_gpu, 1e12) == on_gpu
     assert pace._shortened(Question("timm:resnet50", 224, 64), 8.2e9).batch_size == 64
