@@ -74,6 +74,7 @@ def arrays() -> bytes:
         ("none.safetensors", b"", "is empty"),
         ("odd.pth", bytes(range(128, 256)), "not a file of plain tensors"),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else None,  # archives hold the time at which they were made
 )
 def test_a_file_of_another_kind_is_called_by_what_it_is(tmp_path: Path, name: str, content: bytes, says: str) -> None:
     (tmp_path / name).write_bytes(content)

@@ -204,7 +204,7 @@ def test_bad_input_to_average_is_one_sentence():
         (lambda: average(nets[0]), "a sequence of at least two networks"),
         (lambda: average(tuple), "a sequence of at least two networks"),
         (lambda: average(nets, some, weights=tuple), "weights must be 2 numbers"),
-        (lambda: average(nets, 5), "data: batches of images are needed, not int"),
+        (lambda: average(nets, 5), "batches: give a list of batches or a loader, not a int"),
         (lambda: average(nets, some, statistics=list), "statistics: batches of images are needed"),
         (lambda: average([nn.LazyLinear(2), nn.LazyLinear(2)]), "network 1 has lazy layers"),
         (lambda: average([tuple, nets[0]]), "network 1 is the class tuple, not a network"),
@@ -334,5 +334,5 @@ def test_averages_of_other_precisions_have_the_same_statistics_seen_or_unseen(dt
     unseen = average(iter(nets), statistics=[x])
     for name in ("1.running_mean", "4.running_var"):
         np.testing.assert_allclose(unseen.state[name], seen.state[name], rtol=2e-2, atol=1e-3)
-    with pytest.raises(UserError, match=r"images of 'statistics', .* of uint8"):
+    with pytest.raises(UserError, match="statistics: batch 1 holds uint8 values"):
         average(nets, statistics=[x.to(torch.uint8)])

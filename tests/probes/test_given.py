@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from probing.asked import LAYERS, PROBES, network
@@ -91,6 +92,7 @@ MEANT = {
     "int32": lambda: cut(X, Y.int()),
     "uint8": lambda: cut(X, Y.to(torch.uint8)),
     "numpy": lambda: cut(X, Y.numpy()),
+    "column of a data frame": lambda: cut(X, pl.Series(Y.tolist())),
     "list": lambda: cut(X, Y.tolist()),
     "tuple": lambda: cut(X, tuple(Y.tolist())),
     "list of floats": lambda: cut(X, Y.float().tolist()),
@@ -161,6 +163,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "int64 images": (lambda: cut((X * 50).long(), Y), "int64 values"),
     "bool images": (lambda: cut(X > 0, Y), "bool values"),
     "complex images": (lambda: cut(X.to(torch.complex64), Y), "complex numbers"),
+    "sparse images": (lambda: [(x.to_sparse(), y) for x, y in PLAIN], "sparse"),
     "NaN": (lambda: cut(spoilt(torch.nan), Y), r"batch 1.*sample 7 \(from 0\) holds values that are NaN"),
     "infinite": (lambda: cut(spoilt(-torch.inf), Y), r"sample 7 \(from 0\)"),
     "beyond float32": (lambda: cut(torch.where(X.max() == X, 1e300, X.double()), Y), "NaN or infinite"),

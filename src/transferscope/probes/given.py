@@ -126,8 +126,9 @@ def _inputs(x: Any, where: str) -> Tensor:
         raise UserError(
             f"{where} must be a tensor (samples, ...) with at least one sample, not of shape {tuple(x.shape)}."
         )
-    if x.is_complex():
-        raise UserError(f"{where} holds complex numbers; give real ones.")
+    if x.is_complex() or x.is_quantized or x.layout != torch.strided or x.is_meta:
+        kind = "complex" if x.is_complex() else "quantised, sparse, nested or missing"
+        raise UserError(f"{where} holds {kind} numbers; give plain real ones.")
     if not x.is_floating_point():
         if x.ndim > 2 or x.dtype in (torch.uint8, torch.bool):
             kind = str(x.dtype).removeprefix("torch.")
@@ -163,7 +164,7 @@ def column(part: Any) -> np.ndarray | None:
             return np.asarray(part)
         except ValueError:  # rows of different lengths
             return np.array([str(row) for row in part])
-    return part if isinstance(part, np.ndarray) else None
+    return np.asarray(part) if hasattr(part, "__array__") else None  # arrays and the columns of data frames
 
 
 def _named(thing: Any) -> str:
