@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transferscope.probes.transferability import transferability
     from transferscope.probes.wise import wise_ft
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public name: the module it lives in, imported when the name is first used, so that `import transferscope` stays light.
 _HOME = {
