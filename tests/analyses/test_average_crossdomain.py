@@ -45,7 +45,7 @@ def gathered(finished, cell, split="test", count=24):
     run = finished.store.get(finished.study.run(cell.labels["target"], "pretrained", 0))
     data = finished.store.get(finished.study.data(cell.labels["target"]))
     batches = list(restore.batches(run, data, split, images=count))
-    return run, data, torch.cat([x for x, *_ in batches]), np.concatenate([np.asarray(y) for _, y, _ in batches])
+    return run, data, torch.cat([x for x, *_ in batches]), np.concatenate([np.asarray(y) for _, y, *_ in batches])
 
 
 def test_the_soup_is_the_mean_of_the_weights(finished):
@@ -164,7 +164,7 @@ def test_crossdomain_compares_only_like_with_like(finished):
     runs = [finished.store.get(finished.study.run(t, "pretrained", 1)) for t in ("shapes", "again")]
     data = finished.store.get(finished.study.data("again"))
     test = list(restore.batches(runs[1], data, "test", images=24))
-    y = np.concatenate([np.asarray(labels) for _, labels, _ in test])
+    y = np.concatenate([np.asarray(labels) for _, labels, *_ in test])
     both: list[torch.Tensor] = []
     for run, target in zip(runs, ("shapes", "again"), strict=True):
         theirs = finished.store.get(finished.study.data(target))

@@ -49,7 +49,7 @@ def test_numbers_are_those_of_networks_put_together_by_hand(rewound):
             refresh_batch_norm(changed, [statistics])
             with torch.no_grad():
                 out = torch.cat([changed(x) for x, *_ in batches]).numpy()
-            labels = torch.cat([y for _, y, _ in batches]).numpy()
+            labels = torch.cat([y for _, y, *_ in batches]).numpy()
             row = of(rows, data=split, how="rewind" if block else "none", block=block.name if block else "(none)")
             row = row.filter(pl.col("checkpoint").is_in(["start", ""])).row(0, named=True)
             assert row["score"] == pytest.approx(score(out, labels, "accuracy"), abs=0.034), "one image, in bfloat16"

@@ -115,5 +115,5 @@ def test_batches_are_shuffled_even_and_always_the_same(finished):
     one, two = (list(restore.batches(run, data, "test", size=10, images=23)) for _ in range(2))
     assert [len(x) for x, _, _ in one] == [12, 11] and len({int(r) for _, _, rows in one for r in rows}) == 23
     assert all(torch.equal(a[0], b[0]) and (a[2] == b[2]).all() for a, b in zip(one, two, strict=True))
-    labels = torch.cat([y for _, y, _ in one])
+    labels = torch.cat([y for _, y, *_ in one])
     assert not torch.equal(labels, labels.sort().values)
