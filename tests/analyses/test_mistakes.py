@@ -59,7 +59,9 @@ def test_verdict_on_claim_four():
 def test_what_pretraining_mends_is_counted():
     section = module.section(made(35, 20), module.Options())
     text = section.findings[-1].text
-    assert "of the 50 mistakes that RI-T makes in 100, P-T gets" in text and section.findings[-1].effect == 10
+    assert (
+        "of the 50 mistakes that RI-T makes in 100 test answers, P-T gets" in text and section.findings[-1].effect == 10
+    )
 
 
 def test_section_draws_everything(finished):

@@ -123,5 +123,5 @@ def test_nobody_makes_a_mistake(found: Callable[[str], Found]) -> None:
     )
     section = told("mistakes", none, of.table)
     said = " ".join(section.notes)
-    assert "no mistakes to compare: no network of the pair is wrong on any of the 24 test images" in said
+    assert "no mistakes to compare: no network of the pair is wrong in any of the 24 test answers" in said
     assert not section.findings and section.tables[0].rows["kappa"].null_count() == section.tables[0].rows.height

@@ -148,7 +148,7 @@ def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
         net = (known["only_b"] - known["only_a"]).to_numpy()
         n = known["n"][0]
         text = (
-            f"On {target}, of the {_pairs.average(known['wrong_b']):.0f} mistakes that {b} makes in {n} test images, "
+            f"On {target}, of the {_pairs.average(known['wrong_b']):.0f} mistakes that {b} makes in {n} test answers, "
             f"{a} gets {_pairs.average(known['only_b']):.0f} right, and makes {_pairs.average(known['only_a']):.0f} "
             f"that {b} does not."
         )
@@ -165,9 +165,9 @@ def _nothing_shared(target: str, rows: pl.DataFrame) -> list[str]:
         empty = of.filter(pl.col("kappa").is_null())
         wrong = (empty["wrong_a"] + empty["wrong_b"]).drop_nulls().to_list()
         if wrong and not any(wrong):
-            why = f"no mistakes to compare: no network of the pair is wrong on any of the {empty['n'][0]} test images"
+            why = f"no mistakes to compare: no network of the pair is wrong in any of the {empty['n'][0]} test answers"
         elif wrong and all(count == 2 * n for count, n in zip(wrong, empty["n"], strict=False)):
-            why = f"nothing to compare: both networks of the pair are wrong on all {empty['n'][0]} test images"
+            why = f"nothing to compare: both networks of the pair are wrong in all {empty['n'][0]} test answers"
         else:
             why = "their errors leave nothing to compare"
         which = f"{str(kind).replace(' & ', ' and ')}{'' if lost == of.height else f' in {lost} of {of.height} pairs'}"
