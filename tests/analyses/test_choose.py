@@ -140,7 +140,7 @@ def test_a_candidate_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     lost = {m.labels["candidate"]: m.reason for m in table.missing if m.labels["what"] == "scores"}
     assert set(lost) == {*names, "big"}
     assert "no file" in lost["missing"] and "missing.safetensors" in lost["missing"]
-    assert "not a readable safetensors file" in lost["cut"] and "cut.safetensors" in lost["cut"]
+    assert "is cut short (3,000 of" in lost["cut"] and "cut.safetensors" in lost["cut"]
     assert "only 0.0% of the body" in lost["other"] and "32 px" in lost["big"]
     assert all("\n" not in reason and reason.endswith(".") for reason in lost.values())
     kept = table.rows.filter(pl.col("what") == "scores")
