@@ -7,7 +7,8 @@ their files. Ours: `path` and `line_barrier` on the same files and transforms, d
 processor has it (which the bars are meant for), else in float32. Networks: timm's ResNet-18 at 64 px with stages of 32
 to 256 channels (`--width 64`: its usual ones), a pair trained from scratch (a barrier) and a pair fine-tuned from one
 start (none, or little). `--naive-alphas` times the naive way at so many of the alphas only and scales up: it is linear
-in them. Per repeat naive and ours run in turn; printed are medians of processor seconds and of the paired ratios, with their range.
+in them. Per repeat naive and ours run in turn; printed are medians of processor seconds and of the paired ratios, with
+their range.
 """
 
 import argparse

@@ -169,3 +169,9 @@ def test_the_page_names_what_weights_did_not_fill(study: Study, tmp_path) -> Non
             (folder / "step.json").write_text("{}")
     missing = "not filled by the weights, so as in a random network: conv1.weight, bn1.bias"
     assert started and battery._loaded(plan, store) == [f"Weights of w.pth: {missing}."]
+
+
+def test_the_page_states_every_processor() -> None:
+    machines = [replace(PLENTY, processor=name, gpus=("A",)).as_dict() for name in ("p", "q", "p")]
+    shown = battery._machine(machines)
+    assert (shown["processor"], shown["gpus"], shown["memory"]) == ("p, q", "A", "128 GB")

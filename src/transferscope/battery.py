@@ -23,7 +23,8 @@ from transferscope.engine.worker import Outcome
 from transferscope.errors import UserError
 from transferscope.forecast import Forecast, image_counts
 from transferscope.models.loaded import Loaded
-from transferscope.report.page import Part, Provenance, write_report
+from transferscope.report.mishaps import Mishaps
+from transferscope.report.page import Part, Provenance, lost, write_report
 from transferscope.schema import Resources
 from transferscope.section import Section
 from transferscope.study import Study, forget
@@ -37,12 +38,20 @@ WORKER_MEMORY = 1_400_000_000  # bytes: a worker with torch, a small network and
 
 @dataclass(frozen=True)
 class Results:
-    """What a study has so far: its plan, one table and section per analysis, and the page."""
+    """What a study has so far: its plan, one table and section per analysis, and the page; and what of it could not be
+    written, a sentence each, with the file that holds the tracebacks."""
 
     plan: Plan
     tables: Mapping[str, Table]
     sections: Mapping[str, Section]
     report: Path
+    problems: Sequence[str] = ()
+    log: Path | None = None
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a cell is missing."""
+        return any(table.missing for table in self.tables.values())
 
 
 def plan(study: Study) -> tuple[Plan, Store]:
@@ -118,21 +127,24 @@ def table(name: str, steps: Plan, store: Store, reasons: Mapping[str, str] | Non
 
 
 def results(study: Study, outcomes: Mapping[str, Outcome] | None = None, seconds: float | None = None) -> Results:
-    """Tables, sections and the page from what the store holds; nothing is computed. `outcomes` say why cells miss."""
+    """Tables, sections and the page from what the store holds; nothing is computed. `outcomes` say why cells miss.
+
+    What raises on the way costs its own place on the page and nothing else.
+    """
     steps, store = plan(study)
     told = _settled(study, steps).resolved()
     reasons = failures(store) | {key: o.error for key, o in (outcomes or {}).items() if o.error}
+    mishaps = Mishaps(store.root / "failures" / "report.txt")
     tables: dict[str, Table] = {}
     sections: dict[str, Section] = {}
     parts: list[Part] = []
     for name, given in analyses.chosen(study).items():
-        module = analyses.load(name)
-        found = table(name, steps, store, reasons)
-        section = module.section(found, analyses.options(name, given))
+        found, section = _told(name, given, partial(table, name, steps, store, reasons), mishaps)
         tables[name], sections[name] = found, section
         missing = [(dict(m.labels), m.reason) for m in found.missing]
-        parts.append(Part(name, inspect.getdoc(module) or "", section, found.rows, missing))
-    if parts and (loaded := _loaded(steps, store)):
+        parts.append(Part(name, inspect.getdoc(analyses.load(name)) or "", section, found.rows, missing))
+    loaded = mishaps.attempt("What the runs loaded", partial(_loaded, steps, store), lambda said: [said])
+    if parts and loaded:
         first = parts[0]
         sections[first.name] = replace(first.section, notes=[*first.section.notes, *loaded])
         parts[0] = replace(first, section=sections[first.name])
@@ -142,9 +154,36 @@ def results(study: Study, outcomes: Mapping[str, Outcome] | None = None, seconds
         question=_question(study),
         parts=parts,
         provenance=_provenance(told, steps, store, seconds),
+        mishaps=mishaps,
     )
     (study.folder / "resolved.yaml").write_text(told, encoding="utf-8")
-    return Results(steps, tables, sections, page)
+    return Results(steps, tables, sections, page, tuple(mishaps.said), mishaps.log)
+
+
+def _told(name: str, given: dict[str, Any], gathered: Callable[[], Table], mishaps: Mishaps) -> tuple[Table, Section]:
+    """The table of an analysis and its section; in the place of what raises stands the sentence that says so."""
+    module = analyses.load(name)
+    title = str(getattr(module, "TITLE", name))
+    unread: list[str] = []
+
+    def without(said: str) -> Table:
+        unread.append(said)
+        return Table()
+
+    found = mishaps.attempt(f"The table of '{name}'", gathered, without)
+    if unread:
+        return found, Section(title, problems=unread)
+
+    def section() -> Section:
+        made = module.section(found, analyses.options(name, given))
+        if not isinstance(made, Section):
+            raise TypeError(f"its section() gave {type(made).__name__}, not a Section")
+        return made
+
+    def instead(said: str) -> Section:
+        return lost(name, title, found.rows, said)
+
+    return found, mishaps.attempt(f"The section '{name}'", section, instead, rest="its table stands below")
 
 
 def _loaded(steps: Plan, store: Store) -> list[str]:
@@ -205,15 +244,20 @@ def _provenance(told: str, steps: Plan, store: Store, seconds: float | None) -> 
         study=told,
         versions=versions or {"torch": importlib.metadata.version("torch")},
         precision=" and ".join(sorted({str(s.params["precision"]) for s in steps.steps if s.task == "train"})),
-        machine=_machine(machines[-1] if machines else this_machine().as_dict()),
+        machine=_machine(machines or [this_machine().as_dict()]),
         seconds=sum(said["seconds"] for _, said in done) if seconds is None else seconds,
         steps=[(step.task, step.key, said["seconds"], names[step.key]) for step, said in done],
     )
 
 
-def _machine(said: Mapping[str, Any]) -> dict[str, Any]:
-    """A machine's description for readers."""
-    shown = {**said, "memory": f"{said['memory'] / 1e9:.0f} GB"} if "memory" in said else dict(said)
+def _machine(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The description for readers of the last of some machines, with the processors and GPUs of all."""
+    said = dict(machines[-1])
+    for name in ("processor", "gpus"):
+        values = [one[name] for one in machines if name in one]
+        each = [item for value in values for item in (value if isinstance(value, list | tuple) else [value])]
+        said |= {name: list(dict.fromkeys(each))} if values else {}
+    shown = {**said, "memory": f"{said['memory'] / 1e9:.0f} GB"} if "memory" in said else said
     return {name: ", ".join(map(str, v)) or "none" if isinstance(v, list | tuple) else v for name, v in shown.items()}
 
 

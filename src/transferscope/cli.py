@@ -99,7 +99,7 @@ def check(file: StudyFile = DEFAULT, set_: Set = None) -> None:
               f"({how['source']}).", markup=False)  # fmt: skip
     checks = list(preflight.quick(study, plan, store))
     if all(c.ok for c in checks):
-        checks += preflight.deep(study)
+        checks += preflight.deep(study, plan)
     lines.checks(checks)
     if not all(c.ok for c in checks):
         raise typer.Exit(REFUSED)
@@ -155,8 +155,8 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
 
     Example: [bold]transferscope run study.yaml --set recipe.epochs=3[/bold]
 
-    Exit codes: 0 done, 1 some steps failed, 2 wrong usage or study, 3 preflight refused, 4 incomplete,
-    130 stopped by Ctrl-C, 143 stopped by SIGTERM.
+    Exit codes: 0 done, 1 some steps failed or a part of the report could not be written, 2 wrong usage or study,
+    3 preflight refused, 4 incomplete, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
     """
     from transferscope import battery, preflight
     from transferscope.console import stopping
@@ -167,6 +167,8 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     outcomes: Mapping[str, Any] = {}
     if todo:
         checks = list(preflight.quick(study, steps, store))
+        if all(c.ok for c in checks) and preflight.untried(steps, store):
+            checks += preflight.deep(study, steps)
         if not all(c.ok for c in checks):
             lines.checks(checks)
             raise typer.Exit(REFUSED)
@@ -191,9 +193,11 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     if not todo:
         out.print("Nothing to do: every step was in the store.")
     if failed:
-        lines.failures(failed, outcomes.values(), steps.labels())
+        lines.failures(outcomes.values())
         raise typer.Exit(FAILED)
-    if steps.todo(store):
+    if found.problems:
+        raise typer.Exit(FAILED)
+    if steps.todo(store) or found.incomplete:
         raise typer.Exit(INCOMPLETE)
 
 
@@ -220,16 +224,21 @@ def status(file: StudyFile = DEFAULT, set_: Set = None) -> None:
 
 @app.command()
 def report(file: StudyFile = DEFAULT, set_: Set = None) -> None:
-    """Write the page, figures and tables again from what the store holds. Computes nothing.
+    """Write the page, figures and tables again from what the store holds. Computes nothing; exit code 1 when a part
+    of it could not be written, 4 when something is missing.
 
     Example: [bold]transferscope report study.yaml[/bold]
     """
     from transferscope import battery
 
     study, steps, store = planned(file, set_)
-    lines.findings(battery.results(study))
+    found = battery.results(study)
+    lines.findings(found)
+    if found.problems:
+        raise typer.Exit(FAILED)
     if todo := steps.todo(store):
         err.print(f"{len(todo)} of {len(steps.steps)} steps are missing; 'transferscope status {file}' names them.")
+    if todo or found.incomplete:
         raise typer.Exit(INCOMPLETE)
 
 

@@ -1,11 +1,12 @@
 """Preflight: what would go wrong, found before anything is trained."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from transferscope import battery, data
+from transferscope import battery
 from transferscope.data.absent import decides, lacking
 from transferscope.data.blank import try_out
 from transferscope.data.survey import survey, unreadable
@@ -16,6 +17,7 @@ from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 from transferscope.errors import UserError
 from transferscope.forecast import split_rows
+from transferscope.rehearsal import rehearsals, rehearse
 from transferscope.study import Study
 
 RESERVE = 200_000_000  # bytes that must stay free on the disk
@@ -39,12 +41,33 @@ def quick(study: Study, plan: Plan, store: Store) -> Iterator[Check]:
     yield _attempt("memory", lambda: _memory(study))
 
 
-def deep(study: Study) -> Iterator[Check]:
-    """Checks that build the network: every arm starts, and takes one step on random images without a NaN."""
-    targets = {t: len(data.open_listing(study.reference(of)).classes) for t, of in study.targets.items()}
-    classes = max(targets.values())
-    for arm in study.arms:
-        yield _attempt(f"arm {arm}", lambda arm=arm: _arm(study, arm, classes))
+def deep(study: Study, plan: Plan) -> Iterator[Check]:
+    """Checks that build the network: every arm starts with every target's head and takes one step on random images
+    without a NaN; then, if all do, every network takes the batches that its runs will have. A refusal is said once."""
+    counts = {len(split_rows(study, ref)[0].classes) for ref in study.targets.values()}
+    refused = set()
+    for arm, classes in itertools.product(study.arms, sorted(counts)):
+        name = f"arm {arm}" if len(counts) == 1 else f"arm {arm}, {classes} outputs"
+        check = _attempt(name, lambda arm=arm, classes=classes: _arm(study, arm, classes))
+        if check.ok or check.said not in refused:
+            yield check
+        refused |= set() if check.ok else {check.said}
+    for run in () if refused else rehearsals(study, plan):
+        yield _attempt(f"steps on {run.target}", lambda run=run: rehearse(run, study.image_size))
+
+
+def untried(plan: Plan, store: Store) -> bool:
+    """Whether something is still to be trained of which no run has got anywhere: only then `deep` can tell news."""
+    runs = [step for step in plan.steps if step.task == "train"]
+    done = [s for s in runs if store.has(s) or any(store.scratch(s.task, s.key).glob("resume.*"))]
+    return not {_kind(step) for step in runs} <= {_kind(step) for step in done}
+
+
+def _kind(step: Step) -> tuple[object, ...]:
+    """What decides whether a training run can begin."""
+    names = ("network", "arm", "batch_size", "fraction", "trainable", "data", "weights")
+    values = (step.params[name] for name in names)
+    return tuple(getattr(value, "fingerprint", None) or getattr(value, "key", value) for value in values)
 
 
 def _attempt(name: str, look: object) -> Check:

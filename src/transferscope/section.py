@@ -73,7 +73,8 @@ class View:
 
 @dataclass(frozen=True)
 class Section:
-    """One analysis's part of the page."""
+    """One analysis's part of the page; `basis` says what its numbers were computed on, with which weights and
+    statistics, chosen by what; `problems` are sentences on what of it could not be written."""
 
     title: str
     findings: Sequence[Finding] = ()
@@ -81,3 +82,5 @@ class Section:
     tables: Sequence[View] = ()
     pictures: Sequence[Picture] = ()
     notes: Sequence[str] = field(default=())
+    problems: Sequence[str] = ()
+    basis: str = ""

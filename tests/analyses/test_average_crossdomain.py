@@ -45,7 +45,7 @@ def gathered(finished, cell, split="test", count=24):
     run = finished.store.get(finished.study.run(cell.labels["target"], "pretrained", 0))
     data = finished.store.get(finished.study.data(cell.labels["target"]))
     batches = list(restore.batches(run, data, split, images=count))
-    return run, data, torch.cat([x for x, *_ in batches]), np.concatenate([np.asarray(y) for _, y, _ in batches])
+    return run, data, torch.cat([x for x, *_ in batches]), np.concatenate([np.asarray(y) for _, y, *_ in batches])
 
 
 def test_the_soup_is_the_mean_of_the_weights(finished):

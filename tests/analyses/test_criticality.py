@@ -34,10 +34,13 @@ def test_rows_are_those_of_the_probe(measured):
     run, data = (measured.store.get(cell.step.params[name]) for name in ("run", "data"))
     net = restore.network(run, data)
     batches = list(restore.batches(run, data, "train", images=24))
-    start, precision = restore.weights(run, "start"), restore.said(run)["precision"]
+    start = restore.weights(run, "start")
     wanted = state_criticality(net, net.state_dict(), start, batches, alphas=3, sigmas=3, draws=2, tolerance=0.1,
-                               precision=precision, seed=cell.labels["seed"])  # fmt: skip
+                               seed=cell.labels["seed"])  # fmt: skip
     rows = of(measured.table("criticality").rows, kind="score", **cell.labels)
+    assert set(rows["basis"]) == {wanted.batch_norm} == {"re-estimated everywhere, on the 24 images evaluated"}
+    assert set(rows["precision"]) == {"float32"}, "whatever the precision of training"
+    assert set(rows["own_error"]) == {wanted.own_error}
     assert tuple(rows["block"]) == wanted.blocks == ("0", "3", "6", "11")
     for i, row in enumerate(rows.iter_rows(named=True)):
         assert row["at_least"] == math.isinf(wanted.mu[i])
@@ -93,17 +96,23 @@ def test_claim_9():
     assert "does NOT rise" in text and "NOT more critical" in text
     first = section.findings[0]
     upper = np.mean([np.log10(1 + mu * (1 + 0.01 * s) / 10) for mu in (10, 100, 1e4) for s in range(6)])
-    assert first.effect == pytest.approx(upper) and "10^6.0 for P-T" in section.findings[-1].text
+    assert (
+        first.effect == pytest.approx(upper) and "10^6.0 for P-T (99% of it in fc alone)" in section.findings[-1].text
+    )
+    assert "the median block's is 10^1.8 and 10^4.7" in section.findings[-1].text
+    assert section.tables[1].rows["largest block"][0] == "99% of it in fc alone"
 
 
 def test_advice():
     _, section = verdicts(made_up(LIKE_THE_PAPER))
     rows = section.tables[0].rows
-    assert rows["P-T: what to do"].to_list()[:2] == ["safe to freeze"] * 2
-    assert rows["P-T: what to do"].to_list()[3:] == ["critical"] * 3
-    assert rows["RI-T: what to do"].to_list() == [*["critical"] * 4, "in between", "critical"]
+    assert rows.columns[:3] == ["block", "P-T: do", "RI-T: do"]
+    assert rows["P-T: do"].to_list() == [*["safe to freeze"] * 2, *["critical"] * 3, "head: train"]
+    assert rows["RI-T: do"].to_list() == [*["critical"] * 4, "open", "head: train"]
     few = verdicts(made_up(LIKE_THE_PAPER, seeds=2))[1].tables[0].rows
-    assert few["P-T: what to do"].to_list()[0] == "seems safe to freeze"
+    assert few["P-T: do"].to_list()[0] == "seems safe to freeze" and few["RI-T: do"][0] == "seems critical"
+    one = verdicts(made_up(LIKE_THE_PAPER, seeds=1))[1].tables[0].rows
+    assert set(one["RI-T: do"][:-1]) == {"one seed: open"}, "no interval, no verdict"
 
 
 def test_section_survives_gaps(measured):

@@ -61,14 +61,28 @@ def test_verdict_on_claim_six():
     assert judged({k: v for k, v in PAPER.items() if "P-T & P-T" not in k}) == []
 
 
-def test_trend_over_depth_is_named():
+def test_blocks_are_compared_by_the_way_of_a_single_weight():
     section = module.section(made(PAPER), module.Options())
-    assert "later blocks more than earlier ones: c most, a least" in section.findings[1].text
+    assert "farther in later blocks than in earlier ones: most in c, least in a" in section.findings[1].text
+
+
+def test_a_block_does_not_move_farther_because_it_is_larger():
+    """Every weight moves by 1 / (block's place + 1), later blocks are larger: L2 rises, its own way falls."""
+    sizes = {"a": 10, "b": 1000, "c": 100_000, "d": 10_000_000}
+    rows = [
+        {"target": "t", "pair": "P-T & P", "seed": seed, "seed_b": seed, "block": block, "size": size,
+         "l2": math.sqrt(size) / (place + 1), "norm": math.sqrt(size), "relative": 1 / (place + 1)}
+        for seed in range(3) for place, (block, size) in enumerate(sizes.items())
+    ]  # fmt: skip
+    (found,) = module.section(Table(pl.DataFrame(rows)), module.Options()).findings
+    assert found.effect == -1 and found.unit == "rank correlation of depth and the way of a single weight"
+    assert "less far in later blocks than earlier: most in a, least in d" in found.text
+    assert "-1.00 relative to the norm of P's block and +1.00 as L2, which grows with size" in found.text
 
 
 def test_section_draws_everything_and_survives_gaps(finished):
     section = finished.section("distance")
-    assert [c.name for c in section.charts] == ["shapes-body", "shapes-l2", "shapes-relative"]
+    assert [c.name for c in section.charts] == ["shapes-body", "shapes-rms", "shapes-relative", "shapes-l2"]
     assert all(c.spec.to_dict() for c in section.charts) and section.tables[0].rows.height == 6
     assert module.section(Table(pl.DataFrame()), module.Options()).notes
     whole = finished.table("distance")

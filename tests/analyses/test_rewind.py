@@ -13,6 +13,7 @@ from transferscope.engine.table import Table
 from transferscope.measures.intervals import Interval
 from transferscope.measures.metrics import score
 from transferscope.models.blocks import blocks, parameters_of
+from transferscope.models.norm import refresh_batch_norm
 from transferscope.tasks import restore
 
 from .conftest import finish
@@ -35,6 +36,9 @@ def test_numbers_are_those_of_networks_put_together_by_hand(rewound):
     run, data = (rewound.store.get(cell.step.params[name]) for name in ("run", "data"))
     net = restore.network(run, data)
     rows = of(rewound.table("rewind").rows, **cell.labels)
+    statistics = torch.cat([x for x, *_ in restore.batches(run, data, "train", images=module.STATISTICS)])
+    assert set(rows["basis"]) == {f"re-estimated everywhere, on {len(statistics)} images given as statistics"}
+    assert set(rows["precision"]) == {restore.said(run)["precision"]}
     start = restore.weights(run, "start")
     for split in ("train", "test"):
         batches = list(restore.batches(run, data, split, images=30))
@@ -42,9 +46,10 @@ def test_numbers_are_those_of_networks_put_together_by_hand(rewound):
             changed = copy.deepcopy(net)
             names = parameters_of(block, start) if block else ()
             changed.load_state_dict({**net.state_dict(), **{name: start[name] for name in names}})
+            refresh_batch_norm(changed, [statistics])
             with torch.no_grad():
                 out = torch.cat([changed(x) for x, *_ in batches]).numpy()
-            labels = torch.cat([y for _, y, _ in batches]).numpy()
+            labels = torch.cat([y for _, y, *_ in batches]).numpy()
             row = of(rows, data=split, how="rewind" if block else "none", block=block.name if block else "(none)")
             row = row.filter(pl.col("checkpoint").is_in(["start", ""])).row(0, named=True)
             assert row["score"] == pytest.approx(score(out, labels, "accuracy"), abs=0.034), "one image, in bfloat16"
@@ -55,7 +60,7 @@ def test_first_seed_alone_goes_through_the_epochs(rewound):
     rows = rewound.table("rewind").rows
     assert set(of(rows, seed=0)["checkpoint"]) == {"", "start", "epoch 1", "redraw"}
     assert set(of(rows, seed=1)["checkpoint"]) == {"", "start", "redraw"}
-    assert set(rows["how"]) == {"none", "rewind", "redraw", "bottom", "top"}
+    assert set(rows["how"]) == {"none", "own", "rewind", "redraw", "bottom", "top"}
     assert of(rows, how="rewind")["modules"].null_count() == 0
 
 
@@ -73,10 +78,11 @@ def test_section_draws_everything(rewound):
     assert names == ["shapes-blocks", "shapes-together", "shapes-epochs", "shapes-redrawn"]
     assert all(chart.spec.to_dict() for chart in section.charts)
     assert section.tables[0].rows.columns == [
-        "block", "weights", "RI-T loses", "RI-T: what to do", "P-T loses", "P-T: what to do"
+        "block", "P-T: do", "RI-T: do", "P-T loses", "RI-T loses", "weights"
     ]  # fmt: skip
     assert section.tables[0].rows["block"].to_list() == ["0", "3", "6", "11"]
     assert all(f.verdict in (None, "open") for f in section.findings) and "Only 2 seeds" in section.notes[-1]
+    assert any("re-estimated everywhere, on" in f.text for f in section.findings)
 
 
 BLOCKS = ["stem", "layer1.0", "layer1.1", "layer2.0", "layer2.1", "fc"]
@@ -123,7 +129,10 @@ def test_claim_9_is_supported_contradicted_and_left_open():
 def test_findings_say_the_numbers():
     _, section = verdicts(made_up(LIKE_THE_PAPER))
     first = section.findings[0]
-    assert "costs 0.1 points on average, which is harmless" in first.text and "(stem to layer1.0)" in first.text
+    assert (
+        "costs 0.1 points on average over blocks and seeds, which is harmless" in first.text
+        and "(stem to layer1.0)" in first.text
+    )
     assert first.effect == pytest.approx(100 * ((0.002 + 0.02 + 0.03) / 3 - 0.0005)) and first.n == 6
     scratch = next(f for f in section.findings if "stage begins" in f.text)
     assert "(stem, layer1.0 and layer2.0)" in scratch.text
@@ -135,8 +144,12 @@ def test_findings_say_the_numbers():
 def test_advice_and_code_to_paste():
     _, section = verdicts(made_up(LIKE_THE_PAPER))
     advice = section.tables[0].rows
-    assert advice["P-T: what to do"].to_list() == ["safe to freeze"] * 3 + ["critical"] * 3
-    assert advice["RI-T: what to do"].to_list()[0] == "critical"
+    assert advice["P-T: do"].to_list() == [*["safe to freeze"] * 3, *["critical"] * 2, "head: train"]
+    assert advice["RI-T: do"].to_list()[0] == "critical"
+    frozen = module.section(made_up({"pretrained": [0.0] * 6}), module.Options()).tables[0].rows
+    assert frozen["P-T: do"].to_list() == [*["safe to freeze"] * 5, "head: train"], "random values are never kept"
+    one = module.section(made_up(LIKE_THE_PAPER, seeds=1), module.Options()).tables[0].rows
+    assert set(one["P-T: do"][:-1]) == {"one seed: open"}, "no interval, no verdict"
     code = section.tables[1].rows["python"].to_list()
     net = torch.nn.ModuleDict({
         "stem": torch.nn.Linear(1, 1), "bn1": torch.nn.Linear(1, 1), "stem2": torch.nn.Linear(1, 1),
@@ -147,9 +160,7 @@ def test_advice_and_code_to_paste():
     still = {name.rpartition(".")[0] for name, p in net.named_parameters() if not p.requires_grad}
     assert still == {"stem", "bn1", "layer1.0", "layer1.1"}
     two = verdicts(made_up(LIKE_THE_PAPER, seeds=2))[1]
-    assert (
-        two.tables[0].rows["P-T: what to do"][0] == "seems safe to freeze" and "seems harmless" in two.tables[1].caption
-    )
+    assert two.tables[0].rows["P-T: do"][0] == "seems safe to freeze" and "seems harmless" in two.tables[1].caption
     everything = verdicts(made_up({"pretrained": [0.0] * 6}))[1].tables[1].rows["python"][0]
     assert '"layer2.1."' in everything and '"fc."' not in everything
     none = verdicts(made_up({"pretrained": [0.1] * 6}))[1]
@@ -158,11 +169,31 @@ def test_advice_and_code_to_paste():
 
 def test_advice_needs_a_settled_interval():
     assert _advice.advice(Interval(0.005, 0.0, 0.009, 6), 0.01) == "safe"
-    assert _advice.advice(Interval(0.005, 0.0, 0.02, 6), 0.01) == "seems safe"
+    assert _advice.advice(Interval(0.005, 0.0, 0.02, 6), 0.01) == "not shown to harm"
     assert _advice.advice(Interval(0.005, 0.0, 0.009, 5), 0.01) == "seems safe"
-    assert _advice.advice(Interval(0.005, None, None, 1), 0.01) == "seems safe"
+    assert _advice.advice(Interval(0.005, None, None, 1), 0.01) == "open"
+    assert _advice.advice(Interval(0.05, None, None, 1), 0.01) == "open"
     assert _advice.advice(Interval(0.05, 0.02, 0.08, 6), 0.01) == "critical"
-    assert _advice.advice(Interval(0.05, 0.0, 0.1, 6), 0.01) == "seems critical"
+    assert _advice.advice(Interval(0.05, 0.02, 0.08, 3), 0.01) == "seems critical"
+    assert _advice.advice(Interval(0.05, 0.0, 0.1, 6), 0.01) == "open"
+    assert _advice.harm(Interval(0.005, 0.0, 0.009, 3), 0.01) == "which is harmless"
+    assert _advice.harm(Interval(0.005, -0.1, 0.2, 3), 0.01) == "not shown to harm"
+    assert _advice.harm(Interval(0.05, 0.02, 0.08, 3), 0.01) == "which is NOT harmless"
+    assert _advice.harm(Interval(0.05, -0.1, 0.2, 3), 0.01) == "which is more, but not surely so,"
+
+
+def test_the_basis_is_named_and_own_scores_stand_beside():
+    rows = made_up(LIKE_THE_PAPER).rows.with_columns(basis=pl.lit("as found"), precision=pl.lit("float32"))
+    section = module.section(Table(rows), module.Options(batch_norm="as found"))
+    judged = [finding.text for finding in section.findings if finding.claim == 9]
+    words = "(test images; batch-norm statistics AS FOUND, so in part a misfit of norms; float32)"
+    assert len(judged) == 2 and all(words in text for text in judged)
+    whole = rows.filter(pl.col("block") == "stem", pl.col("how") == "rewind").with_columns(block=pl.lit("(none)"))
+    none = whole.with_columns(how=pl.lit("none"), score=pl.lit(0.8), drop_low=pl.lit(-0.01), drop_high=pl.lit(0.01))
+    own = none.with_columns(how=pl.lit("own"), score=pl.lit(0.6), drop_low=pl.lit(0.1))
+    section = module.section(Table(pl.concat([rows, none, own], how="diagonal_relaxed")), module.Options())
+    note = next(note for note in section.notes if "they ended training with" in note)
+    assert "P-T 60.0% instead of 80.0%" in note and "in 12 of 12 networks the two differ by more than chance" in note
 
 
 def test_stage_entries_and_halves():

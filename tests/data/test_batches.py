@@ -38,6 +38,28 @@ def training(table=None, **changes) -> Batches:
     return Batches(table=table or ArrayTable(), **{**options, **changes})
 
 
+def naive_batches(rows: list[int], size: int) -> list[list[int]]:
+    """Cut by hand: a last image by itself goes to the batch before."""
+    cut = [rows[i : i + size] for i in range(0, len(rows), size)]
+    if size > 1 and len(cut) > 1 and len(cut[-1]) == 1:
+        cut[-2:] = [cut[-2] + cut[-1]]
+    return cut
+
+
+@pytest.mark.parametrize("augment", [None, Augment()])
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 32, 33, 100])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 17, 33, 34, 44])
+def test_an_image_left_over_joins_the_batch_before(count, size, augment):
+    batches = training(rows=ROWS[:count], batch_size=size, augment=augment)
+    order = epoch_order(ROWS[:count], seed=1, epoch=2).tolist()
+    found = [rows.tolist() for _, _, rows in batches]
+    assert found == naive_batches(order, size) and len(found) == len(batches)
+    assert size == 1 or count == 1 or min(map(len, found)) > 1
+    for start in range(len(found) + 2):  # an epoch goes on in the same batches
+        rest = training(rows=ROWS[:count], batch_size=size, augment=augment, start_batch=start)
+        assert [rows.tolist() for _, _, rows in rest] == found[start:] and len(rest) == len(found[start:])
+
+
 def by_row(batches) -> dict[int, torch.Tensor]:
     return {int(row): image for x, _, rows in batches for row, image in zip(rows, x, strict=True)}
 
@@ -51,11 +73,11 @@ def test_epoch_order_holds_every_row_once_and_changes_with_seed_and_epoch():
 
 
 @pytest.mark.parametrize("augment", [None, Augment()])
-@pytest.mark.parametrize("batch_size", [1, 7, 8, 44, 100])
+@pytest.mark.parametrize("batch_size", [1, 7, 8, 43, 44, 100])
 def test_no_row_is_dropped_or_seen_twice_and_labels_stay_with_their_images(augment, batch_size):
     batches = training(batch_size=batch_size, augment=augment)
     seen = list(batches)
-    assert len(seen) == len(batches) == -(-len(ROWS) // batch_size)
+    assert len(seen) == len(batches) == (1 if batch_size == 43 else -(-len(ROWS) // batch_size))
     assert sorted(np.concatenate([rows for _, _, rows in seen])) == list(ROWS)
     for x, y, rows in seen:
         assert x.shape == (len(rows), 3, 16, 16) and x.dtype == torch.float32

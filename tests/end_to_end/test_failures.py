@@ -20,7 +20,9 @@ def test_a_loss_that_is_no_number_fails_that_step_only(fresh: Path, call) -> Non
     )  # fmt: skip
     done = transferscope("run", *wild, cwd=fresh)
     assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout
-    line = next(line for line in done.stderr.splitlines() if line.startswith("failed shapes pretrained 0: "))
+    (line,) = (line for line in (done.stdout + done.stderr).splitlines() if "The training loss became" in line)
+    assert line.startswith("failed train shapes pretrained 0: "), "said once, when it happens"
+    assert done.stderr.splitlines()[-1].startswith("1 step(s) failed, 0 not run")
     assert "epoch 1" in line and "arm pretrained" in line and "lower recipe.lr" in line
     assert len(list((fresh / "store" / "train").iterdir())) == 1, "the random arm went on"
     assert not list((fresh / "store" / ".scratch").glob("train-*[!k]")), "a failure is never cached"
@@ -97,6 +99,70 @@ def test_networks_that_cannot_be_built(fresh: Path, call, change: str, words: st
 def test_timm_names_are_looked_up_before_anything_is_trained(fresh: Path, call) -> None:
     said = call("check", "--set", "network=timm:resnet81", "--set", "arms=[random]", cwd=fresh)
     assert said.code == 3 and "timm has no 'resnet81'; did you mean 'resnet18'?" in said.out
+
+
+def test_run_looks_as_deep_as_check_before_anything_is_decoded(fresh: Path, call) -> None:
+    for change, words in (
+        ("network=timm:resnet81", "timm has no 'resnet81'"),
+        ("network=smoke.nets:hungry", "cannot take a step on images of 32 px"),
+    ):
+        said = call("run", "--set", change, "--set", "arms=[random]", "--set", "seeds=4", cwd=fresh)
+        assert said.code == 3 and said.out.count(words) == 1, said.out + said.err
+        assert not list((fresh / "store").glob("ingest/*")), "nothing was decoded"
+
+
+def test_what_every_arm_is_refused_for_is_said_once(fresh: Path, call) -> None:
+    said = call("check", "--set", "network=smoke.nets:tyni", cwd=fresh)
+    assert said.code == 3 and said.out.count("no function 'tyni'") == 1, said.out
+
+
+def test_a_study_that_has_run_is_not_looked_at_again(copied: Path, call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a network was built")
+
+    monkeypatch.setattr("transferscope.preflight.deep", never)
+    assert call("run", cwd=copied).code == 0
+    with pytest.raises(AssertionError, match="a network was built"):
+        call("run", "--set", "recipe.batch_size=20", cwd=copied)
+    from transferscope import battery, preflight
+    from transferscope.study import Study
+
+    grown = Study.load(copied / "study.yaml", {"seeds": "4"})
+    assert not preflight.untried(*battery.plan(grown)), "more seeds of what has run begin as it began"
+
+
+def test_steps_are_tried_with_the_batches_there_will_be(fresh: Path, call) -> None:
+    """78 training images: batches of 24 and of the 6 left over are pairs, batches of 7 are not."""
+    both = ("--set", "arms=[random]", "--set", "pretrained=null", "--set", "analyses=[transfer]")
+    said = call("check", *both, "--set", "network=smoke.nets:pairs", "--set", "recipe.batch_size=24", cwd=fresh)
+    assert said.code == 0, said.out + said.err
+    assert "steps on targets.shapes: smoke.nets:pairs takes a step on batches of " in said.out
+    said = call("check", *both, "--set", "network=smoke.nets:pairs", "--set", "recipe.batch_size=7")
+    assert said.code == 3 and said.out.count("images are no pairs") == 1, said.out
+    assert (
+        "refused steps on targets.shapes: targets.shapes: smoke.nets:pairs cannot take a training step on" in said.out
+    )
+
+
+def test_every_target_has_its_own_head(fresh: Path, call) -> None:
+    from smoke import images
+
+    images.write(fresh / "four", each=12, classes=("disc", "square", "stripes", "rings"))
+    two = "targets={shapes: 'folder:images', four: 'folder:four'}"
+    said = call("check", "--set", two, "--set", "network=smoke.nets:few", "--set", "arms=[random]", "--set",
+                "pretrained=null", "--set", "analyses=[transfer]", cwd=fresh)  # fmt: skip
+    assert said.code == 3 and "ok      arm random, 3 outputs" in said.out, said.out + said.err
+    assert said.out.count("refused") == 1 and "refused arm random, 4 outputs" in said.out
+
+
+@pytest.mark.slow
+def test_a_last_batch_of_one_image_is_trained_with_the_one_before(fresh: Path) -> None:
+    """78 training images in batches of 7: one is left over, which batch norm on a map of one place would refuse."""
+    one = ("--set", "arms=[random]", "--set", "pretrained=null", "--set", "analyses=[transfer]", "--set", "seeds=1",
+           "--set", "network=smoke.nets:pointed", "--set", "recipe.batch_size=7")  # fmt: skip
+    assert transferscope("check", *one, cwd=fresh).returncode == 0
+    done = transferscope("run", *one, cwd=fresh)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("store", ["file/store", "/proc/nosuch"], ids=["a file", "read-only"])

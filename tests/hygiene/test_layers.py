@@ -19,7 +19,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"study"}),
     frozenset({"analyses"}),
     frozenset({"report", "forecast"}),
-    frozenset({"battery"}),
+    frozenset({"battery", "rehearsal"}),
     frozenset({"console", "preflight", "propose_table"}),
     frozenset({"propose"}),
     frozenset({"cli"}),

@@ -28,8 +28,8 @@ def test_body_is_what_is_not_head_alone() -> None:
 
 def test_a_block_that_holds_more_than_the_head_is_body() -> None:
     """ConvNeXt keeps a norm with pretrained weights beside its classifier."""
-    names = anatomy.block_names("timm:test_convnext")
-    assert any(name.startswith("head") for name in anatomy.body_names("timm:test_convnext")), names
+    names = anatomy.block_names("timm:convnext_atto")
+    assert any(name.startswith("head") for name in anatomy.body_names("timm:convnext_atto")), names
 
 
 def test_the_answer_is_kept_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

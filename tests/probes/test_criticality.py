@@ -237,7 +237,8 @@ def test_networks_and_images_of_other_precisions(crossed):
     single = criticality(net, start, [(x.double(), y)], **options)
     assert np.abs(single.error - whole.error).max() <= 1 / 96, "float64 images in a float32 network"
     half = criticality(copy.deepcopy(net).half(), start, [(x, y)], **options)
-    assert np.abs(half.error - whole.error).mean() <= 1 / 96 and half.precision == "float32 (network given in float16)"
+    assert np.abs(half.error - whole.error).mean() <= 1 / 96
+    assert half.precision == "float32 (network given in float16)"
 
 
 def test_the_share_of_the_largest_block(crossed):

@@ -65,6 +65,8 @@ def test_a_convolution_as_head_and_named_heads() -> None:
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit", "test_convnext", "test_byobnet"])
 def test_timm_networks_give_what_timm_calls_pre_logits(name: str) -> None:
+    if name not in timm.list_models():
+        pytest.skip(f"this release of timm has no {name}")
     net = timm.create_model(name, num_classes=11).eval()
     side = net.pretrained_cfg["input_size"][-1]
     x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))

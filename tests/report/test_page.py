@@ -16,7 +16,8 @@ from sample_study import HOSTILE, empty_part, provenance, transfer_part, write
 
 from transferscope.report import Part, write_report
 from transferscope.report import page as page_module
-from transferscope.section import Chart, Finding, Section, View
+from transferscope.report.mishaps import Mishaps
+from transferscope.section import Chart, Finding, Picture, Section, View
 
 
 class Elements(html.parser.HTMLParser):
@@ -139,10 +140,12 @@ def test_a_chart_that_cannot_be_drawn_costs_only_itself(tmp_path: Path) -> None:
     good = transfer_part().section.charts[1]
     broken = Chart("broken", "Broken", {"$schema": "https://vega.github.io/schema/vega-lite/v6.json", "mark": 3})
     text = one_section(tmp_path, Section("s", charts=(broken, good)))
-    assert text.count("This chart could not be drawn.") == 1
+    assert text.count("The chart &#39;Broken&#39; of &#39;one&#39; could not be written: ") == 1
+    assert "1 part of this page could not be written." in " ".join(Elements(text).text.split())
     assert [path.name for path in (tmp_path / "figures").glob("*.svg")] == ["one-final.svg"]
     summary = json.loads((tmp_path / "results.json").read_text())
     assert [chart["name"] for chart in summary["analyses"][0]["charts"]] == ["one-final"]
+    assert len(summary["analyses"][0]["problems"]) == 1
 
 
 def test_a_long_table_is_cut_on_the_page_only(tmp_path: Path) -> None:
@@ -202,3 +205,45 @@ def test_a_reader_without_scripts_sees_still_images(report: Path) -> None:
     assert [ET.fromstring(unquote(html.unescape(still))).tag for still in stills] == [
         "{http://www.w3.org/2000/svg}svg"
     ] * 4
+
+
+class Broken:
+    """A table, a picture or a name that cannot be read."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(f"nobody knows its {name}")
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        Section("s", tables=(View("v", "Bad", Broken()), View("w", "Good", pl.DataFrame({"n": [12345]})))),
+        Section("s", pictures=(Picture("p", "Bad", Broken()),), notes=("12,345",)),
+        Section("s", findings=(Broken(),)),
+        Section("s", findings=({"text": "no finding"},)),
+        Section("s", charts=(Chart("c", "Bad", Broken()),), notes=("12,345",)),
+    ],
+    ids=["table", "picture", "finding", "no finding", "chart"],
+)
+def test_what_cannot_be_written_costs_its_place_and_nothing_else(tmp_path: Path, section: Section) -> None:
+    rows = pl.DataFrame({"n": [12345]})
+    parts = [Part("bad", "What it is.", section, rows), transfer_part()]
+    log = tmp_path / "failures" / "report.txt"
+    found = Mishaps(log)
+    write_report(tmp_path, title="t", question="", parts=parts, provenance=provenance(), mishaps=found)
+    assert len(found.said) == 1 and found.said[0].startswith("The ") and "could not be written: " in found.said[0]
+    text = html.unescape((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert found.said[0] in text and "12,345" in text, "the sentence stands there, and so does the rest"
+    assert "Pretraining raised the final test accuracy by 15.8 points." in text
+    summary = json.loads((tmp_path / "results.json").read_text())
+    assert summary["analyses"][0]["problems"] == found.said and summary["analyses"][1]["problems"] == []
+    assert (tmp_path / "tables" / "bad.csv").read_text() == "n\n12345\n"
+    assert "Traceback" in log.read_text() and "Traceback" not in text
+    Mishaps(log)
+    assert not log.exists(), "a log tells of the last report only"
+
+
+def test_the_basis_stands_under_the_findings(tmp_path: Path) -> None:
+    text = one_section(tmp_path, Section("s", findings=(Finding("It is so."),), basis="On all test images."))
+    assert text.count("On all test images.") == 2, "where the findings are listed, and in the section"
+    assert json.loads((tmp_path / "results.json").read_text())["analyses"][0]["basis"] == "On all test images."

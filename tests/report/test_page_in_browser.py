@@ -1,11 +1,17 @@
 """The page in a real browser with the network blocked: every chart is drawn and nothing hostile runs."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import polars as pl
 import pytest
+from sample_study import provenance
+
+from transferscope.report import Part, write_report
+from transferscope.section import Section, View
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -47,3 +53,13 @@ def test_injected_scripts_do_not_run(report: Path, tmp_path: Path) -> None:
     assert "document.title = 'taken'" in dom
     assert "<title>Emoji from ImageNet</title>" in dom
     assert dom.count('class="marks"') == 4
+
+
+@pytest.mark.parametrize(("width", "columns", "wide"), [(1280, 4, False), (1280, 30, True), (420, 8, True)])
+def test_a_table_that_is_wider_than_the_page_says_so(tmp_path: Path, width: int, columns: int, wide: bool) -> None:
+    rows = pl.DataFrame({f"column {number}": ["some words"] for number in range(columns)})
+    section = Section("s", tables=(View("v", "Wide", rows),))
+    page = write_report(tmp_path, title="t", question="", parts=[Part("one", "What.", section, rows)],
+                        provenance=dataclasses.replace(provenance(), steps=()))  # fmt: skip
+    dom = browse(page, tmp_path / "profile", f"--window-size={width},900")
+    assert ('class="grid wide"' in dom) is wide

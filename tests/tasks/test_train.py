@@ -398,3 +398,13 @@ def test_both_sides_of_every_drop_are_kept(fit) -> None:
     assert saved == {f"epoch-{epoch:04d}" for epoch in (0, 1, 2, 4, 5, 6, 8)}
     saved = {path.stem for path in fit("plain", **how)[0].glob("epoch-*.safetensors")}
     assert saved == {f"epoch-{epoch:04d}" for epoch in (0, 1, 2, 4, 8)}
+
+
+def test_a_last_batch_of_one_image_does_not_stop_batch_norm(fit, digits) -> None:
+    from transferscope.data import open_table
+
+    count = len(open_table(digits.path).rows["train"])
+    _, rows = fit("run", network="toy.nets:narrow", epochs=1, batch_size=count - 1, augment=None)
+    assert len(rows) == 2
+    with pytest.raises(UserError, match="cannot train on a single image"):
+        fit("single", network="toy.nets:narrow", epochs=1, batch_size=1, augment=None)

@@ -26,7 +26,7 @@ def means(runs: pl.DataFrame) -> pl.DataFrame:
         pl.col("training_flops").mean(), pl.col("trained").first(), pl.col("parameters").first()
     )
     full = work.filter(of(FULL))["training_flops"]
-    whole = float(full[0]) if len(full) and full[0] > 0 else None
+    whole = float(full[0]) if len(full) and (full[0] or 0) > 0 else None
     share = pl.lit(None, pl.Float64) if whole is None else pl.col("training_flops") / whole
     found = _runs.over_seeds(runs, ["way"], "test_metric")
     return found.join(work.with_columns(work=share), on="way", how="left", maintain_order="left")

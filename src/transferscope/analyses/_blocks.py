@@ -11,7 +11,7 @@ from transferscope.measures.intervals import Interval, mean_interval, spearman
 Which = Literal["first seed", "every seed", "none"]
 DRAWN = 3  # seeds from which on an interval is drawn
 INTERVALS = f"Means over seeds, with 95% intervals from {DRAWN} seeds on; dots: seeds."
-HEADLESS = "The last block, the head, is left out: it starts from random weights in every arm."
+HEADLESS = "The last block, the head, is in neither group: it starts from random weights in every arm."
 
 
 def asked(which: Which, seed: int, seeds: Sequence[int]) -> bool:

@@ -9,14 +9,15 @@ from transferscope.engine.work import Work
 from transferscope.tasks import passes
 
 
-@task("criticality", version=1, cost=passes.criticality)
+@task("criticality", version=2, cost=passes.criticality)  # 2: statistics re-estimated for every cell, in float32
 def measure(
     *, run: Artifact, data: Artifact, checkpoint: str, images: int, alphas: int, sigmas: int, draws: int,
     tolerance: float, relative: bool, path: str, grid: bool, valleys: list[str], valley_images: int, batch_norm: str,
-    work: Work,
+    precision: str, work: Work,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """One row ("score") a block, then the cells of the `valleys` ("valley"), which are block names or ["auto"].
 
+    `error` is the final network's on the basis of all cells, `own_error` with the running statistics it ended with.
     Where no cell is feasible `mu` is the least value it can have and `at_least` says so. The valleys share the grid of
     the scores, with at most 2 draws. The scores are written as ``criticality.safetensors``, the valleys as
     ``valleys.safetensors``.
@@ -35,7 +36,7 @@ def measure(
     def of(images: int, **options: Any) -> Any:
         batches = list(restore.batches(run, data, "train", images=images, device=work.device))
         return state_criticality(net, final, start, batches, alphas=alphas, sigmas=sigmas, tolerance=tolerance,
-                                 relative=relative, path=saved, batch_norm=batch_norm, precision=said["precision"],
+                                 relative=relative, path=saved, batch_norm=batch_norm, precision=precision,
                                  seed=said["seed"], **options)  # fmt: skip
 
     found = of(images, draws=draws, search="grid" if grid else "border")
@@ -73,7 +74,8 @@ def _scores(found: Any, net: Any) -> list[dict[str, Any]]:
             "kind": "score", "block": row["block"], "mu": least if lost else row["mu"], "at_least": lost,
             "alpha": row["alpha"], "sigma": row["sigma"], "sigma_relative": row["sigma_relative"],
             "distance": row["distance"], "size": weights[row["block"]], "evaluations": row["evaluations"],
-            "error": found.final_error,
+            "error": found.final_error, "own_error": found.own_error, "basis": found.batch_norm,
+            "precision": found.precision,
         })  # fmt: skip
     return rows
 

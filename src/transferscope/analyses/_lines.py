@@ -149,7 +149,7 @@ def curves(table: pl.DataFrame, by: Sequence[str] = CURVE) -> pl.DataFrame:
     """One row a curve: the mean of its ends, its lowest and its middle metric, its length of test, and its barriers."""
     found = []
     for key, rows in table.group_by(by, maintain_order=True):
-        of = rows.filter(pl.col("metric").is_not_null()).sort("alpha")
+        of = rows.drop_nulls(["metric", "alpha"]).sort("alpha")
         ends = of.filter(pl.col("alpha").is_in([0.0, 1.0]))["metric"]
         own = _at_ends(rows, "own_metric")
         inside = of.filter(pl.col("alpha").is_between(0, 1))

@@ -27,9 +27,14 @@ def interval(values: ArrayLike, *, chained: bool) -> Interval:
 
     `chained` values belong to seeds 2 and 1, 3 and 2, ...: neighbours share a run. The correlation of two values of a
     symmetric function that share one of two independent arguments is at most 1/2 (Hoeffding 1948, section 5), so with
-    m values the variance of the mean is at most s^2 (2m - 1) / (m (m - 1)), and that is what is used.
+    m values the variance of the mean is at most s^2 (2m - 1) / (m (m - 1)), and that is what is used. Values that are
+    not finite are left out; with none left the mean is NaN.
     """
-    plain = mean_interval(values)
+    given = np.asarray(values, dtype=np.float64)
+    given = given[np.isfinite(given)]
+    if not len(given):
+        return Interval(math.nan, None, None, 0, "no value")
+    plain = mean_interval(given)
     m = plain.n
     if not chained:
         return plain
@@ -65,15 +70,21 @@ def contrast(rows: pl.DataFrame, first: str, second: str, value: str) -> Interva
     """`value` of the pairs called `first` minus that of `second`, seed by seed; None where no seed has both."""
     a, b = (rows.filter(pl.col("pair") == kind).select("seed", value).drop_nulls() for kind in (first, second))
     both = a.join(b, on="seed", suffix="_second").sort("seed")
-    if both.is_empty():
-        return None
     gap = both[value].to_numpy() - both[f"{value}_second"].to_numpy()
+    if not np.isfinite(gap).any():
+        return None
     return interval(gap, chained=twins(first) or twins(second))
 
 
 def average(values: pl.Series) -> float:
-    """Mean of a column without its gaps."""
-    return float(np.mean(values.drop_nulls().to_numpy()))
+    """Mean of a column without its gaps; NaN where nothing is left."""
+    found = values.drop_nulls()
+    return float(np.mean(found.to_numpy())) if len(found) else math.nan
+
+
+def most(values: pl.Series) -> int:
+    """The largest count of a column; 0 without any."""
+    return int(max(values.drop_nulls(), default=0))
 
 
 def mean(rows: pl.DataFrame, kind: str, value: str) -> float | None:
@@ -106,9 +117,15 @@ def told(text: str, effect: Interval, unit: str = "") -> Finding:
 
 def notes_on_seeds(rows: pl.DataFrame) -> list[str]:
     """The sentence for too few seeds, and the one on pairs that share runs where there are several."""
-    count = pl.concat([rows["seed"], rows["seed_b"]]).drop_nulls().n_unique() if not rows.is_empty() else 0
+    count = len({*rows["seed"], *rows["seed_b"]} - {None}) if not rows.is_empty() else 0
     few = too_few(count)
     return ([few] if few else []) + ([TWINS] if count > 2 else [])
+
+
+def weights(checkpoint: str) -> str:
+    """Which weights of the trained networks were compared, as a sentence."""
+    best = "the epoch that scored best on the validation images"
+    return f"Trained networks have the weights of {best if checkpoint == 'best' else 'the last epoch'}."
 
 
 def section(
@@ -116,8 +133,9 @@ def section(
     rows: pl.DataFrame,
     tell: Callable[[str, pl.DataFrame], tuple[list[Finding], list[Chart], View]],
     notes: Callable[[pl.DataFrame], list[str]] = notes_on_seeds,
+    basis: str = "",
 ) -> Section:
-    """The section that `tell` makes of each target's name and rows, with the `notes` on all rows."""
+    """The section that `tell` makes of each target's name and rows, with the `notes` on all rows and its `basis`."""
     if rows.is_empty():
         return Section(title, notes=["No pair of networks has finished yet."])
     findings: list[Finding] = []
@@ -128,7 +146,7 @@ def section(
         findings += found
         drawn += charts
         views.append(view)
-    return Section(title, findings, drawn, views, notes=notes(rows))
+    return Section(title, findings, drawn, views, notes=notes(rows), basis=basis)
 
 
 def moved(found: Interval, times: float, plus: float = 0.0) -> Interval:
@@ -140,10 +158,10 @@ def moved(found: Interval, times: float, plus: float = 0.0) -> Interval:
     return Interval(mean, low, high, found.n, found.note)
 
 
-def cell(values: pl.Series) -> str:
-    """Values of seeds as text for a table: their mean with its interval, "-" without any."""
-    found = values.drop_nulls()
-    return mean_interval(found.to_numpy()).text() if len(found) else "-"
+def cell(values: pl.Series, digits: int = 3, *, chained: bool = False) -> str:
+    """Values of seeds as text for a table: their mean with its interval, "-" without any. `chained`: see `interval`."""
+    found = interval(values.cast(pl.Float64).to_numpy(), chained=chained)
+    return found.text(digits) if math.isfinite(found.mean) else "-"
 
 
 def word(metric: str) -> str:

@@ -17,6 +17,11 @@ from transferscope.study import Study
 Values = NDArray[np.float64]
 FLAT = 0.01  # a curve whose mean over the last quarter of epochs rose by less than this has flattened
 WATCHED = "Points are of the images watched after every epoch (recipe.evaluate); final scores are of all test images."
+FINAL = (
+    "Final scores are of all test images after the last epoch, in eval mode with each network's own running "
+    "statistics. Intervals are over seeds; all runs of a target share its test images."
+)
+SPEED = "Optimisation speed is the mean training score over the epochs, of the images watched (recipe.evaluate)."
 UNDEFINED = "an AUC is undefined where a split holds one class only"
 
 
@@ -44,7 +49,7 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
         rows = rows.with_columns(whole_test_metric=pl.lit(None))
     test = pl.coalesce(pl.col("whole_test_metric").cast(pl.Float64), pl.col("test_metric"))
     trained = pl.col("epoch") > pl.col("epoch").min()
-    best = pl.col("val_metric").filter(trained).arg_max()
+    best = trained & (pl.col("val_metric") == pl.col("val_metric").filter(trained).max())
     last = pl.col("epoch") == pl.col("epoch").max()
     epochs = pl.col("epoch").max()
     late = pl.col("epoch") > epochs * 0.75
@@ -56,7 +61,7 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
             metric=pl.col("metric").first(),
             epochs=epochs,
             final=test.filter(last).first(),
-            best=pl.coalesce(test.filter(trained).get(best, null_on_oob=True), test.filter(last).first()),
+            best=pl.coalesce(test.filter(best).first(), test.filter(last).first()),
             speed=pl.col("train_metric").filter(trained).mean(),
             rise=pl.col("val_metric").filter(late).mean() - pl.col("val_metric").filter(before).mean(),
             curve=pl.col("val_metric"),

@@ -123,8 +123,7 @@ def _soup(target: str, arm: str, soups: pl.DataFrame) -> list[Finding]:
     )
     unit = f"{_lines.points(of)} over the best single one"
     found = [_gain(text, whole, unit)]
-    if (greedy := scores.get("greedy soup")) is not None:
-        used = int(greedy["used"])
+    if (greedy := scores.get("greedy soup")) is not None and (used := greedy["used"]) is not None:
         text = (
             f"On {target}, the greedy soup takes {used} of the {count} {trained(arm)} and scores "
             f"{greedy['test_metric']:.1%}."

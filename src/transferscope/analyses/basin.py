@@ -64,9 +64,7 @@ class Options(analyses.Options):
     checkpoint: Literal["final", "best"] = "final"
 
 
-@task(
-    "basin", version=2, cost=passes.basin
-)  # 2: own scores and what is without extent are told; batch norm of every kind
+@task("basin", version=2, cost=passes.basin)  # 2: own scores, no extent, every kind of batch norm
 def measure(
     *, a: Artifact, b: Artifact, at: str, data: Artifact, loss: str, samples: int, draws: int, per_weight: list[float],
     slack: float, limit: float, images: int, statistics: int, work: Work,
@@ -132,6 +130,8 @@ def section(table: Table, options: Options) -> Section:
     views: list[View] = []
     for (name,), rows in table.rows.group_by("target", maintain_order=True):
         target, every = str(name), _last(rows)
+        if every.is_empty():
+            continue
         for (kind,), of in every.group_by("pair", maintain_order=True):
             findings.append(_basin(target, str(kind), of))
         drawn += [*_floor(target, table), *_walls(target, rows)]
@@ -154,7 +154,7 @@ def _last(rows: pl.DataFrame) -> pl.DataFrame:
         )
         for n in CONDITIONS
     ]
-    return of.with_columns(sure).sort("pair", "seed")
+    return of.drop_nulls(["epsilon", "first_end", "second_end", *CONDITIONS]).with_columns(sure).sort("pair", "seed")
 
 
 def _basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
@@ -171,7 +171,7 @@ def _basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
         where += f" (at {open_} of {2 * count} ends the search stopped with the {of['loss'][0]} still low)"
     if held.height:
         delta = _pairs.average(held["found_delta"])
-        each = delta / math.sqrt(held["size"][0])
+        each = delta / math.sqrt(held["size"][0] or math.inf)  # of no weight at all
         sure = int(held["sure"].sum())
         pairs = "" if sure in (0, count) else f" for {sure} of {count} pairs"
         some = "" if held.height == count else f" for {held.height} of {count} pairs"

@@ -21,7 +21,7 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _joined, _sweep
+from transferscope.analyses import _joined, _runs, _sweep
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.errors import UserError
@@ -104,7 +104,13 @@ def section(table: Table, options: Options) -> Section:
     if few := too_few(runs["seed"].n_unique()):
         notes.append(few)
     view = View("checkpoints", "Every checkpoint, means over seeds", _sweep.summary(runs))
-    return Section(TITLE, findings, drawn, [view], notes=notes)
+    basis = f"{_runs.FINAL} {_runs.SPEED}"
+    if options.lines:
+        basis += (
+            f" Barriers and CKA are on at most {options.images} test images; along a line running statistics are "
+            "estimated anew from training images."
+        )
+    return Section(TITLE, findings, drawn, [view], notes=notes, basis=basis)
 
 
 def _source(rows: pl.DataFrame) -> pl.DataFrame:

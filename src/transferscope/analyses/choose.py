@@ -22,7 +22,7 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses, models
-from transferscope.analyses import _choice, _runs
+from transferscope.analyses import _choice, _pairs, _runs
 from transferscope.analyses._candidates import Candidates, Entry, entries
 from transferscope.engine.step import Outside, Step, task
 from transferscope.engine.store import Artifact, write_json
@@ -186,8 +186,9 @@ def section(table: Table, options: Options) -> Section:
         joined = scores.drop("tuned_metric", strict=False).join(
             tuned, on="candidate", how="left", maintain_order="left"
         )
+        scored, held = (_pairs.most(scores[count]) for count in ("images", "held_out"))
         caption = (
-            f"{scores['images'][0]:,} training images scored, the linear probe on {scores['held_out'][0]:,} others. "
+            f"{scored:,} training images scored, the linear probe on {held:,} others. "
             "Higher is better in every column but the seconds, which belong to the machine that computed."
         )
         shown = _choice.summary(target, joined, seconds)
@@ -206,4 +207,9 @@ def section(table: Table, options: Options) -> Section:
         notes.append(
             "LEEP and NCE are missing where the weights bring no head of their source, or images carry several labels."
         )
-    return Section(TITLE, findings, drawn, views, notes=notes)
+    basis = (
+        "Scores are of the networks before any training, in float32 and eval mode with their own running statistics, "
+        f"on at most {options.images:,} training images; the linear probe is fitted there and read on the validation "
+        f"images. Of those fine-tuned: {_runs.FINAL}"
+    )
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)

@@ -11,7 +11,13 @@ stay at its start, 2 for one that moved ten times as far, weight by weight, as t
 show the training error over the way (from left to right) and the noise (mirrored about 0, as in the paper): wide and
 even for a block that could have stayed anywhere, a wedge that opens on the right for one that had to move. Noise is
 relative to the size of the block's weights. Where even the least noise is too much, mu is at least the value given.
-Batch-norm statistics are the final network's in every cell, unless they are refreshed.
+
+What it rests on. In every cell, and for the final network, batch-norm statistics are estimated anew from the training
+images that are evaluated; the final network's error with its own stands beside. With `batch_norm: as found` they are
+the final network's everywhere, a part of what a cell loses is one of fit, and the findings say so. All is decided in
+float32 unless asked otherwise: bfloat16 moves a score by a step of the grid. The criticality of a whole network is a
+sum over blocks that one or two of them make up, which are named. The head, random at the start in every arm, belongs to
+no half and is never advised to be frozen.
 """
 
 from collections.abc import Iterator
@@ -21,7 +27,7 @@ import polars as pl
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _advice, _blocks, _pairs
+from transferscope.analyses import _advice, _block_basis, _blocks, _pairs
 from transferscope.analyses._blocks import Which
 from transferscope.analyses._criticality_step import measure
 from transferscope.engine.step import Step
@@ -34,7 +40,7 @@ from transferscope.study import Study
 
 TITLE = "Which blocks had to move"
 UNIT = "in log10(1 + mu per weight)"
-VALUE = pl.col("mu") / pl.col("size")
+VALUE = pl.when(pl.col("size") > 0).then(pl.col("mu") / pl.col("size"))
 
 
 class Options(analyses.Options):
@@ -42,7 +48,8 @@ class Options(analyses.Options):
     error of `tolerance` above the final one is allowed (`relative`: that share of it). `path`: straight from start to
     end, or along the saved epochs ("optimisation"). `grid` evaluates every cell instead of those that decide.
     `valleys`: the blocks whose whole valley is drawn, by name, "auto" (the first, a middle one and the last) or "none",
-    for `valley_seeds`, on `valley_images` images. `batch_norm`: "as found" or "refresh" (slow)."""
+    for `valley_seeds`, on `valley_images` images. `batch_norm`: "refresh" (re-estimated in every cell) or "as found".
+    `precision`: "float32" or "bfloat16"."""
 
     images: Annotated[int, Field(ge=8)] = 200
     alphas: Annotated[int, Field(ge=2)] = 6
@@ -55,7 +62,8 @@ class Options(analyses.Options):
     valleys: Annotated[tuple[str, ...] | Literal["auto", "none"], BeforeValidator(as_tuple)] = "auto"
     valley_seeds: Which = "first seed"
     valley_images: Annotated[int, Field(ge=8)] = 100
-    batch_norm: Literal["as found", "refresh"] = "as found"
+    batch_norm: Literal["refresh", "as found"] = "refresh"
+    precision: Literal["float32", "bfloat16"] = "float32"
     checkpoint: Literal["final", "best"] = "final"
 
 
@@ -86,6 +94,8 @@ def section(table: Table, options: Options) -> Section:
         if scores["value"].count() == 0:
             continue
         findings += [*_fine_tuned(target, scores), *_scratch(target, scores), *_whole(target, scores)]
+        if (own := _block_basis.own_scores(target, _own(scores), "on these training images")) is not None:
+            notes.append(own)
         drawn += [*_bars(target, scores, options), *_valleys(target, rows, options)]
         views += [_advice.by_criticality(target, scores), _networks(target, scores)]
         if lost := int(scores["at_least"].sum()):
@@ -97,6 +107,23 @@ def section(table: Table, options: Options) -> Section:
     if few := too_few(table.rows["seed"].n_unique()):
         notes.append(few)
     return Section(TITLE, findings, drawn, views, notes=notes)
+
+
+def _own(scores: pl.DataFrame) -> pl.DataFrame:
+    """Arm, seed, training accuracy and that with own statistics, for the networks that have both."""
+    if "own_error" not in scores.columns:
+        return pl.DataFrame()
+    found = (
+        scores.filter(pl.col("basis").str.starts_with("re-"))
+        .select("arm", "seed", "error", "own_error")
+        .unique(maintain_order=True)
+    )
+    return found.select("arm", "seed", score=1 - pl.col("error"), own=1 - pl.col("own_error"),
+                        differs=pl.col("own_error") != pl.col("error"))  # fmt: skip
+
+
+def _basis(scores: pl.DataFrame) -> str:
+    return _block_basis.words(scores, "training images")
 
 
 def _fine_tuned(target: str, scores: pl.DataFrame) -> list[Finding]:
@@ -113,7 +140,8 @@ def _fine_tuned(target: str, scores: pl.DataFrame) -> list[Finding]:
     rises = "rises" if gap.mean > 0 else "does NOT rise"
     text = (
         f"On {target}, criticality {rises} with depth in P-T: it is {low.mean:.2f} in the lower half "
-        f"({_blocks.span(lower)}){beside} and {high.mean:.2f} in the upper half. {_blocks.HEADLESS}"
+        f"({_blocks.span(lower)}){beside} and {high.mean:.2f} in the upper half, means over blocks and seeds of "
+        f"log10(1 + mu per weight). {_blocks.HEADLESS} {_basis(tuned)}"
     )
     found = [_pairs.judged(text, gap, f"{UNIT}, upper minus lower half", 9, [gap])]
     if (rank := _blocks.trend(tuned, "value", names)) is not None:
@@ -134,15 +162,29 @@ def _scratch(target: str, scores: pl.DataFrame) -> list[Finding]:
     text = (
         f"On {target}, the blocks of RI-T where a stage begins ({_pairs.listed(first)}) are "
         f"{'more' if gap.mean > 0 else 'NOT more'} critical than the others: {of.mean:.2f} against {other.mean:.2f}. "
-        f"{_blocks.HEADLESS}"
+        f"{_blocks.HEADLESS} {_basis(rows)}"
     )
     return [_pairs.judged(text, gap, f"{UNIT}, stage entries minus others", 9, [gap])]
 
 
 def _totals(scores: pl.DataFrame) -> pl.DataFrame:
-    """The criticality of every network, the sum over its blocks, as log10(1 + sum)."""
-    sums = scores.group_by("arm", "seed", maintain_order=True).agg(pl.col("mu").sum(), pl.col("at_least").any())
-    return sums.with_columns(total=(1 + pl.col("mu")).log10())
+    """The criticality of every network, the sum over its blocks, as log10(1 + sum); its largest block and that one's
+    `share` of the sum (null where that is 0), and the median block's, as log10(1 + mu)."""
+    sums = scores.drop_nulls("mu").group_by("arm", "seed", maintain_order=True).agg(
+        pl.col("mu").sum(), pl.col("at_least").any(), largest=pl.col("block").get(pl.col("mu").arg_max()),
+        most=pl.col("mu").max(), median=(1 + pl.col("mu").median()).log10(),
+    )  # fmt: skip
+    share = pl.when(pl.col("mu") > 0).then(pl.col("most") / pl.col("mu"))
+    return sums.with_columns(total=(1 + pl.col("mu")).log10(), share=share)
+
+
+def _largest(sums: pl.DataFrame) -> str:
+    """Which block makes up most of the sums of an arm, and how much of them."""
+    known = sums.drop_nulls("share")
+    if known.is_empty():
+        return "all of it 0"
+    names = known["largest"].unique(maintain_order=True).to_list()
+    return f"{_pairs.average(known['share']):.0%} of it in {' or '.join(names)} alone"
 
 
 def _whole(target: str, scores: pl.DataFrame) -> list[Finding]:
@@ -153,8 +195,10 @@ def _whole(target: str, scores: pl.DataFrame) -> list[Finding]:
         return []
     gap = paired_interval(both["total_scratch"].to_numpy(), both["total"].to_numpy())
     text = (
-        f"On {target}, the criticality of the whole network, summed over blocks, is "
-        f"10^{_pairs.average(both['total']):.1f} for P-T and 10^{_pairs.average(both['total_scratch']):.1f} for RI-T."
+        f"On {target}, the criticality of the whole network, the sum over its blocks, is "
+        f"10^{_pairs.average(both['total']):.1f} for P-T ({_largest(tuned)}) and "
+        f"10^{_pairs.average(both['total_scratch']):.1f} for RI-T ({_largest(scratch)}); the median block's is "
+        f"10^{_pairs.average(both['median']):.1f} and 10^{_pairs.average(both['median_scratch']):.1f} {_basis(scores)}."
     )
     return [_pairs.told(text, gap, "powers of ten, RI-T above P-T")]
 
@@ -168,14 +212,14 @@ def _bars(target: str, scores: pl.DataFrame, options: Options) -> list[Chart]:
     allowed = f"{100 * options.tolerance:g}{'%' if options.relative else ' points'}"
     caption = (
         f"Along {way}, on up to {options.images} training images; errors up to {allowed} above the final one are "
-        f"allowed. {_blocks.INTERVALS}"
+        f"allowed. {_blocks.INTERVALS} {_basis(scores)}"
     )
     return [Chart(f"{target}-blocks", f"Criticality of each block on {target}", spec, caption)]
 
 
 def _valleys(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
     """Training error over way and noise, mirrored, of the blocks that were asked for; one seed of each arm."""
-    cells = rows.filter(pl.col("kind") == "valley").drop_nulls("error")
+    cells = rows.filter(pl.col("kind") == "valley").drop_nulls(["error", "sigma_relative"])
     if cells.is_empty():
         return []
     seed = cells["seed"][0]
@@ -215,8 +259,11 @@ def _networks(target: str, scores: pl.DataFrame) -> View:
             {
                 "network": arm,
                 "log10(1 + sum of mu)": mean_interval(of["total"].to_numpy()).text(2),
+                "largest block": _largest(of),
+                "log10(1 + median mu)": mean_interval(of["median"].to_numpy()).text(2),
                 "a lower bound in": f"{int(of['at_least'].sum())} of {of.height} seeds",
             }
         )
     title = f"Criticality of whole networks on {target}"
-    return View(f"{target}-networks", title, pl.DataFrame(found), "Sums over blocks.")
+    caption = "Sums over blocks, which the largest one or two make up; the median block is that of each seed."
+    return View(f"{target}-networks", title, pl.DataFrame(found), caption)

@@ -5,9 +5,11 @@ buffers such as batch-norm statistics do not count. Pairs: two seeds of an arm, 
 and every other arm beside P and beside P-T with the same seed. (Neyshabur, Sedghi and Zhang 2020, section 3, table 2.)
 
 How to read it. Fine-tuned networks usually lie near each other and near the weights they started from, networks from
-scratch far from everything. Absolute distances grow with the number of weights, so compare a block with itself across
-pairs, or read the *relative* distance: that over the norm of the second network's block. In layers followed by a norm
-the scale of the weights has no effect on the outputs: there, distance measures turning as well as growing.
+scratch far from everything. An L2 distance grows with the number of weights, so between blocks it compares little but
+their sizes. Blocks are compared by the way of a single weight, which does not: the *root mean square* over a block's
+weights of what they moved. Beside it stands the *relative* distance, that over the norm of the second network's block,
+which does not grow with size either but depends on how large the weights began. In layers followed by a norm the scale
+of the weights has no effect on the outputs: there, distance measures turning as well as growing.
 """
 
 from collections.abc import Iterator
@@ -22,13 +24,24 @@ from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
 from transferscope.engine.work import Work
-from transferscope.measures.intervals import spearman
+from transferscope.measures.intervals import Interval, spearman
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 from transferscope.tasks import passes
 
 TITLE = "How far the weights moved"
 BODY, HEAD = "(body)", "(head)"
+FOLLOWS = 0.3  # rank correlation from which distance is said to follow depth
+BASIS = "Weights and biases count, buffers such as running statistics do not."
+MEASURES = {
+    "rms": ("Way of a single weight", "root mean square over the weights of a block", ""),
+    "relative": (
+        "Relative distance",
+        "distance over the norm of the second",
+        " Over the norm of the block it left.",
+    ),
+    "l2": ("L2 distance", "L2 distance", " It grows with the size of a block: compare a block with itself only."),
+}
 
 
 class Options(analyses.Options):
@@ -37,9 +50,9 @@ class Options(analyses.Options):
     checkpoint: Literal["final", "best"] = "final"
 
 
-@task("distance", version=1, cost=passes.fixed(passes.SMALL))
+@task("distance", version=2, cost=passes.fixed(passes.SMALL))  # 2: rows hold the way of a single weight
 def measure(*, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, work: Work) -> list[dict[str, Any]]:
-    """Rows of `probes.distance`: every block, then "(head)" and "(body)", with l2, norm of b, relative and size."""
+    """Rows of `probes.distance`: every block, then "(head)" and "(body)", with l2, norm of b, relative, rms, size."""
     from transferscope.probes.distance import state_distance
     from transferscope.tasks import restore
 
@@ -54,10 +67,12 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
 
 def section(table: Table, options: Options) -> Section:
     """The body's distances by pair, curves by block, and where in the network fine-tuning moved most."""
-    return _pairs.section(TITLE, table.rows, _told)
+    basis = f"{_pairs.weights(options.checkpoint)} {BASIS} No image is looked at."
+    return _pairs.section(TITLE, table.rows, _told, basis=basis)
 
 
 def _told(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
+    rows = rows.with_columns(rms=pl.when(pl.col("size") > 0).then(pl.col("l2") / pl.col("size").sqrt()))
     body, blocks = rows.filter(pl.col("block") == BODY), rows.filter(~pl.col("block").str.starts_with("("))
     view = View(f"{target}-body", f"L2 distances on {target}", _summary(rows), "Means over seeds.")
     return [*_ordering(target, body), *_trend(target, blocks)], _charts(target, body, blocks), view
@@ -72,23 +87,44 @@ def _ordering(target: str, body: pl.DataFrame) -> list[Finding]:
     means = {kind: _pairs.mean(body, kind, "l2") for kind in (*near, *far)}
     said = _pairs.listed([f"{_of(kind)} are {value:.3g} apart" for kind, value in means.items() if value is not None])
     nearer = "nearer to" if gaps[0].mean > 0 else "no nearer to"
-    text = f"On {target}, {said}: two fine-tuned networks are {nearer} each other than two from scratch."
+    text = (
+        f"On {target}, {said} in L2 distance over the weights of the whole body: two fine-tuned networks are {nearer} "
+        "each other than two from scratch."
+    )
     return [_pairs.judged(text, gaps[0], "in L2 distance", 6, gaps)]
 
 
 def _trend(target: str, blocks: pl.DataFrame) -> list[Finding]:
-    """Whether fine-tuning moved later blocks farther: Spearman's correlation of a block's place and its distance."""
-    own = _pairs.over_seeds(blocks.filter(pl.col("pair") == "P-T & P"), ["block"], "l2")
-    rank = spearman(np.arange(own.height), own["l2"].to_numpy()) if own.height > 1 else None
-    if rank is None:
+    """Whether fine-tuning moved the weights of later blocks farther: Spearman's correlation of depth and the way of a
+    single weight, that of the other measures beside it."""
+    own = blocks.filter(pl.col("pair") == "P-T & P")
+    ranks = {name: _rank(own, name) for name in MEASURES}
+    if (rank := ranks["rms"]) is None:
         return []
-    most, least = own.sort("l2")["block"][-1], own.sort("l2")["block"][0]
-    trend = "later blocks more than earlier ones" if rank.mean > 0.3 else "earlier blocks more than later ones"
-    if abs(rank.mean) <= 0.3:
-        trend = "blocks without regard to their depth"
-    text = f"On {target}, fine-tuning moves {trend}: {most} most, {least} least."
-    unit = "rank correlation of depth and distance"
+    far = _pairs.over_seeds(own, ["block"], "rms").sort("rms")["block"]
+    trend = "farther in later blocks than in earlier ones" if rank.mean > 0 else "less far in later blocks than earlier"
+    if abs(rank.mean) <= FOLLOWS:
+        trend = "without regard to depth"
+    others = [
+        f"{found.mean:+.2f} {word}"
+        for name, word in (
+            ("relative", "relative to the norm of P's block"),
+            ("l2", "as L2, which grows with size"),
+        )
+        if (found := ranks[name]) is not None
+    ]
+    beside = f" The correlation with depth is {_pairs.listed(others)}." if others else ""
+    text = (
+        f"On {target}, fine-tuning moves a single weight (root mean square over a block) {trend}: most in {far[-1]}, "
+        f"least in {far[0]}.{beside}"
+    )
+    unit = "rank correlation of depth and the way of a single weight"
     return [Finding(text, rank.mean, rank.low, rank.high, rank.n, unit, counted="blocks")]
+
+
+def _rank(own: pl.DataFrame, measure: str) -> Interval | None:
+    means = _pairs.over_seeds(own, ["block"], measure)
+    return spearman(np.arange(means.height), means[measure].to_numpy()) if means.height > 1 else None
 
 
 def _of(kind: str) -> str:
@@ -101,16 +137,21 @@ def _charts(target: str, body: pl.DataFrame, blocks: pl.DataFrame) -> list[Chart
     runs = body.select("pair", "seed", "l2")
     spec = charts.dots(whole, "pair", "l2", low="low", high="high", runs=runs, value_title="L2 distance of the bodies")
     found = [
-        Chart(f"{target}-body", f"Distances of whole bodies on {target}", spec, "Mean and 95% interval over seeds.")
+        Chart(
+            f"{target}-body",
+            f"Distances of whole bodies on {target}",
+            spec,
+            "Mean and 95% interval over seeds.",
+        )
     ]
-    for column, word in (("l2", "L2 distance"), ("relative", "distance over the norm of the second")):
+    for column, (title, word, note) in MEASURES.items():
         means = _pairs.over_seeds(blocks, ["block"], column)
         if means.is_empty():
             continue
         runs = blocks.select("pair", "block", pl.format("{}-{}", "seed", "seed_b").alias("seed"), column).drop_nulls()
         spec = charts.lines(means, "block", column, "pair", runs=runs, x_title="block", y_title=word)
-        caption = "Blocks in execution order, heads left out. Thick: means over seeds."
-        found.append(Chart(f"{target}-{column}", f"{word[0].upper()}{word[1:]} by block on {target}", spec, caption))
+        caption = f"Blocks in execution order, heads left out. Thick: means over seeds.{note}"
+        found.append(Chart(f"{target}-{column}", f"{title} by block on {target}", spec, caption))
     return found
 
 
@@ -122,7 +163,7 @@ def _summary(rows: pl.DataFrame) -> pl.DataFrame:
         found.append(
             {
                 "pair": kind,
-                "body": _pairs.interval(body["l2"].to_numpy(), chained=_pairs.twins(str(kind))).text(2),
+                "body": _pairs.cell(body["l2"], 2, chained=_pairs.twins(str(kind))),
                 "relative": body["relative"].mean(),
                 "head": head["l2"].mean(),
             }

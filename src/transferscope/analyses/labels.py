@@ -100,7 +100,7 @@ def section(table: Table, options: Options) -> Section:
     for (name,), of_target in table.rows.group_by("target", maintain_order=True):
         target = str(name)
         notes += _runs.undefined(of_target, "test_metric", target)
-        runs = _distinct(of_target.drop_nulls("test_metric"))
+        runs = _distinct(of_target.drop_nulls(["test_metric", "images"]))
         if runs.is_empty():
             continue
         worths = _worth.by_budget(runs)
@@ -110,7 +110,8 @@ def section(table: Table, options: Options) -> Section:
         notes += [*_training(target, runs), *_rising(target, runs), *_worth.unfitted(target, worths)]
     if few := too_few(table.rows["seed"].n_unique()):
         notes.append(few)
-    return Section(TITLE, findings, drawn, views, notes=notes)
+    basis = f"{_runs.FINAL} Both arms of a seed train on the same images."
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 
 def _distinct(runs: pl.DataFrame) -> pl.DataFrame:

@@ -112,15 +112,19 @@ def section(table: Table, options: Options) -> Section:
     findings: list[Finding] = []
     drawn: list[Chart] = []
     views: list[View] = []
+    notes: list[str] = []
     for (name,), rows in table.rows.group_by("target", maintain_order=True):
         target, whole = str(name), rows.filter(pl.col("group") == "all")
         findings += _findings(target, whole)
         drawn += _charts(target, whole)
+        notes += _nothing_shared(target, whole)
         views.append(View(f"{target}-pairs", f"Pairs on {target}, means over seeds", _summary(whole)))
         if not (by_class := _by_class(rows)).is_empty():
             caption = "Mean number of test images wrong, most often wrong for the second network alone first."
             views.append(View(f"{target}-classes", f"Mistakes by class on {target}", by_class, caption))
-    return Section(TITLE, findings, drawn, views, _pictures(table), _pairs.notes_on_seeds(table.rows))
+    notes += _pairs.notes_on_seeds(table.rows)
+    basis = f"The answers to all test images, in eval mode. {_pairs.weights(options.checkpoint)}"
+    return Section(TITLE, findings, drawn, views, _pictures(table), notes, basis=basis)
 
 
 def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
@@ -138,13 +142,36 @@ def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
         of = rows.filter(pl.col("pair") == kind)
         if a == b:
             continue
-        net = (of["only_b"] - of["only_a"]).to_numpy()
-        n = of["n"][0]
+        known = of.drop_nulls(["wrong_a", "wrong_b", "only_a", "only_b"]).filter(pl.col("n") > 0)
+        if not (known["wrong_a"] + known["wrong_b"]).sum():
+            continue  # no mistakes to compare: a note says so
+        net = (known["only_b"] - known["only_a"]).to_numpy()
+        n = known["n"][0]
         text = (
-            f"On {target}, of the {_pairs.average(of['wrong_b']):.0f} mistakes that {b} makes in {n}, {a} gets "
-            f"{_pairs.average(of['only_b']):.0f} right, and makes {_pairs.average(of['only_a']):.0f} that {b} does not."
+            f"On {target}, of the {_pairs.average(known['wrong_b']):.0f} mistakes that {b} makes in {n} test images, "
+            f"{a} gets {_pairs.average(known['only_b']):.0f} right, and makes {_pairs.average(known['only_a']):.0f} "
+            f"that {b} does not."
         )
         found.append(_pairs.told(text, _pairs.interval(100 * net / n, chained=False), "points of error"))
+    return found
+
+
+def _nothing_shared(target: str, rows: pl.DataFrame) -> list[str]:
+    """A note on every kind of pair with pairs whose kappa has no value: nobody is wrong, or everybody always."""
+    found = []
+    for (kind,), of in rows.group_by("pair", maintain_order=True):
+        if not (lost := of["kappa"].null_count()):
+            continue
+        empty = of.filter(pl.col("kappa").is_null())
+        wrong = (empty["wrong_a"] + empty["wrong_b"]).drop_nulls().to_list()
+        if wrong and not any(wrong):
+            why = f"no mistakes to compare: no network of the pair is wrong on any of the {empty['n'][0]} test images"
+        elif wrong and all(count == 2 * n for count, n in zip(wrong, empty["n"], strict=False)):
+            why = f"nothing to compare: both networks of the pair are wrong on all {empty['n'][0]} test images"
+        else:
+            why = "their errors leave nothing to compare"
+        which = f"{str(kind).replace(' & ', ' and ')}{'' if lost == of.height else f' in {lost} of {of.height} pairs'}"
+        found.append(f"On {target}, {which}: {why}. Kappa has no value there.")
     return found
 
 

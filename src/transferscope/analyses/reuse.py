@@ -114,7 +114,7 @@ def section(table: Table, options: Options) -> Section:
         views.append(View(f"{target}-starts", f"Every start on {target}, means over seeds", _summary(runs)))
     if few := too_few(every["seed"].n_unique()):
         notes.append(few)
-    return Section(TITLE, findings, drawn, views, notes=notes)
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=f"{_runs.FINAL} {_runs.SPEED}")
 
 
 def _of(arm: str) -> pl.Expr:

@@ -8,9 +8,13 @@ How to read it. A block whose rewinding costs nothing holds nothing that trainin
 pretrained arm it may stay at its pretrained values: *safe to freeze*. A block whose rewinding costs much is *critical*.
 Blocks that are safe one by one need not be safe together: the freeze list is taken from the blocks rewound together,
 from the bottom. Rewinding is evidence about a finished network, not an experiment in freezing: training with the blocks
-frozen can end better or worse, which the analysis `tuning` tests. A rewound block brings along the batch-norm
-statistics of its start and the blocks above keep theirs, so a part of its loss can be one of fit; `batch_norm: refresh`
-estimates all of them anew.
+frozen can end better or worse, which the analysis `tuning` tests.
+
+What it rests on. After every change all batch-norm statistics are estimated anew from training images, for the
+unchanged network too, from which losses are measured; what it scores with its own statistics stands beside. With
+`batch_norm: as found` a rewound block brings along the statistics of its start and the blocks above keep theirs: a part
+of its loss is then one of fit, and the findings say so. The last block, the head, starts from random values in every
+arm: it belongs to no half, is never advised to be frozen, and does not count among the blocks that go back together.
 """
 
 from collections.abc import Iterator
@@ -20,7 +24,7 @@ import polars as pl
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _advice, _blocks, _pairs, _runs
+from transferscope.analyses import _advice, _block_basis, _blocks, _pairs, _runs
 from transferscope.analyses._blocks import Which
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
@@ -41,7 +45,7 @@ class Options(analyses.Options):
     """`splits` to test on, the last of which the findings use, with at most `images` each; the final weights or the
     best. `checkpoints` (rewinding to every saved epoch, as a heat map) and `redraw` (fresh random values) for the first
     seed, every seed or none. `cumulative`: ever more blocks from the bottom, from both ends, or none. A loss of up to
-    `threshold` (0.01: one point) counts as harmless. `batch_norm`: "as found" or "refresh"."""
+    `threshold` (0.01: one point) counts as harmless. `batch_norm`: "refresh" (re-estimated everywhere), "as found"."""
 
     splits: Annotated[
         tuple[Literal["train", "val", "test"], ...], BeforeValidator(as_tuple), Field(min_length=1)
@@ -52,15 +56,18 @@ class Options(analyses.Options):
     redraw: Which = "first seed"
     cumulative: Literal["bottom", "both", "none"] = "bottom"
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    batch_norm: Literal["as found", "refresh"] = "as found"
+    batch_norm: Literal["refresh", "as found"] = "refresh"
 
 
-@task("rewind", version=1, cost=passes.rewinding)
+@task("rewind", version=2, cost=passes.rewinding)  # 2: statistics re-estimated, for the unchanged network too
 def measure(
     *, run: Artifact, data: Artifact, checkpoint: str, splits: list[str], images: int, checkpoints: bool, redraw: bool,
     cumulative: str, batch_norm: str, work: Work,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Rows of `probes.rewind` with the names of each block's modules; the whole result as ``rewind.safetensors``."""
+    """Rows of `probes.rewind` with the names of each block's modules, the statistics ("basis") and the precision.
+
+    The whole result is written as ``rewind.safetensors``.
+    """
     import torch
 
     from transferscope.data.table import open_table
@@ -87,12 +94,13 @@ def measure(
         redrawn=build_network(said["network"], classes, seed=fresh).state_dict() if redraw else None,
         cumulative=None if cumulative == "none" else cumulative,  # type: ignore[arg-type]
         batch_norm=batch_norm,  # type: ignore[arg-type]
-        statistics=list(restore.batches(run, data, "train", images=STATISTICS, device=work.device)),
+        statistics=[x for x, *_ in restore.batches(run, data, "train", images=STATISTICS, device=work.device)],
         precision=said["precision"],
     )
     found.save(work.folder / "rewind.safetensors")
     modules = {block.name: ", ".join(block.prefixes) for block in blocks(net)}
-    return [{**row, "modules": modules.get(row["block"])} for row in found.table().to_dicts()]
+    more = {"basis": found.batch_norm, "precision": found.precision}
+    return [{**row, "modules": modules.get(row["block"]), **more} for row in found.table().to_dicts()]
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
@@ -132,7 +140,13 @@ def section(table: Table, options: Options) -> Section:
             notes.append(f"On {target} {lost} of {alone.height} rewound networks have no score: {why}.")
         if alone["drop"].count() == 0:
             continue
-        findings += [*_fine_tuned(target, alone, options), *_scratch(target, alone), *_together(target, rows, options)]
+        if (own := _block_basis.own_scores(target, _own(rows), "by more than chance (paired by image)")) is not None:
+            notes.append(own)
+        findings += [
+            *_fine_tuned(target, alone, options),
+            *_scratch(target, alone, options),
+            *_together(target, rows, options),
+        ]
         drawn += _charts(target, rows, options)
         views.append(_advice.by_loss(target, alone, options.threshold))
         tuned = rows.filter(pl.col("arm") == "P-T")
@@ -142,12 +156,30 @@ def section(table: Table, options: Options) -> Section:
     return Section(TITLE, findings, drawn, views, notes=notes)
 
 
+def _own(rows: pl.DataFrame) -> pl.DataFrame:
+    """Arm, seed, score and own score of every network that has both, and whether they differ by more than chance."""
+    now, own = (rows.filter(pl.col("how") == how).drop_nulls("score") for how in ("none", "own"))
+    both = now.select("arm", "seed", "score").join(
+        own.select(
+            "arm", "seed", pl.col("score").alias("own"), *(c for c in ("drop_low", "drop_high") if c in own.columns)
+        ),
+        on=["arm", "seed"],
+    )
+    ends = {"drop_low", "drop_high"} <= set(both.columns)
+    apart = (pl.col("drop_low") > 0) | (pl.col("drop_high") < 0) if ends else pl.col("own") != pl.col("score")
+    return both.with_columns(differs=apart.fill_null(pl.col("own") != pl.col("score")))
+
+
 def _start(rows: pl.DataFrame, how: str) -> pl.DataFrame:
     return rows.filter((pl.col("how") == how) & (pl.col("checkpoint") == "start"))
 
 
 def _unit(rows: pl.DataFrame) -> str:
     return _pairs.unit(rows["metric"][0])
+
+
+def _basis(rows: pl.DataFrame, options: Options) -> str:
+    return _block_basis.words(rows, f"{options.splits[-1]} images")
 
 
 def _points(value: float) -> str:
@@ -162,22 +194,26 @@ def _fine_tuned(target: str, alone: pl.DataFrame, options: Options) -> list[Find
     gap = _blocks.contrast(rows, "drop", upper, lower)
     if low is None or high is None or gap is None:
         return []
-    harmless = "which is harmless" if low.mean <= options.threshold else "which is NOT harmless"
     text = (
         f"On {target}, rewinding one block of the lower half of P-T ({_blocks.span(lower)}) costs "
-        f"{_points(low.mean)} {_unit(alone)} on average, {harmless} by the threshold of "
-        f"{_points(options.threshold)}; one of the upper half costs {_points(high.mean)}. {_blocks.HEADLESS}"
+        f"{_points(low.mean)} {_unit(alone)} on average over blocks and seeds, "
+        f"{_advice.harm(low, options.threshold)} by the threshold of {_points(options.threshold)}; one of the upper "
+        f"half costs {_points(high.mean)}. "
+        f"{_blocks.HEADLESS} {_basis(alone, options)}"
     )
     found = [_pairs.judged(text, _pairs.moved(gap, 100), f"{_unit(alone)}, upper minus lower half", 9,
                            [gap, _pairs.moved(low, -1, options.threshold)])]  # fmt: skip
     if (rank := _blocks.trend(rows, "drop", names)) is not None:
         rises = "rises towards the head" if rank.mean > 0.3 else "falls towards the head" if rank.mean < -0.3 else None
-        text = f"On {target}, the loss by rewinding a block of P-T {rises or 'does not follow its depth'}."
+        text = (
+            f"On {target}, the loss by rewinding a block of P-T {rises or 'does not follow its depth'} "
+            f"{_basis(alone, options)}."
+        )
         found.append(_pairs.told(text, rank, "rank correlation of depth and loss"))
     return found
 
 
-def _scratch(target: str, alone: pl.DataFrame) -> list[Finding]:
+def _scratch(target: str, alone: pl.DataFrame, options: Options) -> list[Finding]:
     """Claim 9, second half: in RI-T the first block and those where stages begin are critical."""
     rows = alone.filter(pl.col("arm") == "RI-T")
     first, rest = _blocks.entries(_blocks.order(alone))
@@ -187,24 +223,26 @@ def _scratch(target: str, alone: pl.DataFrame) -> list[Finding]:
         return []
     text = (
         f"On {target}, rewinding a block of RI-T where a stage begins ({_pairs.listed(first)}) costs "
-        f"{_points(of.mean)} {_unit(alone)} on average, {'more' if gap.mean > 0 else 'NOT more'} than another block "
-        f"({_points(other.mean)}). {_blocks.HEADLESS}"
+        f"{_points(of.mean)} {_unit(alone)} on average over blocks and seeds, {'more' if gap.mean > 0 else 'NOT more'} "
+        f"than another block ({_points(other.mean)}). {_blocks.HEADLESS} {_basis(alone, options)}"
     )
     return [_pairs.judged(text, _pairs.moved(gap, 100), f"{_unit(alone)}, stage entries minus others", 9, [gap])]
 
 
 def _together(target: str, rows: pl.DataFrame, options: Options) -> list[Finding]:
     """How many blocks, counted from the bottom, can go back together."""
-    counts = _counts(_start(rows, "bottom"), options.threshold)
+    body = _blocks.order(_start(rows, "rewind"))[:-1]
+    bottom = _start(rows, "bottom").filter(pl.col("block").is_in(body))
+    counts = _counts(bottom, options.threshold)
     if counts.is_empty():
         return []
-    total = len(_blocks.order(_start(rows, "rewind")))
     said = [
         f"{_pairs.average(of['blocks']):.1f} of {arm}" for (arm,), of in counts.group_by("arm", maintain_order=True)
     ]
     text = (
-        f"On {target}, of {total} blocks the lowest {_pairs.listed(said)} can be rewound together at a loss of at most "
-        f"{_points(options.threshold)} {_unit(rows)} (means over seeds)."
+        f"On {target}, of {len(body)} blocks below the head the lowest {_pairs.listed(said)} can be rewound together "
+        f"at a loss of at most {_points(options.threshold)} {_unit(rows)}, in the mean over seeds of each seed's "
+        f"count {_basis(rows, options)}."
     )
     tuned, scratch = (counts.filter(pl.col("arm") == arm).sort("seed") for arm in ("P-T", "RI-T"))
     both = tuned.join(scratch, on="seed", suffix="_scratch")
@@ -230,6 +268,7 @@ def _counts(bottom: pl.DataFrame, threshold: float) -> pl.DataFrame:
 def _charts(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
     found = []
     where = f"{_pairs.word(rows['metric'][0])} on up to {options.images} {options.splits[-1]} images"
+    where += f" {_block_basis.words(rows, 'same images for all')}"
     lost = f"{_pairs.word(rows['metric'][0])} lost"
     alone = _start(rows, "rewind").drop_nulls("drop")
     means = _blocks.means(alone, "drop")

@@ -129,7 +129,8 @@ def section(table: Table, options: Options) -> Section:
         notes.append("Every image was shuffled in its own way here; in the paper all share one permutation.")
     if few := too_few(len(seeds)):
         notes.append(few)
-    return Section(TITLE, findings, charts, views, strips(table), notes)
+    basis = f"{_runs.FINAL} {_runs.SPEED} Training and test images are shuffled alike, and never augmented."
+    return Section(TITLE, findings, charts, views, strips(table), notes, basis=basis)
 
 
 def _drop(of: Shuffled) -> list[Finding]:

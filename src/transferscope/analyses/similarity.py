@@ -127,7 +127,16 @@ def section(table: Table, options: Options) -> Section:
             votes = rows.filter(pl.col("accuracy").is_not_null()).rename({"layer_a": "block"})
             findings += _votes(target, votes)
             drawn += _vote_chart(target, votes, options.neighbours)
-    return Section(TITLE, findings, drawn, views, notes=[*notes, *_pairs.notes_on_seeds(table.rows)])
+    notes += _pairs.notes_on_seeds(table.rows)
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=_basis(options))
+
+
+def _basis(options: Options) -> str:
+    pooled = {None: "every value of a layer", "mean": "means over space or tokens", "token": "the class token"}
+    return (
+        f"Features ({pooled[options.pool]}) of at most {options.images} test images, the same for all networks, in "
+        f"eval mode with each network's own running statistics. {_pairs.weights(options.checkpoint)}"
+    )
 
 
 def _blocks(like: pl.DataFrame) -> list[str]:
@@ -221,7 +230,7 @@ def _vote_chart(target: str, votes: pl.DataFrame, k: int) -> list[Chart]:
 
 
 def _caption(maps: pl.DataFrame) -> str:
-    return f"Estimator: {maps['how'][0]}, on {max(maps['samples'])} test images."
+    return f"Estimator: {maps['how'][0]}, on {_pairs.most(maps['samples'])} test images."
 
 
 def _wide(like: pl.DataFrame) -> pl.DataFrame:

@@ -68,7 +68,8 @@ def section(table: Table, options: Options) -> Section:
         drawn = [*_charts(target, rows), *_spectra(target, table)]
         return [*_overlap(target, rows), *_rank(target, rows)], drawn, View(f"{target}-pairs", title, _summary(rows))
 
-    return _pairs.section(TITLE, table.rows, told)
+    basis = f"{_pairs.weights(options.checkpoint)} No image is looked at; singular values in float64."
+    return _pairs.section(TITLE, table.rows, told, basis=basis)
 
 
 def _per_pair(rows: pl.DataFrame, *values: str) -> pl.DataFrame:
@@ -78,7 +79,7 @@ def _per_pair(rows: pl.DataFrame, *values: str) -> pl.DataFrame:
 
 def _overlap(target: str, rows: pl.DataFrame) -> list[Finding]:
     values = _per_pair(rows, "overlap", "expected", "excess")
-    own = values.filter(pl.col("pair") == "P-T & P").drop_nulls("excess")
+    own = values.filter(pl.col("pair") == "P-T & P").drop_nulls(["overlap", "expected", "excess"])
     if own.is_empty():
         return []
     kept, chance = _pairs.average(own["overlap"]), _pairs.average(own["expected"])
@@ -93,7 +94,8 @@ def _overlap(target: str, rows: pl.DataFrame) -> list[Finding]:
 
 def _rank(target: str, rows: pl.DataFrame) -> list[Finding]:
     """The change of effective rank from start to end, pretrained against random."""
-    share = rows.with_columns((100 * (pl.col("rank_a") / pl.col("rank_b") - 1)).alias("change"))
+    ratio = pl.when(pl.col("rank_b") > 0).then(pl.col("rank_a") / pl.col("rank_b"))
+    share = rows.with_columns(change=100 * (ratio - 1))
     values = _per_pair(share, "change")
     gap = _pairs.contrast(values, "P-T & P", "RI-T & RI", "change")
     tuned, scratch = (_pairs.mean(values, kind, "change") for kind in ("P-T & P", "RI-T & RI"))
@@ -117,8 +119,8 @@ def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
     if not means.is_empty():
         spec = charts.lines(means, "block", "excess", "pair", x_title="block", y_title="excess overlap", reference=0.0)
         caption = (
-            f"Up to {max(rows['k'])} leading directions of the input, means over the weights of a block. 0: as random "
-            "directions; 1: the same."
+            f"Up to {_pairs.most(rows['k'])} leading directions of the input, means over the weights of a block. 0: as "
+            "random directions; 1: the same."
         )
         found.append(Chart(f"{target}-overlap", f"Shared leading directions on {target}", spec, caption))
     own = rows.filter(pl.col("pair").map_elements(_own_start, pl.Boolean))
@@ -130,7 +132,10 @@ def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
     ranks = _pairs.over_seeds(_by_block(pl.concat(sides), "rank"), ["block"], "rank")
     if not ranks.is_empty():
         spec = charts.lines(ranks, "block", "rank", "pair", x_title="block", y_title="effective rank")
-        caption = "Means over the weights of a block and over seeds, at the start and at the end."
+        caption = (
+            "Means over the weights of a block and over seeds, at the start and at the end. A rank is at most the "
+            "smaller side of its weight: compare a block with itself."
+        )
         found.append(Chart(f"{target}-rank", f"Effective rank on {target}", spec, caption))
     return found
 

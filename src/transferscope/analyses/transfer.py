@@ -58,6 +58,7 @@ def section(table: Table, options: Options) -> Section:
         charts=_charts(table.rows),
         tables=[View("summary", "Every arm, means over seeds", _summary(runs))],
         notes=notes,
+        basis=f"{_runs.FINAL} {_runs.SPEED} The best epoch is chosen on the validation images.",
     )
 
 

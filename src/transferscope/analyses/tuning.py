@@ -163,7 +163,11 @@ def section(table: Table, options: Options) -> Section:
         notes += _edges(target, runs)
     if few := too_few(table.rows["seed"].n_unique()):
         notes.append(few)
-    return Section(TITLE, findings, drawn, views, notes=notes)
+    basis = (
+        f"{_runs.FINAL} Where several learning rates were tried, a search with a seed of its own chose one on the "
+        "validation images."
+    )
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 
 def _seconds(table: Table) -> dict[tuple[str, str], list[float]]:
@@ -224,10 +228,14 @@ def _summary(
                 "final": mean_interval(mine["test_metric"].to_numpy()).text(),
                 "points against full": "-" if gap is None or row["way"] == FULL else gap.text(1),
                 "learning rate": mine["lr"][0],
-                "parameters trained": f"{row['trained'] / row['parameters']:.1%}",
+                "parameters trained": _share(row["trained"], row["parameters"]),
                 "work": row["work"],
                 "seconds": sum(spent) / len(spent) if spent else None,
             }
         )
     kinds = {"work": pl.Float64, "seconds": pl.Float64}
     return pl.DataFrame(found, schema_overrides=kinds)
+
+
+def _share(part: int | None, whole: int | None) -> str:
+    return "-" if part is None or not whole else f"{part / whole:.1%}"

@@ -1,12 +1,10 @@
 """The two streams a verb writes to, and the short lines that several verbs print there."""
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-
-from transferscope.errors import worded
 
 if TYPE_CHECKING:
     from transferscope.battery import Results
@@ -37,7 +35,7 @@ def precision(study: "Study", steps: "Plan") -> None:
 
 
 def findings(found: "Results") -> None:
-    """What every analysis found, each note once, and where the page is."""
+    """What every analysis found, each note once, what could not be written, and where the page is."""
     from transferscope.report.wording import sentence
 
     for section in found.sections.values():
@@ -47,14 +45,15 @@ def findings(found: "Results") -> None:
             out.print(f"  - {escape(sentence(finding))}")
     for note in dict.fromkeys(note for section in found.sections.values() for note in section.notes):
         out.print(f"[yellow]note:[/yellow] {escape(note)}")
+    for problem in found.problems:
+        out.print(f"[red]note:[/red] {escape(problem)}")
+    if found.problems:
+        out.print(f"      What happened stands in {found.log}, for whoever mends it.", markup=False)
     out.print(f"\nReport: {found.report}", markup=False, soft_wrap=True)
 
 
-def failures(
-    failed: "Collection[Outcome]", outcomes: "Iterable[Outcome]", names: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Why each step failed, by the labels that `names` gives its key, and how many others it took with it."""
-    for outcome in failed:
-        err.print(f"[red]failed[/red] {escape(worded(names[outcome.key]))}: {escape(outcome.error)}")
-    lost = sum(o.status == "skipped" for o in outcomes)
-    err.print(f"{len(failed)} step(s) failed, {lost} not run because of them; the rest is in the report.")
+def failures(outcomes: "Iterable[Outcome]") -> None:
+    """How many steps failed, each of which was named when it did, and how many others they took with them."""
+    ended = [o.status for o in outcomes]
+    failed, lost = ended.count("failed"), ended.count("skipped")
+    err.print(f"{failed} step(s) failed, {lost} not run because of them; the rest is in the report.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, Protocol
 
 import numpy as np
@@ -45,6 +46,16 @@ class Normalisation:
 def epoch_order(rows: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     """`rows` in the order of one epoch: each exactly once, a pure function of (rows, seed, epoch)."""
     return stream(seed, "order", epoch).permutation(np.asarray(rows))
+
+
+def batch_starts(count: int, batch_size: int) -> np.ndarray:
+    """Where the batches of `count` images begin: every `batch_size` images, the last one short.
+
+    A last image by itself joins the batch before: batch norm has no variance to take of one image, refuses it where a
+    map is down to one place, and elsewhere ends every epoch by moving its running statistics towards that image.
+    """
+    starts = np.arange(0, count, batch_size)
+    return starts[:-1] if batch_size > 1 and len(starts) > 1 and count - starts[-1] == 1 else starts
 
 
 def normalise(
@@ -94,7 +105,7 @@ def mixup(
 
 @dataclass(frozen=True)
 class Batches:
-    """The training batches of one epoch: (images, labels, rows of the table), the last one short, none dropped.
+    """The training batches of one epoch: (images, labels, rows of the table), cut by `batch_starts`, none dropped.
 
     Images are (b, 3, size, size) channels_last: floats, or uint8 when `normalisation` is None. With `augment` they are
     crops of the table's train images, else its eval images, which must have side `size`. `labels` belongs to the whole
@@ -116,14 +127,16 @@ class Batches:
 
     def __len__(self) -> int:
         """The number of batches still to come."""
-        return max(0, -(-len(self.rows) // self.batch_size) - self.start_batch)
+        return max(0, len(batch_starts(len(self.rows), self.batch_size)) - self.start_batch)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = epoch_order(self.rows, seed=self.seed, epoch=self.epoch)[self.start_batch * self.batch_size :]
+        order = epoch_order(self.rows, seed=self.seed, epoch=self.epoch)
+        starts = batch_starts(len(order), self.batch_size)[self.start_batch :]
+        order = order[starts[0] :] if len(starts) else order[:0]
         whole = _uncropped(self.table, order, "eval", self.device)
         crop = whole if self.augment is None else self._crop(self.augment, order)
-        for start in range(0, len(order), self.batch_size):
-            part = slice(start, start + self.batch_size)
+        for start, end in pairwise([*(starts - starts[:1]), len(order)]):
+            part = slice(start, end)
             images = crop(part)
             if images.shape[-1] != self.size:
                 raise ValueError(f"the table's eval images have side {images.shape[-1]}, not {self.size}")

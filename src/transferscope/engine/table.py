@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from transferscope.engine.plan import Cell
 from transferscope.engine.store import Artifact, Store
@@ -20,15 +21,28 @@ class Missing:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of an analysis with its labels as leading columns; `artifacts` pairs each finished cell with its folder."""
+    """Rows of an analysis with its labels as leading columns; `artifacts` pairs each finished cell with its folder.
 
-    rows: pl.DataFrame
+    What has no value is null, never NaN, and a measured column without any value has numbers all the same: what is
+    done with a column (a mean, a rounding) must not depend on whether anything in it was defined.
+    """
+
+    rows: pl.DataFrame = field(default_factory=pl.DataFrame)
     missing: tuple[Missing, ...] = ()
     artifacts: tuple[tuple[Mapping[str, Any], Artifact], ...] = field(default=(), repr=False)
 
+    def __post_init__(self) -> None:
+        labels = {name for labels, _ in self.artifacts for name in labels}
+        empty = [name for name, kind in self.rows.schema.items() if kind == pl.Null and name not in labels]
+        numbers = self.rows.with_columns(pl.col(empty).cast(pl.Float64), cs.float().fill_nan(None))
+        object.__setattr__(self, "rows", numbers)
+
 
 def gather(cells: list[Cell], store: Store, reasons: Mapping[str, str] | None = None) -> Table:
-    """Collect the rows of `cells` from the store. `reasons` maps step keys to why they failed, in this run."""
+    """Collect the rows of `cells` from the store. `reasons` maps step keys to why they failed, in this run.
+
+    A result whose rows cannot be read is missing, and its reason says where it lies.
+    """
     rows: list[dict[str, Any]] = []
     missing: list[Missing] = []
     artifacts: list[tuple[Mapping[str, Any], Artifact]] = []
@@ -37,6 +51,12 @@ def gather(cells: list[Cell], store: Store, reasons: Mapping[str, str] | None = 
             missing.append(Missing(cell.labels, (reasons or {}).get(cell.step.key, "not computed yet")))
             continue
         artifact = store.get(cell.step)
+        try:
+            own = [{**cell.labels, **row} for row in artifact.rows]
+        except (OSError, ValueError, TypeError) as error:
+            why = f"its result is damaged ({type(error).__name__}): delete {artifact.path} and run again"
+            missing.append(Missing(cell.labels, why))
+            continue
         artifacts.append((cell.labels, artifact))
-        rows.extend({**cell.labels, **row} for row in artifact.rows)
+        rows.extend(own)
     return Table(pl.DataFrame(rows, infer_schema_length=None), tuple(missing), tuple(artifacts))

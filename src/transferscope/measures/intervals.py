@@ -30,10 +30,9 @@ class Interval:
 
     def text(self, digits: int = 3) -> str:
         """Words for a finding, e.g. "0.731 [0.722, 0.740], n = 5"."""
-        if self.n == 1:
-            return f"{self.mean:.{digits}f}, n = 1"
         if self.low is None or self.high is None:
-            return f"{self.mean:.{digits}f} ({self.note or 'no interval'}), n = {self.n}"
+            why = self.note if self.note and self.n > 1 else "no interval"
+            return f"{self.mean:.{digits}f} ({why}), n = {self.n}"
         return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}], n = {self.n}"
 
 

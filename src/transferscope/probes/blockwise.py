@@ -12,7 +12,7 @@ from transferscope.models.weights import belongs
 from transferscope.probes.anew import Anew
 from transferscope.probes.copied import Copy
 from transferscope.probes.distance import classifier
-from transferscope.probes.features import device_of, undisturbed
+from transferscope.probes.features import device_of, fed, undisturbed
 from transferscope.probes.prefix import Prefix
 from transferscope.probes.samples import unpacked
 from transferscope.probes.scored import Scored, scored
@@ -50,9 +50,9 @@ class Trials:
         self.basis = basis(self.states.has_batch_norm, batch_norm, self.states.measured_words)
         self.refresh = batch_norm == "refresh" and self.states.has_batch_norm
         self._copy = Copy(net, precision, device_of(net))
-        self._inputs = [self._copy.fit(batch.x) for batches in read.values() for batch in batches]
-        with undisturbed([net], "eval"):  # a network may draw in eval mode
-            self.cut = blocks(self._copy.net, self._inputs[0][:2].to(device_of(net)))
+        self._inputs = [fed(batch.x, self._copy.net) for batches in read.values() for batch in batches]
+        with undisturbed([self._copy.net], "eval"):
+            self.cut = blocks(self._copy.net, self._inputs[0][:2])
         self._tied, self._reuse, self.precision = tied(net, self.cut), reuse, precision
         self._prefix: Prefix | None = None
         self._anew: Anew | None = None

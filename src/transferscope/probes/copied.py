@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.models.build import seeded
-from transferscope.models.floats import widened, working_type
+from transferscope.models.floats import widened
 from transferscope.models.outputs import answering, logits_of
 from transferscope.models.precision import prepare
 from transferscope.streams import stream_seed
@@ -18,14 +18,10 @@ class Copy:
     """`net` in eval mode, in memory of its own and in the type it computes in (`floats.working_type`)."""
 
     def __init__(self, net: nn.Module, precision: str, device: torch.device) -> None:
-        self.dtype, self.device = working_type(net), device
+        self.device = device
         with widened([net]):
             twin = copy.deepcopy(net)
         self.net = prepare(twin, precision, str(device)).eval().requires_grad_(False)
-
-    def fit(self, x: Tensor) -> Tensor:
-        """Images in the precision of the weights; integers as they are."""
-        return x.to(self.dtype) if x.is_floating_point() else x
 
     def drawing(self, number: int = 0) -> AbstractContextManager[None]:
         """What the network draws inside, as a dropout that is always on does, it draws alike for the same `number`."""

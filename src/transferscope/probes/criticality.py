@@ -21,7 +21,7 @@ from transferscope.probes.answers import Answers
 from transferscope.probes.blockwise import BatchNorm, basis
 from transferscope.probes.combine import networks, starting
 from transferscope.probes.copied import Copy
-from transferscope.probes.features import device_of, precision_notes, undisturbed
+from transferscope.probes.features import device_of, fed, precision_notes
 from transferscope.probes.held import joined, portioned
 from transferscope.probes.prefix import Prefix
 from transferscope.probes.samples import unpacked
@@ -194,15 +194,11 @@ def criticality(
     networks("criticality", {"net": net})
     starting("criticality", {"start": start})
     given = wide_state(start.state_dict() if isinstance(start, nn.Module) else start)
-    notes, words = precision_notes({"net": net}), precision_words(precision, given_in(net))
-    device = device_of(net)
-    copied = Copy(net, precision, device)
-    net = copied.net
+    notes, words, device = precision_notes({"net": net}), precision_words(precision, given_in(net)), device_of(net)
+    net = Copy(net, precision, device).net
     own = {name: p.detach() for name, p in net.named_parameters()}
     refresh = batch_norm == "refresh" and has_batch_norm(net)
-    with undisturbed([net], "eval"):  # a loader draws from the global random state
-        given_batches = [batch._replace(x=copied.fit(batch.x)) for batch in unpacked(batches)]
-    prefix = Prefix(net, given_batches, cut, precision=precision, memory=memory // (2 if refresh else 1), seed=seed)
+    prefix = Prefix(net, batches, cut, precision=precision, memory=memory // (2 if refresh else 1), seed=seed)
     chosen = (
         prefix.blocks
         if blocks is None
@@ -217,12 +213,10 @@ def criticality(
     answers = found = Answers(prefix)
     images, anew = "", None
     if refresh:
-        told = prefix.batches if statistics is None else unpacked(statistics, "statistics")
-        x = [copied.fit(batch.x) for batch in told]
+        x = [fed(b.x, net) for b in (prefix.batches if statistics is None else unpacked(statistics, "statistics"))]
         whole = joined(x, "statistics", device)
-        images = (
-            f"on {len(whole)} images given as statistics" if statistics else f"on the {len(whole)} images evaluated"
-        )
+        of = "evaluated" if statistics is None else "given as statistics"
+        images = f"on {'the ' if statistics is None else ''}{len(whole)} images {of}"
         anew = Anew(prefix, portioned(whole, device), precision)
         answers = Answers(prefix, anew, guesses=statistics is None)
     if answers.lost:

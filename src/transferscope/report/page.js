@@ -1,4 +1,15 @@
 "use strict";
+// Says of every table that is wider than the page that there is more of it.
+const widen = () => {
+  for (const grid of document.querySelectorAll(".grid")) {
+    const table = grid.querySelector(".scroll");
+    grid.classList.toggle("wide", table.scrollWidth > table.clientWidth + 1);
+  }
+};
+addEventListener("resize", widen);
+document.addEventListener("toggle", widen, true);
+widen();
+
 // Draws every chart from the JSON beside it, fitted to the page; the still image stays if the script cannot run.
 (async () => {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;

@@ -3,10 +3,9 @@
 import base64
 import hashlib
 import json
-import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +15,9 @@ import polars as pl
 from markupsafe import Markup
 
 from transferscope.report import figures, wording
-from transferscope.section import CLAIMS, Chart, Section
+from transferscope.report import summary as results
+from transferscope.report.mishaps import Mishaps
+from transferscope.section import CLAIMS, Chart, Picture, Section, View
 
 Labels = Mapping[str, Any]
 HERE = Path(__file__).parent
@@ -50,20 +51,29 @@ class Provenance:
     created: str = ""
 
 
-def write_report(folder: Path, *, title: str, question: str, parts: Sequence[Part], provenance: Provenance) -> Path:
+def write_report(
+    folder: Path,
+    *,
+    title: str,
+    question: str,
+    parts: Sequence[Part],
+    provenance: Provenance,
+    mishaps: Mishaps | None = None,
+) -> Path:
     """Write `report.html`, `figures/`, `tables/` and `results.json` into `folder` and return the page's path.
 
     The same study gives the same bytes in every file but the page, which also tells of the machine, and the PDFs, whose
-    converter lists its resources in any order. Files whose content would not change are left alone. A chart that
-    cannot be drawn costs its place on the page, where the reason stands.
+    converter lists its resources in any order. Files whose content would not change are left alone. A chart, picture,
+    table or section that cannot be written costs its place on the page, where one sentence says why; `mishaps` then
+    holds that sentence. A disk that cannot be written is nobody's fault here: its OSError is passed on.
     """
+    mishaps = mishaps or Mishaps()
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "report.html"
-    sections = [_section(folder, part) for part in parts]
-    for part in parts:
-        figures.put(folder / "tables" / f"{slug(part.name)}.csv", wording.csv(part.table))
-    summary = _results(title, question, parts, sections, provenance)
-    figures.put(folder / "results.json", (json.dumps(summary, indent=2, ensure_ascii=False) + "\n").encode())
+    written = [_written(folder, part, mishaps) for part in parts]
+    sections = [shown for _, shown in written]
+    said = results.summary(title, question, written, provenance.precision, provenance.versions)
+    figures.put(folder / "results.json", (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode())
 
     script, label = figures.library(page)
     style, start = (HERE / "style.css").read_text(encoding="utf-8"), (HERE / "page.js").read_text(encoding="utf-8")
@@ -83,6 +93,7 @@ def write_report(folder: Path, *, title: str, question: str, parts: Sequence[Par
             "P-T" in finding["text"] or "RI-T" in finding["text"] for s in sections for finding in s["findings"]
         ),
         notes=list(dict.fromkeys(note for section in sections for note in section["notes"])),
+        problems=sum(len(one["problems"]) + sum(bool(o["problem"]) for o in results.parts(one)) for one in sections),
         missing=sum(len(part.missing) for part in parts),
         claims=_claims(sections),
         provenance=provenance,
@@ -102,20 +113,40 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "unnamed"
 
 
-def _section(folder: Path, part: Part) -> dict[str, Any]:
+def _written(folder: Path, part: Part, mishaps: Mishaps) -> tuple[Part, dict[str, Any]]:
+    """A part with what the template needs to know of it; one that cannot be told of keeps its name and its table."""
+
+    def bare(problem: str) -> tuple[Part, dict[str, Any]]:
+        left = replace(part, section=lost(part.name, str(part.section.title), part.table, problem), docstring="")
+        return left, _section(folder, left, mishaps)
+
+    table = folder / "tables" / f"{slug(part.name)}.csv"
+    csv = mishaps.attempt(f"The file tables/{table.name}", lambda: wording.csv(part.table), lambda said: b"")
+    figures.put(table, csv)
+    what, rest = f"The section '{part.name}'", "its table stands below"
+    return mishaps.attempt(what, lambda: (part, _section(folder, part, mishaps)), bare, rest=rest, through=OSError)
+
+
+def lost(name: str, title: str, rows: pl.DataFrame, problem: str) -> Section:
+    """What stands in the place of a section that could not be written: the sentence why, and the analysis's rows."""
+    return Section(title, tables=[View("rows", f"All rows of {name}", rows)], problems=[problem])
+
+
+def _section(folder: Path, part: Part, mishaps: Mishaps) -> dict[str, Any]:
     """What the template needs to know of one analysis; writes its figures."""
     section, taken = part.section, set[str]()
     lead, guide = wording.prose(part.docstring)
-    charts = [
-        _chart(folder / "figures", _unused(f"{slug(part.name)}-{slug(chart.name)}", taken), chart)
-        for chart in section.charts
-    ]
-    pictures = []
-    for picture in section.pictures:
-        name = _unused(f"{slug(part.name)}-{slug(picture.name)}", taken)
-        figures.put(folder / "figures" / f"{name}.png", picture.png)
-        url = "data:image/png;base64," + base64.b64encode(picture.png).decode()
-        pictures.append({"name": name, "title": picture.title, "caption": picture.caption, "url": url})
+
+    def each(kind: str, things: Sequence[Any], show: Callable[[Any], dict[str, Any]]) -> list[dict[str, Any]]:
+        """`show` of every thing, or its title with the problem."""
+        return [_each(f"The {kind} '{thing.title}' of '{part.name}'", thing, show, mishaps) for thing in things]
+
+    def name(thing: Chart | Picture) -> str:
+        return _unused(f"{slug(part.name)}-{slug(thing.name)}", taken)
+
+    charts = each("chart", section.charts, lambda chart: _chart(folder / "figures", name(chart), chart))
+    pictures = each("picture", section.pictures, lambda picture: _picture(folder / "figures", name(picture), picture))
+    tables: list[dict[str, Any]] = each("table", section.tables, lambda view: wording.table(view.rows))
     return {
         "id": slug(part.name),
         "name": part.name,
@@ -133,55 +164,40 @@ def _section(folder: Path, part: Part) -> dict[str, Any]:
             }
             for finding in section.findings
         ],
+        "records": [asdict(finding) for finding in section.findings],
         "charts": charts,
         "pictures": pictures,
-        "tables": [
-            {"title": view.title, "caption": view.caption, **wording.table(view.rows)} for view in section.tables
-        ],
+        "tables": tables,
         "notes": list(section.notes),
+        "problems": list(section.problems),
+        "basis": str(section.basis),
         "missing": [(wording.labels(cell), reason) for cell, reason in part.missing],
         "rows": part.table.height,
     }
 
 
+def _each(what: str, thing: Any, show: Callable[[Any], dict[str, Any]], mishaps: Mishaps) -> dict[str, Any]:
+    bare = {"title": str(thing.title), "caption": str(thing.caption), "problem": ""}
+
+    def shown() -> dict[str, Any]:
+        return {**bare, **show(thing)}
+
+    def instead(said: str) -> dict[str, Any]:
+        return {**bare, "problem": said}
+
+    return mishaps.attempt(what, shown, instead, through=OSError)  # a full or read-only disk is not the chart's fault
+
+
 def _chart(folder: Path, name: str, chart: Chart) -> dict[str, Any]:
-    shown = {"name": name, "title": chart.title, "caption": chart.caption, "problem": "", "json": "", "still": ""}
-    try:
-        spec = figures.specification(chart)
-        svg = figures.write_figure(folder, name, spec)
-    except OSError:
-        raise  # a full or read-only disk is not the chart's fault
-    except Exception as error:
-        return {
-            **shown,
-            "problem": f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}",
-        }
+    spec = figures.specification(chart)
+    svg = figures.write_figure(folder, name, spec)
     still = "data:image/svg+xml," + quote(svg, safe=" =:/;,.()-_")
-    return {**shown, "json": Markup(figures.embedded(spec)), "still": still}
+    return {"name": name, "json": Markup(figures.embedded(spec)), "still": still}
 
 
-def _results(
-    title: str, question: str, parts: Sequence[Part], sections: Sequence[Labels], provenance: Provenance
-) -> dict[str, Any]:
-    """The page as data: what was found, where its tables and figures lie, what is missing, and what computed it."""
-    analyses = []
-    for part, shown in zip(parts, sections, strict=True):
-        drawn = [chart for chart in shown["charts"] if not chart["problem"]]
-        analyses.append(
-            {
-                "name": part.name,
-                "title": part.section.title,
-                "findings": [asdict(finding) for finding in part.section.findings],
-                "notes": list(part.section.notes),
-                "missing": [{"labels": dict(cell), "reason": reason} for cell, reason in part.missing],
-                "table": f"tables/{slug(part.name)}.csv",
-                "rows": part.table.height,
-                "charts": [{key: chart[key] for key in ("name", "title", "caption")} for chart in drawn],
-            }
-        )
-    made = {"precision": provenance.precision or None, "versions": provenance.versions}
-    whole = {"format": 1, "title": title, "question": question, **made, "analyses": analyses}
-    return {key: _finite(value) for key, value in whole.items()}
+def _picture(folder: Path, name: str, picture: Picture) -> dict[str, Any]:
+    figures.put(folder / f"{name}.png", picture.png)
+    return {"name": name, "url": "data:image/png;base64," + base64.b64encode(picture.png).decode()}
 
 
 def _claims(sections: Sequence[Labels]) -> list[dict[str, Any]]:
@@ -218,14 +234,3 @@ def _unused(name: str, taken: set[str]) -> str:
 
 def _hash(script: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN; what is not finite becomes null, what JSON does not know becomes text."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value if isinstance(value, str | int | None) else str(value)

@@ -1,6 +1,7 @@
 """How numbers, intervals, labels and docstrings read on the page."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,9 @@ from markupsafe import Markup
 from transferscope.section import Finding
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "html_block", "html_inline"])
+_TOGETHER = re.compile(r"\[[^\[\]]{,24}\]|n = \d+")
 ROWS_SHOWN = 200
+SHORT = 18  # characters of a cell that stays on one line
 
 
 def number(value: Any) -> str:
@@ -116,10 +119,9 @@ def table(rows: pl.DataFrame) -> dict[str, Any]:
 
 
 def column(values: pl.Series) -> list[str]:
-    """The cells of a column as text: decimals alike in all of them, short words unbroken."""
+    """The cells of a column as text: decimals alike in all of them, short words and intervals unbroken."""
     if not values.dtype.is_float():
-        texts = [number(value) for value in values]
-        return [text.replace(" ", "\u00a0") if len(text) < 18 else text for text in texts]
+        return [_unbroken(number(value)) for value in values]
     sizes = [abs(value) for value in values if value is not None and math.isfinite(value)]
     if any(size >= 1e7 or 0 < size < 1e-3 for size in sizes):
         return [number(value) for value in values]
@@ -131,6 +133,12 @@ def column(values: pl.Series) -> list[str]:
         number(value) if gap else f"{value:,.{places}f}".replace("-", "−")
         for value, gap in zip(values, gaps, strict=True)
     ]
+
+
+def _unbroken(text: str) -> str:
+    if len(text) < SHORT:
+        return text.replace(" ", "\u00a0")
+    return _TOGETHER.sub(lambda hit: hit[0].replace(" ", "\u00a0"), text)
 
 
 def csv(rows: pl.DataFrame) -> bytes:

@@ -120,7 +120,7 @@ class _Run:
             seeded(stream_seed(self.start.seed, "dropout", number, now.batch), self.device),
             running(recipe.precision, self.device),
         ):
-            out = self.net(x).float()
+            out = self._outputs(x)
         loss = self._loss(out, y)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -132,6 +132,18 @@ class _Run:
         if len(self.unread) >= self.patience:
             self._read()
         self.work.tell(epoch=number, epochs=recipe.epochs, batch=now.batch, batches=count)
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        try:
+            out: Tensor = self.net(x).float()
+            return out
+        except ValueError as error:  # batch norm wants more than one value a channel
+            if len(x) > 1:
+                raise
+            raise UserError(
+                f"The network cannot train on a single image ({error}): there must be at least 2 training images, and "
+                "recipe.batch_size must be at least 2."
+            ) from None
 
     def _read(self) -> None:
         """Add up what the last batches gave. Reading waits for the device, so a GPU is asked for many at once."""

@@ -35,6 +35,35 @@ def hungry(num_classes: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 2), nn.Linear(2, num_classes))
 
 
+class Pairs(nn.Module):
+    """Looks at images two by two."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) % 2:
+            raise RuntimeError(f"{len(x)} images are no pairs")
+        return self.net(x)
+
+
+def pairs(num_classes: int) -> nn.Module:
+    """A network that takes even numbers of images only."""
+    return Pairs(tiny(num_classes))
+
+
+def few(num_classes: int) -> nn.Module:
+    """A network whose factory knows heads of 3 outputs only."""
+    return _stack(min(num_classes, 3), (8, 16, 24))
+
+
+def pointed(num_classes: int) -> nn.Module:
+    """Batch norm on a map of one place, which has nothing to normalise in a batch of one image."""
+    layers = nn.Conv2d(3, 8, 3, bias=False), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(8), nn.Flatten()
+    return Tiny(*layers, nn.Linear(8, num_classes))
+
+
 def headless(num_classes: int) -> nn.Module:
     """A network that pays no heed to `num_classes`."""
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 117))

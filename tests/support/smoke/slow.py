@@ -19,7 +19,8 @@ class Slow:
 
     def __call__(self, index: int) -> Image.Image:
         time.sleep(float(os.environ.get("SMOKE_PAUSE", "0")))
-        return Image.new("RGB", (32, 32), (index % 256, 0, 0))
+        shades = Image.linear_gradient("L").resize((32, 32))  # a picture of one colour would be refused
+        return shades.rotate(index % 360)
 
 
 def listing(rest: str) -> Listing:

@@ -49,3 +49,11 @@ def lite(num_classes: int) -> nn.Module:
         nn.Conv2d(32, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, num_classes),
     )  # fmt: skip
+
+
+def narrow(num_classes: int) -> nn.Module:
+    """Batch norm on a map of one place, which has nothing to normalise in a batch of one image."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Flatten(), nn.Linear(8, num_classes),
+    )  # fmt: skip

@@ -1,0 +1,37 @@
+"""What numbers about blocks rest on: which images, which batch-norm statistics, which precision; own scores beside."""
+
+import polars as pl
+
+from transferscope.analyses import _pairs
+
+
+def words(rows: pl.DataFrame, images: str) -> str:
+    """A sentence: the images, and what the rows say of statistics and precision."""
+    found = [images]
+    if "basis" in rows.columns and (said := rows["basis"].drop_nulls().unique(maintain_order=True).to_list()):
+        found.append("batch-norm statistics " + _pairs.listed([_statistics(word) for word in said]))
+    if "precision" in rows.columns and (said := rows["precision"].drop_nulls().unique(maintain_order=True).to_list()):
+        found.append(_pairs.listed(said))
+    return f"({'; '.join(found)})"
+
+
+def _statistics(said: str) -> str:
+    return {"as found": "AS FOUND, so in part a misfit of norms", "none in the network": "none"}.get(said, said)
+
+
+def own_scores(target: str, scores: pl.DataFrame, how: str) -> str | None:
+    """What networks score with the running statistics they ended training with; None without such scores.
+
+    `scores`: arm, seed, `score` and `own` of the same images, and `differs`, whether they do so in the sense of `how`.
+    """
+    if scores.is_empty():
+        return None
+    arms = [
+        f"{arm} {_pairs.average(of['own']):.1%} instead of {_pairs.average(of['score']):.1%}"
+        for (arm,), of in scores.group_by("arm", maintain_order=True)
+    ]
+    return (
+        f"On {target} the unchanged networks have re-estimated batch-norm statistics too. With those they ended "
+        f"training with, their mean score over seeds is {_pairs.listed(arms)}; in {int(scores['differs'].sum())} of "
+        f"{scores.height} networks the two differ {how}."
+    )
