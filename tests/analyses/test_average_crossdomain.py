@@ -164,7 +164,7 @@ def test_crossdomain_compares_only_like_with_like(finished):
     runs = [finished.store.get(finished.study.run(t, "pretrained", 1)) for t in ("shapes", "again")]
     data = finished.store.get(finished.study.data("again"))
     test = list(restore.batches(runs[1], data, "test", images=24))
-    y = np.concatenate([np.asarray(labels) for _, labels, _ in test])
+    y = np.concatenate([np.asarray(labels) for _, labels, *_ in test])
     both: list[torch.Tensor] = []
     for run, target in zip(runs, ("shapes", "again"), strict=True):
         theirs = finished.store.get(finished.study.data(target))

@@ -49,7 +49,7 @@ def test_points_are_those_of_a_slow_walk(finished):
     a, b, data = (finished.store.get(cell.step.params[name]) for name in ("a", "b", "data"))
     test = list(restore.batches(a, data, "test", images=24))
     train = torch.cat([x for x, *_ in restore.batches(a, data, "train", images=16)])
-    x, y = torch.cat([x for x, *_ in test]), np.concatenate([np.asarray(labels) for _, labels, _ in test])
+    x, y = torch.cat([x for x, *_ in test]), np.concatenate([np.asarray(labels) for _, labels, *_ in test])
     assert [row["alpha"] for row in rows] == [0, 0.25, 0.5, 0.75, 1]
     for row in rows:
         net = restore.bare(a, data)

@@ -132,7 +132,7 @@ def test_training_and_test_images_share_the_permutation_of_the_seed(done):
         net = restore.network(run, data)
         for split in ("train", "test"):
             how = restore.batches(run, data, split)
-            pairs = [(net(shuffle(x, moves)).detach().numpy(), y.numpy()) for x, y, _ in how]
+            pairs = [(net(shuffle(x, moves)).detach().numpy(), y.numpy()) for x, y, *_ in how]
             logits, labels = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
             score = metrics.score(logits, labels, run.rows[-1]["metric"])
             assert score == pytest.approx(run.rows[-1][f"{split}_metric"], abs=1e-6)
