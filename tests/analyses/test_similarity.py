@@ -25,7 +25,7 @@ def test_map_is_that_of_the_saved_weights(finished):
     for name in ("final", "epoch-0000"):
         net = nets.tiny(3)
         net.load_state_dict(load_file(run.path / f"{name}.safetensors"))
-        sides.append([features(net, x, ("1", "4", "7", "11")) for x, _, _ in batches])  # blocks end in their norms
+        sides.append([features(net, x, ("1", "4", "7", "11")) for x, *_ in batches])  # blocks end in their norms
     table = finished.table("similarity").rows
     rows = table.filter((pl.col("pair") == "P-T & P") & (pl.col("seed") == cell.labels["seed"]))
     found = rows["cka"].to_numpy().reshape(4, 4)
@@ -113,7 +113,7 @@ def test_batches_are_shuffled_even_and_always_the_same(finished):
     cell = next(c for c in finished.plan.cells if c.analysis == "similarity")
     run, data = (finished.store.get(cell.step.params[name]) for name in ("run", "data"))
     one, two = (list(restore.batches(run, data, "test", size=10, images=23)) for _ in range(2))
-    assert [len(x) for x, _, _ in one] == [12, 11] and len({int(r) for _, _, rows in one for r in rows}) == 23
+    assert [len(x) for x, *_ in one] == [12, 11] and len({int(r) for batch in one for r in batch.ids}) == 23
     assert all(torch.equal(a[0], b[0]) and (a[2] == b[2]).all() for a, b in zip(one, two, strict=True))
     labels = torch.cat([y for _, y, *_ in one])
     assert not torch.equal(labels, labels.sort().values)

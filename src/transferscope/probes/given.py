@@ -1,6 +1,6 @@
 """One batch as a loader gives it: a tensor, a tuple (x, labels, ids) or a dict, checked and brought into one form."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,20 +32,19 @@ class Batch(NamedTuple):
     multilabel: bool | None = None
 
 
-def walked(batches: Any) -> Iterator[Any]:
-    """An iterator over batches. Raises UserError where `batches` is one batch, a data set of images, or neither."""
+def walkable(batches: Any, what: str = "batches") -> Iterable[Any]:
+    """`batches` themselves. Raises UserError where they are one batch, a data set of images, or nothing of the kind."""
     if isinstance(batches, Tensor | np.ndarray) or _is_one(batches):
-        raise UserError("batches: this is one batch; put it in a list, [batch].")
+        raise UserError(f"{what}: this is one batch; put it in a list, [batch].")
     if isinstance(batches, Dataset) and not isinstance(batches, IterableDataset):
-        raise UserError(f"batches: a {type(batches).__name__} gives single images; put it in a torch DataLoader.")
+        raise UserError(f"{what}: a {type(batches).__name__} gives single images; put it in a torch DataLoader.")
     if isinstance(batches, Mapping):
         keys = ", ".join(repr(str(key)) for key in list(batches)[:5])
-        raise UserError(
-            f"batches: this is a {type(batches).__name__} with {keys}; give a list of batches, or a loader."
-        )
+        raise UserError(f"{what}: this is a {type(batches).__name__} with {keys}; give a list of batches.")
     if isinstance(batches, str) or not isinstance(batches, Iterable):
-        raise UserError(f"batches: give a list of batches or a loader, not {_named(batches)}.")
-    return iter(batches)
+        raise UserError(f"{what}: give a list of batches or a loader, not {_named(batches)}.")
+    found: Iterable[Any] = batches
+    return found
 
 
 def _is_one(batches: Any) -> bool:

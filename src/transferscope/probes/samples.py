@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from transferscope.errors import UserError
-from transferscope.probes.given import Batch, batch_of, walked
+from transferscope.probes.given import Batch, batch_of, walkable
 from transferscope.probes.labels import Labels, read_labels, together
 
 __all__ = ["Batch", "Order", "Supply", "fingerprints", "unpacked"]
@@ -22,7 +22,7 @@ REPEATED = 0.05  # of the samples: from there on it is said that some came twice
 
 def unpacked(batches: Iterable[Any], what: str = "batches", of: str = "") -> Iterator[Batch]:
     """Each batch in one form (`given.batch_of`); messages begin with "`what`: batch 1`of`"."""
-    for number, batch in enumerate(walked(batches), 1):
+    for number, batch in enumerate(walkable(batches, what), 1):
         yield batch_of(batch, f"{what}: batch {number}{of}")
 
 
@@ -92,7 +92,7 @@ class Supply:
         self._batches, self._least = batches, least
         self.order = Order()
         self.joined = 0  # samples of the last batch that joined the one before
-        walk = walked(batches)
+        walk = iter(walkable(batches))
         self.once = walk is batches
         formed = self._formed(walk)
         head = list(islice(formed, 1))
@@ -109,7 +109,7 @@ class Supply:
                 yield batch
             return
         number = 0
-        for number, batch in enumerate(self._formed(walked(self._batches)), 1):
+        for number, batch in enumerate(self._formed(iter(self._batches)), 1):
             self.order.check(number - 1, batch.x)
             yield batch
         if number < len(self.order.seen):

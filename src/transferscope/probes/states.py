@@ -17,6 +17,7 @@ from transferscope.models.precision import running
 from transferscope.probes.copied import Copy
 from transferscope.probes.features import How, device_of, undisturbed
 from transferscope.probes.folding import Folding, foldable
+from transferscope.probes.given import walkable
 from transferscope.probes.held import Held, joined, portioned, sent
 from transferscope.probes.samples import unpacked
 from transferscope.probes.scored import Scored, scored
@@ -53,6 +54,7 @@ class States:
             raise UserError(f"images: batch norm's statistics need at least 2 images, not {images}.")
         self.batch_norm, self.precision, self.device = batch_norm, precision, device_of(net)
         self.given_in, kind = given_in(net), working_type(net)
+        walkable([] if statistics is None else statistics, "statistics")
         with undisturbed([net], "eval"):  # a loader may draw from the global random state
             named = data if isinstance(data, Mapping) else {DATA: data}
             self._sets = {str(name): Held(str(name), given, self.device, kind) for name, given in named.items()}
