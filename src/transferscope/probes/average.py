@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -56,8 +56,8 @@ class Average:
     average_loss: Array
     ensemble: Array
     ensemble_loss: Array
-    own: Array
-    own_loss: Array
+    own: Annotated[Array, result.Later(("single",))]
+    own_loss: Annotated[Array, result.Later(("single",))]
     errors: Mapping[str, Array]
     held_out: Array
     order: NDArray[np.int64]
@@ -65,7 +65,7 @@ class Average:
     recipe: str
     metric: str
     batch_norm: str
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def data(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -48,14 +48,14 @@ class Basin:
     beyond: Array
     length: float
     size: int
-    at: Array
-    own: Array
+    at: Annotated[Array, result.Later(("ends",))]
+    own: Annotated[Array, result.Later(("ends",))]
     loss: str
     slack: float
     batch_norm: str
     images: int
     seed: int
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def mean(self) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -50,13 +50,13 @@ class LineBarrier:
     alphas: Array
     excess: Array
     seen: NDArray[np.int64]
-    ends: Array
-    own: Array
+    ends: Annotated[Array, result.Later((2,))]
+    own: Annotated[Array, result.Later((2,))]
     measure: str
     batch_norm: str
     head: str
     precision: str
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def passes(self) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -43,10 +43,10 @@ class Path:
     loss: Array
     error: Array
     score: Array
-    own_loss: Array
-    own_error: Array
-    own_score: Array
-    differs: NDArray[np.bool_]
+    own_loss: Annotated[Array, result.Later(("n", 2))]
+    own_error: Annotated[Array, result.Later(("n", 2))]
+    own_score: Annotated[Array, result.Later(("n", 2))]
+    differs: Annotated[Array, result.Later(("n", 2))]
     n: NDArray[np.int64]
     heights: Array
     names: tuple[str, ...]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -37,14 +37,14 @@ class Plane:
     metric: Array
     loss: Array
     points: Array
-    at: Array
-    at_loss: Array
-    own: Array
-    own_loss: Array
+    at: Annotated[Array, result.Later((3,))]
+    at_loss: Annotated[Array, result.Later((3,))]
+    own: Annotated[Array, result.Later((3,))]
+    own_loss: Annotated[Array, result.Later((3,))]
     metric_name: str
     batch_norm: str
     images: int
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def table(self) -> pl.DataFrame:
         """One row per point of the grid: x, y, metric, loss; y descending, as it is drawn."""

@@ -3,7 +3,7 @@
 import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,16 @@ HOMES = {
 }
 
 
+@dataclass(frozen=True)
+class Later:
+    """In the annotation of a result's array of floats: the first format did not have it, so it is NaN in old files.
+
+    `shape`: numbers, and names of fields whose shapes stand in their place.
+    """
+
+    shape: tuple[str | int, ...]
+
+
 def save(result: Any, path: Path | str) -> None:
     """Write a result (a frozen dataclass) as one `.safetensors` file: arrays as tensors, the rest as JSON metadata.
 
@@ -48,15 +58,15 @@ def save(result: Any, path: Path | str) -> None:
     """
     said: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
-    for field in fields(result):
-        value = getattr(result, field.name)
+    for own in fields(result):
+        value = getattr(result, own.name)
         if isinstance(value, np.ndarray):
-            arrays[field.name] = np.asarray(value, order="C")
+            arrays[own.name] = np.asarray(value, order="C")
         elif isinstance(value, Mapping):
-            arrays |= {f"{field.name}/{name}": np.asarray(array, order="C") for name, array in value.items()}
-            said[field.name] = {"$arrays": list(value)}
+            arrays |= {f"{own.name}/{name}": np.asarray(array, order="C") for name, array in value.items()}
+            said[own.name] = {"$arrays": list(value)}
         else:
-            said[field.name] = value
+            said[own.name] = value
     text = json.dumps({"kind": type(result).__name__, **said}, sort_keys=True)
     try:
         save_file(arrays, Path(path), metadata={SAID: text})
@@ -67,31 +77,40 @@ def save(result: Any, path: Path | str) -> None:
 def load(path: Path | str) -> Any:
     """Read back what a result's `.save(path)` wrote, as the same dataclass.
 
-    Results of earlier versions are read too: what they do not hold has its default. Raises UserError for another file,
-    and for a result that this version does not know or cannot complete.
+    Results of earlier versions are read too: what they do not hold is NaN, and a note says so. Raises UserError for
+    another file, and for a result that this version does not know or cannot complete.
     """
     try:
         with safe_open(Path(path), "numpy") as file:
             said = json.loads((file.metadata() or {})[SAID])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        name = str(said.pop("kind")).rpartition(":")[2]  # the first format named the file too: "module:Name"
+        title = str(said.pop("kind")).rpartition(":")[2]  # the first format named the file too: "module:Name"
     except (OSError, SafetensorError, KeyError, ValueError):
         raise UserError(f"{path} is not a result saved by a probe; give the path that .save() was given.") from None
-    if name not in HOMES:
-        raise UserError(f"{path} holds a '{name}', which this version of transferscope does not know.")
-    kind = getattr(importlib.import_module(ROOM + HOMES[name]), name)
+    if title not in HOMES:
+        raise UserError(f"{path} holds a '{title}', which this version of transferscope does not know.")
+    kind = getattr(importlib.import_module(ROOM + HOMES[title]), title)
     values: dict[str, Any] = {name: array for name, array in arrays.items() if "/" not in name}
-    for field, value in said.items():
+    for name, value in said.items():
         if isinstance(value, dict) and "$arrays" in value:
-            values[field] = {key: arrays[f"{field}/{key}"] for key in value["$arrays"]}
+            values[name] = {key: arrays[f"{name}/{key}"] for key in value["$arrays"]}
         else:
-            values[field] = _tuples(value)
-    known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
-    odd = [field for field in values if field not in known]
-    lost = [field for field, needed in known.items() if needed and field not in values]
-    if odd or lost:
-        has = f"has '{odd[0]}'" if odd else f"lacks '{lost[0]}'"
-        raise UserError(f"{path} {has}, unlike every '{name}' of this version of transferscope; compute it again.")
+            values[name] = _tuples(value)
+    known = {one.name: one for one in fields(kind)}
+    without: list[str] = []
+    for name, one in known.items():
+        if name in values:
+            continue
+        if later := next((note for note in getattr(one.type, "__metadata__", ()) if isinstance(note, Later)), None):
+            parts = [np.shape(values[n]) if isinstance(n, str) else (n,) for n in later.shape]
+            values[name] = np.full(sum(parts, ()), np.nan)
+            without.append(name)
+        elif one.default is MISSING and one.default_factory is MISSING:
+            raise UserError(f"{path} lacks '{name}', unlike every '{title}' of this version; compute it again.")
+    if odd := [name for name in values if name not in known]:
+        raise UserError(f"{path} has '{odd[0]}', unlike every '{title}' of this version; compute it again.")
+    if without:
+        values["notes"] = (*values["notes"], f"Saved by an earlier version, which did not tell {', '.join(without)}.")
     return kind(**values)
 
 

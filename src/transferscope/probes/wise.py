@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -38,14 +38,14 @@ class WiseFT:
     loss: Array
     low: Array
     high: Array
-    own: Array
-    own_loss: Array
+    own: Annotated[Array, result.Later(("images", 2))]
+    own_loss: Annotated[Array, result.Later(("images", 2))]
     images: NDArray[np.int64]
     data: tuple[str, ...]
     metric_name: str
     head_names: tuple[str, ...]
     batch_norm: str
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def best(self, data: str | None = None) -> float:
         """The alpha of the highest metric on a data set (the first one); chosen on these very images."""
