@@ -141,7 +141,7 @@ def _fine_tuned(target: str, scores: pl.DataFrame) -> list[Finding]:
     text = (
         f"On {target}, criticality {rises} with depth in P-T: it is {low.mean:.2f} in the lower half "
         f"({_blocks.span(lower)}){beside} and {high.mean:.2f} in the upper half, means over blocks and seeds of "
-        f"log10(1 + mu per weight). {_blocks.HEADLESS} {_basis(tuned)}"
+        f"log10(1 + mu per weight). {_blocks.HEADLESS} {_basis(tuned)}."
     )
     found = [_pairs.judged(text, gap, f"{UNIT}, upper minus lower half", 9, [gap])]
     if (rank := _blocks.trend(tuned, "value", names)) is not None:
@@ -162,7 +162,7 @@ def _scratch(target: str, scores: pl.DataFrame) -> list[Finding]:
     text = (
         f"On {target}, the blocks of RI-T where a stage begins ({_pairs.listed(first)}) are "
         f"{'more' if gap.mean > 0 else 'NOT more'} critical than the others: {of.mean:.2f} against {other.mean:.2f}. "
-        f"{_blocks.HEADLESS} {_basis(rows)}"
+        f"{_blocks.HEADLESS} {_basis(rows)}."
     )
     return [_pairs.judged(text, gap, f"{UNIT}, stage entries minus others", 9, [gap])]
 
@@ -212,7 +212,7 @@ def _bars(target: str, scores: pl.DataFrame, options: Options) -> list[Chart]:
     allowed = f"{100 * options.tolerance:g}{'%' if options.relative else ' points'}"
     caption = (
         f"Along {way}, on up to {options.images} training images; errors up to {allowed} above the final one are "
-        f"allowed. {_blocks.INTERVALS} {_basis(scores)}"
+        f"allowed. {_blocks.INTERVALS} {_basis(scores)}."
     )
     return [Chart(f"{target}-blocks", f"Criticality of each block on {target}", spec, caption)]
 

@@ -201,7 +201,7 @@ def _fine_tuned(target: str, alone: pl.DataFrame, options: Options) -> list[Find
         f"{_points(low.mean)} {_unit(alone)} on average over blocks and seeds, "
         f"{_advice.harm(low, options.threshold)} by the threshold of {_points(options.threshold)}; one of the upper "
         f"half costs {_points(high.mean)}. "
-        f"{_blocks.HEADLESS} {_basis(alone, options)}"
+        f"{_blocks.HEADLESS} {_basis(alone, options)}."
     )
     found = [_pairs.judged(text, _pairs.moved(gap, 100), f"{_unit(alone)}, upper minus lower half", 9,
                            [gap, _pairs.moved(low, -1, options.threshold)])]  # fmt: skip
@@ -226,7 +226,7 @@ def _scratch(target: str, alone: pl.DataFrame, options: Options) -> list[Finding
     text = (
         f"On {target}, rewinding a block of RI-T where a stage begins ({_pairs.listed(first)}) costs "
         f"{_points(of.mean)} {_unit(alone)} on average over blocks and seeds, {'more' if gap.mean > 0 else 'NOT more'} "
-        f"than another block ({_points(other.mean)}). {_blocks.HEADLESS} {_basis(alone, options)}"
+        f"than another block ({_points(other.mean)}). {_blocks.HEADLESS} {_basis(alone, options)}."
     )
     return [_pairs.judged(text, _pairs.moved(gap, 100), f"{_unit(alone)}, stage entries minus others", 9, [gap])]
 

@@ -110,7 +110,8 @@ def load(path: Path | str) -> Any:
     if odd := [name for name in values if name not in known]:
         raise UserError(f"{path} has '{odd[0]}', unlike every '{title}' of this version; compute it again.")
     if without:
-        values["notes"] = (*values["notes"], f"Saved by an earlier version, which did not tell {', '.join(without)}.")
+        said = f"Saved by an earlier version, which did not tell {', '.join(without)}."
+        values["notes"] = (*values.get("notes", ()), said)
     return kind(**values)
 
 
