@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -39,17 +38,14 @@ def test_the_resolved_study_lies_beside_the_results_and_plans_the_same_steps(fin
     assert [step["key"] for step in resolved["steps"]] == [step["key"] for step in given["steps"]]
 
 
-def test_a_second_run_does_nothing_and_soon(copied: Path, call) -> None:
+def test_a_second_run_does_nothing(copied: Path, call) -> None:
     call("status", cwd=copied)  # the weights lie at a new path: their content is hashed once
     before, page = study.times(copied), (copied / "results.json").stat().st_mtime_ns
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = transferscope("run", cwd=copied)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
     assert "Nothing to do" in done.stdout and "On shapes, the final test" in done.stdout
     assert study.times(copied) == before
     assert (copied / "results.json").stat().st_mtime_ns == page
-    assert after.ru_utime + after.ru_stime - spent.ru_utime - spent.ru_stime < 3
 
 
 def test_plan_says_what_is_cached_and_what_is_not(finished: Path, call) -> None:

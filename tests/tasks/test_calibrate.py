@@ -91,7 +91,7 @@ def test_compiling_pays_when_its_seconds_are_saved():
 
 
 def test_a_real_process_times_every_way():
-    timed = calibrate._ask(Question("timm:test_resnet", 32, 4, ways=(pace.PLAIN, "float32")))
+    timed = calibrate._ask(Question("timm:test_efficientnet", 32, 4, ways=(pace.PLAIN, "float32")))
     assert set(timed["paces"]) == {"plain", "float32"} and set(timed["matmul"]) == {"float32"}
     assert all(p["step"] > 0 and p["evaluation"] > 0 for p in timed["paces"].values())
     assert timed["flops"] > 1e5 and timed["bytes"] > 1e4 and timed["matmul"]["float32"] > 0
@@ -106,7 +106,7 @@ def test_in_a_hurry_few_images_are_computed_and_no_matrix_product(monkeypatch):
 
     monkeypatch.setattr(pace, "loops", loops)
     monkeypatch.setattr(pace, "_once", lambda loop, device: seen.append("timed") or 0.1)
-    timed = pace.measure(Question("timm:test_resnet", 32, 32, ways=("float32",), quick=True))
+    timed = pace.measure(Question("timm:test_efficientnet", 32, 32, ways=("float32",), quick=True))
     assert seen[0] == ("float32", 16) and seen.count("timed") <= 8 and timed["matmul"] == {}
     assert timed["paces"]["float32"]["step"] == pytest.approx(0.2), "a step of 16 images, told for 32"
 
@@ -124,7 +124,7 @@ def test_a_large_network_is_timed_on_fewer_images():
 def test_the_time_of_fewer_images_is_scaled_up(monkeypatch):
     monkeypatch.setattr(pace, "_shortened", lambda question, flops: dataclasses.replace(question, batch_size=4))
     monkeypatch.setattr(pace, "_timed", lambda loops, *_: dict.fromkeys(loops, 1.0))
-    timed = pace.measure(Question("timm:test_resnet", 32, 64, ways=("float32",), quick=True))
+    timed = pace.measure(Question("timm:test_efficientnet", 32, 64, ways=("float32",), quick=True))
     assert timed["paces"]["float32"]["step"] == 16.0
     assert timed["paces"]["float32"]["evaluation"] == 0.25
 
