@@ -24,7 +24,7 @@ def own_scores(target: str, scores: pl.DataFrame, how: str) -> str | None:
 
     `scores`: arm, seed, `score` and `own` of the same images, and `differs`, whether they do so in the sense of `how`.
     """
-    if scores.is_empty():
+    if scores.is_empty() or (scores := scores.drop_nulls(["score", "own"])).is_empty():
         return None
     arms = [
         f"{arm} {_pairs.average(of['own']):.1%} instead of {_pairs.average(of['score']):.1%}"
