@@ -67,7 +67,7 @@ def seeds(rows: pl.DataFrame, numbers: list[str]) -> pl.DataFrame:
     """Eight seeds that all came to the same."""
     if "seed" not in rows.columns:
         return rows
-    first = rows.filter(pl.col("seed").eq_missing(rows["seed"].drop_nulls().min()))
+    first = rows.filter(pl.col("seed").eq_missing(rows["seed"].drop_nulls().cast(pl.Int64).min()))
     return pl.concat(first.with_columns(seed=pl.lit(seed, pl.Int64)) for seed in range(8))
 
 

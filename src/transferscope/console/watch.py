@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from transferscope.console.left import TimeLeft
+from transferscope.console.lines import err
 from transferscope.console.words import duration
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Step
@@ -111,9 +112,8 @@ class Watcher:
                 self._bars.remove_task(self._rows.pop(key))
             self._bars.update(self._rows["all"], completed=self._done, said=self._left())
         if what["status"] == "failed":
-            self.console.print(
-                f"[red]failed[/red] {escape(self._names[key])}: {escape(what['error'])}", highlight=False
-            )
+            console = err if self._bars is None else self.console  # a live display and its lines go together
+            console.print(f"[red]failed[/red] {escape(self._names[key])}: {escape(what['error'])}", highlight=False)
         elif what["status"] == "done" and self._bars is None:
             self.console.print(f"{self._clock()} done {self._names[key]} ({what['seconds']:.1f} s)", markup=False,
                                highlight=False)  # fmt: skip

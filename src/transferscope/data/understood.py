@@ -70,7 +70,8 @@ def understood(
     splits, lists = _splits(sheet, found, asked)
     groups = _groups(sheet, found, asked, splits)
     notes = [*sheet.notes, located.how, *labels.notes]
-    notes += [f"{repeated:,} of the rows repeat an image with the same cells: left out."] if repeated else []
+    rows = "1 row repeats" if repeated == 1 else f"{repeated:,} rows repeat"
+    notes += [f"{rows} an image with the same cells: left out."] if repeated else []
     notes += _told_lists(lists, splits)
     other = located.how or repeated or lists or labels.unsure
     plain = not other and _plain(sheet, found, labels.kind) and _chooses(labels, splits)
