@@ -68,6 +68,8 @@ def test_torchvisions_position_embedding_is_resampled(side: int) -> None:
 def test_timms_position_embeddings_are_resampled(name: str) -> None:
     import timm
 
+    if not timm.is_model(name):
+        pytest.skip("this release of timm has no such network")
     net = timm.create_model(name, img_size=64, num_classes=3)
     source = timm.create_model(name, img_size=96, num_classes=3)
     state = source.state_dict()

@@ -165,13 +165,15 @@ def _flattened(rise: pl.Series) -> str:
 
 
 def _charts(rows: pl.DataFrame) -> list[Chart]:
-    """Test and training curves, one pair per target."""
+    """Test and training curves, one pair per target; none without a value."""
     found = []
     for (target,), group in rows.group_by("target", maintain_order=True):
         word = _pairs.word(group["metric"][0])
         for split, what in (("test", "Test"), ("train", "Training")):
             y = f"{split}_metric"
             runs = group.select("epoch", "arm", "seed", y).drop_nulls()
+            if runs.is_empty():  # an AUC of one class
+                continue
             means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col(y).mean())
             spec = charts.lines(means, "epoch", y, "arm", runs=runs, x_title="epoch", y_title=f"{what} {word}",
                                 percent=True)  # fmt: skip
