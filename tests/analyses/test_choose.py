@@ -141,7 +141,7 @@ def test_a_candidate_that_cannot_be_read_fails_alone(tmp_path: Path) -> None:
     assert set(lost) == {*names, "big"}
     assert "no file" in lost["missing"] and "missing.safetensors" in lost["missing"]
     assert "is cut short (3,000 of" in lost["cut"] and "cut.safetensors" in lost["cut"]
-    assert "only 0.0% of the body" in lost["other"] and "32 px" in lost["big"]
+    assert "only 0.0% of the body" in lost["other"] and "3, 32, 32)" in lost["big"]
     assert all("\n" not in reason and reason.endswith(".") for reason in lost.values())
     kept = table.rows.filter(pl.col("what") == "scores")
     assert kept["candidate"].to_list() == ["good"] and kept["images"].to_list() == [40]

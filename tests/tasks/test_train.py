@@ -362,6 +362,7 @@ def test_later_parameters_are_neutral() -> None:
         "labels": "true",
         "keep": "log",
         "evaluate": "all",
+        "allow": None,
     }
 
 
