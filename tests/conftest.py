@@ -1,34 +1,56 @@
 """The smoke study, run once for all tests that look at a finished study."""
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from smoke import command, study
+
+PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
+if PARALLEL:  # workers side by side; read before any of them loads torch
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+from filelock import FileLock  # noqa: E402
+from smoke import command, study  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its folder after one `transferscope run`; treat it as read-only."""
-    folder = tmp_path_factory.mktemp("smoke") / "reference"
-    study.write(folder)
-    done = command.transferscope("run", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (folder / "said.txt").write_text(done.stdout, encoding="utf-8")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all pytest workers of this session have in common."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if PARALLEL else base) / "shared"
+    folder.mkdir(exist_ok=True)
     return folder
 
 
 @pytest.fixture(scope="session")
-def trained(finished: Path) -> Path:
+def finished(shared: Path) -> Path:
+    """Its folder after one `transferscope run`; treat it as read-only."""
+    folder = shared / "reference"
+    with FileLock(shared / "finished.lock"):
+        if not (folder / "said.txt").exists():
+            study.write(folder)
+            done = command.transferscope("run", cwd=folder)
+            assert done.returncode == 0, done.stdout + done.stderr
+            (folder / "said.txt").write_text(done.stdout, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(shared: Path, finished: Path) -> Path:
     """The same with the analysis `transfer` alone, for tests that run it again and again; treat it as read-only."""
-    folder = Path(shutil.copytree(finished, finished.parent / "trained"))
-    shutil.rmtree(folder / "tables")
-    (folder / "study.yaml").write_text(study.text("transfer"), encoding="utf-8")
-    for verb in (("gc", "study.yaml", "--yes"), ("report",)):
-        done = command.transferscope(*verb, cwd=folder)
-        assert done.returncode == 0, done.stdout + done.stderr
+    folder, ready = shared / "trained", shared / "trained.ready"
+    with FileLock(shared / "trained.lock"):
+        if not ready.exists():
+            shutil.copytree(finished, folder)
+            shutil.rmtree(folder / "tables")
+            (folder / "study.yaml").write_text(study.text("transfer"), encoding="utf-8")
+            for verb in (("gc", "study.yaml", "--yes"), ("report",)):
+                done = command.transferscope(*verb, cwd=folder)
+                assert done.returncode == 0, done.stdout + done.stderr
+            ready.touch()
     return folder
 
 

@@ -150,6 +150,21 @@ def test_nothing_is_measured_where_nothing_is_trained(study: Study, gpus, monkey
     assert gpus == []
 
 
+def test_a_run_of_minutes_is_timed_first_so_that_its_time_left_is_known(study: Study, monkeypatch) -> None:
+    plan, store = battery.plan(study)
+    paces = {"bfloat16": calibrate.Pace(0.2, 0.002), "float32": calibrate.Pace(0.2, 0.002)}
+    monkeypatch.setattr(calibrate, "calibrated", lambda *_: calibrate.Calibration(paces, 1, 1.0, {}))
+    assert battery.foresight(study, store, plan.steps).timed is None, "a run of seconds is not worth it"
+    monkeypatch.setattr(battery, "WORTH", 1)
+    assert battery.foresight(study, store, plan.steps).total(plan.steps, 2).seconds
+
+    def refuse(*_):
+        raise UserError("it cannot be timed")
+
+    monkeypatch.setattr(calibrate, "calibrated", refuse)
+    assert battery.foresight(study, store, plan.steps).timed is None
+
+
 def test_the_page_names_what_weights_did_not_fill(study: Study, tmp_path) -> None:
     torch.save(build_network("timm:resnet18", 2, seed=1).state_dict(), tmp_path / "w.pth")
     how = study.model_dump() | {

@@ -10,7 +10,7 @@ from toy import nets
 from transferscope import origin
 from transferscope.engine.step import Outside, Step
 from transferscope.errors import UserError
-from transferscope.study import Study, forget
+from transferscope.study import Study
 
 PLAIN = {
     "targets": {"digits": "digits"},
@@ -21,7 +21,6 @@ PLAIN = {
 
 
 def study(folder: Path, pretrained: object, **changes: object) -> Study:
-    forget()
     return Study.parse({**PLAIN, "pretrained": pretrained, **changes}, folder=folder)
 
 
@@ -143,5 +142,5 @@ def test_checkpoints_are_looked_up_once_a_plan_and_anew_in_a_changed_study(serie
         pretrained=found.pretrained.model_copy(update={"series": ("checkpoints/epoch_2.safetensors",)})
     )
     assert [c.epoch for c in other.checkpoints()] == [2] and len(found.checkpoints()) == 3
-    forget(found)
+    found.forget()
     assert [c.epoch for c in found.checkpoints()] == [2, 9]

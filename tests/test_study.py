@@ -180,14 +180,22 @@ def test_golden_study_key(monkeypatch, tmp_path) -> None:
 
     They may change only when the version of `train` or `ingest` is raised, or a recipe's default means something else.
     """
-    from transferscope.study import forget
-
-    forget()
     monkeypatch.setattr("transferscope.study.data.source_fingerprint", lambda ref, memo: "fingerprint")
     study = Study.parse(yaml.safe_load(PLAIN), folder=tmp_path)
     step = study.run("digits", "random", 0)
-    forget()
     assert (step.key, step.inputs[0].key) == GOLDEN
+
+
+def test_a_changed_study_looks_up_its_own(tmp_path) -> None:
+    """Asking it first does not change what the original is asked next; outside things are looked at once for both."""
+    plain = Study.parse(yaml.safe_load(PLAIN), folder=tmp_path)
+    key = Study.parse(yaml.safe_load(PLAIN), folder=tmp_path).data("digits").key
+    larger = plain.changed(image_size=2 * plain.image_size)
+    assert larger.data("digits").key != key
+    assert plain.data("digits").key == key
+    assert larger.listing(larger.targets["digits"]) is plain.listing(plain.targets["digits"])
+    plain.forget()
+    assert larger.data("digits").key != plain.data("digits").key == key
 
 
 # Both changed when ingest became version 2: one scale of grey values a target, folders understood by other rules.

@@ -27,12 +27,13 @@ from transferscope.report.mishaps import Mishaps
 from transferscope.report.page import Part, Provenance, lost, write_report
 from transferscope.schema import Resources
 from transferscope.section import Section
-from transferscope.study import Study, forget
+from transferscope.study import Study
 from transferscope.tasks import calibrate
 from transferscope.tasks.pace import Question
 from transferscope.tasks.share import remembered, sharing
 
 log = logging.getLogger(__name__)
+WORTH = 100_000  # passes of a run whose network is timed first: minutes on a core, even of a small network
 WORKER_MEMORY = 1_400_000_000  # bytes: a worker with torch, a small network and its batches
 
 
@@ -56,7 +57,7 @@ class Results:
 
 def plan(study: Study) -> tuple[Plan, Store]:
     """The study's steps, and the store they live in. Looks at outside files afresh."""
-    forget(study)
+    study.forget()
     return analyses.plan(study), Store(study.store_folder)
 
 
@@ -116,9 +117,20 @@ def forecast(study: Study, store: Store, steps: Sequence[Step], ask: bool = Fals
         question = study.question(*sorted({step.params["precision"] for step in trains}))
         timed = calibrate.remembered(question, study.memo)
         if ask and timed is None:
-            log.info("No past run of this kind: timing the network for a moment (--no-calibrate to skip).")
+            log.info("No past run of this kind: timing the network for a moment.")
             timed = calibrate.calibrated(question, study.memo)
     return Forecast(past, study.network, image_counts(study), timed)
+
+
+def foresight(study: Study, store: Store, steps: Sequence[Step]) -> Forecast:
+    """The forecast by which a run tells its time left: a run of minutes is worth a moment of timing first."""
+    found = forecast(study, store, steps)
+    if found.total(steps, 1).seconds is not None or sum(found.passes(step) for step in steps) < WORTH:
+        return found
+    try:
+        return forecast(study, store, steps, ask=True)
+    except UserError:  # what cannot be timed is told of once it moves
+        return found
 
 
 def table(name: str, steps: Plan, store: Store, reasons: Mapping[str, str] | None = None) -> Table:

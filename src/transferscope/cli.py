@@ -103,6 +103,7 @@ def check(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     lines.checks(checks)
     if not all(c.ok for c in checks):
         raise typer.Exit(REFUSED)
+    lines.precision(study, plan)
     out.print(f"Ready: {len(plan.steps)} steps, {len(plan.todo(store))} to do.")
 
 
@@ -166,7 +167,7 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     todo = steps.todo(store)
     outcomes: Mapping[str, Any] = {}
     if todo:
-        checks = list(preflight.quick(study, steps, store))
+        checks = list(preflight.quick(study, steps, store, decoded=False))
         if all(c.ok for c in checks) and preflight.untried(steps, store):
             checks += preflight.deep(study, steps)
         if not all(c.ok for c in checks):
@@ -177,10 +178,11 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
         each = f"{workers} worker(s) with {executor.slots.threads} thread(s) each"
         out.print(f"{len(steps.steps)} steps, {len(todo)} to do on {each}.")
         lines.precision(study, steps)
+        forecast = battery.foresight(study, store, todo)
         resume = stopping.again(file, set_)
         with (
             stopping.stoppable(executor, resume) as caught,
-            Watcher(out, steps, todo, battery.forecast(study, store, todo), workers, live=out.is_terminal) as watch,
+            Watcher(out, steps, todo, forecast, workers, live=out.is_terminal) as watch,
         ):
             outcomes = executor.run(todo, store, watch)
         battery.remember(store, outcomes)

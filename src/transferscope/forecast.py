@@ -99,7 +99,7 @@ def image_counts(study: Study) -> dict[str, dict[str, int]]:
 
 def split_rows(study: Study, target: data.Target) -> tuple[data.Listing, dict[str, np.ndarray]]:
     """A target's listing, and which of its images each split will hold. UserError when it cannot be split."""
-    seen = data.open_listing(study.reference(target))
+    seen = study.listing(target)
     how = study.split
     words = assign_splits(seen.labels, seen.groups, seen.splits, how.val, how.test, how.seed, seen.classes)
     return seen, {word: np.flatnonzero(words == word) for word in SPLITS}

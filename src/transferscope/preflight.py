@@ -32,10 +32,12 @@ class Check:
     said: str
 
 
-def quick(study: Study, plan: Plan, store: Store) -> Iterator[Check]:
-    """Checks that load no network: images, splits, store, disk, memory."""
+def quick(study: Study, plan: Plan, store: Store, decoded: bool = True) -> Iterator[Check]:
+    """Checks that load no network: images, splits, store, disk, memory. Pictures of targets that the store holds
+    decoded are looked at again only where `decoded` says so."""
     for target in study.targets:
-        yield _attempt(f"target {target}", lambda target=target: _target(study, target))
+        look = decoded or not store.has(study.data(target))
+        yield _attempt(f"target {target}", lambda target=target, look=look: _target(study, target, look))
     yield _attempt("store", lambda: _store(store))
     yield _attempt("disk", lambda: _disk(study, plan, store))
     yield _attempt("memory", lambda: _memory(study))
@@ -77,8 +79,8 @@ def _attempt(name: str, look: object) -> Check:
         return Check(name, False, str(error))
 
 
-def _target(study: Study, target: str) -> str:
-    """Its splits, and a look at some of its images: one of every kind of file at least is opened and decoded."""
+def _target(study: Study, target: str, look: bool) -> str:
+    """Its splits, and a `look` at some of its images: one of every kind of file at least is opened and decoded."""
     listing, rows = split_rows(study, study.targets[target])
     if not len(rows["test"]):
         raise UserError(f"targets.{target}: no image is left for testing; raise split.test (it is {study.split.test}).")
@@ -93,9 +95,11 @@ def _target(study: Study, target: str) -> str:
     if listing.groups is not None:
         groups = np.array([group or f"\0{row}" for row, group in enumerate(listing.groups)])
         said += "; of groups " + ", ".join(f"{len(np.unique(groups[of])):,} {word}" for word, of in rows.items())
-    found, how = survey(listing), study.data(target).params
-    notes = [*listing.notes, *lacking(listing.labels, rows, listing.classes), *found.notes, *unreadable(found, listing)]
-    notes += try_out(listing, found, how["train_size"], how["interpolation"])
+    notes = [*listing.notes, *lacking(listing.labels, rows, listing.classes)]
+    if look:
+        found, how = survey(listing), study.data(target).params
+        notes += [*found.notes, *unreadable(found, listing)]
+        notes += try_out(listing, found, how["train_size"], how["interpolation"])
     return "\n".join([f"{len(listing.names):,} images, {len(listing.classes)} {kind} ({said})", *notes])
 
 

@@ -1,6 +1,7 @@
 """The study: the YAML file as a strict, frozen model, and the steps it stands for."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -8,7 +9,7 @@ import yaml
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from transferscope import data, models, origin
-from transferscope.data import Target
+from transferscope.data import Listing, Target
 from transferscope.engine.machine import this_machine
 from transferscope.engine.step import Outside, Step
 from transferscope.errors import UserError
@@ -20,6 +21,23 @@ from transferscope.streams import stream_seed
 from transferscope.tasks.calibrate import remembered_precision
 from transferscope.tasks.pace import Question
 from transferscope.tasks.schedule import Schedule
+
+
+@dataclass
+class LookedUp:
+    """What one study has found out: of outside things (`asked`, by question), and what follows from its own fields."""
+
+    asked: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    tables: dict[str, Step] = field(default_factory=dict)
+    checkpoints: tuple[Checkpoint, ...] | None = None
+    precision: tuple[str, str] | None = None  # what 'auto' means here, and why
+
+    def ask(self, function: Any, *arguments: Any) -> Any:
+        """Its answer about an outside thing, asked once: a plan of 3,000 steps must not stat its files 3,000 times."""
+        key = (function.__qualname__, *arguments)
+        if key not in self.asked:
+            self.asked[key] = function(*arguments)
+        return self.asked[key]
 
 
 class Study(Part):
@@ -38,9 +56,7 @@ class Study(Part):
     analyses: Chosen = {"transfer": {}}  # noqa: RUF012 (pydantic copies it)
     resources: Resources = Resources()
     folder: Path = Field(default=Path(), exclude=True)  # where the file lies; relative paths start there
-    _tables: dict[str, Step] = PrivateAttr(default_factory=dict)
-    _checkpoints: tuple[Checkpoint, ...] | None = PrivateAttr(default=None)
-    _precision: tuple[str, str] | None = PrivateAttr(default=None)  # what 'auto' means here, and why
+    _looked: LookedUp = PrivateAttr(default_factory=LookedUp)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -56,9 +72,9 @@ class Study(Part):
             if arm != "transfuse":
                 _checked("recipe.lr", models.check_arm, arm)
         self._check_origin()
-        for field, values in (("arms", self.arms), ("seeds", self.seeds)):
+        for key, values in (("arms", self.arms), ("seeds", self.seeds)):
             if twice := sorted({str(v) for v in values if values.count(v) > 1}):
-                raise ValueError(f"{field}: {', '.join(twice)} is listed twice")
+                raise ValueError(f"{key}: {', '.join(twice)} is listed twice")
         if self.split.val <= 0 or self.split.val + self.split.test >= 1:
             raise ValueError("split: val must be above 0, and val + test below 1")
         if self.recipe.table_size is not None and self.recipe.table_size < self.image_size:
@@ -111,12 +127,15 @@ class Study(Part):
             raise UserError(explain(error, cls, where)) from None
 
     def changed(self, **fields: Any) -> "Study":
-        """This study with other fields: the same tables of images and precision, its weights looked up anew."""
+        """This study with other fields; what was found of outside things holds for it too, and its precision."""
         other = self.model_copy(update=fields)
-        other._checkpoints = None
         kept = self.recipe.precision == "auto" and "resources" not in fields
-        other._precision = self.precision_and_reason() if kept else None
+        other._looked = LookedUp(self._looked.asked, precision=self.precision_and_reason() if kept else None)
         return other
+
+    def forget(self) -> None:
+        """Look at outside things afresh; called at the start of every plan."""
+        self._looked = LookedUp()
 
     def resolved(self) -> str:
         """The study as YAML with every default written out."""
@@ -142,10 +161,15 @@ class Study(Part):
         return self._table(self.targets[target])
 
     def _table(self, target: Target) -> Step:
-        ref = target.reference
-        if ref not in self._tables:
-            self._tables[ref] = self._ingest(self.reference(target))
-        return self._tables[ref]
+        ref, tables = target.reference, self._looked.tables
+        if ref not in tables:
+            tables[ref] = self._ingest(self.reference(target))
+        return tables[ref]
+
+    def listing(self, target: Target) -> Listing:
+        """The images of a target and what is known of each. UserError where it cannot be read."""
+        found: Listing = self._looked.ask(data.open_listing, self.reference(target))
+        return found
 
     def _ingest(self, ref: str) -> Step:
         from transferscope.tasks.ingest import ingest
@@ -154,7 +178,7 @@ class Study(Part):
         table = size if recipe.augment is None else recipe.table_size or round(1.5 * size)
         how = self.preprocessing()
         return ingest.step(
-            source=Outside(ref, _cached(data.source_fingerprint, ref, self.memo)),
+            source=Outside(ref, self._looked.ask(data.source_fingerprint, ref, self.memo)),
             train_size=table,
             eval_size=size,
             interpolation=how["interpolation"] if recipe.interpolation == "auto" else recipe.interpolation,
@@ -219,9 +243,9 @@ class Study(Part):
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """The pretrained weights there are to start from (see `origin.checkpoints`)."""
-        if self._checkpoints is None:
-            self._checkpoints = origin.checkpoints(self)
-        return self._checkpoints
+        if self._looked.checkpoints is None:
+            self._looked.checkpoints = origin.checkpoints(self)
+        return self._looked.checkpoints
 
     def pretraining(self, labels: str = "true") -> Step:
         """The run that trains the network on `pretrained.source` from a random start."""
@@ -265,7 +289,7 @@ class Study(Part):
 
     def outside(self, ref: str) -> Outside:
         """Weights from outside with the fingerprint of their values. UserError when they cannot be read."""
-        return Outside(ref, _cached(models.weights_fingerprint, ref, self.network, self.memo))
+        return Outside(ref, self._looked.ask(models.weights_fingerprint, ref, self.network, self.memo))
 
     def pairs(self, target: str) -> Iterator[Pair]:
         """The pairs of weights that analyses compare (see `pairs.pairs`)."""
@@ -285,14 +309,14 @@ class Study(Part):
         slow = "" if machine.has_bfloat16(device) else ", which is emulated here and slow"
         if asked != "auto":
             return asked, "recipe.precision" + (slow if asked == "bfloat16" else "")
-        if self._precision is None:
+        if self._looked.precision is None:
             natural, why = machine.natural(device)
-            kept = _cached(remembered_precision, self.question(natural), self.memo)
-            self._precision = (natural, why)
+            kept = self._looked.ask(remembered_precision, self.question(natural), self.memo)
+            self._looked.precision = (natural, why)
             if kept is not None and kept != natural:
                 said = f"chosen when this store was begun, in {self.memo / 'precision.json'}"
-                self._precision = (kept, said + (slow if kept == "bfloat16" else ""))
-        return self._precision
+                self._looked.precision = (kept, said + (slow if kept == "bfloat16" else ""))
+        return self._looked.precision
 
     @property
     def device(self) -> str:
@@ -309,28 +333,10 @@ class Study(Part):
         if self.pretrained is None or self.pretrained.weights is None:
             return dict(models.PLAIN_PREPROCESSING)
         ref = models.absolute_weights(self.pretrained.weights, self.folder)
-        return dict(_cached(models.describe_weights, ref, self.network, self.memo))
+        return dict(self._looked.ask(models.describe_weights, ref, self.network, self.memo))
 
 
 SEARCH_SEED = 1_000_003  # lr search has a seed of its own, so that no reported run took part in choosing its rate
-
-_known: dict[tuple[Any, ...], Any] = {}
-
-
-def _cached(function: Any, *arguments: Any) -> Any:
-    """Ask about an outside thing once a process: a plan of 3,000 steps must not stat its files 3,000 times."""
-    key = (function.__qualname__, *arguments)
-    if key not in _known:
-        _known[key] = function(*arguments)
-    return _known[key]
-
-
-def forget(study: Study | None = None) -> None:
-    """Look at outside files afresh; called at the start of every plan."""
-    _known.clear()
-    if study is not None:
-        study._tables.clear()
-        study._checkpoints = study._precision = None
 
 
 def _checked(where: str, check: Any, *arguments: Any) -> None:

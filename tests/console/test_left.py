@@ -142,3 +142,26 @@ def test_the_line_a_minute_says_it(plan: Plan, tmp_path, monkeypatch) -> None:
             watch("ended", {"key": step.key, "status": "done", "seconds": 1.0})
     text = console.export_text()
     assert "0/2 steps done" in text and " left" in text and "not known" not in text
+
+
+def test_what_comes_before_a_step_moves_is_not_its_pace(plan: Plan, tmp_path) -> None:
+    """A worker that loads torch for half a minute does not make training slow."""
+    clock = Clock()
+    step = next(step for step in plan.steps if step.task == "train")
+    left = TimeLeft([step], forecast(plan, tmp_path), 1, clock)
+    left.started(step.key)
+    for clock.now, share in ((30.0, 0.01), (31.0, 0.02), (32.0, 0.03), (33.0, 0.04)):
+        left.progress(step.key, share)
+    assert left.seconds() == pytest.approx(96)
+
+
+def test_a_long_step_tells_its_pace_after_seconds_not_after_a_share(plan: Plan, tmp_path) -> None:
+    clock = Clock()
+    step = next(step for step in plan.steps if step.task == "train")
+    left = TimeLeft([step], forecast(plan, tmp_path), 1, clock)
+    left.started(step.key)
+    left.progress(step.key, 0.0001)
+    assert left.seconds() is None
+    clock.now = 20.0
+    left.progress(step.key, 0.0003)  # a step of 28 hours
+    assert left.seconds() == pytest.approx(100_000, rel=0.01)

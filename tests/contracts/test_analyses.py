@@ -17,8 +17,7 @@ from transferscope.section import Section
 from transferscope.study import Study
 
 NAMES = analyses.names()
-# What says on what it rests in its findings and captions, or looks at the images alone.
-NO_BASIS = {"images", "average", "barrier", "basin", "criticality", "crossdomain", "rewind", "spawn"}
+NO_BASIS = {"images"}  # describes the targets and computes nothing with a network
 Planned = tuple[Study, Plan, Store]
 
 

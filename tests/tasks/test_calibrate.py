@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from transferscope import study as study_module
 from transferscope.engine.estimate import Estimate
 from transferscope.engine.machine import Machine
 from transferscope.engine.plan import Cell, Plan
@@ -184,14 +183,14 @@ def test_a_store_that_timed_its_choice_keeps_it_and_says_so(machine, tmp_path):
     memo.mkdir(parents=True)
     (memo / "precision.json").write_text('{"timm:resnet18 16 4": "bfloat16"}')
     study = _study(tmp_path)
-    study_module.forget(study)
+    study.forget()
     name, why = study.precision_and_reason()
     assert name == "bfloat16" and "chosen when this store was begun" in why and "emulated here and slow" in why
     assert study.run("t", "random", 0).key == _study(tmp_path, precision="bfloat16").run("t", "random", 0).key
     other = study.changed(network="timm:resnet34")
     assert other.precision() == "bfloat16", "candidates of one study are not trained in several precisions"
     machine("avx512_bf16")
-    study_module.forget(study)
+    study.forget()
     assert study.precision_and_reason() == ("bfloat16", "the processor computes in it")
 
 

@@ -19,6 +19,16 @@ def _statistics(said: str) -> str:
     return {"as found": "AS FOUND, so in part a misfit of norms", "none in the network": "none"}.get(said, said)
 
 
+def read(images: str, batch_norm: str, whence: str, checkpoint: str) -> str:
+    """A section's basis: what changed networks are scored on, with which statistics, against what."""
+    kept = "those that the unchanged network ended training with"
+    statistics = kept if batch_norm == "as found" else f"re-estimated from {whence} for each, the unchanged ones too"
+    return (
+        f"Changed and unchanged networks are scored on the same {images}, in eval mode; batch-norm statistics, where "
+        f"there are any, are {statistics}. {_pairs.weights(checkpoint)} Intervals are over seeds."
+    )
+
+
 def own_scores(target: str, scores: pl.DataFrame, how: str) -> str | None:
     """What networks score with the running statistics they ended training with; None without such scores.
 

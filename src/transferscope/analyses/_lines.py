@@ -248,6 +248,16 @@ def basis(table: pl.DataFrame) -> list[str]:
     return found
 
 
+def read(images: str, statistics: str, checkpoint: str = "final") -> str:
+    """On what the points of a line were scored, as a section's basis: `images` of what, `statistics` of which kind."""
+    return (
+        f"Every point of a line, its ends included, is scored on the same {images}, in eval mode; batch-norm "
+        f"statistics, where there are any, are {statistics}. {_pairs.weights(checkpoint)} The worst point of a line is "
+        "chosen on the images that its barrier is read on. Intervals of findings are over seeds, those of single "
+        "lines over images."
+    )
+
+
 def worst(lines: int) -> str:
     """Said after a fall: where it was seen, over how many lines it is a mean, and its bias."""
     over = f"the worst place of each line, averaged over {lines} lines" if lines > 1 else "the worst place of the line"

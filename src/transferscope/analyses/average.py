@@ -99,7 +99,14 @@ def section(table: Table, options: Options) -> Section:
     seeds = table.rows.filter(pl.col("what") == WISE).with_columns(seed_b=pl.col("seed"))
     if not seeds.is_empty():
         notes += [note for note in _pairs.notes_on_seeds(seeds) if note != _pairs.TWINS]
-    return Section(TITLE, findings, drawn, views, notes=notes)
+    basis = (
+        "Single networks, averages and points between P and P-T are scored on the same test images (at most "
+        f"{options.images}), in eval mode; batch-norm statistics, where there are any, are re-estimated for each from "
+        f"the same training images (at most {options.statistics}). A greedy soup, the best single network and a place "
+        "on the way from P to P-T are chosen on as many validation images. "
+        f"{_pairs.weights(options.checkpoint)}"
+    )
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 
 def _soup(target: str, arm: str, soups: pl.DataFrame) -> list[Finding]:

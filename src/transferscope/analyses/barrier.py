@@ -102,7 +102,12 @@ def section(table: Table, options: Options) -> Section:
         found = [*_connected(target, main), *_others(target, main), *_strategies(target, every, options)]
         return found, _charts(target, rows, every, options), _summary(target, every)
 
-    return _pairs.section(TITLE, table.rows, told, _notes)
+    images = options.train_images if options.splits[0] == "train" else options.images
+    statistics = NORMS[options.batch_norm[0]]
+    if options.batch_norm[0] == "refresh":
+        statistics += f" (at most {options.statistics})"
+    basis = _lines.read(f"at most {images} {options.splits[0]} images", statistics, options.checkpoint)
+    return _pairs.section(TITLE, table.rows, told, _notes, basis)
 
 
 def _connected(target: str, main: pl.DataFrame) -> list[Finding]:

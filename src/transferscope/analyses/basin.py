@@ -136,7 +136,13 @@ def section(table: Table, options: Options) -> Section:
             findings.append(_basin(target, str(kind), of))
         drawn += [*_floor(target, table), *_walls(target, rows)]
         views.append(_summary(target, every))
-    return Section(TITLE, findings, drawn, views, notes=_pairs.notes_on_seeds(table.rows))
+    basis = (
+        "Every network on the segment, beyond it and under noise is scored on the same test images (at most "
+        f"{options.images}), in eval mode; batch-norm statistics, where there are any, are re-estimated for each from "
+        f"the same training images (at most {options.statistics}). {_pairs.weights(options.checkpoint)} Standard "
+        "errors are over draws of noise, not over images."
+    )
+    return Section(TITLE, findings, drawn, views, notes=_pairs.notes_on_seeds(table.rows), basis=basis)
 
 
 def _last(rows: pl.DataFrame) -> pl.DataFrame:

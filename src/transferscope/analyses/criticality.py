@@ -106,7 +106,9 @@ def section(table: Table, options: Options) -> Section:
             )
     if few := too_few(table.rows["seed"].n_unique()):
         notes.append(few)
-    return Section(TITLE, findings, drawn, views, notes=notes)
+    images = f"training images (at most {options.images})"
+    basis = _block_basis.read(images, options.batch_norm, "these images in every cell", options.checkpoint)
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 
 def _own(scores: pl.DataFrame) -> pl.DataFrame:

@@ -142,7 +142,9 @@ def section(table: Table, options: Options) -> Section:
         views.append(View(f"{a}-{b}", f"Lines from {a} to {b}", every.select("tested on", "seed", *numbers)))
     seeds = lines.with_columns(seed_b=pl.col("seed"))
     notes = [*(n for n in _pairs.notes_on_seeds(seeds) if n != _pairs.TWINS), *_lines.basis(lines)]
-    return Section(TITLE, findings, drawn, views, notes=notes)
+    statistics = f"re-estimated at every point from at most {options.statistics} training images, half of each target"
+    basis = _lines.read(f"test images (at most {options.images} of each target)", statistics)
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 
 def _nothing(rows: pl.DataFrame, census: pl.DataFrame) -> str:

@@ -155,7 +155,11 @@ def section(table: Table, options: Options) -> Section:
         views += _advice.frozen(target, _start(tuned, "rewind"), _start(tuned, "bottom"), options.threshold)
     if few := too_few(table.rows["seed"].n_unique()):
         notes.append(few)
-    return Section(TITLE, findings, drawn, views, notes=notes)
+    basis = _block_basis.read(
+        f"{options.splits[-1]} images (at most {options.images})", options.batch_norm,
+        f"the same training images (at most {options.statistics})", options.checkpoint,
+    )  # fmt: skip
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 
 def _own(rows: pl.DataFrame) -> pl.DataFrame:

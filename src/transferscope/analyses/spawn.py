@@ -109,7 +109,9 @@ def section(table: Table, options: Options) -> Section:
                           every.select("arm", "epoch", "seed", *numbers)))  # fmt: skip
     few = _pairs.notes_on_seeds(table.rows.with_columns(seed_b=pl.col("seed")))[:1]
     notes = [*(note for note in few if note != _pairs.TWINS), *_lines.basis(table.rows)]
-    return Section(TITLE, findings, drawn, views, notes=notes)
+    statistics = f"{_lines.NORMS['refresh']} (at most {options.statistics})"
+    basis = _lines.read(f"at most {options.images} test images", statistics)
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 
 def _means(every: pl.DataFrame) -> pl.DataFrame:

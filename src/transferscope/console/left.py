@@ -2,11 +2,24 @@
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from transferscope.engine.step import Step
 from transferscope.forecast import Forecast
 
-SEEN = 0.02  # share of a running step from which its seconds tell something
+SEEN = 0.02  # share of a running step from which its seconds tell something ...
+MOVED = 10.0  # ... or so many seconds of it: 2% of a day's training are half an hour
+
+
+@dataclass
+class Running:
+    """When a step began, when it was first heard to move and how far it was then (what comes before is start-up), and
+    the share that is done."""
+
+    began: float
+    moved: float | None = None
+    first: float = 0.0
+    share: float = 0.0
 
 
 class TimeLeft:
@@ -24,15 +37,18 @@ class TimeLeft:
         self._known = {key: forecast.of(step).seconds for key, step in self._left.items()}
         self._decodes = {key for key, step in self._left.items() if forecast.decodes(step)}
         self._tasks = {key: step.task for key, step in self._left.items()}
-        self._running: dict[str, tuple[float, float]] = {}  # when it began, and the share that is done
+        self._running: dict[str, Running] = {}
         self._ran: list[tuple[str, float]] = []
         self._slots, self._clock = slots, clock
 
     def started(self, key: str) -> None:
-        self._running[key] = self._clock(), 0.0
+        self._running[key] = Running(self._clock())
 
     def progress(self, key: str, share: float) -> None:
-        self._running[key] = self._running[key][0], share
+        of = self._running[key]
+        of.share = share
+        if of.moved is None and share > 0:
+            of.moved, of.first = self._clock(), share
 
     def ended(self, key: str, seconds: float | None) -> None:
         """`seconds` it took, or None where it was found, failed or skipped: that tells nothing of others."""
@@ -68,12 +84,16 @@ class TimeLeft:
                 whole = comparable / work * self._passes[key]
             else:
                 return None
-            began, share = self._running.get(key, (now, 0.0))
-            left.append(whole * (1 - share) if share else max(0.0, whole - (now - began)))
+            of = self._running.get(key, Running(now))
+            left.append(whole * (1 - of.share) if of.share else max(0.0, whole - (now - of.began)))
         return max(sum(left) / self._slots, max(left, default=0.0))
 
     def _seen(self) -> list[tuple[str, float, float]]:
         """Key, seconds and share done of every step that tells something."""
         now = self._clock()
-        running = [(key, now - began, share) for key, (began, share) in self._running.items() if share > SEEN]
+        running = [
+            (key, now - of.moved, of.share - of.first)
+            for key, of in self._running.items()
+            if of.moved is not None and (of.share - of.first > SEEN or (of.share > of.first and now - of.moved > MOVED))
+        ]
         return [(key, seconds, 1.0) for key, seconds in self._ran] + running

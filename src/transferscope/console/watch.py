@@ -32,7 +32,6 @@ class Watcher:
     _shares: dict[str, float] = field(default_factory=dict, init=False)  # done share of every running step
     _rows: dict[str, TaskID] = field(default_factory=dict, init=False)
     _done: int = field(default=0, init=False)
-    _failed: int = field(default=0, init=False)
     _time: TimeLeft = field(init=False)
     _began: float = field(default_factory=time.monotonic, init=False)
     _said: float = field(default_factory=time.monotonic, init=False)
@@ -106,7 +105,6 @@ class Watcher:
         self._shares.pop(key, None)
         self._time.ended(key, what["seconds"] if what["status"] == "done" else None)
         self._done += what["status"] in ("done", "cached")
-        self._failed += what["status"] == "failed"
         if self._bars is not None:
             if key in self._rows:
                 self._bars.remove_task(self._rows.pop(key))
