@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from machine import natural, say
-from transferscope.tasks.pace import Question, loops
+from transferscope.timing.pace import Question, loops
 
 CLASSES = 10
 

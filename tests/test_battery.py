@@ -11,10 +11,10 @@ from transferscope import battery
 from transferscope.engine.machine import Machine
 from transferscope.errors import UserError
 from transferscope.models.build import build_network
-from transferscope.schema import Resources
 from transferscope.study import Study
-from transferscope.tasks import calibrate, crowd, share
-from transferscope.tasks.crowd import Crowd
+from transferscope.study.schema import Resources
+from transferscope.timing import calibrate, crowd, share
+from transferscope.timing.crowd import Crowd
 
 PLENTY = Machine(cores=16, memory=128 * 10**9, gpus=("A", "A"), processor="p", system="s")
 NO_GPU = replace(PLENTY, gpus=())
@@ -86,7 +86,7 @@ def gpus(monkeypatch):
 
     for module in (battery, share, calibrate):
         monkeypatch.setattr(module, "this_machine", lambda: PLENTY)
-    monkeypatch.setattr("transferscope.study.this_machine", lambda: PLENTY)
+    monkeypatch.setattr("transferscope.study.steps.this_machine", lambda: PLENTY)
     monkeypatch.setattr(share, "crowd", crowd)
     return asked
 

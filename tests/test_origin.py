@@ -7,10 +7,9 @@ import yaml
 from safetensors.torch import save_file
 from toy import nets
 
-from transferscope import origin
 from transferscope.engine.step import Outside, Step
 from transferscope.errors import UserError
-from transferscope.study import Study
+from transferscope.study import Study, origin
 
 PLAIN = {
     "targets": {"digits": "digits"},

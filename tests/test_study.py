@@ -180,7 +180,7 @@ def test_golden_study_key(monkeypatch, tmp_path) -> None:
 
     They may change only when the version of `train` or `ingest` is raised, or a recipe's default means something else.
     """
-    monkeypatch.setattr("transferscope.study.data.source_fingerprint", lambda ref, memo: "fingerprint")
+    monkeypatch.setattr("transferscope.study.steps.data.source_fingerprint", lambda ref, memo: "fingerprint")
     study = Study.parse(yaml.safe_load(PLAIN), folder=tmp_path)
     step = study.run("digits", "random", 0)
     assert (step.key, step.inputs[0].key) == GOLDEN

@@ -25,12 +25,12 @@ from transferscope.forecast import Forecast, image_counts
 from transferscope.models.loaded import Loaded
 from transferscope.report.mishaps import Mishaps
 from transferscope.report.page import Part, Provenance, lost, write_report
-from transferscope.schema import Resources
 from transferscope.section import Section
 from transferscope.study import Study
-from transferscope.tasks import calibrate
-from transferscope.tasks.pace import Question
-from transferscope.tasks.share import remembered, sharing
+from transferscope.study.schema import Resources
+from transferscope.timing import calibrate
+from transferscope.timing.pace import Question
+from transferscope.timing.share import remembered, sharing
 
 log = logging.getLogger(__name__)
 WORTH = 100_000  # passes of a run whose network is timed first: minutes on a core, even of a small network

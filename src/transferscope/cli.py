@@ -328,8 +328,8 @@ def bench(
     from transferscope import models
     from transferscope.engine.arithmetic import PRECISIONS
     from transferscope.engine.machine import this_machine
-    from transferscope.tasks import pace
-    from transferscope.tasks.calibrate import calibrated
+    from transferscope.timing import pace
+    from transferscope.timing.calibrate import calibrated
 
     models.check_network_ref(model)
     machine = this_machine()

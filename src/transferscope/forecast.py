@@ -13,8 +13,8 @@ from transferscope.data.split import assign_splits
 from transferscope.engine.estimate import Estimate, Past
 from transferscope.engine.step import Step, find
 from transferscope.study import Study
-from transferscope.tasks import passes
-from transferscope.tasks.calibrate import Calibration
+from transferscope.tasks import costs as passes
+from transferscope.timing.calibrate import Calibration
 
 DECODED = 200.0  # images a second that a core decodes and resizes: photographs of some hundred pixels a side
 SPLITS = ("train", "val", "test")

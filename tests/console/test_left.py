@@ -17,7 +17,7 @@ from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 from transferscope.forecast import Forecast
 from transferscope.study import Study
-from transferscope.tasks.calibrate import Calibration, Pace
+from transferscope.timing.calibrate import Calibration, Pace
 
 # Seconds of one core that each step of the quickstart took on an AMD EPYC (Zen 3, AVX2) in float32.
 TOOK = {"criticality": 48.7, "rewind": 10.8, "line": 6.9, "features": 3.5, "spectrum": 0.9, "mistakes": 0.3,

@@ -9,19 +9,18 @@ import transferscope
 ROOT = Path(transferscope.__file__).parent
 
 LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "streams", "section", "chart_style"}),  # leaves
+    frozenset({"errors", "streams", "section"}),  # leaves
     frozenset({"charts"}),
     frozenset({"engine", "data", "models", "measures"}),  # know nothing of each other
     frozenset({"probes"}),
     frozenset({"tasks"}),
-    frozenset({"pairs", "schema", "explain"}),
-    frozenset({"origin"}),
+    frozenset({"timing"}),
     frozenset({"study"}),
     frozenset({"analyses"}),
     frozenset({"report", "forecast"}),
     frozenset({"battery", "rehearsal"}),
-    frozenset({"console", "preflight", "propose_table"}),
-    frozenset({"propose"}),
+    frozenset({"preflight", "propose_table"}),
+    frozenset({"console", "propose"}),
     frozenset({"cli"}),
 )
 NEVER = {("probes", "engine"): "a probe is for notebooks too, where there are no steps"}
@@ -31,30 +30,39 @@ EXCEPTIONS: dict[tuple[str, str], str] = {}
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 
 
-def nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node but those below `if TYPE_CHECKING:`, which never run."""
-    for child in ast.iter_child_nodes(tree):
-        if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)):
-            yield child
-            yield from nodes(child)
+def named(file: Path) -> Iterator[str]:
+    """Every module of ours that a file imports, anywhere in it: inside functions and for the type checker too."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.relative_to(ROOT)}: write the import in full"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if _file(inner) is not None else str(node.module)
+
+
+def _file(module: str) -> Path | None:
+    """The file of a module of ours."""
+    parts = module.split(".")
+    if parts[0] != "transferscope":
+        return None
+    place = ROOT.joinpath(*parts[1:])
+    for file in (place.with_suffix(".py"), place / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
 
 
 def imports() -> set[tuple[str, str, str]]:
-    """(file, its room, room it imports) for every import anywhere in a file, also inside functions."""
+    """(file, its room, room it imports) for every import."""
     found = set()
     for file in ROOT.rglob("*.py"):
         inside = file.relative_to(ROOT)
-        room = inside.parts[0].removesuffix(".py")
-        for node in nodes(ast.parse(file.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{inside}: write the import in full"
-                whole = node.module or ""
-                names += [f"{whole}.{alias.name}" for alias in node.names] if whole == "transferscope" else [whole]
-            for name in names:
-                parts = name.split(".")
-                if parts[0] == "transferscope" and len(parts) > 1 and not parts[1].startswith("__"):
-                    found.add((inside.as_posix(), room, parts[1]))
+        for name in named(file):
+            parts = name.split(".")
+            if parts[0] == "transferscope" and len(parts) > 1:
+                found.add((inside.as_posix(), inside.parts[0].removesuffix(".py"), parts[1]))
     return found
 
 
@@ -85,6 +93,15 @@ def test_the_walk_sees_the_imports_there_are() -> None:
 
 def test_exceptions_are_still_needed() -> None:
     assert set(EXCEPTIONS) <= {(file, other) for file, _, other in imports()}
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Of the whole package; what only the type checker imports counts too."""
+    below = {file: {to for name in named(file) if (to := _file(name)) is not None} for file in ROOT.rglob("*.py")}
+    while leaves := [file for file, others in below.items() if not others & below.keys()]:
+        for file in leaves:
+            del below[file]
+    assert sorted(file.relative_to(ROOT).as_posix() for file in below) == []
 
 
 def test_every_file_opens_with_a_sentence() -> None:

@@ -11,9 +11,9 @@ from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.store import Store
 from transferscope.errors import UserError
 from transferscope.study import Study
-from transferscope.tasks import calibrate, pace
-from transferscope.tasks.calibrate import Calibration, Pace, calibrated, remembered_precision
-from transferscope.tasks.pace import Question
+from transferscope.timing import calibrate, pace
+from transferscope.timing.calibrate import Calibration, Pace, calibrated, remembered_precision
+from transferscope.timing.pace import Question
 
 QUESTION = Question("timm:resnet18", 32, 4)
 
@@ -152,7 +152,7 @@ def machine(monkeypatch):
     def put(*instructions: str, **more) -> None:
         made = Machine(cores=2, memory=10**10, gpus=(), processor="p", system="s")
         made = dataclasses.replace(made, instructions=instructions, **more)
-        monkeypatch.setattr("transferscope.study.this_machine", lambda: made)
+        monkeypatch.setattr("transferscope.study.steps.this_machine", lambda: made)
 
     return put
 

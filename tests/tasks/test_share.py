@@ -13,10 +13,10 @@ import pytest
 
 from transferscope.engine.machine import Machine
 from transferscope.errors import UserError
-from transferscope.tasks import calibrate, crowd, share
-from transferscope.tasks.crowd import Crowd
-from transferscope.tasks.pace import Question
-from transferscope.tasks.share import best, grown, remembered, sharing
+from transferscope.timing import calibrate, crowd, share
+from transferscope.timing.crowd import Crowd
+from transferscope.timing.pace import Question
+from transferscope.timing.share import best, grown, remembered, sharing
 
 GB = 10**9
 ON_GPU = Question("timm:resnet18", 32, 4, device="cuda", ways=("float32",))
@@ -146,7 +146,7 @@ def children() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children():
         try:
-            if "transferscope.tasks.crowd" in process.cmdline():
+            if "transferscope.timing.crowd" in process.cmdline():
                 found.append(process)
         except psutil.Error:
             continue
@@ -189,7 +189,7 @@ def test_ctrl_c_leaves_no_process_behind() -> None:
 
 
 def test_a_process_whose_parent_is_gone_ends_by_itself() -> None:
-    command, environment = calibrate.process("transferscope.tasks.crowd", TOY)
+    command, environment = calibrate.process("transferscope.timing.crowd", TOY)
     done = subprocess.run(command, input="", capture_output=True, text=True, env=environment, timeout=300, check=True)
     assert done.stdout == '{"free": 0}\n'
 

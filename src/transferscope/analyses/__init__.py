@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from transferscope.engine.plan import Cell, Plan
 from transferscope.errors import UserError, did_you_mean
-from transferscope.explain import explain
 from transferscope.study import Study
+from transferscope.study.explain import explain
 
 
 class Options(BaseModel):

@@ -56,7 +56,7 @@ def by_loss(target: str, alone: pl.DataFrame, threshold: float) -> View:
         told.append(_Told(str(arm), kinds, {"loses": cells}))
     caption = (
         f"Loss in {_pairs.unit(alone['metric'][0])} when the block alone goes back to its start; harmless up to "
-        f"{100 * threshold:.1f}. {WORDS}"
+        f"{100 * threshold:z.1f}. {WORDS}"
     )
     table = _table(names, told).with_columns(pl.Series("weights", [sizes[name] for name in names], pl.Int64))
     return View(f"{target}-advice", f"What to do with each block on {target}", table, caption)
@@ -134,7 +134,7 @@ def by_criticality(target: str, scores: pl.DataFrame) -> View:
             noise = rows["sigma_relative"].drop_nulls()
             one.doing[str(block)] = _still(str(arm), rows)
             one.more["criticality"][str(block)] = mean_interval(rows["value"].to_numpy()).text(2)
-            one.more["noise"][str(block)] = f"{_pairs.average(noise):.0%}" if len(noise) else "under the least"
+            one.more["noise"][str(block)] = f"{_pairs.average(noise):z.0%}" if len(noise) else "under the least"
         told.append(one)
     caption = (
         "Criticality as log10(1 + mu per weight). Noise that the block bears: its standard deviation over the size of "

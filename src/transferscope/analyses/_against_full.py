@@ -44,8 +44,8 @@ def _probe(target: str, runs: pl.DataFrame) -> list[Finding]:
         return []
     part, full = _runs.paired(runs, of(PROBE), of(FULL), "test_metric")
     text = (
-        f"On {target}, the final test {_pairs.word(runs['metric'][0])} is {part.mean():.1%} with only the head trained "
-        f"and {full.mean():.1%} with everything trained."
+        f"On {target}, the final test {_pairs.word(runs['metric'][0])} is {part.mean():z.1%} with only the head "
+        f"trained and {full.mean():z.1%} with everything trained."
     )
     return [_pairs.told(text, gap, _pairs.unit(runs["metric"][0]))]
 
@@ -62,7 +62,7 @@ def _enough(target: str, runs: pl.DataFrame, by_way: pl.DataFrame, margin: float
     for way, work, gap in known:
         if gap.mean < -margin or (gap.excludes(0) and gap.mean < 0):
             continue
-        text = f"On {target}, {_said(way)} is enough, for {work:.0%} of the work of full fine-tuning: "
+        text = f"On {target}, {_said(way)} is enough, for {work:z.0%} of the work of full fine-tuning: "
         if gap.low is None:
             text += f"with one seed it ends {_apart(gap.mean, unit)}."
         elif gap.mean > 0 and gap.excludes(0):
@@ -87,7 +87,7 @@ def _apart(points: float, unit: str, what: str = "it") -> str:
     """How far from full fine-tuning, in words."""
     if abs(points) < 0.05:
         return f"level with {what}"
-    return f"{abs(points):.1f} {unit} {'above' if points > 0 else 'below'} {what}"
+    return f"{abs(points):z.1f} {unit} {'above' if points > 0 else 'below'} {what}"
 
 
 def _both(target: str, runs: pl.DataFrame) -> list[Finding]:

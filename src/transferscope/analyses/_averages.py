@@ -8,7 +8,7 @@ from transferscope.analyses import _lines
 from transferscope.engine.step import task
 from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
-from transferscope.tasks import passes
+from transferscope.tasks import costs as passes
 
 CURVE, DIFFERENT = "on the curve", "other classes"
 

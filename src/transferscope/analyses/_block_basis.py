@@ -37,7 +37,7 @@ def own_scores(target: str, scores: pl.DataFrame, how: str) -> str | None:
     if scores.is_empty() or (scores := scores.drop_nulls(["score", "own"])).is_empty():
         return None
     arms = [
-        f"{arm} {_pairs.average(of['own']):.1%} instead of {_pairs.average(of['score']):.1%}"
+        f"{arm} {_pairs.average(of['own']):z.1%} instead of {_pairs.average(of['score']):z.1%}"
         for (arm,), of in scores.group_by("arm", maintain_order=True)
     ]
     return (

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from transferscope import models, origin
+from transferscope import models
 from transferscope.engine.step import Outside
 from transferscope.errors import UserError
-from transferscope.schema import Part, Pretrained
-from transferscope.study import Study
+from transferscope.study import Study, origin
+from transferscope.study.schema import Part, Pretrained
 
 UNREADABLE = "unreadable"  # so begins the fingerprint of weights that cannot be read; the step that needs them says why
 
@@ -102,7 +102,7 @@ def _tuned(study: Study, against: str, arm: str | None) -> Sequence[int]:
 def _own(study: Study, against: str) -> list[Entry]:
     """The arms of the study, then the checkpoints that the arms do not start from."""
     found = study.checkpoints()
-    last = origin.last(study) if found else None
+    last = study.last_checkpoint() if found else None
     entries = [
         Entry(arm, study, arm, None if arm == "random" else last, _tuned(study, against, arm)) for arm in study.arms
     ]
@@ -133,7 +133,7 @@ def _entry(study: Study, name: str, given: Candidate, against: str) -> Entry:
                 f"analyses.choose: candidate '{name}' needs weights for the arm '{arm}'; add 'weights: ...'."
             )
         try:
-            checkpoint = origin.last(own)
+            checkpoint = own.last_checkpoint()
         except UserError:  # missing or damaged: its own step will say so, the others go on
             checkpoint = origin.Checkpoint("given", name, None, Outside(str(ref), f"{UNREADABLE} {ref}"))
     mine = network == study.network and (checkpoint is None or _same(study, checkpoint))
@@ -144,5 +144,5 @@ def _same(study: Study, checkpoint: origin.Checkpoint) -> bool:
     """Whether these are the weights that the study's own arms start from."""
     if study.pretrained is None:
         return False
-    last = origin.last(study)
+    last = study.last_checkpoint()
     return last.weights == checkpoint.weights and last.at == checkpoint.at

@@ -96,7 +96,7 @@ def agreement(target: str, joined: pl.DataFrame, rows: pl.DataFrame) -> tuple[li
         if name in TRUSTED:
             text = (
                 f"On {target}, the {SCORES[name]} orders {found.n} fine-tuned networks with a rank correlation of "
-                f"{found.mean:.2f} with their final test {_pairs.word(metric)}."
+                f"{found.mean:z.2f} with their final test {_pairs.word(metric)}."
             ).replace("the LogME", "LogME")
             findings.append(Finding(text, found.mean, found.low, found.high, found.n, "rank correlation",
                                     counted="networks"))  # fmt: skip
@@ -135,7 +135,7 @@ def _cost(target: str, known: pl.DataFrame, rows: pl.DataFrame, metric: str) -> 
     gap = paired_interval(100 * a, 100 * b) if len(a) else mean_interval([100 * (scores[best] - scores[chosen])])
     text = (
         f"On {target}, the linear probe would take {chosen}, which fine-tunes to a test {_pairs.word(metric)} of "
-        f"{scores[chosen]:.1%}; {best} reaches {scores[best]:.1%}."
+        f"{scores[chosen]:z.1%}; {best} reaches {scores[best]:z.1%}."
     )
     return [_pairs.told(text, gap, _pairs.unit(metric))]
 

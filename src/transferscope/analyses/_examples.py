@@ -10,7 +10,7 @@ from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.section import Picture
-from transferscope.tasks import passes
+from transferscope.tasks import costs as passes
 
 SIDE, GAP = 96, 4  # pixels: of a picture in the strip at most, and between two
 

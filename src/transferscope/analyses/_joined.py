@@ -8,9 +8,9 @@ from transferscope import charts
 from transferscope.analyses import _lines, similarity
 from transferscope.analyses._sweep import KEY, axis
 from transferscope.engine.step import Step
-from transferscope.origin import Checkpoint
 from transferscope.section import Chart, Finding
 from transferscope.study import Study
+from transferscope.study.origin import Checkpoint
 
 
 def saves(c: Checkpoint, last: Checkpoint, images: int, alphas: int) -> Iterator[tuple[str, Step]]:

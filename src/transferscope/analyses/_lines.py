@@ -15,7 +15,7 @@ from transferscope.measures.intervals import Interval
 from transferscope.section import Chart
 from transferscope.streams import stream_seed
 from transferscope.study import Study
-from transferscope.tasks import passes
+from transferscope.tasks import costs as passes
 
 if TYPE_CHECKING:
     from transferscope.probes.path import Path
@@ -63,6 +63,7 @@ def line(
         {split: list(restore.batches(a, data, split, images=images[split], device=work.device)) for split in splits},
         alphas=(0.0, 1.0) if same else alphas,  # type: ignore[arg-type]
         statistics=training_images(a, data, statistics, work.device),
+        images=statistics,
         batch_norm=batch_norm,  # type: ignore[arg-type]
         precision=restore.said(a)["precision"],
         tolerance=tolerance,
@@ -239,8 +240,8 @@ def basis(table: pl.DataFrame) -> list[str]:
         if count := int(ends["differs"].cast(pl.Int64).sum()):
             text += (
                 f" At {count} of {ends.height} ends the network's own statistics score differently by more than chance "
-                f"(paired by image, beyond 2.6 standard errors): on average {_pairs.average(ends['own_metric']):.1%} "
-                f"with its own, {_pairs.average(ends['metric']):.1%} on the line."
+                f"(paired by image, beyond 2.6 standard errors): on average {_pairs.average(ends['own_metric']):z.1%} "
+                f"with its own, {_pairs.average(ends['metric']):z.1%} on the line."
             )
         else:
             text += " With the networks' own statistics the ends score alike, within chance."

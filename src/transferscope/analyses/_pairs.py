@@ -12,6 +12,7 @@ from transferscope.engine.step import Step, Task
 from transferscope.measures.intervals import Interval, mean_interval, too_few
 from transferscope.section import Chart, Finding, Section, Verdict, View
 from transferscope.study import Study
+from transferscope.study.pairs import pairs
 
 TWINS = "Values of one kind of pair that share a run are not independent; the intervals allow for that."
 
@@ -48,7 +49,7 @@ def steps(study: Study, measure: Task, checkpoint: str, **params: Any) -> Iterat
     """One step of `measure` per pair of every target, with its labels; ends are read at `checkpoint`."""
     at = {"start": "start", "end": checkpoint}
     for target in study.targets:
-        for pair in study.pairs(target):
+        for pair in pairs(study, target):
             a, b = pair.a, pair.b
             step = measure.step(a=a.run, a_at=at[a.at], b=b.run, b_at=at[b.at], data=study.data(target), **params)
             yield {"target": target, **pair.labels}, step

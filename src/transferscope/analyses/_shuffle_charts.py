@@ -14,7 +14,7 @@ X = "block size in pixels"
 def drawn(of: Shuffled) -> list[Chart]:
     """Final metric and relative drop, optimisation speed of the arms and its gap."""
     band = "Thick lines and bands: means and 95% intervals over seeds. Faint lines: single seeds."
-    chance = "" if of.chance is None else f" The flat line is chance, {of.chance:.1%}: one answer for every image."
+    chance = "" if of.chance is None else f" The flat line is chance, {of.chance:z.1%}: one answer for every image."
     lost = [at(block) for block in of.blocks if of.lost(block)]
     void = f" Without meaning, because an arm is at chance: {_pairs.listed(lost)}." if lost else ""
     return [

@@ -103,14 +103,14 @@ class Shuffled:
         for who, where in places.items():
             found.append(
                 f"On {self.target} the {who} had not learnt {_pairs.listed(where)}: no better than chance "
-                f"({self.chance:.1%} {self.word}, what one answer for every image scores), and a relative drop there "
+                f"({self.chance:z.1%} {self.word}, what one answer for every image scores), and a relative drop there "
                 "means nothing."
             )
         gain = self.gap(WHOLE, "final")
         if gain is not None and not self.clear:
-            why = "; one seed has no interval" if gain.low is None else f" [{gain.low:+.1f}, {gain.high:+.1f}]"
+            why = "; one seed has no interval" if gain.low is None else f" [{gain.low:+z.1f}, {gain.high:+z.1f}]"
             found.append(
-                f"On {self.target} the gain from pretraining on whole images is not clearly above 0 ({gain.mean:+.1f} "
+                f"On {self.target} the gain from pretraining on whole images is not clearly above 0 ({gain.mean:+z.1f} "
                 f"{self.unit}{why}): splitting it into features and statistics is not meaningful on this data."
             )
         return found

@@ -80,15 +80,15 @@ def worth(target: str, track: str, runs: pl.DataFrame) -> list[Finding]:
             if too_few(lead.n):
                 text += f" with {lead.n} seeds, which may be too few to see it."
             else:
-                saved = f", saving {1 - epoch / whole:.0%} of the pretraining" if epoch is not None and whole else ""
+                saved = f", saving {1 - epoch / whole:z.0%} of the pretraining" if epoch is not None and whole else ""
                 text += f"{saved}."
         found.append(_pairs.told(text, lead, f"{unit} behind the best"))
     if track == "random":
         if (gain := _gap(runs, max(steps), min(steps), "final")) is not None:
             a, b = (float(means.filter(pl.col("place") == p)["final"][0]) for p in (min(steps), max(steps)))
             text = (
-                f"On {target}, the final test metric is {b:.1%} after pretraining with random labels to "
-                f"{steps[max(steps)][0]} and {a:.1%} after {steps[min(steps)][0]}."
+                f"On {target}, the final test metric is {b:z.1%} after pretraining with random labels to "
+                f"{steps[max(steps)][0]} and {a:z.1%} after {steps[min(steps)][0]}."
             )
             found.append(_pairs.told(text, gain, unit))
         return found
@@ -113,8 +113,8 @@ def _claim(target: str, runs: pl.DataFrame, steps: dict[int, tuple[str, Any]], u
     excess = mean_interval(100 * ((at[1] - at[0]) - MOST * (at[2] - at[0])))
     kept = 100 * np.mean(at[1] - at[0])
     text = (
-        f"On {target}, the whole pretraining gives {gain.mean:+.1f} {unit} over {steps[first][0]}, and "
-        f"{steps[early[-1]][0]} already {kept:+.1f}; early checkpoints would do if that is at least {MOST:.0%} of it."
+        f"On {target}, the whole pretraining gives {gain.mean:+z.1f} {unit} over {steps[first][0]}, and "
+        f"{steps[early[-1]][0]} already {kept:+z.1f}; early checkpoints would do if that is at least {MOST:z.0%} of it."
     )
     if not (gain.mean > 0 and gain.excludes(0)):
         text += " The gain itself is not clearly above 0, so there is little to divide."

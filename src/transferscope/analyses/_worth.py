@@ -54,7 +54,7 @@ def _inside(target: str, runs: pl.DataFrame, worths: dict[int, Worth]) -> list[F
         )
         if read.size > images * 1.005:
             times = read.size / images
-            text += f": pretraining is worth {_labels(read.size - images)} ({times:.1f} times as many)."
+            text += f": pretraining is worth {_labels(read.size - images)} ({times:z.1f} times as many)."
         else:
             text += ": pretraining is worth no labels there."
         least = min(runs.filter(pl.col("arm") == "random")["images"].to_list())
@@ -69,7 +69,7 @@ def _inside(target: str, runs: pl.DataFrame, worths: dict[int, Worth]) -> list[F
 
 def _labels(count: float) -> str:
     """A number of labels above 0 in words, to two digits."""
-    digits = max(0, len(f"{count:.0f}") - 2)
+    digits = max(0, len(f"{count:z.0f}") - 2)
     said = max(1, round(round(count / 10**digits) * 10**digits))
     return f"about {said:,} more label{'s' if said != 1 else ''}"
 

@@ -27,9 +27,9 @@ from transferscope.analyses import _lines, _pairs
 from transferscope.analyses._averages import DIFFERENT, soup, wise
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
-from transferscope.pairs import trained
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.study.pairs import trained
 
 TITLE = "What averaging networks gains"
 SOUP, WISE = "soup", "from P to P-T"
@@ -117,14 +117,14 @@ def _soup(target: str, arm: str, soups: pl.DataFrame) -> list[Finding]:
         return []
     count, whole, best = of["networks"][0], scores["soup of all"], scores["best single"]
     others = [
-        f"{word} {scores[way]['test_metric']:.1%}"
+        f"{word} {scores[way]['test_metric']:z.1%}"
         for way, word in (("mean of the singles", "they score on average"), ("ensemble", "their ensemble scores"))
         if way in scores
     ]
     heads = "whose heads began with the same values" if best["head"] == "shared" else "with heads begun at random each"
     text = (
         f"On {target}, the weights of {count} {trained(arm)} ({heads}) averaged into one network score "
-        f"{whole['test_metric']:.1%}, the best single one (chosen on val) {best['test_metric']:.1%}"
+        f"{whole['test_metric']:z.1%}, the best single one (chosen on val) {best['test_metric']:z.1%}"
         + "".join(f"; {other}" for other in others)
         + "."
     )
@@ -133,7 +133,7 @@ def _soup(target: str, arm: str, soups: pl.DataFrame) -> list[Finding]:
     if (greedy := scores.get("greedy soup")) is not None and (used := greedy["used"]) is not None:
         text = (
             f"On {target}, the greedy soup takes {used} of the {count} {trained(arm)} and scores "
-            f"{greedy['test_metric']:.1%}."
+            f"{greedy['test_metric']:z.1%}."
         )
         found.append(_gain(text, greedy, unit))
     return found
@@ -192,9 +192,9 @@ def _wise(target: str, curve: pl.DataFrame) -> list[Finding]:
         if both.is_empty():
             continue
         gap = _pairs.interval(100 * (both["test_metric"] - both["test_metric_end"]).to_numpy(), chained=False)
-        where = f"at {_pairs.average(both['place']):.0%} of the way from P to P-T (chosen on val of {target})"
+        where = f"at {_pairs.average(both['place']):z.0%} of the way from P to P-T (chosen on val of {target})"
         scores = [_pairs.average(both[name]) for name in ("test_metric", "test_metric_end")]
-        text = f"Tested on {on}, {where} the network of {target} scores {scores[0]:.1%}, at the end {scores[1]:.1%}."
+        text = f"Tested on {on}, {where} the network of {target} scores {scores[0]:z.1%}, at the end {scores[1]:z.1%}."
         found.append(_pairs.told(text, gap, _lines.points(of)))
     return found
 

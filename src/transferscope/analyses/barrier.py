@@ -28,10 +28,10 @@ from transferscope.analyses import _lines, _pairs
 from transferscope.analyses._lines import ALIGNED, LIMIT, NORMS, SAME_INIT
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
-from transferscope.pairs import trained
-from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.study.pairs import pairs, trained
+from transferscope.study.schema import as_tuple
 
 TITLE = "What lies between two networks"
 Kind = Literal["replicas", "arms", "best"]
@@ -77,7 +77,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
 def _pairs_of(study: Study, target: str, options: Options) -> Iterator[tuple[dict[str, Any], Step, str, Step, str]]:
     """Labels, and the two ends of every line: a run and the name of its weights."""
     at = options.checkpoint
-    for pair in study.pairs(target):
+    for pair in pairs(study, target):
         if pair.b.at != "end" or ("replicas" if pair.a.arm == pair.b.arm else "arms") not in options.pairs:
             continue
         yield dict(pair.labels), pair.a.run, at, pair.b.run, at
@@ -126,8 +126,8 @@ def _connected(target: str, main: pl.DataFrame) -> list[Finding]:
         if not middle.is_empty():
             gap = _pairs.interval(100 * (middle["middle"] - middle["ends"]).to_numpy(), chained=True)
             text = (
-                f"On {target}, the middle of the line between two P-T scores {_pairs.average(middle['middle']):.1%}, "
-                f"its ends {_pairs.average(middle['ends']):.1%}."
+                f"On {target}, the middle of the line between two P-T scores {_pairs.average(middle['middle']):z.1%}, "
+                f"its ends {_pairs.average(middle['ends']):z.1%}."
             )
             found.append(_pairs.told(text, gap, _lines.points(of)))
     if scratch is not None:
@@ -153,7 +153,7 @@ def _others(target: str, main: pl.DataFrame) -> list[Finding]:
             verb = "no barrier lies" if height.mean <= LIMIT else "a barrier lies"
             text = (
                 f"On {target}, {verb} between the best and the last weights of one {name} run: the score falls "
-                f"{100 * height.mean:.1f} points below the chord between them{_worst(of, 'chord_barrier')}."
+                f"{100 * height.mean:z.1f} points below the chord between them{_worst(of, 'chord_barrier')}."
             )
         elif kind.endswith(SAME_INIT):
             verb = "connect" if height.mean <= LIMIT else "do not connect"
@@ -163,8 +163,8 @@ def _others(target: str, main: pl.DataFrame) -> list[Finding]:
             before = _pairs.mean(main, kind.removesuffix(ALIGNED), "barrier")
             text = (
                 f"On {target}, matching the units of two RI-T {_heads(of)} leaves a barrier of "
-                f"{100 * height.mean:.1f} points"
-                + (f" of the {100 * before:.1f} there were" if before is not None else "")
+                f"{100 * height.mean:z.1f} points"
+                + (f" of the {100 * before:z.1f} there were" if before is not None else "")
                 + "."
             )
         else:
@@ -187,7 +187,7 @@ def _strategies(target: str, every: pl.DataFrame, options: Options) -> list[Find
             continue
         text = (
             f"On {target}, with batch-norm statistics {NORMS[norm]} the barrier between two P-T is "
-            f"{100 * other.mean:.1f} points, with statistics {NORMS[options.batch_norm[0]]} {100 * first.mean:.1f}."
+            f"{100 * other.mean:z.1f} points, with statistics {NORMS[options.batch_norm[0]]} {100 * first.mean:z.1f}."
         )
         found.append(_pairs.told(text, _pairs.moved(other, 100), _lines.points(of)))
     return found
@@ -202,10 +202,10 @@ def _falls(who: str, of: pl.DataFrame, height: float) -> str:
     text = f"on the line between {who} the {of['split'][0]} {_pairs.word(of['measure'][0])} "
     ends, lowest = of["ends"].drop_nulls(), of["lowest"].drop_nulls()
     if height < 0.0005 and not ends.is_empty():
-        return f"{text}never falls below the mean of its ends, {_pairs.average(ends):.1%}"
-    text += f"falls {100 * height:.1f} points below the mean of its ends"
+        return f"{text}never falls below the mean of its ends, {_pairs.average(ends):z.1%}"
+    text += f"falls {100 * height:z.1f} points below the mean of its ends"
     if not ends.is_empty() and not lowest.is_empty():
-        text += f", from {_pairs.average(ends):.1%} to {_pairs.average(lowest):.1%}"
+        text += f", from {_pairs.average(ends):z.1%} to {_pairs.average(lowest):z.1%}"
     return f"{text}{_worst(of, 'barrier')}"
 
 

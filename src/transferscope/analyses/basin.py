@@ -28,10 +28,11 @@ from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
 from transferscope.engine.work import Work
-from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.tasks import passes
+from transferscope.study.pairs import pairs
+from transferscope.study.schema import as_tuple
+from transferscope.tasks import costs as passes
 
 TITLE = "Whether the line runs in a basin"
 SURE = 2.0  # standard errors
@@ -113,7 +114,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     _runs.known_arms(study, "basin", arms)
     how = options.model_dump(exclude={"arms", "checkpoint"}) | {"per_weight": list(options.per_weight)}
     for target in study.targets:
-        for pair in study.pairs(target):
+        for pair in pairs(study, target):
             if pair.b.at == "end" and pair.a.arm == pair.b.arm and pair.a.arm in arms:
                 step = measure.step(
                     a=pair.a.run, b=pair.b.run, at=options.checkpoint, data=study.data(target), **how
@@ -172,7 +173,7 @@ def _basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
     epsilon = _pairs.average(of["epsilon"]) * times
     who = kind.replace(" & ", " and ")
     reach = _pairs.average((of["second_end"] - of["first_end"] - 1) / 2)
-    where = f"On {target}, the segment between {who}, extended by {reach:.0%} of its length past either end"
+    where = f"On {target}, the segment between {who}, extended by {reach:z.0%} of its length past either end"
     if open_ := 2 * count - int(of["first_reached"].sum()) - int(of["second_reached"].sum()):
         where += f" (at {open_} of {2 * count} ends the search stopped with the {of['loss'][0]} still low)"
     if held.height:

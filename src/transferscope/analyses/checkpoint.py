@@ -26,9 +26,9 @@ from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.errors import UserError
 from transferscope.measures.intervals import spearman, too_few
-from transferscope.origin import Checkpoint
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.study.origin import Checkpoint
 
 TITLE = "Which pretraining checkpoint is worth having"
 RISE = 0.02  # a training metric that rose by less over the whole pretraining has not risen
@@ -127,8 +127,8 @@ def _learnt(source: pl.DataFrame) -> list[str]:
         chance = 2 * math.sqrt(2 * first * (1 - first) / WATCHED)  # twice the standard error of a difference
         if of.height > 1 and last - first < max(RISE, chance):
             found.append(
-                f"The pretraining with {track} labels has learnt next to nothing (training metric {first:.1%} to "
-                f"{last:.1%}): change pretrained.recipe before reading more into its checkpoints."
+                f"The pretraining with {track} labels has learnt next to nothing (training metric {first:z.1%} to "
+                f"{last:z.1%}): change pretrained.recipe before reading more into its checkpoints."
             )
     return found
 

@@ -32,7 +32,7 @@ from transferscope.errors import UserError
 from transferscope.measures.scores import SCORES
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.tasks import passes
+from transferscope.tasks import costs as passes
 
 TITLE = "Which network to choose"
 BATCH = 128

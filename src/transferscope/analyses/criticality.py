@@ -33,10 +33,10 @@ from transferscope.analyses._criticality_step import measure
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.measures.intervals import mean_interval, paired_interval, too_few
-from transferscope.pairs import trained
-from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.study.pairs import trained
+from transferscope.study.schema import as_tuple
 
 TITLE = "Which blocks had to move"
 UNIT = "in log10(1 + mu per weight)"
@@ -138,17 +138,17 @@ def _fine_tuned(target: str, scores: pl.DataFrame) -> list[Finding]:
     if low is None or high is None or gap is None:
         return []
     other = _blocks.level(scratch, "value", lower)
-    beside = f" ({other.mean:.2f} in RI-T)" if other is not None else ""
+    beside = f" ({other.mean:z.2f} in RI-T)" if other is not None else ""
     rises = "rises" if gap.mean > 0 else "does NOT rise"
     text = (
-        f"On {target}, criticality {rises} with depth in P-T: it is {low.mean:.2f} in the lower half "
-        f"({_blocks.span(lower)}){beside} and {high.mean:.2f} in the upper half, means over blocks and seeds of "
+        f"On {target}, criticality {rises} with depth in P-T: it is {low.mean:z.2f} in the lower half "
+        f"({_blocks.span(lower)}){beside} and {high.mean:z.2f} in the upper half, means over blocks and seeds of "
         f"log10(1 + mu per weight). {_blocks.HEADLESS} {_basis(tuned)}."
     )
     found = [_pairs.judged(text, gap, f"{UNIT}, upper minus lower half", 9, [gap])]
     if (rank := _blocks.trend(tuned, "value", names)) is not None:
         most = max(_blocks.intervals(tuned, "value").items(), key=lambda pair: pair[1].mean)
-        text = f"On {target}, the most critical block of P-T is {most[0]}, at {most[1].mean:.2f}."
+        text = f"On {target}, the most critical block of P-T is {most[0]}, at {most[1].mean:z.2f}."
         found.append(_pairs.told(text, rank, "rank correlation of depth and criticality"))
     return found
 
@@ -163,7 +163,7 @@ def _scratch(target: str, scores: pl.DataFrame) -> list[Finding]:
         return []
     text = (
         f"On {target}, the blocks of RI-T where a stage begins ({_pairs.listed(first)}) are "
-        f"{'more' if gap.mean > 0 else 'NOT more'} critical than the others: {of.mean:.2f} against {other.mean:.2f}. "
+        f"{'more' if gap.mean > 0 else 'NOT more'} critical than the others: {of.mean:z.2f} against {other.mean:z.2f}. "
         f"{_blocks.HEADLESS} {_basis(rows)}."
     )
     return [_pairs.judged(text, gap, f"{UNIT}, stage entries minus others", 9, [gap])]
@@ -186,7 +186,7 @@ def _largest(sums: pl.DataFrame) -> str:
     if known.is_empty():
         return "all of it 0"
     names = known["largest"].unique(maintain_order=True).to_list()
-    return f"{_pairs.average(known['share']):.0%} of it in {' or '.join(names)} alone"
+    return f"{_pairs.average(known['share']):z.0%} of it in {' or '.join(names)} alone"
 
 
 def _whole(target: str, scores: pl.DataFrame) -> list[Finding]:
@@ -198,9 +198,10 @@ def _whole(target: str, scores: pl.DataFrame) -> list[Finding]:
     gap = paired_interval(both["total_scratch"].to_numpy(), both["total"].to_numpy())
     text = (
         f"On {target}, the criticality of the whole network, the sum over its blocks, is "
-        f"10^{_pairs.average(both['total']):.1f} for P-T ({_largest(tuned)}) and "
-        f"10^{_pairs.average(both['total_scratch']):.1f} for RI-T ({_largest(scratch)}); the median block's is "
-        f"10^{_pairs.average(both['median']):.1f} and 10^{_pairs.average(both['median_scratch']):.1f} {_basis(scores)}."
+        f"10^{_pairs.average(both['total']):z.1f} for P-T ({_largest(tuned)}) and "
+        f"10^{_pairs.average(both['total_scratch']):z.1f} for RI-T ({_largest(scratch)}); the median block's is "
+        f"10^{_pairs.average(both['median']):z.1f} and 10^{_pairs.average(both['median_scratch']):z.1f} "
+        f"{_basis(scores)}."
     )
     return [_pairs.told(text, gap, "powers of ten, RI-T above P-T")]
 

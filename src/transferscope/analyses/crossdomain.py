@@ -25,10 +25,10 @@ from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
 from transferscope.engine.work import Work
-from transferscope.pairs import trained
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.tasks import passes
+from transferscope.study.pairs import trained
+from transferscope.tasks import costs as passes
 
 TITLE = "Between targets with the same classes"
 
@@ -169,15 +169,15 @@ def _merged(a: str, b: str, every: pl.DataFrame) -> list[Finding]:
     gain = _pairs.interval(100 * (whole["middle"].to_numpy() - best), chained=False)
     means = {name: _pairs.average(whole[name]) for name in ("first", "second", "middle")}
     text = (
-        f"Averaged half and half, the networks of {a} and {b} score {means['middle']:.1%} over both targets, where "
-        f"the network of {a} alone scores {means['first']:.1%} and that of {b} {means['second']:.1%}."
+        f"Averaged half and half, the networks of {a} and {b} score {means['middle']:z.1%} over both targets, where "
+        f"the network of {a} alone scores {means['first']:z.1%} and that of {b} {means['second']:z.1%}."
     )
     found = [_pairs.told(text, gain, f"{_lines.points(every)} over the better one")]
     for (on,), of in known.group_by("tested on", maintain_order=True):
         height = _pairs.interval(100 * of["chord_barrier"].drop_nulls().to_numpy(), chained=False)
         verb = "no barrier lies" if height.mean <= 100 * _lines.LIMIT else "a barrier lies"
         text = (
-            f"Tested on {on}, {verb} between the networks of {a} and {b}: the score falls {height.mean:.1f} points "
+            f"Tested on {on}, {verb} between the networks of {a} and {b}: the score falls {height.mean:z.1f} points "
             f"below the chord between its ends{_lines.worst(height.n)}."
         )
         found.append(_pairs.told(text, height, _lines.points(every)))

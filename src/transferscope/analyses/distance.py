@@ -27,7 +27,7 @@ from transferscope.engine.work import Work
 from transferscope.measures.intervals import Interval, spearman
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.tasks import passes
+from transferscope.tasks import costs as passes
 
 TITLE = "How far the weights moved"
 BODY, HEAD = "(body)", "(head)"
@@ -106,7 +106,7 @@ def _trend(target: str, blocks: pl.DataFrame) -> list[Finding]:
     if abs(rank.mean) <= FOLLOWS:
         trend = "without regard to depth"
     others = [
-        f"{found.mean:+.2f} {word}"
+        f"{found.mean:+z.2f} {word}"
         for name, word in (
             ("relative", "relative to the norm of P's block"),
             ("l2", "as L2, which grows with size"),

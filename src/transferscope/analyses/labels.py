@@ -29,9 +29,9 @@ from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.measures.intervals import paired_interval, too_few
 from transferscope.measures.power_law import Worth
-from transferscope.schema import Real, Seeds, as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.study.schema import Real, Seeds, as_tuple
 
 TITLE = "What pretraining is worth in labels"
 
@@ -132,8 +132,8 @@ def _gaps(target: str, runs: pl.DataFrame) -> list[Finding]:
         tuned, random = _runs.paired(runs, of("pretrained", images), of("random", images), "test_metric")
         if len(tuned):
             text = (
-                f"On {target}, with {images:,} labelled images the final test {word} is {tuned.mean():.1%} with "
-                f"pretraining and {random.mean():.1%} from scratch."
+                f"On {target}, with {images:,} labelled images the final test {word} is {tuned.mean():z.1%} with "
+                f"pretraining and {random.mean():z.1%} from scratch."
             )
             found.append(_pairs.told(text, paired_interval(100 * tuned, 100 * random), unit))
     return found

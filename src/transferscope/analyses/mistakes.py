@@ -28,7 +28,8 @@ from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.section import Chart, Finding, Picture, Section, View
 from transferscope.study import Study
-from transferscope.tasks import passes
+from transferscope.study.pairs import pairs
+from transferscope.tasks import costs as passes
 
 TITLE = "Which mistakes are shared"
 SIDE, GAP = 72, 4  # pixels of a picture in a strip, and between two
@@ -93,7 +94,7 @@ def _strip(
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
     """One step per pair of trained networks."""
     for target in study.targets:
-        for pair in study.pairs(target):
+        for pair in pairs(study, target):
             if pair.b.at == "end":
                 step = measure.step(
                     a=pair.a.run,
@@ -133,7 +134,7 @@ def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
         tuned, scratch = (_pairs.mean(rows, f"{arm} & {arm}", "kappa") for arm in ("P-T", "RI-T"))
         text = (
             f"On {target}, two fine-tuned networks share {'more' if gap.mean > 0 else 'fewer'} of their mistakes than "
-            f"two from scratch, accuracy allowed for: kappa is {tuned:.2f} between two P-T and {scratch:.2f} between "
+            f"two from scratch, accuracy allowed for: kappa is {tuned:z.2f} between two P-T and {scratch:z.2f} between "
             "two RI-T."
         )
         found.append(_pairs.judged(text, gap, "in kappa", 4, [gap]))
@@ -148,8 +149,8 @@ def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
         net = (known["only_b"] - known["only_a"]).to_numpy()
         n = known["n"][0]
         text = (
-            f"On {target}, of the {_pairs.average(known['wrong_b']):.0f} mistakes that {b} makes in {n} test answers, "
-            f"{a} gets {_pairs.average(known['only_b']):.0f} right, and makes {_pairs.average(known['only_a']):.0f} "
+            f"On {target}, of the {_pairs.average(known['wrong_b']):z.0f} mistakes that {b} makes in {n} test answers, "
+            f"{a} gets {_pairs.average(known['only_b']):z.0f} right, and makes {_pairs.average(known['only_a']):z.0f} "
             f"that {b} does not."
         )
         found.append(_pairs.told(text, _pairs.interval(100 * net / n, chained=False), "points of error"))

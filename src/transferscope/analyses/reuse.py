@@ -29,9 +29,9 @@ from transferscope.engine.table import Table
 from transferscope.errors import UserError, did_you_mean
 from transferscope.measures.intervals import Interval, mean_interval, paired_interval, ratio_interval, too_few
 from transferscope.models.anatomy import block_names, body_names
-from transferscope.schema import Seeds, as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.study.schema import Seeds, as_tuple
 
 TITLE = "Features or statistics"
 POINTS = 5  # cut points by default
@@ -129,15 +129,15 @@ def _features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding
     word = _pairs.word(runs["metric"][0])
     share = ratio_interval(tuned, scale)
     text = (
-        f"On {target}, the final test {word} is {tuned.mean():.1%} from pretrained weights and {scale.mean():.1%} from "
-        f"weights that keep only their means and variances: "
+        f"On {target}, the final test {word} is {tuned.mean():z.1%} from pretrained weights and {scale.mean():z.1%} "
+        f"from weights that keep only their means and variances: "
     )
     if share.mean <= 0:
         text += "nothing of the score is due to features."
     elif share.low is not None and not share.excludes(0):
-        text += f"{share.mean:.0f}% of the score would be due to features, but that is not distinguishable from none."
+        text += f"{share.mean:z.0f}% of the score would be due to features, but that is not distinguishable from none."
     else:
-        text += f"{share.mean:.0f}% of the score is due to features."
+        text += f"{share.mean:z.0f}% of the score is due to features."
     found = [_pairs.told(text, share, "%")]
     whole, random = _runs.paired(runs, _of("pretrained"), _of("random"), "final")
     gain = paired_interval(100 * whole, 100 * random) if len(whole) else None
@@ -153,15 +153,15 @@ def _features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding
         return found
     part = _runs.share((three["final_tuned"] - three["final_stats"]).to_numpy(), gains)
     unit = _pairs.unit(runs["metric"][0])
-    text = f"On {target}, of the {100 * gains.mean():.1f} {unit} that pretraining adds to a random start, "
+    text = f"On {target}, of the {100 * gains.mean():z.1f} {unit} that pretraining adds to a random start, "
     if part.low is not None and not part.excludes(0):
-        text += f"{part.mean:.0f}% would be due to features, but that is not distinguishable from none."
+        text += f"{part.mean:z.0f}% would be due to features, but that is not distinguishable from none."
     elif part.mean <= 0:
         text += "nothing is due to features: the statistics of the weights alone give as much or more."
     elif part.mean >= 100:
         text += "all is due to features: the statistics of the weights alone give nothing."
     else:
-        text += f"{part.mean:.0f}% are due to features and the rest to the statistics of the weights."
+        text += f"{part.mean:z.0f}% are due to features and the rest to the statistics of the weights."
     return [*found, _pairs.told(text, part, "%")]
 
 
@@ -172,10 +172,10 @@ def _speed(target: str, runs: pl.DataFrame) -> list[Finding]:
     if len(scale):
         gap = paired_interval(100 * scale, 100 * random)
         tuned = runs.filter(_of("pretrained"))["speed"]
-        whole = f", against {_pairs.average(tuned):.1%} with the whole weights" if len(tuned) else ""
+        whole = f", against {_pairs.average(tuned):z.1%} with the whole weights" if len(tuned) else ""
         text = (
-            f"On {target}, statistics alone change the optimisation speed from {random.mean():.1%} to "
-            f"{scale.mean():.1%}{whole}."
+            f"On {target}, statistics alone change the optimisation speed from {random.mean():z.1%} to "
+            f"{scale.mean():z.1%}{whole}."
         )
         found.append(_pairs.told(text, gap, unit))
     path = _path(runs)

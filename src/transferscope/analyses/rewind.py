@@ -31,11 +31,11 @@ from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.measures.intervals import mean_interval, paired_interval, too_few
-from transferscope.pairs import trained
-from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.tasks import passes
+from transferscope.study.pairs import trained
+from transferscope.study.schema import as_tuple
+from transferscope.tasks import costs as passes
 
 TITLE = "Which blocks can be rewound"
 
@@ -96,6 +96,7 @@ def measure(
         cumulative=None if cumulative == "none" else cumulative,  # type: ignore[arg-type]
         batch_norm=batch_norm,  # type: ignore[arg-type]
         statistics=[x for x, *_ in restore.batches(run, data, "train", images=statistics, device=work.device)],
+        images=statistics,
         precision=said["precision"],
     )
     found.save(work.folder / "rewind.safetensors")
@@ -189,7 +190,7 @@ def _basis(rows: pl.DataFrame, options: Options) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:.1f}"
+    return f"{100 * value:z.1f}"
 
 
 def _fine_tuned(target: str, alone: pl.DataFrame, options: Options) -> list[Finding]:
@@ -243,7 +244,7 @@ def _together(target: str, rows: pl.DataFrame, options: Options) -> list[Finding
     if counts.is_empty():
         return []
     said = [
-        f"{_pairs.average(of['blocks']):.1f} of {arm}" for (arm,), of in counts.group_by("arm", maintain_order=True)
+        f"{_pairs.average(of['blocks']):z.1f} of {arm}" for (arm,), of in counts.group_by("arm", maintain_order=True)
     ]
     text = (
         f"On {target}, of {len(body)} blocks below the head the lowest {_pairs.listed(said)} can be rewound together "

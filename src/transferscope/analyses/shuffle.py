@@ -30,9 +30,9 @@ from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.errors import UserError
 from transferscope.measures.intervals import Interval, paired_interval, too_few
-from transferscope.schema import Arms, Seeds, as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.study.schema import Arms, Seeds, as_tuple
 
 TITLE = "Shuffled images: shapes or statistics"
 DESTROYED = 2  # pixels: in blocks up to this size no shape is left to be seen
@@ -170,10 +170,10 @@ def _surviving(of: Shuffled) -> list[Finding]:
     if not shares:
         return []
     small, least = next(iter(shares.items()))
-    others = [f"{share.mean:.0f}% {at(block)}" for block, share in shares.items() if block != small]
+    others = [f"{share.mean:z.0f}% {at(block)}" for block, share in shares.items() if block != small]
     text = (
-        f"On {of.target}, of the gain of {100 * _pairs.average(whole['gain']):.1f} {of.unit} on whole images, "
-        f"{least.mean:.0f}% survives {at(small)}{f' ({_pairs.listed(others)})' if others else ''}"
+        f"On {of.target}, of the gain of {100 * _pairs.average(whole['gain']):z.1f} {of.unit} on whole images, "
+        f"{least.mean:z.0f}% survives {at(small)}{f' ({_pairs.listed(others)})' if others else ''}"
     )
     if lost := of.lost(small):
         text += f", where the {_pairs.listed(lost)} {'arm is' if len(lost) == 1 else 'arms are'} at chance"
@@ -194,10 +194,10 @@ def _speed(of: Shuffled) -> list[Finding]:
             continue
         text = (
             f"On {of.target}, {at(block)}, the training {of.word} averaged over the epochs is "
-            f"{_pairs.average(both['pretrained']):.1%} with pretraining and {_pairs.average(both['random']):.1%} from "
-            "scratch"
+            f"{_pairs.average(both['pretrained']):z.1%} with pretraining and {_pairs.average(both['random']):z.1%} "
+            "from scratch"
         )
-        text += f" (on whole images the difference is {whole.mean:+.1f} {of.unit})" if whole is not None else ""
+        text += f" (on whole images the difference is {whole.mean:+z.1f} {of.unit})" if whole is not None else ""
         if block.isdigit() and int(block) > DESTROYED:
             found.append(_pairs.told(f"{text}, but blocks of this size still show shapes.", gap, of.unit))
             continue

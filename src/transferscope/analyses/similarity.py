@@ -26,10 +26,10 @@ from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
 from transferscope.engine.work import Work
-from transferscope.pairs import Point
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.tasks import passes
+from transferscope.study.pairs import Point, pairs
+from transferscope.tasks import costs as passes
 
 TITLE = "Whether features are alike"
 EARLY = 1 / 3  # share of the blocks, from the input on, that count as early; at least one
@@ -97,7 +97,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     at = {"start": "start", "end": options.checkpoint}
     for target in study.targets:
         points: dict[Point, Step] = {}
-        for pair in study.pairs(target):
+        for pair in pairs(study, target):
             for point in (pair.a, pair.b):
                 if point not in points:
                     points[point] = features.step(run=point.run, at=at[point.at], data=study.data(target), **how)
@@ -159,7 +159,7 @@ def _early(target: str, like: pl.DataFrame) -> list[Finding]:
         _pairs.contrast(values, kinds[1], kinds[3], "cka"),
     ]
     means = [(kind, _pairs.mean(values, kind, "cka")) for kind in kinds]
-    said = _pairs.listed([f"{value:.2f} for {kind}" for kind, value in means if value is not None])
+    said = _pairs.listed([f"{value:z.2f} for {kind}" for kind, value in means if value is not None])
     where = f"block {early[0]}" if len(early) == 1 else f"blocks {early[0]} to {early[-1]}"
     text = f"On {target}, CKA of like blocks in {where} is {said}."
     return [_pairs.judged(text, main, "in CKA", 5, steps)]
@@ -179,9 +179,9 @@ def _kept(target: str, like: pl.DataFrame) -> list[Finding]:
     means = _pairs.over_seeds(own.filter(pl.col("block").is_in(names)), ["block"], "cka").sort("cka")
     first, last = _pairs.average(both["cka"]), _pairs.average(both["cka_last"])
     text = (
-        f"On {target}, fine-tuning kept the features of {names[0]} (CKA with P {first:.2f}) "
-        f"{'better than' if fall.mean < 0 else 'no better than'} those of {names[-1]} ({last:.2f}); it changed those "
-        f"of {means['block'][0]} most ({means['cka'][0]:.2f})."
+        f"On {target}, fine-tuning kept the features of {names[0]} (CKA with P {first:z.2f}) "
+        f"{'better than' if fall.mean < 0 else 'no better than'} those of {names[-1]} ({last:z.2f}); it changed those "
+        f"of {means['block'][0]} most ({means['cka'][0]:z.2f})."
     )
     return [_pairs.told(text, fall, "in CKA")]
 
@@ -196,7 +196,7 @@ def _votes(target: str, votes: pl.DataFrame) -> list[Finding]:
     if gap is None:
         return []
     means = {kind: _pairs.mean(last, kind, "accuracy") for kind in ("P", "P-T", "RI", "RI-T")}
-    said = _pairs.listed([f"{value:.1%} for {kind}" for kind, value in means.items() if value is not None])
+    said = _pairs.listed([f"{value:z.1%} for {kind}" for kind, value in means.items() if value is not None])
     text = f"On {target}, nearest neighbours in the features of {names[-1]} name the class of {said}."
     return [_pairs.told(text, gap, "points from P to P-T")]
 

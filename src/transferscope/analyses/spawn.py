@@ -25,9 +25,9 @@ from transferscope.analyses._lines import LIMIT
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.errors import UserError
-from transferscope.schema import as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+from transferscope.study.schema import as_tuple
 
 TITLE = "When a run's basin is decided"
 
@@ -144,7 +144,7 @@ def _stable(target: str, arm: str, means: pl.DataFrame, every: pl.DataFrame) -> 
     first = every.filter(pl.col("epoch") == rows[0]["epoch"])
     text = (
         f"On {target}, two children of one {arm} run {told} (tried: {tried}); the barrier between "
-        f"those of epoch {rows[0]['epoch']} is {rows[0]['barrier']:.1f} points{_lines.worst(first.height)}."
+        f"those of epoch {rows[0]['epoch']} is {rows[0]['barrier']:z.1f} points{_lines.worst(first.height)}."
     )
     height = _pairs.interval(100 * first["barrier"].to_numpy(), chained=False)
     return _pairs.told(text, height, _lines.points(every))

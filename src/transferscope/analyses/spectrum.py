@@ -25,7 +25,7 @@ from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.tasks import passes
+from transferscope.tasks import costs as passes
 
 TITLE = "Which directions of the weights are kept"
 SHOWN = 4  # weights whose singular values are drawn, from the first to the last
@@ -84,10 +84,10 @@ def _overlap(target: str, rows: pl.DataFrame) -> list[Finding]:
         return []
     kept, chance = _pairs.average(own["overlap"]), _pairs.average(own["expected"])
     other = _pairs.mean(values, "RI-T & RI", "overlap")
-    scratch = f" and RI-T {other:.0%} with its own start" if other is not None else ""
+    scratch = f" and RI-T {other:z.0%} with its own start" if other is not None else ""
     text = (
-        f"On {target}, P-T shares {kept:.0%} of its leading input directions with P{scratch}, where random directions "
-        f"would share {chance:.0%}."
+        f"On {target}, P-T shares {kept:z.0%} of its leading input directions with P{scratch}, where random directions "
+        f"would share {chance:z.0%}."
     )
     return [_pairs.told(text, _pairs.interval(own["excess"].to_numpy(), chained=False), "excess overlap")]
 
@@ -102,8 +102,8 @@ def _rank(target: str, rows: pl.DataFrame) -> list[Finding]:
     if gap is None or tuned is None or scratch is None:
         return []
     text = (
-        f"On {target}, training changes the effective rank of the weights by {tuned:+.1f}% from P and by "
-        f"{scratch:+.1f}% from a random start."
+        f"On {target}, training changes the effective rank of the weights by {tuned:+z.1f}% from P and by "
+        f"{scratch:+z.1f}% from a random start."
     )
     return [_pairs.told(text, gap, "points")]
 

@@ -82,11 +82,11 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     drop = ratio_interval(final, random) if (final > 0).all() else None
     start = "with pretraining" if arm == "pretrained" else f"from the {arm} start"
     text = (
-        f"On {target}, the final test {_pairs.word(metric)} is {final.mean():.1%} {start} and {random.mean():.1%} "
+        f"On {target}, the final test {_pairs.word(metric)} is {final.mean():z.1%} {start} and {random.mean():z.1%} "
         f"from scratch"
     )
     if drop is not None and gain.mean > 0 and gain.excludes(0):
-        text += f", a relative drop of {drop.mean:.0f}% without it"
+        text += f", a relative drop of {drop.mean:z.0f}% without it"
     text += "."
     judged = arm == "pretrained"
     findings = [_pairs.judged(text, gain, unit, 1, [gain]) if judged else _pairs.told(text, gain, unit)]
@@ -110,7 +110,7 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     if rising is not None and rising.mean > FLAT:
         notes.append(
             f"On {target} the random arm was still rising over the last quarter of the epochs "
-            f"(by {rising.mean:.1%}): with more epochs the gain may shrink."
+            f"(by {rising.mean:z.1%}): with more epochs the gain may shrink."
         )
     return findings
 

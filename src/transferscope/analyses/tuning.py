@@ -30,10 +30,10 @@ from transferscope.engine.work import Work
 from transferscope.errors import UserError
 from transferscope.measures.intervals import mean_interval, too_few
 from transferscope.models.anatomy import block_names, body_names
-from transferscope.schema import Real, Seeds, as_tuple
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import SEARCH_SEED, Study
-from transferscope.tasks import passes
+from transferscope.study.schema import Real, Seeds, as_tuple
+from transferscope.tasks import costs as passes
 
 TITLE = "How much to fine-tune"
 SHARES = (0.25, 0.5, 0.75)  # of the blocks, from the top: what is trained by default
@@ -238,4 +238,4 @@ def _summary(
 
 
 def _share(part: int | None, whole: int | None) -> str:
-    return "-" if part is None or not whole else f"{part / whole:.1%}"
+    return "-" if part is None or not whole else f"{part / whole:z.1%}"

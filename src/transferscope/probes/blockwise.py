@@ -25,10 +25,11 @@ BatchNorm = Literal["as found", "refresh"]
 class Trials:
     """A network whose blocks are changed, a few at a time, and scored on the same labelled data sets.
 
-    `data` and `statistics` as for `states.States`. All running statistics are estimated anew after every change and for
-    the unchanged network ("refresh"), or those of a change come with its tensors and all others stay ("as found"). Only
-    what follows the first changed block is computed; with `reuse` False all is. `basis` says in words which statistics
-    the networks have, `refresh` whether they are estimated. `net` lends its form only and is never touched.
+    `data`, `statistics` and `images` as for `states.States`. All running statistics are estimated anew after every
+    change and for the unchanged network ("refresh"), or those of a change come with its tensors and all others stay
+    ("as found"). Only what follows the first changed block is computed; with `reuse` False all is. `basis` says in
+    words which statistics the networks have, `refresh` whether they are estimated. `net` lends its form only
+    and is never touched.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Trials:
         batch_norm: BatchNorm,
         statistics: Iterable[Any] | None,
         precision: str,
+        images: int = 250,
         reuse: bool = True,
     ) -> None:
         if batch_norm not in ("as found", "refresh"):
@@ -46,7 +48,7 @@ class Trials:
         named = data if isinstance(data, Mapping) else {DATA: data}
         read = {str(name): list(unpacked(given, "data", f" of '{name}'")) for name, given in named.items()}
         how: Literal["refresh", "as given"] = "refresh" if batch_norm == "refresh" else "as given"
-        self.states = States(net, read, statistics=statistics, batch_norm=how, precision=precision)
+        self.states = States(net, read, statistics=statistics, batch_norm=how, precision=precision, images=images)
         self.basis = basis(self.states.has_batch_norm, batch_norm, self.states.measured_words)
         self.refresh = batch_norm == "refresh" and self.states.has_batch_norm
         self._copy = Copy(net, precision, device_of(net))

@@ -98,6 +98,7 @@ def layerwise_barrier(
     blocks: Sequence[str] | None = None,
     batch_norm: BatchNorm = "refresh",
     statistics: Iterable[Any] | None = None,
+    images: int = 250,
     draws: int = 1000,
     precision: str = "float32",
     seed: int = 0,
@@ -106,9 +107,9 @@ def layerwise_barrier(
 
     `batches` (x, labels): one data set, or several by name. `alphas`: how many evenly spread over [0, 1], or the values
     themselves, 0 and 1 among them. `blocks` names those to walk. `batch_norm` "refresh": running statistics are
-    estimated anew at every point, 0 and 1 too, from `statistics` or from images of the first data set; "as found": the
-    block's are interpolated with its weights, all others stay a's. `draws` resamples of the images, from `seed`, give
-    the intervals; a supremum of noisy values leans upward, and so do they.
+    estimated anew at every point, 0 and 1 too, from up to `images` of `statistics`, or else of the first data set;
+    "as found": the block's are interpolated with its weights, all others stay a's. `draws` resamples of the images,
+    from `seed`, give the intervals; a supremum of noisy values leans upward, and so do they.
 
     Both networks are left as found. Raises UserError for two architectures, an unknown block, and labels missing.
     """
@@ -116,7 +117,7 @@ def layerwise_barrier(
     starting("layerwise_barrier", {"b": b})
     at = _alphas(alphas)
     start, end = state_of(a), state_of(b)
-    trials = Trials(a, batches, batch_norm=batch_norm, statistics=statistics, precision=precision)
+    trials = Trials(a, batches, batch_norm=batch_norm, statistics=statistics, images=images, precision=precision)
     inner = tensors_of(a, trials.cut)
     wanted, skipped = possible(a, {"a": start, "b": end}, [b for b in chosen(trials.cut, blocks) if b.name in inner])
     trials.on(start)

@@ -123,6 +123,7 @@ def rewind(
     blocks: Sequence[str] | None = None,
     batch_norm: BatchNorm = "refresh",
     statistics: Iterable[Any] | None = None,
+    images: int = 250,
     precision: str = "float32",
     seed: int = 0,
 ) -> Rewind:
@@ -134,8 +135,8 @@ def rewind(
     `reset_parameters` (which a library's constructor may have overruled: prefer a factory), from `seed`. `cumulative`
     rewinds ever more blocks to `start`, from the "bottom", the "top" or "both". `blocks` names those to rewind.
 
-    `batch_norm` "refresh": all running statistics are estimated anew from the images of `statistics` (training images
-    are best; without any, from up to 250 of the first data set), after every change and for the unchanged network.
+    `batch_norm` "refresh": all running statistics are estimated anew from up to `images` of `statistics` (training
+    images are best; without any, of the first data set), after every change and for the unchanged network.
     "as found": a rewound block has the statistics that belong to its values there, every other block keeps its own;
     what is lost is then in part one of fit.
 
@@ -148,7 +149,7 @@ def rewind(
     starts = {name: state_of(one) for name, one in given.items()}
     drawn = _redrawn(net, redraw, seed)
     return state_rewind(net, net.state_dict(), starts, batches, redrawn=drawn, cumulative=cumulative, blocks=blocks,
-                        batch_norm=batch_norm, statistics=statistics, precision=precision)  # fmt: skip
+                        batch_norm=batch_norm, statistics=statistics, images=images, precision=precision)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ def state_rewind(
     blocks: Sequence[str] | None = None,
     batch_norm: BatchNorm = "refresh",
     statistics: Iterable[Any] | None = None,
+    images: int = 250,
     precision: str = "float32",
 ) -> Rewind:
     """`rewind` of the state dict `final` of `net` (whose own values do not matter) to each of `starts` by name.
@@ -184,7 +186,7 @@ def state_rewind(
     if not starts:
         raise UserError("starts: there is none to go back to.")
     end, moving = {n: t for n, t in state_of(final).items() if n in net.state_dict()}, trained(net)
-    trials = Trials(net, batches, batch_norm=batch_norm, statistics=statistics, precision=precision)
+    trials = Trials(net, batches, batch_norm=batch_norm, statistics=statistics, images=images, precision=precision)
     every = {"final": end, **starts, **({"redraw": redrawn} if redrawn else {})}
     inner = tensors_of(net, trials.cut)
     wanted, skipped = possible(net, every, [block for block in chosen(trials.cut, blocks) if block.name in inner])

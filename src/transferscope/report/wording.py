@@ -94,9 +94,9 @@ def labels(cell: Mapping[str, Any]) -> str:
 def duration(seconds: float) -> str:
     """Seconds in the unit a person would use."""
     if seconds < 100:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{seconds:z.1f} s" if seconds < 10 else f"{seconds:z.0f} s"
     minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+    return f"{minutes:z.0f} min" if minutes < 100 else f"{minutes / 60:z.1f} h"
 
 
 def prose(docstring: str) -> tuple[str, Markup]:

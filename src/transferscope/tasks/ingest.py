@@ -4,7 +4,7 @@ from typing import Any
 
 from transferscope.engine.step import Outside, task
 from transferscope.engine.work import Interrupted, Work
-from transferscope.tasks import passes
+from transferscope.tasks import costs as passes
 
 
 @task("ingest", version=2, cost=passes.decoding)

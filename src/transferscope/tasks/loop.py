@@ -27,7 +27,7 @@ from transferscope.models.precision import running
 from transferscope.probes.predictions import logits
 from transferscope.streams import stream_seed
 from transferscope.tasks import begin, resume
-from transferscope.tasks.pace import EVAL_BATCH
+from transferscope.tasks.costs import EVAL_BATCH
 from transferscope.tasks.schedule import kept
 
 SAVE_EVERY = 30.0  # seconds between saves, so that a kill costs no more than that

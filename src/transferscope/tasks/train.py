@@ -6,7 +6,7 @@ from typing import Any
 from transferscope.engine.step import Outside, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
-from transferscope.tasks import passes
+from transferscope.tasks import costs as passes
 from transferscope.tasks.choose import chosen
 from transferscope.tasks.schedule import Schedule
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from transferscope.chart_style import INK, arm_colours, axis, colour_of, order, plain, reference_line, styled, tips
+from transferscope.charts.style import INK, arm_colours, axis, colour_of, order, plain, reference_line, styled, tips
 
 __all__ = ["arm_colours", "bars", "beside", "dots", "forest", "heat", "lines"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from transferscope.engine.machine import this_machine
 from transferscope.errors import UserError
-from transferscope.tasks import calibrate
-from transferscope.tasks.crowd import Crowd, crowd
-from transferscope.tasks.pace import Question
+from transferscope.timing import calibrate
+from transferscope.timing.crowd import Crowd, crowd
+from transferscope.timing.pace import Question
 
 log = logging.getLogger(__name__)
 VERSION = 1  # raised when old measurements say nothing about the present code

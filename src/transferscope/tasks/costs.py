@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Images = Mapping[str, int]
+EVAL_BATCH = 256  # images that training evaluates at once
 USUAL: Images = {"train": 1300, "val": 200, "test": 400}  # where nobody has counted
 TRAINED = 4.5  # passes to train on one image: forward, twice that back, statistics and weights besides
 REFRESHED = 1.5  # to re-estimate statistics from one image

@@ -19,7 +19,7 @@ from transferscope.engine.machine import this_machine
 from transferscope.engine.step import canonical
 from transferscope.engine.store import write_json
 from transferscope.errors import UserError
-from transferscope.tasks.pace import COMPILED, Question
+from transferscope.timing.pace import COMPILED, Question
 
 VERSION = 2  # raised when timings of old and new code cannot be compared
 TIMEOUT = 600
@@ -143,7 +143,7 @@ def process(module: str, question: Question) -> tuple[list[str], dict[str, str]]
 
 def _ask(question: Question) -> dict[str, Any]:
     """Time it in a process of its own."""
-    command, environment = process("transferscope.tasks.pace", question)
+    command, environment = process("transferscope.timing.pace", question)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, env=environment, check=False)
     except subprocess.TimeoutExpired:

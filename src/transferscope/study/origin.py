@@ -3,18 +3,13 @@
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from transferscope import models
 from transferscope.engine.step import Outside, Step
 from transferscope.errors import UserError
-from transferscope.tasks.schedule import saved_epochs
-
-if TYPE_CHECKING:
-    from transferscope.study import Study
+from transferscope.tasks.schedule import Schedule, saved_epochs
 
 
 @dataclass(frozen=True)
@@ -32,27 +27,20 @@ class Checkpoint:
     at: str | None = None
 
 
-def checkpoints(study: "Study") -> tuple[Checkpoint, ...]:
-    """Every checkpoint of the study, track by track, each in the order of training; () without `pretrained`.
-
-    UserError for a series without files or with two of one number.
-    """
-    how = study.pretrained
-    if how is None:
-        return ()
-    if how.source is not None:
-        return tuple(c for labels in how.labels for c in _trained_here(study, labels))
-    if how.series is not None:
-        paths = series(how.series, study.folder)
-        return tuple(_given(study, path, name, _number(name)) for path, name in zip(paths, _names(paths), strict=True))
-    ref = models.absolute_weights(str(how.weights), study.folder)
-    return (Checkpoint("given", str(how.weights), None, study.outside(ref)),)
+Look = Callable[[str], Outside]  # a reference to weights -> the weights with their fingerprint
 
 
-def last(study: "Study") -> Checkpoint:
-    """What the arm `pretrained` starts from: the last checkpoint of the first track."""
-    found = study.checkpoints()
-    return [c for c in found if c.track == found[0].track][-1]
+def given_series(patterns: tuple[str, ...], folder: Path, outside: Look) -> tuple[Checkpoint, ...]:
+    """The checkpoints of a series in the order of training. UserError without files, or with two of one number."""
+    paths = series(patterns, folder)
+    return tuple(_one(path, name, outside) for path, name in zip(paths, _names(paths), strict=True))
+
+
+def trained(labels: str, run: Step, schedule: Schedule) -> list[Checkpoint]:
+    """What the pretraining `run` on true or random `labels` saves, in order."""
+    epochs = saved_epochs(str(run.params["keep"]), schedule)
+    names = [f"epoch-{epoch:04d}" for epoch in epochs[:-1]] + ["final"]
+    return [Checkpoint(labels, name, epoch, run, name) for name, epoch in zip(names, epochs, strict=True)]
 
 
 def series(patterns: tuple[str, ...], folder: Path) -> list[Path]:
@@ -91,19 +79,12 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [str(place.parent if len({path.name for path in paths}) == 1 else place) for place in places]
 
 
-def _trained_here(study: "Study", labels: str) -> list[Checkpoint]:
-    run = study.pretraining(labels)
-    epochs = saved_epochs(str(run.params["keep"]), study.pretraining_schedule())
-    names = [f"epoch-{epoch:04d}" for epoch in epochs[:-1]] + ["final"]
-    return [Checkpoint(labels, name, epoch, run, name) for name, epoch in zip(names, epochs, strict=True)]
-
-
-def _given(study: "Study", path: Path, name: str, number: int | None) -> Checkpoint:
+def _one(path: Path, name: str, outside: Look) -> Checkpoint:
     try:
-        weights = study.outside(f"file:{path}")
+        weights = outside(f"file:{path}")
     except UserError:  # missing or damaged: the steps that need it will say so, the others go on
         weights = Outside(f"file:{path}", f"unreadable {path}")
-    return Checkpoint("given", name, number, weights)
+    return Checkpoint("given", name, _number(name), weights)
 
 
 def _number(name: str) -> int | None:

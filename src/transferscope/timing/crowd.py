@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from transferscope.errors import UserError
-from transferscope.tasks import calibrate
-from transferscope.tasks.pace import EVAL_BATCH, Question, loops, question_of
+from transferscope.tasks.costs import EVAL_BATCH
+from transferscope.timing import calibrate
+from transferscope.timing.pace import Question, loops, question_of
 
 CONTEXT = 500_000_000  # bytes of a GPU that a process takes besides its tensors
 WARM, SECONDS = 5, 3.0  # steps before, and seconds of, a measurement
@@ -36,7 +37,7 @@ def crowd(question: Question, count: int, seconds: float = SECONDS) -> Crowd:
 
     UserError when one fails or `TIMEOUT` seconds have passed; no process is left, whatever happens.
     """
-    command, environment = calibrate.process("transferscope.tasks.crowd", question)
+    command, environment = calibrate.process("transferscope.timing.crowd", question)
     deadline = time.monotonic() + TIMEOUT
     pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
     started: list[subprocess.Popen[str]] = []

@@ -13,7 +13,6 @@ from transferscope.engine.arithmetic import PRECISIONS
 
 PLAIN = "plain"  # as torch comes: NCHW, float32, its own depthwise gradients
 COMPILED = "+compile"
-EVAL_BATCH = 256  # images that training evaluates at once
 SECONDS, ROUNDS = 0.8, 3  # of timing per way, after rounds of warming up, and the least rounds
 IN_A_HURRY = 0.3, 1  # the same where a factor is enough
 QUICK, FEW = 1e11, 16  # operations (a second or more of one core) and images of a step in a hurry; fewer tell little

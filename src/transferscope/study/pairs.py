@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transferscope.engine.step import Step
-
-if TYPE_CHECKING:
-    from transferscope.study import Study
+from transferscope.study.steps import Study
 
 SHORT = {"pretrained": "P", "random": "RI"}
 
@@ -55,7 +53,7 @@ def trained(arm: str) -> str:
     return f"{short(arm)}-T"
 
 
-def pairs(study: "Study", target: str) -> Iterator[Pair]:
+def pairs(study: Study, target: str) -> Iterator[Pair]:
     """All pairs of one target, in number proportional to the seeds, so that adding a seed only adds pairs.
 
     For every arm: its end with that of the seed listed before, with its own start, and (other arms than `pretrained`)

@@ -1,26 +1,26 @@
-"""The study: the YAML file as a strict, frozen model, and the steps it stands for."""
+"""The steps that a study stands for: its tables of images, its runs and where they start from."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-import yaml
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import PrivateAttr
 
-from transferscope import data, models, origin
+from transferscope import data, models
 from transferscope.data import Listing, Target
 from transferscope.engine.machine import this_machine
 from transferscope.engine.step import Outside, Step
 from transferscope.errors import UserError
-from transferscope.explain import explain
-from transferscope.origin import Checkpoint
-from transferscope.pairs import Pair, pairs
-from transferscope.schema import Arms, Chosen, Origin, Part, Recipe, Resources, Seeds, Split, Targets
 from transferscope.streams import stream_seed
-from transferscope.tasks.calibrate import remembered_precision
-from transferscope.tasks.pace import Question
+from transferscope.study import origin
+from transferscope.study.file import StudyFile
+from transferscope.study.origin import Checkpoint
+from transferscope.study.schema import Recipe
 from transferscope.tasks.schedule import Schedule
+from transferscope.timing.calibrate import remembered_precision
+from transferscope.timing.pace import Question
+
+SEARCH_SEED = 1_000_003  # lr search has a seed of its own, so that no reported run took part in choosing its rate
 
 
 @dataclass
@@ -40,93 +40,12 @@ class LookedUp:
         return self.asked[key]
 
 
-class Study(Part):
-    """One study: targets x arms x seeds, a recipe, and the analyses to run on them."""
+class Study(StudyFile):
+    """A study file and its steps; what it looks up outside is asked once, until `forget`."""
 
-    name: str = "study"
-    targets: Targets
-    image_size: Annotated[int, Field(ge=8)] = 64
-    network: str
-    pretrained: Origin = None
-    arms: Arms = ("random", "pretrained")
-    seeds: Seeds = (0, 1)
-    head: Literal["shared", "per-seed"] = "shared"
-    split: Split = Split()
-    recipe: Recipe = Recipe()
-    analyses: Chosen = {"transfer": {}}  # noqa: RUF012 (pydantic copies it)
-    resources: Resources = Resources()
-    folder: Path = Field(default=Path(), exclude=True)  # where the file lies; relative paths start there
     _looked: LookedUp = PrivateAttr(default_factory=LookedUp)
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        for name, target in self.targets.items():
-            _checked(f"targets.{name}", lambda target: data.check_ref(self.reference(target)), target)
-        _checked("network", models.check_network_ref, self.network)
-        for arm in self.arms:
-            _checked("arms", models.check_arm, arm)
-            if arm != "random" and self.pretrained is None:
-                raise ValueError(f"arms: '{arm}' needs weights to start from: add 'pretrained: ...'")
-            _checked("recipe.lr", self.recipe.rates, arm)
-        for arm in self.recipe.lr if isinstance(self.recipe.lr, dict) else ():
-            if arm != "transfuse":
-                _checked("recipe.lr", models.check_arm, arm)
-        self._check_origin()
-        for key, values in (("arms", self.arms), ("seeds", self.seeds)):
-            if twice := sorted({str(v) for v in values if values.count(v) > 1}):
-                raise ValueError(f"{key}: {', '.join(twice)} is listed twice")
-        if self.split.val <= 0 or self.split.val + self.split.test >= 1:
-            raise ValueError("split: val must be above 0, and val + test below 1")
-        if self.recipe.table_size is not None and self.recipe.table_size < self.image_size:
-            raise ValueError(f"recipe.table_size: must be at least image_size ({self.image_size})")
-        return self
-
-    def _check_origin(self) -> None:
-        how = self.pretrained
-        if how is None:
-            return
-        if how.weights is not None:
-            ref = models.absolute_weights(how.weights, self.folder)
-            _checked("pretrained.weights", models.check_weights_ref, ref, self.network)
-        if how.source is not None:
-            _checked("pretrained.source", lambda target: data.check_ref(self.reference(target)), how.source)
-            try:
-                self.pretraining_recipe()
-            except UserError as error:
-                raise ValueError(str(error).rstrip(".")) from None
-
-    @classmethod
-    def load(cls, path: Path | str, changes: Mapping[str, str] | None = None) -> "Study":
-        """Read a study file; `changes` are ``{"recipe.epochs": "3"}``, as by ``--set``. UserError in one sentence."""
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise UserError(f"There is no study file {path}; 'transferscope init FOLDER' writes one.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"The study file {path} cannot be read: {error}.") from None
-        try:
-            raw = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f" line {mark.line + 1}" if mark else ""
-            raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error}).") from None
-        if not isinstance(raw, dict):
-            raise UserError(f"{path}: a study is a mapping of keys such as 'targets:' and 'network:'.")
-        for key, value in (changes or {}).items():
-            _set(raw, key, value)
-        raw.pop("folder", None)
-        return cls.parse(raw, where=str(path), folder=path.parent)
-
-    @classmethod
-    def parse(cls, raw: Mapping[str, Any], *, where: str = "study", folder: Path = Path()) -> "Study":
-        """A study from plain values. UserError in one sentence."""
-        try:
-            return cls.model_validate({"name": folder.resolve().name or "study", **raw, "folder": folder})
-        except ValidationError as error:
-            raise UserError(explain(error, cls, where)) from None
-
-    def changed(self, **fields: Any) -> "Study":
+    def changed(self, **fields: Any) -> Self:
         """This study with other fields; what was found of outside things holds for it too, and its precision."""
         other = self.model_copy(update=fields)
         kept = self.recipe.precision == "auto" and "resources" not in fields
@@ -136,25 +55,6 @@ class Study(Part):
     def forget(self) -> None:
         """Look at outside things afresh; called at the start of every plan."""
         self._looked = LookedUp()
-
-    def resolved(self) -> str:
-        """The study as YAML with every default written out."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
-
-    @property
-    def store_folder(self) -> Path:
-        return self.folder / Path(self.resources.store).expanduser()
-
-    @property
-    def memo(self) -> Path:
-        """Where facts about outside files are remembered (content hashes by path, size and date)."""
-        return self.store_folder / "memo"
-
-    # -- the steps -----------------------------------------------------------------------------------------------
-
-    def reference(self, target: Target) -> str:
-        """What a source is asked for: a target's reference and options, its paths made absolute."""
-        return data.absolute(target.reference, self.folder)
 
     def data(self, target: str) -> Step:
         """The step that decodes a target once into a table."""
@@ -218,7 +118,7 @@ class Study(Part):
 
         start: dict[str, Any] = {"weights": None, "min_share": None}
         if arm != "random" and self.pretrained is not None:
-            chosen = checkpoint or origin.last(self)
+            chosen = checkpoint or self.last_checkpoint()
             start = {"weights": chosen.weights, "min_share": self.pretrained.min_share, "weights_at": chosen.at}
             start |= {"allow": list(self.pretrained.allow) or None}
         return train.step(
@@ -242,10 +142,30 @@ class Study(Part):
         return found | ({"precision": self.precision()} if recipe.precision == "auto" else {})
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """The pretrained weights there are to start from (see `origin.checkpoints`)."""
+        """The pretrained weights to start from, track by track in the order of training; () without `pretrained`.
+
+        UserError for a series without files or with two of one number.
+        """
         if self._looked.checkpoints is None:
-            self._looked.checkpoints = origin.checkpoints(self)
+            self._looked.checkpoints = self._checkpoints()
         return self._looked.checkpoints
+
+    def _checkpoints(self) -> tuple[Checkpoint, ...]:
+        how = self.pretrained
+        if how is None:
+            return ()
+        if how.source is not None:
+            schedule = self.pretraining_schedule()
+            return tuple(c for labels in how.labels for c in origin.trained(labels, self.pretraining(labels), schedule))
+        if how.series is not None:
+            return origin.given_series(how.series, self.folder, self.outside)
+        absolute = models.absolute_weights(str(how.weights), self.folder)
+        return (Checkpoint("given", str(how.weights), None, self.outside(absolute)),)
+
+    def last_checkpoint(self) -> Checkpoint:
+        """What the arm `pretrained` starts from: the last checkpoint of the first track."""
+        found = self.checkpoints()
+        return [c for c in found if c.track == found[0].track][-1]
 
     def pretraining(self, labels: str = "true") -> Step:
         """The run that trains the network on `pretrained.source` from a random start."""
@@ -270,18 +190,6 @@ class Study(Part):
             **said,
         )
 
-    def pretraining_recipe(self) -> Recipe:
-        """The study's recipe with what `pretrained.recipe` changes. UserError for what no recipe has."""
-        changed = self.pretrained.recipe if self.pretrained else {}
-        kept = self.recipe.model_dump(exclude_unset=True)
-        try:
-            recipe = Recipe.model_validate({**kept, **changed})
-        except ValidationError as error:
-            raise UserError(explain(error, Recipe, "pretrained.recipe")) from None
-        if len(recipe.rates("random")) > 1:
-            raise UserError("pretrained.recipe.lr: pretraining takes one learning rate; give one number.")
-        return recipe
-
     def pretraining_schedule(self) -> Schedule:
         """The learning rates of the pretraining, epoch by epoch."""
         r = self.pretraining_recipe()
@@ -290,10 +198,6 @@ class Study(Part):
     def outside(self, ref: str) -> Outside:
         """Weights from outside with the fingerprint of their values. UserError when they cannot be read."""
         return Outside(ref, self._looked.ask(models.weights_fingerprint, ref, self.network, self.memo))
-
-    def pairs(self, target: str) -> Iterator[Pair]:
-        """The pairs of weights that analyses compare (see `pairs.pairs`)."""
-        return pairs(self, target)
 
     def precision(self) -> str:
         """What training computes in; 'auto' is bfloat16 where this machine has hardware for it, else float32."""
@@ -334,29 +238,3 @@ class Study(Part):
             return dict(models.PLAIN_PREPROCESSING)
         ref = models.absolute_weights(self.pretrained.weights, self.folder)
         return dict(self._looked.ask(models.describe_weights, ref, self.network, self.memo))
-
-
-SEARCH_SEED = 1_000_003  # lr search has a seed of its own, so that no reported run took part in choosing its rate
-
-
-def _checked(where: str, check: Any, *arguments: Any) -> None:
-    try:
-        check(*arguments)
-    except UserError as error:
-        raise ValueError(f"{where}: {error}") from None
-
-
-def _set(raw: dict[str, Any], key: str, value: str) -> None:
-    """``recipe.epochs=3``: the value is read as YAML."""
-    *parents, last = key.split(".")
-    place: Any = raw
-    for name in parents:
-        if not isinstance(place.get(name), dict):
-            place[name] = {} if place.get(name) is None else place[name]
-        place = place[name]
-        if not isinstance(place, dict):
-            raise UserError(f"--set {key}: '{name}' is not a mapping in the study file.")
-    try:
-        place[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"--set {key}={value}: the value is not valid YAML.") from None
