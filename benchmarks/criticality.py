@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from machine import natural, say
 from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.norm import refresh_batch_norm
-from transferscope.probes.criticality import Criticality, criticality
-from transferscope.probes.prefix import Prefix
+from transferscope.probes.blocks.criticality import Criticality, criticality
+from transferscope.probes.passes.prefix import Prefix
 from transferscope.streams import stream
 
 CLASSES, SIZE, TOLERANCE = 9, 64, 0.01
@@ -132,10 +132,16 @@ def naive(case: Case, grid: Criticality, given: argparse.Namespace) -> tuple[flo
 def ours(case: Case, given: argparse.Namespace, **options: object) -> tuple[float, Criticality]:
     began = time.process_time()
     found = criticality(
-        case.net, case.start, case.data, alphas=given.alphas, sigmas=given.sigmas, draws=given.draws,
-        tolerance=TOLERANCE, batch_norm="as found",  # as the naive cells have it
+        case.net,
+        case.start,
+        case.data,
+        alphas=given.alphas,
+        sigmas=given.sigmas,
+        draws=given.draws,
+        tolerance=TOLERANCE,
+        batch_norm="as found",  # as the naive cells have it
         **options,  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
     return time.process_time() - began, found
 
 

@@ -56,10 +56,18 @@ def _study(given: argparse.Namespace, folder: Path, **recipe: Any) -> Any:
 
     how = {"batch_size": given.batch, "lr": 0.01, "precision": given.precision, "evaluate": 16, **recipe}
     return Study.parse(
-        {"targets": {"fractals": f"fractals:{CLASSES}/{-(-given.images * 3 // 2 // CLASSES)}"}, "arms": ["random"],
-         "network": given.network, "image_size": given.size, "recipe": how, "seeds": 1, "analyses": ["transfer"],
-         "resources": {"device": given.device.partition(":")[0]}}, folder=folder
-    )  # fmt: skip
+        {
+            "targets": {"fractals": f"fractals:{CLASSES}/{-(-given.images * 3 // 2 // CLASSES)}"},
+            "arms": ["random"],
+            "network": given.network,
+            "image_size": given.size,
+            "recipe": how,
+            "seeds": 1,
+            "analyses": ["transfer"],
+            "resources": {"device": given.device.partition(":")[0]},
+        },
+        folder=folder,
+    )
 
 
 def ours(given: argparse.Namespace, folder: Path, epochs: int = 4) -> list[float]:

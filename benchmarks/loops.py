@@ -90,18 +90,42 @@ def timm(given: argparse.Namespace) -> Result:
 
     torch.manual_seed(given.seed)
     options = {
-        "input_size": (3, given.size, given.size), "batch_size": given.batch, "use_prefetcher": False,
-        "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "num_workers": 0, "device": torch.device("cpu"),
-    }  # fmt: skip
+        "input_size": (3, given.size, given.size),
+        "batch_size": given.batch,
+        "use_prefetcher": False,
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+        "num_workers": 0,
+        "device": torch.device("cpu"),
+    }
     train, again, test = (create_dataset("", root=given.folder, split=s) for s in ("train", "train", "test"))
-    loader = create_loader(train, is_training=True, scale=SCALE, ratio=RATIO, color_jitter=None,
-                           interpolation="bilinear", persistent_workers=False, **options)  # fmt: skip
-    evals = [create_loader(d, interpolation="bilinear", crop_pct=1.0, persistent_workers=False,
-                           **options | {"batch_size": 256}) for d in (again, test)]  # fmt: skip
+    loader = create_loader(
+        train,
+        is_training=True,
+        scale=SCALE,
+        ratio=RATIO,
+        color_jitter=None,
+        interpolation="bilinear",
+        persistent_workers=False,
+        **options,
+    )
+    evals = [
+        create_loader(
+            d, interpolation="bilinear", crop_pct=1.0, persistent_workers=False, **options | {"batch_size": 256}
+        )
+        for d in (again, test)
+    ]
     net = build_network(given.network, CLASSES, seed=given.seed)
     optimizer = create_optimizer_v2(net, opt="momentum", lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
-    rates, _ = create_scheduler_v2(optimizer, "cosine", num_epochs=given.epochs, warmup_epochs=1, warmup_lr=LR / 100,
-                                   step_on_epochs=False, updates_per_epoch=len(loader))  # fmt: skip
+    rates, _ = create_scheduler_v2(
+        optimizer,
+        "cosine",
+        num_epochs=given.epochs,
+        warmup_epochs=1,
+        warmup_lr=LR / 100,
+        step_on_epochs=False,
+        updates_per_epoch=len(loader),
+    )
     saver = CheckpointSaver(net, optimizer, checkpoint_dir=given.scratch, recovery_dir=given.scratch, max_history=2)
     for epoch in range(given.epochs):
         net.train()
@@ -147,9 +171,13 @@ def lightning(given: argparse.Namespace) -> Result:
     lightning.seed_everything(given.seed, verbose=False)
     loader = DataLoader(train, given.batch, shuffle=True)
     trainer = lightning.Trainer(
-        max_epochs=given.epochs, accelerator="cpu", default_root_dir=given.scratch, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=0,
-    )  # fmt: skip
+        max_epochs=given.epochs,
+        accelerator="cpu",
+        default_root_dir=given.scratch,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
     trainer.fit(Module(), loader, [DataLoader(again, 256), DataLoader(test, 256)])
     found = trainer.callback_metrics
     return {name: float(found[f"right/dataloader_idx_{i}"]) for i, name in enumerate(("train", "test"))}

@@ -31,9 +31,9 @@ from torchvision import transforms
 from machine import natural, say
 from transferscope.models.precision import running
 from transferscope.models.weights import blend
-from transferscope.probes.line_barrier import line_barrier
-from transferscope.probes.path import path
-from transferscope.probes.states import States
+from transferscope.probes.walks.line_barrier import line_barrier
+from transferscope.probes.walks.path import path
+from transferscope.probes.walks.states import States
 
 CLASSES, SIZE = 10, 64  # classes, pixels the network sees
 DRAWN = 112  # pixels an image is drawn with
@@ -206,8 +206,10 @@ def compare(name: str, nets: tuple[nn.Module, nn.Module], files: dict[str, list[
         print(f"  accuracy, {natural()} against naive: {gap:.4f}  {met(gap, 0.003, True)}")
         print(f"  barrier of the curve {curve.barrier().text()}")
     if alone := found.get("barrier"):
-        print(f"  barrier alone {alone.height:.4f} [{alone.low:.4f}, {alone.high:.4f}]: {alone.passes:.2f} passes, "
-              f"{alone.refreshed} images for statistics, {len(alone.alphas)} alphas")  # fmt: skip
+        print(
+            f"  barrier alone {alone.height:.4f} [{alone.low:.4f}, {alone.high:.4f}]: {alone.passes:.2f} passes, "
+            f"{alone.refreshed} images for statistics, {len(alone.alphas)} alphas"
+        )
     if curve and alone:
         gap = abs(alone.height - curve.barrier().mean)
         print(f"  the two differ by {gap:.4f}  {met(gap, 0.01, True)}")
@@ -226,13 +228,16 @@ def exact(
             ours.append(at(blend(a, b, alpha), batch_norm=how)["data"].logits)  # type: ignore[arg-type]
             gaps.append(float(np.abs(ours[-1] - wanted).max()))
     largest, gap = max(float(np.abs(z).max()) for z in slow), max(gaps)
-    print(f"  float32 logits against naive: {gap:.1e}, of the largest logit {gap / largest:.1e}  "
-          f"{met(gap, 1e-5, True)}")  # fmt: skip
+    print(
+        f"  float32 logits against naive: {gap:.1e}, of the largest logit {gap / largest:.1e}  {met(gap, 1e-5, True)}"
+    )
     middle, few = len(alphas) // 2, 50
     naive = Naive(*(copy.deepcopy(net).double() for net in nets), files["test"][:few], files["train"], kind)
     truth, _ = next(naive([alphas[middle]]))
-    print(f"  distance from float64 of {few} images: naive {np.abs(slow[middle][:few] - truth).max():.1e}, "
-          f"ours {np.abs(ours[middle][:few] - truth).max():.1e}")  # fmt: skip
+    print(
+        f"  distance from float64 of {few} images: naive {np.abs(slow[middle][:few] - truth).max():.1e}, "
+        f"ours {np.abs(ours[middle][:few] - truth).max():.1e}"
+    )
 
 
 def main() -> None:
@@ -258,8 +263,10 @@ def main() -> None:
         decoding = timed(lambda: sum(len(x) for x, _ in loader(files["test"])))[0] / given.images
         made = pairs(pool, given.steps, given.width)
         print(f"decoding takes {1000 * decoding:.2f} ms an image")
-        print(f"{given.images} images of {given.side} px, ResNet-18 at {SIZE} px, one thread, {given.repeats} repeats; "
-              f"four networks trained in {time.process_time() - began:.0f} CPU s")  # fmt: skip
+        print(
+            f"{given.images} images of {given.side} px, ResNet-18 at {SIZE} px, one thread, {given.repeats} repeats; "
+            f"four networks trained in {time.process_time() - began:.0f} CPU s"
+        )
         for name in given.pairs:
             for kind in given.kinds:
                 compare(name, made[name], files, kind, given)

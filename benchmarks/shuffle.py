@@ -94,11 +94,12 @@ def batch(options: argparse.Namespace) -> None:
         faster, faster_text = ratio(times["slow"], times["shuffle"])
         copies, copies_text = ratio(times["shuffle"], times["clone"])
         print(
-            f"  b = {b!s:8} " + "  ".join(f"{name} {np.median(taken):6.1f}" for name, taken in times.items())
+            f"  b = {b!s:8} "
+            + "  ".join(f"{name} {np.median(taken):6.1f}" for name, taken in times.items())
             + f"   slow / shuffle {faster_text} {verdict(faster >= FASTER)}"
             + f"   shuffle / clone {copies_text} {verdict(copies <= COPIES)}",
             flush=True,
-        )  # fmt: skip
+        )
 
 
 class Memory:
@@ -118,8 +119,9 @@ def endless(table: Memory, size: int, batch_size: int, permutation: np.ndarray |
     """Training batches without augmentation, epoch after epoch."""
     rows, labels = np.arange(len(table.images)), np.arange(len(table.images)) % 10
     for epoch in itertools.count():
-        yield from Batches(table, rows, labels, size=size, batch_size=batch_size, seed=0, epoch=epoch,
-                           permutation=permutation)  # fmt: skip
+        yield from Batches(
+            table, rows, labels, size=size, batch_size=batch_size, seed=0, epoch=epoch, permutation=permutation
+        )
 
 
 def step(options: argparse.Namespace, size: int = 64, batch_size: int = 32) -> None:
@@ -153,10 +155,11 @@ def step(options: argparse.Namespace, size: int = 64, batch_size: int = 32) -> N
             added = float(np.median(times["input shuffled"]) - np.median(times["input"]))
             share = added / float(np.median(times["step"]))
             print(
-                f"  b = {b!s:8} " + "  ".join(f"{name} {np.median(taken):6.2f}" for name, taken in times.items())
+                f"  b = {b!s:8} "
+                + "  ".join(f"{name} {np.median(taken):6.2f}" for name, taken in times.items())
                 + f"   shuffled / step {text}   by the input alone {share:+.1%} {verdict(share <= SLOWDOWN)}",
                 flush=True,
-            )  # fmt: skip
+            )
 
 
 def verdict(met: bool) -> str:

@@ -52,7 +52,8 @@ def networks(count: int) -> list[nn.Module]:
 
 def layers(net: nn.Module) -> list[str]:
     """The leaves that run exactly once and give a row per sample: 60 of them."""
-    from transferscope.probes.features import How, Tap, undisturbed
+    from transferscope.probes.features.tap import How, Tap
+    from transferscope.probes.running import undisturbed
 
     with undisturbed([net], "eval"):
         slots = Tap(net, "leaves", How(), torch.zeros(2, 3, 32, 32)).slots

@@ -101,9 +101,15 @@ def ours(given: argparse.Namespace, precision: str | None = None, evaluate: int 
         "evaluate": evaluate,
     }
     study = Study.parse(
-        {"targets": {"shapes": f"folder:{given.folder}"}, "network": given.network, "image_size": given.size,
-         "arms": ["random"], "recipe": recipe}, folder=Path(given.scratch)
-    )  # fmt: skip
+        {
+            "targets": {"shapes": f"folder:{given.folder}"},
+            "network": given.network,
+            "image_size": given.size,
+            "arms": ["random"],
+            "recipe": recipe,
+        },
+        folder=Path(given.scratch),
+    )
     store = Store(study.store_folder)
     store.prepare()
     run = study.run("shapes", "random", given.seed)

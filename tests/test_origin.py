@@ -64,8 +64,11 @@ def test_runs_start_from_the_checkpoint_asked_for(series) -> None:
 
 
 def test_a_pretraining_is_a_step_and_its_saves_are_the_checkpoints(tmp_path) -> None:
-    how = {"source": "digits", "labels": [True, "random"], "recipe": {"epochs": 10, "schedule": "multistep",
-           "milestones": [0.5]}}  # fmt: skip
+    how = {
+        "source": "digits",
+        "labels": [True, "random"],
+        "recipe": {"epochs": 10, "schedule": "multistep", "milestones": [0.5]},
+    }
     found = study(tmp_path, how)
     true = [c for c in found.checkpoints() if c.track == "true"]
     assert [c.epoch for c in true] == [0, 1, 2, 4, 5, 6, 8, 10] and true[-1].name == "final"

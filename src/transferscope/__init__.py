@@ -4,53 +4,53 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transferscope.probes.align import align
-    from transferscope.probes.average import average
-    from transferscope.probes.basin import basin
-    from transferscope.probes.criticality import criticality
-    from transferscope.probes.distance import distance
-    from transferscope.probes.grams import grams
-    from transferscope.probes.layerwise import layerwise_barrier
-    from transferscope.probes.line_barrier import line_barrier
-    from transferscope.probes.mistakes import mistakes
-    from transferscope.probes.neighbours import neighbours, procrustes
-    from transferscope.probes.path import path
-    from transferscope.probes.penultimate import penultimate
-    from transferscope.probes.plane import plane
-    from transferscope.probes.predictions import predictions
+    from transferscope.probes.answers.mistakes import mistakes
+    from transferscope.probes.answers.predictions import predictions
+    from transferscope.probes.blocks.criticality import criticality
+    from transferscope.probes.blocks.layerwise import layerwise_barrier
+    from transferscope.probes.blocks.rewind import rewind
+    from transferscope.probes.features.grams import grams
+    from transferscope.probes.features.neighbours import neighbours, procrustes
+    from transferscope.probes.features.penultimate import penultimate
+    from transferscope.probes.features.similarity import similarity, similarity_matrix
+    from transferscope.probes.features.transferability import transferability
     from transferscope.probes.result import load
-    from transferscope.probes.rewind import rewind
-    from transferscope.probes.similarity import similarity, similarity_matrix
-    from transferscope.probes.spectrum import spectrum
-    from transferscope.probes.transferability import transferability
-    from transferscope.probes.wise import wise_ft
+    from transferscope.probes.walks.average import average
+    from transferscope.probes.walks.basin import basin
+    from transferscope.probes.walks.line_barrier import line_barrier
+    from transferscope.probes.walks.path import path
+    from transferscope.probes.walks.plane import plane
+    from transferscope.probes.walks.wise import wise_ft
+    from transferscope.probes.weights.align import align
+    from transferscope.probes.weights.distance import distance
+    from transferscope.probes.weights.spectrum import spectrum
 
 __version__ = "0.2.0"
 
 # Public name: the module it lives in, imported when the name is first used, so that `import transferscope` stays light.
 _HOME = {
-    "align": "probes.align",
-    "average": "probes.average",
-    "basin": "probes.basin",
-    "criticality": "probes.criticality",
-    "distance": "probes.distance",
-    "grams": "probes.grams",
-    "layerwise_barrier": "probes.layerwise",
-    "line_barrier": "probes.line_barrier",
+    "align": "probes.weights.align",
+    "average": "probes.walks.average",
+    "basin": "probes.walks.basin",
+    "criticality": "probes.blocks.criticality",
+    "distance": "probes.weights.distance",
+    "grams": "probes.features.grams",
+    "layerwise_barrier": "probes.blocks.layerwise",
+    "line_barrier": "probes.walks.line_barrier",
     "load": "probes.result",
-    "mistakes": "probes.mistakes",
-    "neighbours": "probes.neighbours",
-    "path": "probes.path",
-    "penultimate": "probes.penultimate",
-    "plane": "probes.plane",
-    "predictions": "probes.predictions",
-    "procrustes": "probes.neighbours",
-    "rewind": "probes.rewind",
-    "similarity": "probes.similarity",
-    "similarity_matrix": "probes.similarity",
-    "spectrum": "probes.spectrum",
-    "transferability": "probes.transferability",
-    "wise_ft": "probes.wise",
+    "mistakes": "probes.answers.mistakes",
+    "neighbours": "probes.features.neighbours",
+    "path": "probes.walks.path",
+    "penultimate": "probes.features.penultimate",
+    "plane": "probes.walks.plane",
+    "predictions": "probes.answers.predictions",
+    "procrustes": "probes.features.neighbours",
+    "rewind": "probes.blocks.rewind",
+    "similarity": "probes.features.similarity",
+    "similarity_matrix": "probes.features.similarity",
+    "spectrum": "probes.weights.spectrum",
+    "transferability": "probes.features.transferability",
+    "wise_ft": "probes.walks.wise",
 }
 
 __all__ = [

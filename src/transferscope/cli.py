@@ -95,8 +95,11 @@ def check(file: StudyFile = DEFAULT, set_: Set = None) -> None:
 
     study, plan, store = planned(file, set_)
     how = study.preprocessing()
-    out.print(f"Images are normalised with mean {how['mean']}, std {how['std']}, resized {how['interpolation']} "
-              f"({how['source']}).", markup=False)  # fmt: skip
+    out.print(
+        f"Images are normalised with mean {how['mean']}, std {how['std']}, resized {how['interpolation']} "
+        f"({how['source']}).",
+        markup=False,
+    )
     checks = list(preflight.quick(study, plan, store))
     if all(c.ok for c in checks):
         checks += preflight.deep(study, plan)
@@ -135,9 +138,15 @@ def plan(
     if json_:
         labels = steps.labels()
         rows = [
-            {"task": s.task, "key": s.key, "labels": dict(labels[s.key]), "cached": s.key not in todo,
-             "seconds": forecast.of(s).seconds} for s in steps.steps
-        ]  # fmt: skip
+            {
+                "task": s.task,
+                "key": s.key,
+                "labels": dict(labels[s.key]),
+                "cached": s.key not in todo,
+                "seconds": forecast.of(s).seconds,
+            }
+            for s in steps.steps
+        ]
         print(json.dumps({"steps": rows, "seconds": total.seconds, "bytes": total.bytes}, indent=1))
         return
     out.print(tables.steps(steps, todo, forecast))

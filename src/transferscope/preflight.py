@@ -8,8 +8,8 @@ import numpy as np
 
 from transferscope import battery
 from transferscope.data.absent import decides, lacking
-from transferscope.data.blank import try_out
-from transferscope.data.survey import survey, unreadable
+from transferscope.data.pictures.blank import try_out
+from transferscope.data.pictures.survey import survey, unreadable
 from transferscope.engine.estimate import Past
 from transferscope.engine.machine import this_machine
 from transferscope.engine.plan import Plan

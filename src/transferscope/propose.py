@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from transferscope import data, propose_table
-from transferscope.data.survey import survey, unreadable
+from transferscope.data.pictures.survey import survey, unreadable
 from transferscope.engine.machine import this_machine
 from transferscope.errors import UserError
 

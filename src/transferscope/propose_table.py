@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from transferscope.data import Columns, Target
-from transferscope.data.understood import Understood, understood
+from transferscope.data.sheets.understood import Understood, understood
 
 SHOWN = 28  # characters of a name or a cell
 CHEXPERT = {"Enlarged Cardiomediastinum", "Atelectasis", "Edema", "Pleural Effusion", "Support Devices"}

@@ -30,8 +30,14 @@ def finished(tmp_path_factory):
     images.write(folder / "again", each=24)
     images.write(folder / "others", each=24, classes=("disc", "square"))
     targets = '{shapes: "folder:images", again: "folder:again", others: "folder:others"}'
-    changes = {"analyses": TINY, "targets": targets, "seeds": "3", "arms": "[pretrained]", "recipe.epochs": "1",
-               "recipe.evaluate": "all"}  # fmt: skip
+    changes = {
+        "analyses": TINY,
+        "targets": targets,
+        "seeds": "3",
+        "arms": "[pretrained]",
+        "recipe.epochs": "1",
+        "recipe.evaluate": "all",
+    }
     return finish(path, changes)
 
 
@@ -156,8 +162,10 @@ def test_crossdomain_compares_only_like_with_like(finished):
         table.filter(pl.col("target_b").is_not_null()).group_by("target", "target_b").agg(pl.col("same_classes").all())
     )
     assert {(a, b): same for a, b, same in told.rows()} == {
-        ("shapes", "again"): True, ("shapes", "others"): False, ("again", "others"): False,
-    }  # fmt: skip
+        ("shapes", "again"): True,
+        ("shapes", "others"): False,
+        ("again", "others"): False,
+    }
     rows = finished.store.get(cell_of(finished, "crossdomain", target="shapes", target_b="again", seed=1).step).rows
     assert [row["alpha"] for row in rows if row["on"] == "a"] == [-0.25, 0, 0.5, 1, 1.25]
     by = {(row["on"], row["alpha"]): row["metric"] for row in rows}
@@ -201,11 +209,30 @@ def made_merge(middle, seeds=7):
                 (1.0, 0.8 if on == "b" else 0.5),
             ):
                 rows.append(
-                    {"target": "x", "target_b": "y", "pair": "P-T & P-T", "seed": seed, "same_classes": True, "on": on,
-                     "alpha": alpha, "metric": metric, "loss": 1.0, "measure": "accuracy", "images": 99, "points": 3,
-                     "head": "shared", "barrier": 0.0, "barrier_low": 0.0, "barrier_high": 0.0, "barrier_at": 0.0,
-                     "chord_barrier": 0.0, "chord_low": 0.0, "chord_high": 0.0, "loss_barrier": 0.0}
-                )  # fmt: skip
+                    {
+                        "target": "x",
+                        "target_b": "y",
+                        "pair": "P-T & P-T",
+                        "seed": seed,
+                        "same_classes": True,
+                        "on": on,
+                        "alpha": alpha,
+                        "metric": metric,
+                        "loss": 1.0,
+                        "measure": "accuracy",
+                        "images": 99,
+                        "points": 3,
+                        "head": "shared",
+                        "barrier": 0.0,
+                        "barrier_low": 0.0,
+                        "barrier_high": 0.0,
+                        "barrier_at": 0.0,
+                        "chord_barrier": 0.0,
+                        "chord_low": 0.0,
+                        "chord_high": 0.0,
+                        "loss_barrier": 0.0,
+                    }
+                )
     return Table(pl.DataFrame(rows))
 
 

@@ -31,9 +31,14 @@ def test_every_kind_of_pair_is_planned_once(finished):
     kinds = [(cell.labels["pair"], cell.labels["batch_norm"]) for cell in cells]
     counts = {kind: kinds.count((kind, "refresh")) for kind, _ in kinds}
     assert counts == {
-        "P-T & P-T": 1, "RI-T & RI-T": 1, "RI-T & RI-T (aligned)": 1, "P-T & RI-T": 2, "P-T best & last": 2,
-        "RI-T best & last": 2, "RI-T & RI-T (same init)": 2,
-    }  # fmt: skip
+        "P-T & P-T": 1,
+        "RI-T & RI-T": 1,
+        "RI-T & RI-T (aligned)": 1,
+        "P-T & RI-T": 2,
+        "P-T best & last": 2,
+        "RI-T best & last": 2,
+        "RI-T & RI-T (same init)": 2,
+    }
     assert len(kinds) == 2 * sum(counts.values()) and len(finished.plan.todo(finished.store)) == 0
     forks = {cell.step.params["b"].key for cell in cells if cell.labels["pair"].endswith("(same init)")}
     assert len(forks) == 2 and not forks & {run.key for run in _runs(finished.study)}
@@ -99,12 +104,27 @@ def made(tuned, scratch, seeds=8, head="shared", ends=0.75):
                 metric = ends - (bump if alpha == 0.5 else 0)
                 barrier = max(bump, 0.0)
                 rows.append(
-                    {**labels, "split": "test", "alpha": alpha, "measure": "accuracy", "metric": metric, "loss": 1.0,
-                     "images": 400, "points": 3, "head": head, "barrier": barrier, "barrier_low": barrier - 0.01,
-                     "barrier_high": barrier + 0.01, "barrier_at": 0.5, "chord_barrier": barrier,
-                     "chord_low": barrier - 0.01, "chord_high": barrier + 0.01, "loss_barrier": 0.1,
-                     "statistics": "re-estimated"}
-                )  # fmt: skip
+                    {
+                        **labels,
+                        "split": "test",
+                        "alpha": alpha,
+                        "measure": "accuracy",
+                        "metric": metric,
+                        "loss": 1.0,
+                        "images": 400,
+                        "points": 3,
+                        "head": head,
+                        "barrier": barrier,
+                        "barrier_low": barrier - 0.01,
+                        "barrier_high": barrier + 0.01,
+                        "barrier_at": 0.5,
+                        "chord_barrier": barrier,
+                        "chord_low": barrier - 0.01,
+                        "chord_high": barrier + 0.01,
+                        "loss_barrier": 0.1,
+                        "statistics": "re-estimated",
+                    }
+                )
     return Table(pl.DataFrame(rows))
 
 

@@ -55,14 +55,38 @@ def made(margin, error, seeds=8):
         over = margin + 0.001 * (seed % 3 - 1)
         held = over >= 0
         rows.append(
-            {"target": "t", "pair": "P-T & P-T", "seed": seed, "seed_b": seed - 1, "per_weight": 0.01, "delta": 20.0,
-             "twice_epsilon": 0.01, "noise": 0.01 + over, "noise_error": error, "beyond": 0.01 + over,
-             "beyond_error": error, "holds": held, "loss": "error", "mean": 0.2, "epsilon": 0.005,
-             "epsilon_error": 0.001, "found_delta": 20.0 if held else None, "sure": over > 2 * error, "first_end": -0.2,
-             "second_end": 1.3, "first_reached": True, "second_reached": True, "length": 12.0, "size": 4_000_000,
-             "images": 250, "samples": 10, "draws": 4, "head": "shared",
-             "failing": "" if held else "condition 3 (worse past the ends)"}
-        )  # fmt: skip
+            {
+                "target": "t",
+                "pair": "P-T & P-T",
+                "seed": seed,
+                "seed_b": seed - 1,
+                "per_weight": 0.01,
+                "delta": 20.0,
+                "twice_epsilon": 0.01,
+                "noise": 0.01 + over,
+                "noise_error": error,
+                "beyond": 0.01 + over,
+                "beyond_error": error,
+                "holds": held,
+                "loss": "error",
+                "mean": 0.2,
+                "epsilon": 0.005,
+                "epsilon_error": 0.001,
+                "found_delta": 20.0 if held else None,
+                "sure": over > 2 * error,
+                "first_end": -0.2,
+                "second_end": 1.3,
+                "first_reached": True,
+                "second_reached": True,
+                "length": 12.0,
+                "size": 4_000_000,
+                "images": 250,
+                "samples": 10,
+                "draws": 4,
+                "head": "shared",
+                "failing": "" if held else "condition 3 (worse past the ends)",
+            }
+        )
     return Table(pl.DataFrame(rows))
 
 

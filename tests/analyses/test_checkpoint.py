@@ -102,10 +102,23 @@ def made(finals, seeds=7, speed=None):
         for seed in range(seeds):
             for e in range(3):
                 value = final + 0.001 * draw.normal() if e == 2 else 0.1
-                rows.append({"what": "run", "target": "t", "track": "given", "checkpoint": f"epoch_{epoch}",
-                             "pretrained_epochs": epoch, "place": place, "seed": seed, "epoch": e, "metric": "accuracy",
-                             "train_loss": 1.0, "train_metric": value, "val_metric": value,
-                             "test_metric": value})  # fmt: skip
+                rows.append(
+                    {
+                        "what": "run",
+                        "target": "t",
+                        "track": "given",
+                        "checkpoint": f"epoch_{epoch}",
+                        "pretrained_epochs": epoch,
+                        "place": place,
+                        "seed": seed,
+                        "epoch": e,
+                        "metric": "accuracy",
+                        "train_loss": 1.0,
+                        "train_metric": value,
+                        "val_metric": value,
+                        "test_metric": value,
+                    }
+                )
     return Table(pl.DataFrame(rows))
 
 
@@ -171,10 +184,23 @@ def test_random_labels_claim_no_basin_and_no_order() -> None:
     """Trained on random labels every save scores chance on the source: a line between two cannot have a barrier."""
     runs = made({0: 0.6, 2: 0.5, 4: 0.4}).rows.with_columns(track=pl.lit("random"))
     label = {"target": None, "track": "random", "seed": None}
-    more = [{**label, "what": "line", "checkpoint": f"epoch_{e}", "pretrained_epochs": e, "place": i, "barrier": 0.0}
-            for i, e in enumerate((0, 2))]  # fmt: skip
-    more += [{**label, "what": "source", "checkpoint": "epoch_4", "pretrained_epochs": 4, "place": 2, "epoch": e,
-              "test_metric": 0.1 + e / 1e3, "train_metric": 0.2} for e in (0, 2, 4)]  # fmt: skip
+    more = [
+        {**label, "what": "line", "checkpoint": f"epoch_{e}", "pretrained_epochs": e, "place": i, "barrier": 0.0}
+        for i, e in enumerate((0, 2))
+    ]
+    more += [
+        {
+            **label,
+            "what": "source",
+            "checkpoint": "epoch_4",
+            "pretrained_epochs": 4,
+            "place": 2,
+            "epoch": e,
+            "test_metric": 0.1 + e / 1e3,
+            "train_metric": 0.2,
+        }
+        for e in (0, 2, 4)
+    ]
     rows = pl.concat([runs, pl.DataFrame(more, infer_schema_length=None)], how="diagonal_relaxed")
     section = module.section(Table(rows), module.Options())
     said = " ".join(f.text for f in section.findings)

@@ -102,8 +102,9 @@ def test_what_depends_on_the_clock_stays_out_of_the_rows(done, tmp_path: Path) -
 
 def test_the_truth_is_the_end_of_the_runs(done) -> None:
     study, cells, store, _ = done
-    found = {(c.labels["candidate"], c.labels["seed"]): store.get(c.step).rows[0] for c in cells
-             if c.labels["what"] == "run"}  # fmt: skip
+    found = {
+        (c.labels["candidate"], c.labels["seed"]): store.get(c.step).rows[0] for c in cells if c.labels["what"] == "run"
+    }
     assert set(found) == {(name, seed) for name in ("ours", "scratch", "wider", "scale") for seed in (0, 1)}
     for name, arm in (("ours", "pretrained"), ("scratch", "random"), ("scale", "stats")):
         run = store.get(study.run("shapes", arm, 1))
@@ -157,8 +158,11 @@ def test_by_default_the_arms_and_the_checkpoints_are_candidates(tmp_path: Path) 
     study = Study.load(tmp_path / "study.yaml", change)
     cells = list(module.plan(study, module.Options()))
     assert [labels["candidate"] for labels, _ in cells] == [
-        "random", "pretrained", "epoch_1.safetensors", "epoch_2.safetensors",
-    ]  # fmt: skip
+        "random",
+        "pretrained",
+        "epoch_1.safetensors",
+        "epoch_2.safetensors",
+    ]
     assert {labels["what"] for labels, _ in cells} == {"scores"}, "nothing is trained for its own sake"
     shared = Study.load(tmp_path / "study.yaml", {**change, "analyses": "[choose, transfer, checkpoint]"})
     runs = [step.params["run"] for labels, step in module.plan(shared, module.Options()) if labels["what"] == "run"]
@@ -174,8 +178,9 @@ def test_options_in_short_and_in_error(tmp_path: Path) -> None:
     given = {"candidates": ["timm:resnet18", "timm:tf_efficientnet_lite0 | package:efficientnet-lite0"]}
     found = analyses.options("choose", given).candidates
     assert [(c.network, c.weights) for c in found.values()] == [
-        ("timm:resnet18", None), ("timm:tf_efficientnet_lite0", "package:efficientnet-lite0"),
-    ]  # fmt: skip
+        ("timm:resnet18", None),
+        ("timm:tf_efficientnet_lite0", "package:efficientnet-lite0"),
+    ]
     assert list(found) == ["resnet18 (random)", "tf_efficientnet_lite0 (efficientnet-lite0)"]
     (own,) = analyses.options("choose", {"candidates": ["| file:a/w.pth"]}).candidates.items()
     assert own[0] == "w.pth" and own[1].network is None and own[1].weights == "file:a/w.pth"
@@ -204,8 +209,19 @@ def made(scores: dict[str, list[float | None]], tuned: list[float | None], seeds
     for place, truth in enumerate(tuned):
         labels = {"what": "scores", "target": "t", "candidate": "abcdefgh"[place], "seed": None}
         values = {name: scores.get(name, [None] * len(tuned))[place] for name in SCORES}
-        rows.append({**labels, "metric": "accuracy", **values, "images": 100, "held_out": 20, "dimensions": 5,
-                     "source_classes": None, "parameters": 9, "loaded": 1.0})  # fmt: skip
+        rows.append(
+            {
+                **labels,
+                "metric": "accuracy",
+                **values,
+                "images": 100,
+                "held_out": 20,
+                "dimensions": 5,
+                "source_classes": None,
+                "parameters": 9,
+                "loaded": 1.0,
+            }
+        )
         for seed in range(seeds) if truth is not None else ():
             rows.append(
                 {**labels, "what": "run", "seed": seed, "metric": "accuracy", "tuned_metric": truth + seed / 1e3}

@@ -8,10 +8,10 @@ import pytest
 from smoke import study as smoke
 
 from transferscope import analyses
-from transferscope.analyses import _criticality_step
+from transferscope.analyses.criticality import step
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
-from transferscope.probes.criticality import state_criticality
+from transferscope.probes.blocks.criticality import state_criticality
 from transferscope.tasks import restore
 
 from .conftest import finish
@@ -35,8 +35,9 @@ def test_rows_are_those_of_the_probe(measured):
     net = restore.network(run, data)
     batches = list(restore.batches(run, data, "train", images=24))
     start = restore.weights(run, "start")
-    wanted = state_criticality(net, net.state_dict(), start, batches, alphas=3, sigmas=3, draws=2, tolerance=0.1,
-                               seed=cell.labels["seed"])  # fmt: skip
+    wanted = state_criticality(
+        net, net.state_dict(), start, batches, alphas=3, sigmas=3, draws=2, tolerance=0.1, seed=cell.labels["seed"]
+    )
     rows = of(measured.table("criticality").rows, kind="score", **cell.labels)
     assert set(rows["basis"]) == {wanted.batch_norm} == {"re-estimated everywhere, on the 24 images evaluated"}
     assert set(rows["precision"]) == {"float32"}, "whatever the precision of training"
@@ -73,10 +74,24 @@ def made_up(mus, seeds=6):
     for arm, of_arm in mus.items():
         for seed in range(seeds):
             for name, mu in zip(BLOCKS, of_arm, strict=True):
-                found.append({"target": "t", "arm": arm, "seed": seed, "kind": "score", "block": name,
-                              "mu": None if mu is None else mu * (1 + 0.01 * seed), "at_least": False, "alpha": 1.0,
-                              "sigma": 0.1, "sigma_relative": 0.1, "distance": 1.0, "size": 10, "evaluations": 3.0,
-                              "error": 0.0})  # fmt: skip
+                found.append(
+                    {
+                        "target": "t",
+                        "arm": arm,
+                        "seed": seed,
+                        "kind": "score",
+                        "block": name,
+                        "mu": None if mu is None else mu * (1 + 0.01 * seed),
+                        "at_least": False,
+                        "alpha": 1.0,
+                        "sigma": 0.1,
+                        "sigma_relative": 0.1,
+                        "distance": 1.0,
+                        "size": 10,
+                        "evaluations": 3.0,
+                        "error": 0.0,
+                    }
+                )
     return Table(pl.DataFrame(found, infer_schema_length=None))
 
 
@@ -138,8 +153,8 @@ def test_the_way_to_the_best_weights_ends_there(tmp_path):
         (tmp_path / f"{name}.safetensors").touch()
     (tmp_path / "run.json").write_text('{"best_epoch": 3}')
     run = Artifact(tmp_path)
-    assert _criticality_step._epochs(run, "final") == ["epoch-0001", "epoch-0002", "epoch-0004"]
-    assert _criticality_step._epochs(run, "best") == ["epoch-0001", "epoch-0002"]
+    assert step._epochs(run, "final") == ["epoch-0001", "epoch-0002", "epoch-0004"]
+    assert step._epochs(run, "best") == ["epoch-0001", "epoch-0002"]
 
 
 def test_path_and_grid_and_named_valleys(tmp_path):

@@ -41,8 +41,19 @@ def made(levels, seeds=7):
             parts = level * np.array([1, 2, 3]) / math.sqrt(14) * np.exp(0.02 * draw.normal(size=3))
             cells = [*zip(("a", "b", "c"), parts, strict=True), ("(body)", np.linalg.norm(parts)), ("(head)", 1.0)]
             for block, l2 in cells:
-                rows.append({"target": "t", "pair": kind, "seed": seed, "seed_b": seed, "block": block, "l2": float(l2),
-                             "norm": 10.0, "relative": float(l2) / 10, "size": 4})  # fmt: skip
+                rows.append(
+                    {
+                        "target": "t",
+                        "pair": kind,
+                        "seed": seed,
+                        "seed_b": seed,
+                        "block": block,
+                        "l2": float(l2),
+                        "norm": 10.0,
+                        "relative": float(l2) / 10,
+                        "size": 4,
+                    }
+                )
     return Table(pl.DataFrame(rows))
 
 
@@ -70,10 +81,20 @@ def test_a_block_does_not_move_farther_because_it_is_larger():
     """Every weight moves by 1 / (block's place + 1), later blocks are larger: L2 rises, its own way falls."""
     sizes = {"a": 10, "b": 1000, "c": 100_000, "d": 10_000_000}
     rows = [
-        {"target": "t", "pair": "P-T & P", "seed": seed, "seed_b": seed, "block": block, "size": size,
-         "l2": math.sqrt(size) / (place + 1), "norm": math.sqrt(size), "relative": 1 / (place + 1)}
-        for seed in range(3) for place, (block, size) in enumerate(sizes.items())
-    ]  # fmt: skip
+        {
+            "target": "t",
+            "pair": "P-T & P",
+            "seed": seed,
+            "seed_b": seed,
+            "block": block,
+            "size": size,
+            "l2": math.sqrt(size) / (place + 1),
+            "norm": math.sqrt(size),
+            "relative": 1 / (place + 1),
+        }
+        for seed in range(3)
+        for place, (block, size) in enumerate(sizes.items())
+    ]
     (found,) = module.section(Table(pl.DataFrame(rows)), module.Options()).findings
     assert found.effect == -1 and found.unit == "rank correlation of depth and the way of a single weight"
     assert "less far in later blocks than earlier: most in a, least in d" in found.text

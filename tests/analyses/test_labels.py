@@ -103,9 +103,21 @@ def made(worths, seeds=7, noise=0.002, metric="accuracy", epochs=20, rise=0.0):
         for seed in range(seeds):
             for arm, n in (("random", images), ("pretrained", matched)):
                 end = score(n) + draw.normal(0, noise)
-                rows.append({"target": "t", "arm": arm, "fraction": images / 1000, "seed": seed, "images": images,
-                             "metric": metric, "epochs": epochs, "test_metric": end, "best_metric": end,
-                             "speed_metric": end, "rise_metric": rise})  # fmt: skip
+                rows.append(
+                    {
+                        "target": "t",
+                        "arm": arm,
+                        "fraction": images / 1000,
+                        "seed": seed,
+                        "images": images,
+                        "metric": metric,
+                        "epochs": epochs,
+                        "test_metric": end,
+                        "best_metric": end,
+                        "speed_metric": end,
+                        "rise_metric": rise,
+                    }
+                )
     return Table(pl.DataFrame(rows))
 
 
@@ -125,8 +137,9 @@ def test_worth_is_read_off_the_random_arms_law():
 
 def test_no_worth_below_what_was_tried():
     section = module.section(made((50, 250, 500, 1000)), module.Options())
-    assert any("scores no higher than the random arm" in f.text and "with 100 labelled" in f.text
-               for f in section.findings)  # fmt: skip
+    assert any(
+        "scores no higher than the random arm" in f.text and "with 100 labelled" in f.text for f in section.findings
+    )
     same = [f for f in section.findings if "scores as high as" in f.text]
     assert same[0].effect == pytest.approx(250, rel=0.1)
 
@@ -198,9 +211,7 @@ def test_several_labels_an_image(tmp_path):
     files = [(kind, file) for kind in kinds for file in sorted((tmp_path / "images" / kind).iterdir())[:20]]
     lines = ["path,warm,cold", *(f"{f},{int(k != 'stripes')},{int(k != 'disc')}" for k, f in files)]
     (tmp_path / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
-    chosen = {
-        "labels": "fractions: [0.4, 1.0]", "reuse": "at: [1]", "tuning": "top: [2], rates: [1], head_rates: [1]"
-    }  # fmt: skip
+    chosen = {"labels": "fractions: [0.4, 1.0]", "reuse": "at: [1]", "tuning": "top: [2], rates: [1], head_rates: [1]"}
     given = ", ".join(f"{name}: {{{options}, seeds: 1, epochs: 1}}" for name, options in chosen.items())
     done = finish(path, {"targets": "{several: 'csv:labels.csv'}", "analyses": f"{{{given}}}"})
     for name in chosen:

@@ -31,8 +31,11 @@ def test_counts_are_those_of_the_saved_predictions(finished):
             & (pl.col("group") == "all")
         ).row(0, named=True)
         assert (row["n"], row["common"], row["only_a"], row["only_b"]) == (
-            len(y), (a & b).sum(), (a & ~b).sum(), (~a & b).sum(),
-        )  # fmt: skip
+            len(y),
+            (a & b).sum(),
+            (a & ~b).sum(),
+            (~a & b).sum(),
+        )
 
 
 def made(agree_tuned, agree_scratch, seeds=7):

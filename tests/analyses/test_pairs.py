@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from smoke import study as smoke
 
-from transferscope.analyses import _pairs
+from transferscope.analyses._shared import contrasts, phrases
 from transferscope.measures.intervals import Interval, mean_interval
 from transferscope.study import Study
 
@@ -22,8 +22,13 @@ def test_every_pair_the_paper_tabulates_is_there(study):
     kinds = [pair.kind for pair in pairs]
     assert set(kinds) == PAPER | {"RI-T & RI"}
     assert {kind: kinds.count(kind) for kind in kinds} == {
-        "P-T & P-T": 2, "P-T & P": 3, "RI-T & RI-T": 2, "RI-T & RI": 3, "P-T & RI-T": 3, "RI-T & P": 3,
-    }  # fmt: skip
+        "P-T & P-T": 2,
+        "P-T & P": 3,
+        "RI-T & RI-T": 2,
+        "RI-T & RI": 3,
+        "P-T & RI-T": 3,
+        "RI-T & P": 3,
+    }
     across = next(pair for pair in pairs if pair.kind == "RI-T & P")
     assert across.b.arm == "pretrained" and across.b.at == "start" and across.a.seed == across.b.seed
     assert across.labels == {"pair": "RI-T & P", "seed": 0, "seed_b": 0}
@@ -42,15 +47,17 @@ def test_control_arms_and_a_study_without_weights(study):
     kinds = {pair.kind for pair in study(arms="[random]", seeds="2").pairs("shapes")}
     assert kinds == {"RI-T & RI-T", "RI-T & RI"}
     assert {p.kind for p in study(arms="[random, stats]", seeds="1").pairs("shapes")} == {
-        "RI-T & RI", "stats-T & stats", "RI-T & stats-T",
-    }  # fmt: skip
+        "RI-T & RI",
+        "stats-T & stats",
+        "RI-T & stats-T",
+    }
 
 
 def test_intervals_of_chained_pairs_hold_the_truth_as_often_as_they_say():
     draw = np.random.default_rng(0)
     x = draw.normal(size=(1500, 9))
     values = x[:, 1:] + x[:, :-1]  # neighbours correlate by exactly one half, the worst there is
-    found = [_pairs.interval(row, chained=True) for row in values]
+    found = [contrasts.interval(row, chained=True) for row in values]
     held = np.mean([of.low <= 0 <= of.high for of in found])
     naive = np.mean([of.low <= 0 <= of.high for of in map(mean_interval, values)])
     assert 0.94 < held < 0.985 and naive < 0.9
@@ -58,9 +65,9 @@ def test_intervals_of_chained_pairs_hold_the_truth_as_often_as_they_say():
 
 
 def test_interval_of_one_pair_and_of_unchained_values():
-    one = _pairs.interval([3.0], chained=True)
+    one = contrasts.interval([3.0], chained=True)
     assert (one.mean, one.low, one.n) == (3.0, None, 2)
-    assert _pairs.interval([1.0, 2.0], chained=False) == mean_interval([1.0, 2.0])
+    assert contrasts.interval([1.0, 2.0], chained=False) == mean_interval([1.0, 2.0])
 
 
 def rows(**kinds):
@@ -71,20 +78,20 @@ def rows(**kinds):
 
 def test_contrasts_pair_by_seed():
     table = rows(A_B={0: 1.0, 1: 5.0, 2: 2.0}, C_D={1: 1.0, 2: 4.0, 7: 9.0})
-    found = _pairs.contrast(table, "A & B", "C & D", "value")
+    found = contrasts.contrast(table, "A & B", "C & D", "value")
     assert found.mean == 1.0 and found.n == 2
-    assert _pairs.contrast(table, "A & B", "X & Y", "value") is None
-    assert _pairs.mean(table, "X & Y", "value") is None
+    assert contrasts.contrast(table, "A & B", "X & Y", "value") is None
+    assert contrasts.mean(table, "X & Y", "value") is None
 
 
 def test_verdicts_need_six_seeds_and_every_effect():
     above, below, unsure = Interval(1, 0.5, 1.5, 6), Interval(-1, -1.5, -0.5, 6), Interval(1, -1, 3, 6)
-    assert _pairs.verdict([above, above]) == "supports"
-    assert _pairs.verdict([above, unsure]) == "open" and _pairs.verdict([above, None]) == "open"
-    assert _pairs.verdict([above, below]) == "contradicts" and _pairs.verdict([]) == "open"
-    assert _pairs.verdict([Interval(1, 0.5, 1.5, 5)]) == "open" and _pairs.verdict([None]) == "open"
+    assert contrasts.verdict([above, above]) == "supports"
+    assert contrasts.verdict([above, unsure]) == "open" and contrasts.verdict([above, None]) == "open"
+    assert contrasts.verdict([above, below]) == "contradicts" and contrasts.verdict([]) == "open"
+    assert contrasts.verdict([Interval(1, 0.5, 1.5, 5)]) == "open" and contrasts.verdict([None]) == "open"
 
 
 def test_words():
-    assert _pairs.listed(["a"]) == "a" and _pairs.listed(["a", "b", "c"]) == "a, b and c" and _pairs.listed([]) == ""
-    assert _pairs.twins("P-T & P-T") and not _pairs.twins("P-T & P")
+    assert phrases.listed(["a"]) == "a" and phrases.listed(["a", "b", "c"]) == "a, b and c" and phrases.listed([]) == ""
+    assert contrasts.twins("P-T & P-T") and not contrasts.twins("P-T & P")

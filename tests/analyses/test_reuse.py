@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from smoke import study as smoke
 
 from transferscope import analyses
-from transferscope.analyses import _runs
+from transferscope.analyses._shared import outcomes
 from transferscope.engine.table import Table
 from transferscope.errors import UserError
 from transferscope.measures.intervals import mean_interval
@@ -36,9 +36,13 @@ def test_starts_are_those_that_were_asked_for(done):
     pretrained = load_file(done.study.folder / "weights.safetensors")
     cells = [c for c in done.plan.cells if c.analysis == "reuse" and c.labels["seed"] == 0]
     assert [(c.labels["arm"], c.labels["blocks"], c.labels["upto"]) for c in cells] == [
-        ("random", 0, "none"), ("stats", None, None), ("permuted", None, None), ("transfuse:1", 1, "0"),
-        ("transfuse:2", 2, "3"), ("pretrained", 4, "all"),
-    ]  # fmt: skip
+        ("random", 0, "none"),
+        ("stats", None, None),
+        ("permuted", None, None),
+        ("transfuse:1", 1, "0"),
+        ("transfuse:2", 2, "3"),
+        ("pretrained", 4, "all"),
+    ]
     starts = {c.labels["arm"]: load_file(done.store.get(c.step).path / "epoch-0000.safetensors") for c in cells}
     for arm, kept in (("random", ()), ("transfuse:1", "0"), ("transfuse:2", "03"), ("pretrained", "036")):
         for block in "036":
@@ -72,8 +76,13 @@ def test_cut_points(study, monkeypatch):
 
 def test_above_stats_starts_the_line_at_stats(study):
     starts = {c["arm"]: (c["blocks"], c["upto"]) for c, _ in module.plan(study, module.Options(above="stats"))}
-    assert starts == {"random": (None, None), "stats": (0, "none"), "transfuse:1+stats": (1, "0"),
-                      "transfuse:2+stats": (2, "3"), "pretrained": (4, "all")}  # fmt: skip
+    assert starts == {
+        "random": (None, None),
+        "stats": (0, "none"),
+        "transfuse:1+stats": (1, "0"),
+        "transfuse:2+stats": (2, "3"),
+        "pretrained": (4, "all"),
+    }
 
 
 def test_a_study_without_weights_is_told_so(tmp_path):
@@ -83,8 +92,14 @@ def test_a_study_without_weights_is_told_so(tmp_path):
         analyses.plan(study)
 
 
-LEVELS = {"random": 0.50, "stats": 0.56, "transfuse:1": 0.60, "transfuse:2": 0.79, "transfuse:3": 0.80,
-          "pretrained": 0.80}  # fmt: skip
+LEVELS = {
+    "random": 0.50,
+    "stats": 0.56,
+    "transfuse:1": 0.60,
+    "transfuse:2": 0.79,
+    "transfuse:3": 0.80,
+    "pretrained": 0.80,
+}
 
 
 def made(levels=LEVELS, seeds=7, noise=0.004, metric="accuracy"):
@@ -97,9 +112,21 @@ def made(levels=LEVELS, seeds=7, noise=0.004, metric="accuracy"):
         for seed in range(seeds):
             end = level + draw.normal(0, noise)
             for epoch, share in enumerate((0.2, 0.9, 1.0)):
-                rows.append({"target": "t", "arm": arm, "blocks": blocks, "upto": upto, "seed": seed, "epoch": epoch,
-                             "metric": metric, "train_metric": end * share, "val_metric": end * share,
-                             "test_metric": end * share, "train_loss": 1.0 - share})  # fmt: skip
+                rows.append(
+                    {
+                        "target": "t",
+                        "arm": arm,
+                        "blocks": blocks,
+                        "upto": upto,
+                        "seed": seed,
+                        "epoch": epoch,
+                        "metric": metric,
+                        "train_metric": end * share,
+                        "val_metric": end * share,
+                        "test_metric": end * share,
+                        "train_loss": 1.0 - share,
+                    }
+                )
     return Table(pl.DataFrame(rows, infer_schema_length=None))
 
 
@@ -176,11 +203,11 @@ def test_auc_is_called_auc():
 def test_a_share_is_one_of_means_with_fiellers_interval():
     """One seed whose gain is near 0 must not make the share; the interval is where a t test of x - r y holds 0."""
     x, y = np.array([3.0, 3.2, 2.8, 3.1, 2.9, 3.0]), np.array([5.0, 5.1, 4.9, 5.2, 4.8, 0.2])
-    found = _runs.share(x, y)
+    found = outcomes.share(x, y)
     assert found.mean == pytest.approx(100 * 3 / 4.2) and np.mean(100 * x / y) > 290
     inside = [r for r in np.linspace(0, 300, 30001) if not mean_interval(x - r / 100 * y).excludes(0)]
     assert found.low == pytest.approx(inside[0], abs=0.02) and found.high == pytest.approx(inside[-1], abs=0.02)
-    assert _runs.share([1.0, 1.0], [1.0, -0.5]).low is None and _runs.share([1.0], [2.0]).low is None
+    assert outcomes.share([1.0, 1.0], [1.0, -0.5]).low is None and outcomes.share([1.0], [2.0]).low is None
 
 
 def test_a_share_outside_of_the_gain_is_said_in_words():

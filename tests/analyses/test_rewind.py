@@ -8,7 +8,8 @@ import torch
 from smoke import study as smoke
 
 from transferscope import analyses
-from transferscope.analyses import _advice, _blocks
+from transferscope.analyses._shared import advice as _advice
+from transferscope.analyses._shared import per_block
 from transferscope.engine.table import Table
 from transferscope.measures.intervals import Interval
 from transferscope.measures.metrics import score
@@ -77,9 +78,7 @@ def test_section_draws_everything(rewound):
     names = [chart.name for chart in section.charts]
     assert names == ["shapes-blocks", "shapes-together", "shapes-epochs", "shapes-redrawn"]
     assert all(chart.spec.to_dict() for chart in section.charts)
-    assert section.tables[0].rows.columns == [
-        "block", "P-T: do", "RI-T: do", "P-T loses", "RI-T loses", "weights"
-    ]  # fmt: skip
+    assert section.tables[0].rows.columns == ["block", "P-T: do", "RI-T: do", "P-T loses", "RI-T loses", "weights"]
     assert section.tables[0].rows["block"].to_list() == ["0", "3", "6", "11"]
     assert all(f.verdict in (None, "open") for f in section.findings) and "Only 2 seeds" in section.notes[-1]
     assert any("re-estimated everywhere, on" in f.text for f in section.findings)
@@ -101,11 +100,22 @@ def made_up(drops, seeds=6):
                 for i, name in enumerate(BLOCKS):
                     drop = of_arm[i] if how == "rewind" or arm == "pretrained" else 0.3
                     drop = None if drop is None else drop + 1e-4 * (seed - 2.5)
-                    found.append({
-                        "target": "t", "arm": arm, "seed": seed, "block": name, "how": how, "checkpoint": "start",
-                        "data": "test", "metric": "accuracy", "score": None if drop is None else 0.8 - drop,
-                        "drop": drop, "size": 10 * (i + 1), "modules": "stem, bn1" if not i else name,
-                    })  # fmt: skip
+                    found.append(
+                        {
+                            "target": "t",
+                            "arm": arm,
+                            "seed": seed,
+                            "block": name,
+                            "how": how,
+                            "checkpoint": "start",
+                            "data": "test",
+                            "metric": "accuracy",
+                            "score": None if drop is None else 0.8 - drop,
+                            "drop": drop,
+                            "size": 10 * (i + 1),
+                            "modules": "stem, bn1" if not i else name,
+                        }
+                    )
     return Table(pl.DataFrame(found, infer_schema_length=None))
 
 
@@ -151,10 +161,14 @@ def test_advice_and_code_to_paste():
     one = module.section(made_up(LIKE_THE_PAPER, seeds=1), module.Options()).tables[0].rows
     assert set(one["P-T: do"][:-1]) == {"one seed: open"}, "no interval, no verdict"
     code = section.tables[1].rows["python"].to_list()
-    net = torch.nn.ModuleDict({
-        "stem": torch.nn.Linear(1, 1), "bn1": torch.nn.Linear(1, 1), "stem2": torch.nn.Linear(1, 1),
-        "layer1": torch.nn.Sequential(*[torch.nn.Linear(1, 1) for _ in range(11)]),
-    })  # fmt: skip
+    net = torch.nn.ModuleDict(
+        {
+            "stem": torch.nn.Linear(1, 1),
+            "bn1": torch.nn.Linear(1, 1),
+            "stem2": torch.nn.Linear(1, 1),
+            "layer1": torch.nn.Sequential(*[torch.nn.Linear(1, 1) for _ in range(11)]),
+        }
+    )
     scope = {"net": net}
     exec("\n".join(code), scope)
     still = {name.rpartition(".")[0] for name, p in net.named_parameters() if not p.requires_grad}
@@ -197,13 +211,15 @@ def test_the_basis_is_named_and_own_scores_stand_beside():
 
 
 def test_stage_entries_and_halves():
-    assert _blocks.entries(BLOCKS) == (["stem", "layer1.0", "layer2.0"], ["layer1.1", "layer2.1"])
-    assert _blocks.entries(["0", "3", "6", "11"]) == (["0"], ["3", "6"])
-    assert _blocks.entries(["conv_stem", "blocks.0.0", "blocks.1.0", "blocks.1.1", "conv_head", "classifier"])[0] == [
-        "conv_stem", "blocks.0.0", "blocks.1.0"
-    ]  # fmt: skip
-    assert _blocks.halves(BLOCKS) == (["stem", "layer1.0"], ["layer1.1", "layer2.0", "layer2.1"])
-    assert _blocks.halves(["fc"]) == ([], [])
+    assert per_block.entries(BLOCKS) == (["stem", "layer1.0", "layer2.0"], ["layer1.1", "layer2.1"])
+    assert per_block.entries(["0", "3", "6", "11"]) == (["0"], ["3", "6"])
+    assert per_block.entries(["conv_stem", "blocks.0.0", "blocks.1.0", "blocks.1.1", "conv_head", "classifier"])[0] == [
+        "conv_stem",
+        "blocks.0.0",
+        "blocks.1.0",
+    ]
+    assert per_block.halves(BLOCKS) == (["stem", "layer1.0"], ["layer1.1", "layer2.0", "layer2.1"])
+    assert per_block.halves(["fc"]) == ([], [])
 
 
 def test_section_survives_gaps(rewound):

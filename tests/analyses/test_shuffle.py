@@ -10,8 +10,8 @@ from PIL import Image
 from smoke import study as smoke
 
 from transferscope import analyses
-from transferscope.analyses._examples import GAP, _of_every_class, guessing
-from transferscope.analyses._shuffled import gathered
+from transferscope.analyses.shuffle.examples import GAP, _of_every_class, guessing
+from transferscope.analyses.shuffle.results import gathered
 from transferscope.data.shuffle import block_permutation, shuffle
 from transferscope.data.table import open_table
 from transferscope.engine.table import Missing, Table

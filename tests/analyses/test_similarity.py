@@ -50,8 +50,20 @@ def made(levels, seeds=7, noise=0.01):
             for i, a in enumerate(("conv1", "fc")):
                 for b in ("conv1", "fc"):
                     value = (level if a == b else 0.1) / (1 + i) + noise * draw.normal()
-                    rows.append({"target": "t", "pair": kind, "seed": seed, "seed_b": seed, "layer_a": a, "layer_b": b,
-                                 "cka": value, "stderr": 0.01, "samples": 24, "how": "unbiased"})  # fmt: skip
+                    rows.append(
+                        {
+                            "target": "t",
+                            "pair": kind,
+                            "seed": seed,
+                            "seed_b": seed,
+                            "layer_a": a,
+                            "layer_b": b,
+                            "cka": value,
+                            "stderr": 0.01,
+                            "samples": 24,
+                            "how": "unbiased",
+                        }
+                    )
     return Table(pl.DataFrame(rows))
 
 

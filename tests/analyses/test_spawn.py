@@ -56,12 +56,29 @@ def made(heights, seeds=3):
             for alpha in (0.0, 0.5, 1.0):
                 bump = height + 0.001 * seed
                 rows.append(
-                    {"target": "t", "arm": "random", "epoch": epoch, "seed": seed, "split": "test", "alpha": alpha,
-                     "metric": 0.8 - (bump if alpha == 0.5 else 0), "loss": 1.0, "measure": "accuracy", "images": 100,
-                     "points": 3, "head": "shared", "barrier": bump, "barrier_low": 0.0, "barrier_high": 1.0,
-                     "barrier_at": 0.5, "chord_barrier": bump, "chord_low": 0.0, "chord_high": 1.0,
-                     "loss_barrier": 0.0}
-                )  # fmt: skip
+                    {
+                        "target": "t",
+                        "arm": "random",
+                        "epoch": epoch,
+                        "seed": seed,
+                        "split": "test",
+                        "alpha": alpha,
+                        "metric": 0.8 - (bump if alpha == 0.5 else 0),
+                        "loss": 1.0,
+                        "measure": "accuracy",
+                        "images": 100,
+                        "points": 3,
+                        "head": "shared",
+                        "barrier": bump,
+                        "barrier_low": 0.0,
+                        "barrier_high": 1.0,
+                        "barrier_at": 0.5,
+                        "chord_barrier": bump,
+                        "chord_low": 0.0,
+                        "chord_high": 1.0,
+                        "loss_barrier": 0.0,
+                    }
+                )
     return Table(pl.DataFrame(rows))
 
 

@@ -6,7 +6,7 @@ import pkgutil
 from smoke import study as smoke
 
 from transferscope import probes
-from transferscope.probes.states import States
+from transferscope.probes.walks.states import States
 
 from .conftest import finish
 

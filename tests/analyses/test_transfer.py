@@ -16,11 +16,24 @@ def _rows(val: dict[str, list[float | None]] = VAL, seeds: int = 2, test: float 
         for seed in range(seeds):
             for epoch, value in enumerate(curve):
                 score = None if value is None else value + test
-                rows.append({
-                    "target": "t", "arm": arm, "seed": seed, "epoch": epoch, "metric": "accuracy", "lr": 0.1,
-                    "train_metric": score, "val_metric": value, "test_metric": score, "train_loss": 2.0 - epoch / 10,
-                    "val_loss": 1.0, "test_loss": 1.0, "running_loss": 1.0, "running_accuracy": 0.5,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "target": "t",
+                        "arm": arm,
+                        "seed": seed,
+                        "epoch": epoch,
+                        "metric": "accuracy",
+                        "lr": 0.1,
+                        "train_metric": score,
+                        "val_metric": value,
+                        "test_metric": score,
+                        "train_loss": 2.0 - epoch / 10,
+                        "val_loss": 1.0,
+                        "test_loss": 1.0,
+                        "running_loss": 1.0,
+                        "running_accuracy": 0.5,
+                    }
+                )
     return pl.DataFrame(rows, infer_schema_length=None)
 
 

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from transferscope import analyses
-from transferscope.analyses import _cost
+from transferscope.analyses.tuning import cost
 from transferscope.engine.table import Table
 from transferscope.errors import UserError
 from transferscope.models.build import build_network
@@ -93,28 +93,34 @@ STEM, DEPTHWISE, HEAD = 36 * 27 * 8, 36 * 9 * 8, 8 * 4  # multiply-adds of a for
 
 @pytest.mark.parametrize(
     ("trainable", "passes"),
-    [("all", 2 * STEM + 3 * DEPTHWISE + 3 * HEAD), ("top:2", STEM + 2 * DEPTHWISE + 3 * HEAD),
-     ("head", STEM + DEPTHWISE + 2 * HEAD)],
-)  # fmt: skip
+    [
+        ("all", 2 * STEM + 3 * DEPTHWISE + 3 * HEAD),
+        ("top:2", STEM + 2 * DEPTHWISE + 3 * HEAD),
+        ("head", STEM + DEPTHWISE + 2 * HEAD),
+    ],
+)
 def test_grouped_convolutions_are_counted_as_such(trainable, passes):
     """torch's own counter takes the backward pass of a depthwise layer for that of a full one."""
     net = nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
         nn.Linear(8, 4),
-    )  # fmt: skip
-    _cost.freeze(net, trainable, 4)
-    assert _cost.step_flops(net, 6) == 2 * passes
+    )
+    cost.freeze(net, trainable, 4)
+    assert cost.step_flops(net, 6) == 2 * passes
 
 
 def test_attention_is_counted_and_nothing_is_left_behind():
     net = build_network("timm:test_vit", 5, seed=0).eval()
-    _cost.freeze(net, "head", 5)
+    cost.freeze(net, "head", 5)
     flags = [p.requires_grad for p in net.parameters()]
-    head = _cost.step_flops(net, 160)
+    head = cost.step_flops(net, 160)
     assert [p.requires_grad for p in net.parameters()] == flags
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
-    _cost.freeze(net, "all", 5)
-    full = _cost.step_flops(net, 160)
+    cost.freeze(net, "all", 5)
+    full = cost.step_flops(net, 160)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # plain products, forth and back
         net(torch.zeros(1, 3, 160, 160)).sum().backward()
     assert full == counter.get_total_flops()
@@ -123,9 +129,7 @@ def test_attention_is_counted_and_nothing_is_left_behind():
 
 def test_work_is_counted_by_hand(done):
     rows = done.table("tuning").rows.filter(pl.col("seed") == 0)
-    images = 120 - sum(
-        r["images"] for r in done.store.get(done.study.data("shapes")).rows if r["split"] != "train"
-    )  # fmt: skip
+    images = 120 - sum(r["images"] for r in done.store.get(done.study.data("shapes")).rows if r["split"] != "train")
     work = dict(rows.select("way", "training_flops").iter_rows())
     head, top, full = (images * slow_flops(kept) for kept in (("11",), ("6", "11"), ("0", "3", "6", "11")))
     assert work == {"linear probe": head, "top 2 of 4 blocks": top, "full": full, "probe, then full": head + full}
@@ -193,19 +197,39 @@ def test_a_study_without_weights_is_told_so(tmp_path):
         analyses.plan(study)
 
 
-LEVELS = {"linear probe": 0.70, "top 2 of 4 blocks": 0.896, "top 3 of 4 blocks": 0.90, "full": 0.90,
-          "probe, then full": 0.91}  # fmt: skip
+LEVELS = {
+    "linear probe": 0.70,
+    "top 2 of 4 blocks": 0.896,
+    "top 3 of 4 blocks": 0.90,
+    "full": 0.90,
+    "probe, then full": 0.91,
+}
 WORK = dict(zip(LEVELS, (0.34, 0.5, 0.8, 1.0, 1.34), strict=True))
 
 
 def made(levels=LEVELS, seeds=7, noise=0.002, metric="accuracy"):
     draw = np.random.default_rng(0)
     rows = [
-        {"target": "t", "way": way, "seed": seed, "metric": metric, "epochs": 5, "test_metric": end, "best_metric": end,
-         "speed_metric": end, "rise_metric": 0.0, "lr": 0.01, "lr_place": "inside", "parameters": 100, "trained": 50,
-         "training_flops": 1e9 * WORK[way]}
-        for way, level in levels.items() for seed in range(seeds) for end in [level + draw.normal(0, noise)]
-    ]  # fmt: skip
+        {
+            "target": "t",
+            "way": way,
+            "seed": seed,
+            "metric": metric,
+            "epochs": 5,
+            "test_metric": end,
+            "best_metric": end,
+            "speed_metric": end,
+            "rise_metric": 0.0,
+            "lr": 0.01,
+            "lr_place": "inside",
+            "parameters": 100,
+            "trained": 50,
+            "training_flops": 1e9 * WORK[way],
+        }
+        for way, level in levels.items()
+        for seed in range(seeds)
+        for end in [level + draw.normal(0, noise)]
+    ]
     return Table(pl.DataFrame(rows))
 
 

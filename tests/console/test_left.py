@@ -20,8 +20,18 @@ from transferscope.study import Study
 from transferscope.timing.calibrate import Calibration, Pace
 
 # Seconds of one core that each step of the quickstart took on an AMD EPYC (Zen 3, AVX2) in float32.
-TOOK = {"criticality": 48.7, "rewind": 10.8, "line": 6.9, "features": 3.5, "spectrum": 0.9, "mistakes": 0.3,
-        "distance": 0.1, "similarity": 0.1, "shuffle_examples": 0.5, "ingest": 15.0}  # fmt: skip
+TOOK = {
+    "criticality": 48.7,
+    "rewind": 10.8,
+    "line": 6.9,
+    "features": 3.5,
+    "spectrum": 0.9,
+    "mistakes": 0.3,
+    "distance": 0.1,
+    "similarity": 0.1,
+    "shuffle_examples": 0.5,
+    "ingest": 15.0,
+}
 EPOCH, START = 10.4, 1.5
 COUNTS = {"train": 1328, "val": 190, "test": 379}
 TIMED = Calibration({"float32": Pace(0.205, 0.0016)}, 13_000_000, 6e7, {})

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transferscope.data import decode
-from transferscope.data.decode import Scale, open_image, square, to_rgb, undeclared_band
-from transferscope.data.window import Window
+from transferscope.data.pictures import decode
+from transferscope.data.pictures.decode import Scale, open_image, square, to_rgb, undeclared_band
+from transferscope.data.pictures.window import Window
 from transferscope.errors import UserError
 
 
@@ -61,12 +61,15 @@ def test_lab(colour: tuple[int, int, int]) -> None:
     assert np.abs(through(image, "TIFF").astype(int) - colour).max() <= 3
 
 
-@pytest.mark.parametrize(("kind", "top", "values"), [
-    ("16-bit", 65535.0, np.array([0, 257, 257 * 3 + 200, 65535], dtype=np.uint16)),
-    ("16-bit", 4095.0, np.array([0, 16, 4000, 5000], dtype=np.uint16)),
-    ("float", 1.0, np.array([-3.0, 0.2, 1.04, np.nan, np.inf, -np.inf], dtype=np.float32)),
-    ("32-bit", 255.0, np.array([-5, 0, 77, 300], dtype=np.int32)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "top", "values"),
+    [
+        ("16-bit", 65535.0, np.array([0, 257, 257 * 3 + 200, 65535], dtype=np.uint16)),
+        ("16-bit", 4095.0, np.array([0, 16, 4000, 5000], dtype=np.uint16)),
+        ("float", 1.0, np.array([-3.0, 0.2, 1.04, np.nan, np.inf, -np.inf], dtype=np.float32)),
+        ("32-bit", 255.0, np.array([-5, 0, 77, 300], dtype=np.int32)),
+    ],
+)
 @pytest.mark.parametrize("suffix", ["tif", "png"])
 def test_deep_pictures_go_through_the_window_of_their_target(
     kind: str, top: float, values: np.ndarray, suffix: str, tmp_path: Path
@@ -138,11 +141,14 @@ def test_a_band_taken_for_alpha_can_be_left_out() -> None:
     ("content", "words"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
-        (b"\0" * 128 + b"DICM", "DICOM"), (b"\0\0\0\x18ftypheic", "HEIC"), (b"\x93NUMPY\1\0", "NumPy"),
-        (b"<!doctype html><html>", "web page"), (b"II*\0\x08\0\0\0\0\0", "TIFF of a layout"),
+        (b"\0" * 128 + b"DICM", "DICOM"),
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"\x93NUMPY\1\0", "NumPy"),
+        (b"<!doctype html><html>", "web page"),
+        (b"II*\0\x08\0\0\0\0\0", "TIFF of a layout"),
         (b"hello", "known kind"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_picture_is_called_by_its_name(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(OSError, match=words):

@@ -105,8 +105,15 @@ def test_an_image_is_nearer_to_its_class_than_to_others() -> None:
 
 
 def test_the_table_is_the_same_for_one_process_and_two(tmp_path) -> None:
-    how = {"train_size": 48, "eval_size": 32, "interpolation": "bicubic", "crop": 1.0, "val": 0.2, "test": 0.2,
-           "split_seed": 0}  # fmt: skip
+    how = {
+        "train_size": 48,
+        "eval_size": 32,
+        "interpolation": "bicubic",
+        "crop": 1.0,
+        "val": 0.2,
+        "test": 0.2,
+        "split_seed": 0,
+    }
     for cores in (1, 2):
         build(open_listing("fractals:4/80"), tmp_path / str(cores), cores=cores, **how)
     one, two = (open_table(tmp_path / name).pixels("train") for name in "12")

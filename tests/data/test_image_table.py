@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from transferscope.data import Listing, Table, build, open_listing, open_table, render
-from transferscope.data.decode import open_image, square, to_rgb
-from transferscope.data.pixels import PixelFile
+from transferscope.data import Listing, Table, build, open_listing, open_table
+from transferscope.data.pictures import render
+from transferscope.data.pictures.decode import open_image, square, to_rgb
+from transferscope.data.pictures.pixels import PixelFile
 from transferscope.errors import UserError
 
 SETTINGS: dict[str, Any] = {

@@ -130,24 +130,43 @@ def test_what_is_unclear_is_asked_in_one_sentence(tmp_path: Path, names: list[st
 SAID = [
     (["a/2", "b/2"], []),
     (both("train", "val", "test"), []),
-    (both("Training", "Testing"),
-     ["Folders are taken as splits: 'Testing' as test, 'Training' as train; val will be drawn from train."]),
+    (
+        both("Training", "Testing"),
+        ["Folders are taken as splits: 'Testing' as test, 'Training' as train; val will be drawn from train."],
+    ),
     (both("train", "val"), ["Test will be drawn from train."]),
-    ([*both("train", "val", "test", classes=("a", "b")), "train/c/2", "val/c/1"],
-     ["The test folder has no picture of 'c'."]),
-    ([*both("train", "val", "test"), "val/9", "3"],
-     ["12 pictures outside the class folders, so without a label, left out: 3 in '.', 9 in 'val'."]),
-    ([*both("train", "val"), "test/5"],
-     ["Test will be drawn from train.",
-      "5 pictures outside the class folders, so without a label, left out: 5 in 'test'."]),
-    (["a/2", "b/2", "unlabeled/4", "annotations/1.xml", "e/", ".git/"],
-     ["Folders left out: 'annotations' (no picture), 'e' (no picture), 'unlabeled' (4 pictures, by its name no class), "
-      "'.git' (hidden).", "Files that are not pictures of a kind that is read: 1 .xml."]),
+    (
+        [*both("train", "val", "test", classes=("a", "b")), "train/c/2", "val/c/1"],
+        ["The test folder has no picture of 'c'."],
+    ),
+    (
+        [*both("train", "val", "test"), "val/9", "3"],
+        ["12 pictures outside the class folders, so without a label, left out: 3 in '.', 9 in 'val'."],
+    ),
+    (
+        [*both("train", "val"), "test/5"],
+        [
+            "Test will be drawn from train.",
+            "5 pictures outside the class folders, so without a label, left out: 5 in 'test'.",
+        ],
+    ),
+    (
+        ["a/2", "b/2", "unlabeled/4", "annotations/1.xml", "e/", ".git/"],
+        [
+            "Folders left out: 'annotations' (no picture), 'e' (no picture), 'unlabeled' (4 pictures, by its name no "
+            "class), '.git' (hidden).",
+            "Files that are not pictures of a kind that is read: 1 .xml.",
+        ],
+    ),
     (["x/a/2", "x/b/2"], ["The class folders lie in 'x'."]),
-    (["a/2", "a/5.heic", "b/2", "b/1.txt", "Thumbs.db", "a/.DS_Store", "b/desktop.ini"],
-     ["1 of 3 files of class 'a' are not read (1 .heic): convert them to PNG or JPEG.",
-      "Files that are not pictures of a kind that is read: 1 .heic, 1 .txt."]),
-]  # fmt: skip
+    (
+        ["a/2", "a/5.heic", "b/2", "b/1.txt", "Thumbs.db", "a/.DS_Store", "b/desktop.ini"],
+        [
+            "1 of 3 files of class 'a' are not read (1 .heic): convert them to PNG or JPEG.",
+            "Files that are not pictures of a kind that is read: 1 .heic, 1 .txt.",
+        ],
+    ),
+]
 
 
 @pytest.mark.parametrize(("names", "said"), SAID)
@@ -196,31 +215,57 @@ def test_a_path_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "split"),
     [
-        ("train", ("train", ())), ("TRAINING", ("train", ())), ("valid_256", ("val", ())), ("testImages", ("test", ())),
-        ("asl_alphabet_train", ("train", ("asl", "alphabet"))), ("trainval", ("train", ())),
+        ("train", ("train", ())),
+        ("TRAINING", ("train", ())),
+        ("valid_256", ("val", ())),
+        ("testImages", ("test", ())),
+        ("asl_alphabet_train", ("train", ("asl", "alphabet"))),
+        ("trainval", ("train", ())),
         ("Test Set 2", ("test", ())),
-        ("restrain", None), ("tests", None), ("train_test", None), ("latest", None), ("prévalidation", None),
+        ("restrain", None),
+        ("tests", None),
+        ("train_test", None),
+        ("latest", None),
+        ("prévalidation", None),
     ],
-)  # fmt: skip
+)
 def test_words_of_splits(name: str, split: tuple[str, tuple[str, ...]] | None) -> None:
     assert split_of(name) == split
 
 
 @pytest.mark.parametrize(
     ("name", "aside", "folded"),
-    [("unlabeled", True, False), ("__MACOSX", True, False), ("Ground Truth", True, False),
-     ("train_labels", True, False), ("mask", False, False),
-     ("label_free_cells", False, False), ("fold_0", False, True), ("Fold 3", False, True),
-     ("kfold1", False, True), ("folder1", False, False), ("unfold_1", False, False)],
-)  # fmt: skip
+    [
+        ("unlabeled", True, False),
+        ("__MACOSX", True, False),
+        ("Ground Truth", True, False),
+        ("train_labels", True, False),
+        ("mask", False, False),
+        ("label_free_cells", False, False),
+        ("fold_0", False, True),
+        ("Fold 3", False, True),
+        ("kfold1", False, True),
+        ("folder1", False, False),
+        ("unfold_1", False, False),
+    ],
+)
 def test_words_of_what_is_no_class(name: str, aside: bool, folded: bool) -> None:
     assert (beside(name), fold(name)) == (aside, folded)
 
 
 @pytest.mark.parametrize(
     ("file", "kind"),
-    [("a.PNG", ".png"), ("a.nii.gz", ".nii.gz"), ("IM0001", ""), ("README", ".txt"), (".DS_Store", "-"),
-     ("Thumbs.db", "-"), ("a.b c", ""), ("1.2.840.113619", ""), ("._a.jpg", "-")],
-)  # fmt: skip
+    [
+        ("a.PNG", ".png"),
+        ("a.nii.gz", ".nii.gz"),
+        ("IM0001", ""),
+        ("README", ".txt"),
+        (".DS_Store", "-"),
+        ("Thumbs.db", "-"),
+        ("a.b c", ""),
+        ("1.2.840.113619", ""),
+        ("._a.jpg", "-"),
+    ],
+)
 def test_kinds_of_files(file: str, kind: str) -> None:
     assert kind_of(file) == kind

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from transferscope.data import absolute, check_ref, open_listing, source_fingerprint, source_names
-from transferscope.data.decode import to_rgb
 from transferscope.data.listing import Listing
+from transferscope.data.pictures.decode import to_rgb
 from transferscope.data.sources import openmoji
 from transferscope.errors import UserError
 
@@ -81,7 +81,7 @@ def test_contract(source: str, example: Callable[[str], str], tmp_path: Path) ->
 def test_listing_a_source_loads_nothing_heavy() -> None:
     code = (
         "import sys; from transferscope.data import check_ref, open_listing, source_names; source_names();"
-        "import transferscope.data.render;"
+        "import transferscope.data.pictures.render;"
         "[open_listing(ref) for ref in ('digits', 'openmoji:color', 'elpv:binary')];"
         "assert not {'torch', 'timm', 'torchvision', 'sklearn', 'polars'} & set(sys.modules)"
     )

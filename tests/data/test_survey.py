@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from transferscope.data import build, open_listing, open_table
-from transferscope.data.blank import blank_note, is_blank, try_out
-from transferscope.data.survey import chosen, survey, unreadable
+from transferscope.data.pictures.blank import blank_note, is_blank, try_out
+from transferscope.data.pictures.survey import chosen, survey, unreadable
 from transferscope.errors import UserError
 
 SETTINGS: dict[str, Any] = {
@@ -65,9 +65,13 @@ def twelve_bits(label: int, place: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("make", "suffix", "words"),
-    [(reflectance, "tif", "0 to 1 of the floating-point"), (radar, "tif", "floating-point"),
-     (hounsfield, "tif", "32-bit"), (twelve_bits, "png", "0 to 4095 (6.2% of the 16-bit range)")],
-)  # fmt: skip
+    [
+        (reflectance, "tif", "0 to 1 of the floating-point"),
+        (radar, "tif", "floating-point"),
+        (hounsfield, "tif", "32-bit"),
+        (twelve_bits, "png", "0 to 4095 (6.2% of the 16-bit range)"),
+    ],
+)
 @pytest.mark.parametrize("streamed", [False, True])
 def test_one_scale_for_the_whole_target(tmp_path: Path, make: Make, suffix: str, words: str, streamed: bool) -> None:
     """The same scene decodes alike wherever it lies, and as a float64 reference says; mapped and streamed."""

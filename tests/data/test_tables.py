@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from transferscope.data import Target, open_listing, source_fingerprint
-from transferscope.data.given import split_word
 from transferscope.data.listing import Listing
-from transferscope.data.sheet import read
+from transferscope.data.sheets.given import split_word
+from transferscope.data.sheets.sheet import read
+from transferscope.data.sheets.understood import understood
 from transferscope.data.target import Columns, apart
-from transferscope.data.understood import understood
 from transferscope.errors import UserError
 
 COUNT = 24
@@ -56,7 +56,9 @@ READ: dict[str, tuple[str, Callable[[int], str], tuple[Any, ...]]] = {
     ),
     "backslashes": ("path,label", lambda i: rf"x\{i:03}.png,{i % 2}", ("path", "label", None, None, "01", True)),
     "paths of no known name": (
-        "which,label", lambda i: f"{path(i)},{i % 2}", ("which", "label", None, None, "01", True)
+        "which,label",
+        lambda i: f"{path(i)},{i % 2}",
+        ("which", "label", None, None, "01", True),
     ),
     "patients": (
         "path,label,Patient ID",
@@ -104,7 +106,9 @@ READ: dict[str, tuple[str, Callable[[int], str], tuple[Any, ...]]] = {
         ("path", MARKS, None, None, MARKS, False),
     ),
     "a single column of 0 and 1": (
-        "id,has_cactus", lambda i: f"{i:03}.png,{i % 2}", ("id", "has_cactus", None, None, "01", True)
+        "id,has_cactus",
+        lambda i: f"{i:03}.png,{i % 2}",
+        ("id", "has_cactus", None, None, "01", True),
     ),
     "a number and a name": (
         "path,class_id,class_name",
@@ -113,7 +117,8 @@ READ: dict[str, tuple[str, Callable[[int], str], tuple[Any, ...]]] = {
     ),
     "levels": ("path,level", lambda i: f"{path(i)},{i % 3}", ("path", "level", None, None, "012", True)),
     "a lesion that is a label": (
-        "path,Lesion,Edema", lambda i: f"{path(i)},{i % 2},{i % 3 // 2}",
+        "path,Lesion,Edema",
+        lambda i: f"{path(i)},{i % 2},{i % 3 // 2}",
         ("path", ("Lesion", "Edema"), None, None, ("Lesion", "Edema"), False),
     ),
     "bars": (
@@ -122,10 +127,14 @@ READ: dict[str, tuple[str, Callable[[int], str], tuple[Any, ...]]] = {
         ("path", "label", None, None, "abc", False),
     ),
     "semicolons": (
-        "path,label", lambda i: f"{path(i)},{('a', 'b; a', 'b')[i % 3]}", ("path", "label", None, None, "ab", False)
+        "path,label",
+        lambda i: f"{path(i)},{('a', 'b; a', 'b')[i % 3]}",
+        ("path", "label", None, None, "ab", False),
     ),
     "commas in quotes": (
-        "path,label", lambda i: f'{path(i)},"{("a", "b, a", "b")[i % 3]}"', ("path", "label", None, None, "ab", False)
+        "path,label",
+        lambda i: f'{path(i)},"{("a", "b, a", "b")[i % 3]}"',
+        ("path", "label", None, None, "ab", False),
     ),
     "blanks": (
         "path,label",
@@ -133,18 +142,21 @@ READ: dict[str, tuple[str, Callable[[int], str], tuple[Any, ...]]] = {
         ("path", "label", None, None, ("rust", "scab"), False),
     ),
     "numbers with blanks": (
-        "Id,Target", lambda i: f"{i:03},{('16 0', '5', '7 16')[i % 3]}",
+        "Id,Target",
+        lambda i: f"{i:03},{('16 0', '5', '7 16')[i % 3]}",
         ("Id", "Target", None, None, ("0", "16", "5", "7"), False),
     ),
     "lists": (
-        "path,label", lambda i: f"{path(i)},\"['a', '{'bc'[i % 2]}']\"", ("path", "label", None, None, "abc", False)
+        "path,label",
+        lambda i: f"{path(i)},\"['a', '{'bc'[i % 2]}']\"",
+        ("path", "label", None, None, "abc", False),
     ),
     "names of several words": (
         "path,label",
         lambda i: f"{path(i)},{('basal cell', 'basal layer', 'squamous cell')[i % 3]}",
         ("path", "label", None, None, ("basal cell", "basal layer", "squamous cell"), True),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", READ)
@@ -194,8 +206,11 @@ def test_a_column_is_never_dropped_without_a_word(films: Path) -> None:
         ("path,label,split", lambda i: f"{path(i)},{i % 2},fold_{i % 5}", ("'split'", "no splits")),
         ("path,label,split", lambda i: f"{path(i)},{i % 2},{'train' if i else 'tset'}", ("Line 2", "'tset'", "'test'")),
         ("path,mass,nodule", lambda i: f"{path(i)},{i % 2},{'O' if i == 7 else i % 2}", ("Line 9", "'O'", "0 or 1")),
-        ("path,label,patient,split", lambda i: f"{path(i)},{i % 2},p{i // 4},{('train', 'test')[i % 2]}",
-         ("'p0'", "'patient'", "both 'train' and 'test'", "columns.group: null")),
+        (
+            "path,label,patient,split",
+            lambda i: f"{path(i)},{i % 2},p{i // 4},{('train', 'test')[i % 2]}",
+            ("'p0'", "'patient'", "both 'train' and 'test'", "columns.group: null"),
+        ),
         ("path,label", lambda i: f"{path(i // 2)},{i % 2}", ("Line 3", "lists 'x/000.png' again", "line 2")),
         ("path,label", lambda i: f"{path(i)},{'nan' if i == 3 else i % 2}", ("Line 5", "empty label")),
         ("x/000.png,a", lambda i: f"{path(i)},{i % 2}", ("first line", "line of names")),
@@ -204,7 +219,7 @@ def test_a_column_is_never_dropped_without_a_word(films: Path) -> None:
         ("path,label,x,x", lambda i: f"{path(i)},{i % 2},1,2", ("'x' twice",)),
         ("path,p,q", lambda i: f"{path(i)},{i / 24},{1 - i / 24}", ("no column 'label'", "'p', 'q'")),
     ],
-)  # fmt: skip
+)
 def test_a_question_in_one_sentence(
     header: str, row: Callable[[int], str], words: tuple[str, ...], films: Path
 ) -> None:
@@ -370,9 +385,16 @@ def test_chexpert_as_published(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "separator", "end"),
-    [("utf-8", ",", "\n"), ("utf-8-sig", ";", "\r\n"), ("utf-16", "\t", "\r\n"), ("utf-16-le", ",", "\n"),
-     ("latin-1", ";", "\n"), ("cp1252", "|", "\r"), ("utf-8", "\t", "\r\n")],
-)  # fmt: skip
+    [
+        ("utf-8", ",", "\n"),
+        ("utf-8-sig", ";", "\r\n"),
+        ("utf-16", "\t", "\r\n"),
+        ("utf-16-le", ",", "\n"),
+        ("latin-1", ";", "\n"),
+        ("cp1252", "|", "\r"),
+        ("utf-8", "\t", "\r\n"),
+    ],
+)
 def test_any_encoding_separator_and_line_end(encoding: str, separator: str, end: str, films: Path) -> None:
     lines = [("path", "label"), *((path(i), ("größe", '"a; b, c"')[i % 2]) for i in range(COUNT))]
     text = end.join(separator.join(line) for line in lines) + end
@@ -392,10 +414,16 @@ def test_what_surrounds_a_table(films: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"PK\x03\x04...", "workbook"), (b"\x1f\x8b...", "compressed"), (b"<!DOCTYPE html>", "web page"),
-     (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS"), (b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\xff", "text"),
-     (b"", "No image"), (b"path,label\n", "No image")],
-)  # fmt: skip
+    [
+        (b"PK\x03\x04...", "workbook"),
+        (b"\x1f\x8b...", "compressed"),
+        (b"<!DOCTYPE html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\xff", "text"),
+        (b"", "No image"),
+        (b"path,label\n", "No image"),
+    ],
+)
 def test_what_is_no_table(content: bytes, words: str, films: Path) -> None:
     (films / "t.csv").write_bytes(content)
     with pytest.raises(UserError, match=words):
@@ -404,9 +432,20 @@ def test_what_is_no_table(content: bytes, words: str, films: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "split"),
-    [("Training", "train"), ("TRAIN", "train"), ("valid", "val"), ("Validation ", "val"), ("dev", "val"),
-     ("test_set", "test"), ("Testing", "test"), ("PrivateTest", "test"), ("0", None), ("fold_1", None), ("cat", None)],
-)  # fmt: skip
+    [
+        ("Training", "train"),
+        ("TRAIN", "train"),
+        ("valid", "val"),
+        ("Validation ", "val"),
+        ("dev", "val"),
+        ("test_set", "test"),
+        ("Testing", "test"),
+        ("PrivateTest", "test"),
+        ("0", None),
+        ("fold_1", None),
+        ("cat", None),
+    ],
+)
 def test_words_for_splits(text: str, split: str | None) -> None:
     assert split_word(text) == split
 
@@ -435,8 +474,12 @@ def test_a_table_read_as_ever_keeps_its_fingerprint(tmp_path: Path) -> None:
 def test_a_table_read_otherwise_has_another_fingerprint(films: Path) -> None:
     file = sheet(films, "path,label,other,patient", lambda i: f"{path(i)},{i % 2},{i % 3},{i // 4}")
     said: list[dict[str, Any]] = [
-        {}, {"group": None}, {"label": "other"}, {"group": "other"}, {"label": ["label"], "group": None}
-    ]  # fmt: skip
+        {},
+        {"group": None},
+        {"label": "other"},
+        {"group": "other"},
+        {"label": ["label"], "group": None},
+    ]
     prints = [source_fingerprint(Target(ref=f"csv:{file}", columns=columns).reference) for columns in said]
     assert len(set(prints)) == 4 and prints[1] == prints[4], "two say the same"
     marks = sheet(films, "path,mass,nodule", lambda i: f"{path(i)},{(1, -1, 0)[i % 3]},{i % 2}", name="m.csv")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transferscope.data.window import Window, markers, narrow, one_kind, window_of
+from transferscope.data.pictures.window import Window, markers, narrow, one_kind, window_of
 from transferscope.errors import UserError
 
 RNG = np.random.default_rng(0)

@@ -112,16 +112,22 @@ def test_more_than_one_in_a_hundred_is_refused(tmp_path: Path, look) -> None:
 @pytest.mark.parametrize(
     ("make", "code", "words"),
     [
-        (lambda root: (images.write(root, 6), (root / "void").mkdir(), (root / "void" / "1.heic").touch()), 2,
-         "None of the 1 file in "),
+        (
+            lambda root: (images.write(root, 6), (root / "void").mkdir(), (root / "void" / "1.heic").touch()),
+            2,
+            "None of the 1 file in ",
+        ),
         (lambda root: images.write(root, 6, ("disc",)), 3, "has a single class ('disc')"),
         (lambda root: root.mkdir(), 2, "has no class folders"),
         (lambda root: images.write(root, 1), 3, "split"),
-        (lambda root: (images.write(root / "train", 6), images.write(root / "test", 6, ("cat", "dog"))), 3,
-         "'cat' has no image in"),
+        (
+            lambda root: (images.write(root / "train", 6), images.write(root / "test", 6, ("cat", "dog"))),
+            3,
+            "'cat' has no image in",
+        ),
     ],
     ids=["class of another kind", "one class", "no class", "too few", "untrained class"],
-)  # fmt: skip
+)
 def test_folders_that_cannot_be_split_or_learned(tmp_path: Path, look, make, code: int, words: str) -> None:
     make(tmp_path / "images")
     for verb in ("check", "run"):
@@ -133,8 +139,11 @@ def test_folders_that_cannot_be_split_or_learned(tmp_path: Path, look, make, cod
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        (lambda rows: [r.replace(",train", ",test") if ",stripes," in r else r for r in rows], 3,
-         "Class 'stripes' has no image in the train split"),
+        (
+            lambda rows: [r.replace(",train", ",test") if ",stripes," in r else r for r in rows],
+            3,
+            "Class 'stripes' has no image in the train split",
+        ),
         (lambda rows: [*rows, "images/nosuch.png,disc,train"], 2, "images/nosuch.png"),
         (lambda rows: [*rows, rows[-1].replace("," + rows[-1].split(",")[1], ",spots")], 2, "again with other cells"),
         (lambda rows: [*rows[:-1], rows[-1].replace("test", "trian")], 2, "did you mean 'train'?"),
@@ -142,7 +151,7 @@ def test_folders_that_cannot_be_split_or_learned(tmp_path: Path, look, make, cod
         (lambda rows: [rows[0], rows[1].replace(",disc,", ",,"), *rows[2:]], 2, "empty label"),
     ],
     ids=["label missing from train", "absent image", "twice", "unknown split", "no path column", "no label"],
-)  # fmt: skip
+)
 def test_tables_that_do_not_add_up(tmp_path: Path, look, change, code: int, words: str) -> None:
     images.write(tmp_path / "images", each=6)
     rows = ["path,label,split"]

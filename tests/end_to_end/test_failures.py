@@ -16,8 +16,13 @@ from smoke.command import transferscope
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_fails_that_step_only(fresh: Path, call) -> None:
     wild = (
-        "--set", "recipe.lr={random: 0.05, pretrained: 1.0e+20}", "--set", "seeds=1", "--set", "analyses=[transfer]",
-    )  # fmt: skip
+        "--set",
+        "recipe.lr={random: 0.05, pretrained: 1.0e+20}",
+        "--set",
+        "seeds=1",
+        "--set",
+        "analyses=[transfer]",
+    )
     done = transferscope("run", *wild, cwd=fresh)
     assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout
     (line,) = (line for line in (done.stdout + done.stderr).splitlines() if "The training loss became" in line)
@@ -52,7 +57,7 @@ BAD_WEIGHTS = {
     "no tensors": (lambda p: torch.save([1, 2], p), 2, "no tensors by name"),
     "another architecture": (lambda p: torch.save(nets.weights(1, nets.wider(1000)), p), 3, "only 0.0% of the body"),
     "not a number": (lambda p: torch.save({k: v * float("nan") for k, v in nets.weights(1).items()}, p), 3, "NaN"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", BAD_WEIGHTS)
@@ -149,8 +154,20 @@ def test_every_target_has_its_own_head(fresh: Path, call) -> None:
 
     images.write(fresh / "four", each=12, classes=("disc", "square", "stripes", "rings"))
     two = "targets={shapes: 'folder:images', four: 'folder:four'}"
-    said = call("check", "--set", two, "--set", "network=smoke.nets:few", "--set", "arms=[random]", "--set",
-                "pretrained=null", "--set", "analyses=[transfer]", cwd=fresh)  # fmt: skip
+    said = call(
+        "check",
+        "--set",
+        two,
+        "--set",
+        "network=smoke.nets:few",
+        "--set",
+        "arms=[random]",
+        "--set",
+        "pretrained=null",
+        "--set",
+        "analyses=[transfer]",
+        cwd=fresh,
+    )
     assert said.code == 3 and "ok      arm random, 3 outputs" in said.out, said.out + said.err
     assert said.out.count("refused") == 1 and "refused arm random, 4 outputs" in said.out
 
@@ -158,8 +175,20 @@ def test_every_target_has_its_own_head(fresh: Path, call) -> None:
 @pytest.mark.slow
 def test_a_last_batch_of_one_image_is_trained_with_the_one_before(fresh: Path) -> None:
     """78 training images in batches of 7: one is left over, which batch norm on a map of one place would refuse."""
-    one = ("--set", "arms=[random]", "--set", "pretrained=null", "--set", "analyses=[transfer]", "--set", "seeds=1",
-           "--set", "network=smoke.nets:pointed", "--set", "recipe.batch_size=7")  # fmt: skip
+    one = (
+        "--set",
+        "arms=[random]",
+        "--set",
+        "pretrained=null",
+        "--set",
+        "analyses=[transfer]",
+        "--set",
+        "seeds=1",
+        "--set",
+        "network=smoke.nets:pointed",
+        "--set",
+        "recipe.batch_size=7",
+    )
     assert transferscope("check", *one, cwd=fresh).returncode == 0
     done = transferscope("run", *one, cwd=fresh)
     assert done.returncode == 0, done.stdout + done.stderr

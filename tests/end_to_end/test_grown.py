@@ -80,9 +80,7 @@ def test_one_more_seed_and_one_more_analysis(copied: Path) -> None:
 def test_options_of_somebody_s_own_analysis_are_strict(copied: Path) -> None:
     (copied / "lab").mkdir()
     (copied / "lab" / "counts.py").write_text(COUNTS, encoding="utf-8")
-    done = transferscope(
-        "plan", "--set", "analyses={lab.counts: {tmes: 2}}", cwd=copied, PYTHONPATH=_with(copied)
-    )  # fmt: skip
+    done = transferscope("plan", "--set", "analyses={lab.counts: {tmes: 2}}", cwd=copied, PYTHONPATH=_with(copied))
     assert done.returncode == 2
     assert "analyses.lab.counts: unknown key 'tmes'; did you mean 'times'?" in done.stderr
 

@@ -10,9 +10,14 @@ from smoke.command import transferscope
 
 # What makes the proposed study small enough for a test: a tiny network, one epoch, one seed, one rate to choose.
 SMALL = [
-    "network=smoke.nets:tiny", "pretrained=file:weights.safetensors", "image_size=32", "seeds=1", "recipe.epochs=1",
-    "recipe.lr={random: [0.02, 0.05], pretrained: 0.05}", "resources.slots=1",
-]  # fmt: skip
+    "network=smoke.nets:tiny",
+    "pretrained=file:weights.safetensors",
+    "image_size=32",
+    "seeds=1",
+    "recipe.epochs=1",
+    "recipe.lr={random: [0.02, 0.05], pretrained: 0.05}",
+    "resources.slots=1",
+]
 
 SPLITS = {"train": 6, "val": 2, "test": 3}
 
@@ -53,8 +58,17 @@ def test_given_splits_are_kept(tmp_path: Path, call) -> None:
         images.write(tmp_path / "shapes" / part, each=each)
     assert call("init", "shapes", cwd=tmp_path).code == 0
     assert "split" not in yaml.safe_load((tmp_path / "study.yaml").read_text(encoding="utf-8"))
-    said = call("run", "--set", "network=smoke.nets:tiny", "--set", "pretrained=null", "--set", "arms=[random]",
-                "--set", "analyses=[images]")  # fmt: skip
+    said = call(
+        "run",
+        "--set",
+        "network=smoke.nets:tiny",
+        "--set",
+        "pretrained=null",
+        "--set",
+        "arms=[random]",
+        "--set",
+        "analyses=[images]",
+    )
     assert said.code == 0, said.err
     rows = list(csv.DictReader((tmp_path / "tables" / "images.csv").open()))
     counts = {(row["split"], row["class"]): int(row["images"]) for row in rows}
@@ -90,8 +104,19 @@ def test_a_table_is_shown_column_by_column_and_written_out(tmp_path: Path, call)
     target = yaml.safe_load((tmp_path / "study.yaml").read_text())["targets"]["shapes"]
     columns = {"path": "image_id", "label": "dx", "group": "patient_id", "split": None}
     assert target == {"ref": "csv:shapes.csv", "columns": columns}
-    checked = call("run", "--set", "network=smoke.nets:tiny", "--set", "pretrained=null", "--set", "arms=[random]",
-                   "--set", "analyses=[images]", "--set", "recipe.lr=0.1")  # fmt: skip
+    checked = call(
+        "run",
+        "--set",
+        "network=smoke.nets:tiny",
+        "--set",
+        "pretrained=null",
+        "--set",
+        "arms=[random]",
+        "--set",
+        "analyses=[images]",
+        "--set",
+        "recipe.lr=0.1",
+    )
     assert checked.code == 0, checked.err
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "group is &#39;patient_id&#39;, whose images stay on one side" in page

@@ -138,8 +138,19 @@ def test_check_trains_nothing_and_says_it_is_ready(fresh: Path) -> None:
 
 def test_ls_names_every_analysis_source_and_network(call) -> None:
     said = call("ls").out
-    for name in ("transfer", "images", "folder", "csv", "openmoji", "elpv", "digits", "torchvision", "timm", "package",
-                 "file"):  # fmt: skip
+    for name in (
+        "transfer",
+        "images",
+        "folder",
+        "csv",
+        "openmoji",
+        "elpv",
+        "digits",
+        "torchvision",
+        "timm",
+        "package",
+        "file",
+    ):
         line = next(line for line in said.splitlines() if line.split()[:1] == [name])
         assert len(line.split()) > 4, "a name without a sentence helps nobody"
 

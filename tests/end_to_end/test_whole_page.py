@@ -37,8 +37,9 @@ def test_a_section_that_raises_costs_only_itself(
 ) -> None:
     section, words = SECTIONS[kind]
     real = analyses.load("transfer")
-    broken = SimpleNamespace(__doc__="It breaks.\n\nHow to read it.", TITLE="Broken", Options=real.Options,
-                             plan=real.plan, section=section)  # fmt: skip
+    broken = SimpleNamespace(
+        __doc__="It breaks.\n\nHow to read it.", TITLE="Broken", Options=real.Options, plan=real.plan, section=section
+    )
     load = analyses.load
     monkeypatch.setattr(analyses, "load", lambda name: broken if name == "transfer" else load(name))
     (copied / "study.yaml").write_text(

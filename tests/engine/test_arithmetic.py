@@ -48,9 +48,15 @@ def test_without_proc_nothing_is_known_and_nothing_is_emulated(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("capabilities", "precision"),
-    [((8.0,), "bfloat16"), ((9.0, 8.6), "bfloat16"), ((12.0,), "bfloat16"), ((7.5,), "float32"),
-     ((9.0, 7.5), "float32"), ((), "float32")],
-)  # fmt: skip
+    [
+        ((8.0,), "bfloat16"),
+        ((9.0, 8.6), "bfloat16"),
+        ((12.0,), "bfloat16"),
+        ((7.5,), "float32"),
+        ((9.0, 7.5), "float32"),
+        ((), "float32"),
+    ],
+)
 def test_gpus_by_the_least_of_them(capabilities: tuple[float, ...], precision: str) -> None:
     for device in ("cuda", "cuda:1"):
         assert natural(device, ("avx512_bf16",), capabilities)[0] == precision

@@ -36,7 +36,7 @@ def loaded(*arguments: str, cwd: Path) -> set[str]:
 @pytest.mark.parametrize(
     "verb",
     ["--help", "run --help", "ls", "plan --json --set seeds=4", "status", "report", "results", "gc study.yaml", "run"],
-)  # fmt: skip
+)
 def test_nothing_heavy_is_loaded(finished: Path, verb: str) -> None:
     modules = loaded(*verb.split(), cwd=finished)
     assert "transferscope" in modules

@@ -82,8 +82,9 @@ def test_streamed_equals_the_naive_sum_also_with_a_short_last_batch(kernel):
 
 def test_a_short_last_batch_weighs_less_than_a_full_one():
     batches = [related(64, 0), related(4, 1)]
-    equal = sum(np.array([[hsic1(naive_kernel(a, "linear"), naive_kernel(b, "linear")) for b in x] for a in x])
-                for x in batches)  # fmt: skip
+    equal = sum(
+        np.array([[hsic1(naive_kernel(a, "linear"), naive_kernel(b, "linear")) for b in x] for a in x]) for x in batches
+    )
     equal = equal / np.sqrt(np.outer(np.diag(equal), np.diag(equal)))
     found = stream(batches).result().matrix
     assert abs(found[0, 2] - naive_minibatch(batches)[0, 2]) < 1e-6 < abs(found[0, 2] - equal[0, 2]) / 10

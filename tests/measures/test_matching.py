@@ -28,8 +28,13 @@ SIZES = (6, 5)
 
 
 def made(rng):
-    return {"w1": rng.normal(size=(6, 4)), "b1": rng.normal(size=6), "w2": rng.normal(size=(5, 6)),
-            "w3": rng.normal(size=(3, 10)), "b3": rng.normal(size=3)}  # fmt: skip
+    return {
+        "w1": rng.normal(size=(6, 4)),
+        "b1": rng.normal(size=6),
+        "w2": rng.normal(size=(5, 6)),
+        "w3": rng.normal(size=(3, 10)),
+        "b3": rng.normal(size=3),
+    }
 
 
 def permuted(w, p, q):
@@ -55,8 +60,15 @@ def test_the_objective_never_falls_and_comes_close_to_the_best_of_all():
     rng = np.random.default_rng(2)
     sizes, places = (4, 3), (*PLACES[:-1], Place("w3", 1, 1))
     for _ in range(10):
-        a, b = ({"w1": rng.normal(size=(4, 4)), "b1": rng.normal(size=4), "w2": rng.normal(size=(3, 4)),
-                 "w3": rng.normal(size=(3, 3))} for _ in range(2))  # fmt: skip
+        a, b = (
+            {
+                "w1": rng.normal(size=(4, 4)),
+                "b1": rng.normal(size=4),
+                "w2": rng.normal(size=(3, 4)),
+                "w3": rng.normal(size=(3, 3)),
+            }
+            for _ in range(2)
+        )
 
         def moved(p, q, b=b):
             return {"w1": b["w1"][p], "b1": b["b1"][p], "w2": b["w2"][q][:, p], "w3": b["w3"][:, q]}

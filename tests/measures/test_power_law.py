@@ -147,8 +147,9 @@ def test_the_interval_covers_as_often_as_it_says():
     assert known > 190 and 0.89 < hits / known < 0.99
 
 
-@pytest.mark.parametrize(("sizes", "errors"), [([100, 200, 1000], [0, 0, 0]), ([100, 200, 1000], [0.1] * 3),
-                                               ([100, 1000], [0, 0])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sizes", "errors"), [([100, 200, 1000], [0, 0, 0]), ([100, 200, 1000], [0.1] * 3), ([100, 1000], [0, 0])]
+)
 def test_a_level_curve_is_reached_with_the_fewest(sizes, errors):
     """Where both arms are perfect with any number of images, pretraining is worth none."""
     found = worth(sizes, [errors] * 3, [errors[0]] * 3)

@@ -202,8 +202,9 @@ def test_neighbours_against_loops(k: int) -> None:
     n = len(y)
     right = []
     for i in range(n):
-        near = sorted((j for j in range(n) if j != i),
-                      key=lambda j: -(f[i] @ f[j]) / np.linalg.norm(f[i]) / np.linalg.norm(f[j]))[:k]  # fmt: skip
+        near = sorted(
+            (j for j in range(n) if j != i), key=lambda j: -(f[i] @ f[j]) / np.linalg.norm(f[i]) / np.linalg.norm(f[j])
+        )[:k]
         votes = [y[j] for j in near]
         tied = {c for c in votes if votes.count(c) == max(votes.count(v) for v in votes)}
         right.append(next(v for v in votes if v in tied) == y[i])

@@ -75,9 +75,15 @@ def operator(weight, height, width, groups):
 
 @pytest.mark.parametrize(
     ("shape", "size", "groups"),
-    [((3, 2, 3, 3), (5, 4), 1), ((2, 4, 3, 3), (4, 5), 1), ((4, 1, 3, 3), (3, 3), 4), ((6, 2, 1, 1), (2, 3), 2),
-     ((2, 2, 5, 7), (3, 4), 1), ((2, 3, 3, 3), (1, 1), 1)],
-)  # fmt: skip
+    [
+        ((3, 2, 3, 3), (5, 4), 1),
+        ((2, 4, 3, 3), (4, 5), 1),
+        ((4, 1, 3, 3), (3, 3), 4),
+        ((6, 2, 1, 1), (2, 3), 2),
+        ((2, 2, 5, 7), (3, 4), 1),
+        ((2, 3, 3, 3), (1, 1), 1),
+    ],
+)
 def test_the_operator_spectrum_is_that_of_the_written_out_matrix(shape, size, groups):
     w = normal(*shape)
     expected = torch.linalg.svdvals(operator(w, *size, groups)).numpy()

@@ -88,7 +88,7 @@ LAYOUTS: dict[str, Any] = {
     "with its optimiser": {"state_dict": A, "optimizer": {"exp_avg": {n: t * 0 for n, t in A.items()}}},
     "with a head elsewhere": {"model": {**under("backbone.body."), "head.classifier.weight": A["fc.weight"]}},
     "no counters, as before 2018": {n: t for n, t in A.items() if not n.endswith("num_batches_tracked")},
-}  # fmt: skip
+}
 
 
 def body_is(net: nn.Module, state: Mapping[str, Tensor], besides: str = "fc") -> bool:

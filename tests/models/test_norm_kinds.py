@@ -109,8 +109,11 @@ def test_what_lies_behind_sees_each_batch_normalised_by_its_own(kind: str) -> No
 
 def test_instance_norm_keeps_the_mean_of_what_its_training_sees_of_each_image() -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.InstanceNorm2d(C, track_running_stats=True), nn.Conv2d(C, C, 3),
-                        nn.InstanceNorm2d(C, track_running_stats=True))  # fmt: skip
+    net = nn.Sequential(
+        nn.InstanceNorm2d(C, track_running_stats=True),
+        nn.Conv2d(C, C, 3),
+        nn.InstanceNorm2d(C, track_running_stats=True),
+    )
     x = images()
     refresh_batch_norm(net.eval(), x.split(16))
     slow = nn.Sequential(*[nn.InstanceNorm2d(C, track_running_stats=True, momentum=1.0).double() for _ in "ab"])

@@ -14,8 +14,8 @@ from toy.nets import tiny
 import transferscope as ts
 from transferscope.errors import UserError
 from transferscope.models.fixup_resnet import fixup_resnet14
-from transferscope.probes.align import Alignment, align, state_align
-from transferscope.probes.channels import channels
+from transferscope.probes.weights.align import Alignment, align, state_align
+from transferscope.probes.weights.channels import channels
 
 
 def perturbed(net, seed):
@@ -31,14 +31,26 @@ def perturbed(net, seed):
 
 def vgg(classes):
     """A plain network whose flattening gives four entries to each channel."""
-    return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4), nn.Conv2d(6, 7, 3, padding=1),
-                         nn.BatchNorm2d(7), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(28, 9),
-                         nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, classes))  # fmt: skip
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(4),
+        nn.Conv2d(6, 7, 3, padding=1),
+        nn.BatchNorm2d(7),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(28, 9),
+        nn.BatchNorm1d(9),
+        nn.ReLU(),
+        nn.Linear(9, classes),
+    )
 
 
 def resnet(classes, block):
-    return timm.models.resnet.ResNet(block, (1, 1, 1, 1), classes, stem_width=4, stem_type="deep",
-                                     channels=(8, 16, 24, 32))  # fmt: skip
+    return timm.models.resnet.ResNet(
+        block, (1, 1, 1, 1), classes, stem_width=4, stem_type="deep", channels=(8, 16, 24, 32)
+    )
 
 
 NETS = {
@@ -115,8 +127,13 @@ def test_residual_channels_are_tied_and_buffers_move_along():
     found = channels(NETS["bottlenecks"](5))
     stem = found.groups.index("layer1.0.conv3.weight")
     tied = {p.tensor for p in found.places if p.group == stem}
-    assert {"layer1.0.conv3.weight", "layer1.0.downsample.0.weight", "layer2.0.conv1.weight",
-            "layer1.0.bn3.running_var", "layer1.0.downsample.1.running_mean"} <= tied  # fmt: skip
+    assert {
+        "layer1.0.conv3.weight",
+        "layer1.0.downsample.0.weight",
+        "layer2.0.conv1.weight",
+        "layer1.0.bn3.running_var",
+        "layer1.0.downsample.1.running_mean",
+    } <= tied
     assert not any((p.tensor == "fc.weight" and p.axis == 0) or p.tensor == "fc.bias" for p in found.places)
     assert not any(p.tensor == "conv1.weight" and p.axis == 1 for p in found.places)
 

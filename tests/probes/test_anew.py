@@ -13,8 +13,8 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.norm import refresh_batch_norm
-from transferscope.probes.anew import Anew
-from transferscope.probes.prefix import Prefix
+from transferscope.probes.blocks.anew import Anew
+from transferscope.probes.passes.prefix import Prefix
 
 
 class Own(nn.Module):
@@ -44,8 +44,17 @@ class Twice(nn.Module):
 
 
 def stacked(norm):
-    return nn.Sequential(nn.Conv2d(3, 6, 3), norm(6), nn.ReLU(), nn.Conv2d(6, 8, 3), norm(8), nn.ReLU(),
-                         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))  # fmt: skip
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3),
+        norm(6),
+        nn.ReLU(),
+        nn.Conv2d(6, 8, 3),
+        norm(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 4),
+    )
 
 
 NETS = {

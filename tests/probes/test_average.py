@@ -12,9 +12,9 @@ from toy.nets import tiny
 import transferscope as ts
 from transferscope.errors import UserError
 from transferscope.models.norm import refresh_batch_norm
-from transferscope.probes.average import average, average_states
-from transferscope.probes.combine import combine
-from transferscope.probes.wise import wise_ft
+from transferscope.probes.walks.average import average, average_states
+from transferscope.probes.walks.wise import wise_ft
+from transferscope.probes.weights.combine import combine
 
 
 def plain(classes=3, seed=0):
@@ -50,8 +50,9 @@ def trained_on(x, y, seed, steps=40, start=None):
 def by_hand(nets, weights, x, y):
     """Accuracy and loss of the weighted average."""
     net = copy.deepcopy(nets[0])
-    net.load_state_dict({n: sum(w * other.state_dict()[n] for w, other in zip(weights, nets, strict=True))
-                         for n in net.state_dict()})  # fmt: skip
+    net.load_state_dict(
+        {n: sum(w * other.state_dict()[n] for w, other in zip(weights, nets, strict=True)) for n in net.state_dict()}
+    )
     with torch.no_grad():
         z = net(x)
     return float((z.argmax(1) == y).double().mean()), float(nn.functional.cross_entropy(z, y))
@@ -131,8 +132,9 @@ def test_the_greedy_soup_is_that_of_the_recipe():
     np.testing.assert_allclose(found.tried, tried)
     np.testing.assert_allclose(found.held_out, alone)
     assert 3 not in found.members and found.data == ("data",)
-    assert found.average[0] == pytest.approx(by_hand([nets[i] for i in soup], [1 / len(soup)] * len(soup),
-                                                     test_x, test_y)[0])  # fmt: skip
+    assert found.average[0] == pytest.approx(
+        by_hand([nets[i] for i in soup], [1 / len(soup)] * len(soup), test_x, test_y)[0]
+    )
     with pytest.raises(UserError, match="of the 100 held-out images are also in 'data'"):
         average(nets, batches(x, y), kind="greedy", held_out=iter(batches(held_x, held_y)))
 

@@ -13,7 +13,7 @@ from toy.nets import tiny
 import transferscope as ts
 from transferscope.errors import UserError
 from transferscope.models.norm import refresh_batch_norm
-from transferscope.probes.basin import PLATEAU, basin, state_basin
+from transferscope.probes.walks.basin import PLATEAU, basin, state_basin
 
 N = 100  # weights of the valley
 STEEP, FLAT, WAVE = 3.0, 0.01, 0.01  # curvature across and along, height of the waves

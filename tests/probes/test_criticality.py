@@ -15,9 +15,9 @@ from transferscope.errors import UserError
 from transferscope.models.blocks import blocks
 from transferscope.models.norm import refresh_batch_norm
 from transferscope.probes import result
-from transferscope.probes.answers import _wrong, guessed
-from transferscope.probes.criticality import criticality, state_criticality
-from transferscope.probes.given import Batch
+from transferscope.probes.blocks.criticality import criticality, state_criticality
+from transferscope.probes.blocks.errors import _wrong, guessed
+from transferscope.probes.inputs.given import Batch
 from transferscope.streams import stream
 
 CLASSES = 4

@@ -12,9 +12,19 @@ from torch import nn
 import transferscope as ts
 from transferscope.errors import UserError
 
-BODY = ("conv1.weight", "bn1.weight", "bn1.bias", "conv2.weight", "conv2.bias", "unused.weight", "unused.bias",
-        "attention.in_proj_weight", "attention.in_proj_bias", "attention.out_proj.weight",
-        "attention.out_proj.bias")  # fmt: skip
+BODY = (
+    "conv1.weight",
+    "bn1.weight",
+    "bn1.bias",
+    "conv2.weight",
+    "conv2.bias",
+    "unused.weight",
+    "unused.bias",
+    "attention.in_proj_weight",
+    "attention.in_proj_bias",
+    "attention.out_proj.weight",
+    "attention.out_proj.bias",
+)
 
 
 def vector(net, names):
@@ -76,8 +86,14 @@ def test_tied_weights_count_once():
 def test_spectrum_is_that_of_numpy_svd():
     a, b = made(seed=1, width=12), made(seed=2, width=12)
     found = ts.spectrum(a, b, k=3)
-    assert found.weights == ("conv1.weight", "conv2.weight", "unused.weight", "attention.in_proj_weight",
-                             "attention.out_proj.weight", "fc.weight")  # fmt: skip
+    assert found.weights == (
+        "conv1.weight",
+        "conv2.weight",
+        "unused.weight",
+        "attention.in_proj_weight",
+        "attention.out_proj.weight",
+        "fc.weight",
+    )
     for i, name in enumerate(found.weights):
         m, l = (net.state_dict()[name].double().flatten(1).numpy() for net in (a, b))  # noqa: E741
         _, s, v = np.linalg.svd(m)

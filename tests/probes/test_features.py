@@ -10,7 +10,7 @@ from torch import nn
 
 import transferscope as ts
 from transferscope.errors import UserError
-from transferscope.probes.layers import pooled, wanted
+from transferscope.probes.features.layers import pooled, wanted
 
 
 def state(net):

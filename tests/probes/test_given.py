@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import transferscope as ts
 from transferscope.errors import UserError
-from transferscope.probes.given import Batch
+from transferscope.probes.inputs.given import Batch
 
 K, SIZE = 4, 10
 DRAW = torch.Generator().manual_seed(0)

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 import transferscope as ts
 from transferscope.errors import UserError
 from transferscope.probes import result
-from transferscope.probes.given import Batch
-from transferscope.probes.labels import read_labels
-from transferscope.probes.penultimate import penultimate
+from transferscope.probes.features.penultimate import penultimate
+from transferscope.probes.inputs.given import Batch
+from transferscope.probes.inputs.labels import read_labels
 
 Y = np.arange(12) % 3
 ONE_HOT = np.eye(3)[Y]
@@ -74,8 +74,13 @@ def test_results_say_how_labels_were_read_and_keep_it_when_saved(tmp_path) -> No
     hot = [(x, F.one_hot(y, 4)) for x, y in BATCHES]
     several = [Batch(x, y, multilabel=True) for x, y in hot]
     both = [ts.predictions(net, hot) for net in (A, B)]
-    for found in (both[0], ts.mistakes(*both), ts.neighbours(A, hot, LAYERS), ts.path(A, B, hot, alphas=2),
-                  ts.transferability(A, hot, hot)):  # fmt: skip
+    for found in (
+        both[0],
+        ts.mistakes(*both),
+        ts.neighbours(A, hot, LAYERS),
+        ts.path(A, B, hot, alphas=2),
+        ts.transferability(A, hot, hot),
+    ):
         assert any("one-hot" in note for note in found.notes), found.notes
         found.save(tmp_path / "it.safetensors")
         assert result.load(tmp_path / "it.safetensors").notes == found.notes
@@ -83,9 +88,13 @@ def test_results_say_how_labels_were_read_and_keep_it_when_saved(tmp_path) -> No
 
 
 def test_samples_that_come_twice_are_said() -> None:
-    for found in (ts.similarity(A, B, [*BATCHES, BATCHES[0]], LAYERS), ts.predictions(A, [*BATCHES, BATCHES[0]]),
-                  ts.path(A, B, [*BATCHES, BATCHES[0]], alphas=2), ts.grams(A, [*BATCHES, BATCHES[0]], LAYERS),
-                  ts.neighbours(A, [*BATCHES, BATCHES[0]], LAYERS)):  # fmt: skip
+    for found in (
+        ts.similarity(A, B, [*BATCHES, BATCHES[0]], LAYERS),
+        ts.predictions(A, [*BATCHES, BATCHES[0]]),
+        ts.path(A, B, [*BATCHES, BATCHES[0]], alphas=2),
+        ts.grams(A, [*BATCHES, BATCHES[0]], LAYERS),
+        ts.neighbours(A, [*BATCHES, BATCHES[0]], LAYERS),
+    ):
         assert any("12 of 60 samples repeat an earlier one" in note for note in found.notes)
     assert not any("repeat" in note for note in ts.similarity(A, B, BATCHES, LAYERS).notes)
     shared = ts.transferability(A, BATCHES, BATCHES[:1]).notes

@@ -12,7 +12,7 @@ from transferscope.errors import UserError
 from transferscope.measures.barrier import entezari, frankle
 from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.norm import refresh_batch_norm
-from transferscope.probes.layerwise import layerwise_barrier
+from transferscope.probes.blocks.layerwise import layerwise_barrier
 
 
 def curve(a, b, names, alphas, data, statistics=None):
@@ -20,8 +20,10 @@ def curve(a, b, names, alphas, data, statistics=None):
     points = []
     for alpha in alphas:
         mine, other = a.state_dict(), b.state_dict()
-        mixed = {n: torch.lerp(mine[n].double(), other[n].double(), alpha) if mine[n].is_floating_point() else mine[n]
-                 for n in names}  # fmt: skip
+        mixed = {
+            n: torch.lerp(mine[n].double(), other[n].double(), alpha) if mine[n].is_floating_point() else mine[n]
+            for n in names
+        }
         net = swapped(a, mixed, names)
         if statistics is not None:
             refresh_batch_norm(net, [statistics.double()])
@@ -34,8 +36,9 @@ def curve(a, b, names, alphas, data, statistics=None):
 def test_curves_and_heights_are_those_of_blended_copies(batch_norm):
     a, b, data = residual(1), residual(2), labelled(30)
     x = torch.cat([x for x, _ in labelled(40, seed=7)]) if batch_norm == "refresh" else None
-    found = layerwise_barrier(a, b, data, alphas=5, batch_norm=batch_norm, draws=200,
-                              statistics=None if x is None else [x])  # fmt: skip
+    found = layerwise_barrier(
+        a, b, data, alphas=5, batch_norm=batch_norm, draws=200, statistics=None if x is None else [x]
+    )
     assert found.batch_norm == (
         "as found" if x is None else "re-estimated everywhere, on 40 images given as statistics"
     )

@@ -15,10 +15,10 @@ from torch import nn
 import transferscope
 from transferscope.errors import UserError
 from transferscope.measures.barrier import entezari, frankle
-from transferscope.probes.line_barrier import line_barrier
-from transferscope.probes.path import Path, path, state_path
-from transferscope.probes.refine import refined
-from transferscope.probes.scored import Scored
+from transferscope.probes.walks.line_barrier import line_barrier
+from transferscope.probes.walks.path import Path, path, state_path
+from transferscope.probes.walks.refine import refined
+from transferscope.probes.walks.scored import Scored
 
 X, Y = pictures(300, seed=9)
 TEST = [(X[:100], Y[:100]), (X[100:], Y[100:])]
@@ -95,8 +95,9 @@ def test_where_statistics_came_from_is_said(apart):
 
 @pytest.mark.parametrize("alphas", [np.int64(5), np.uint8(5), np.array(5), np.linspace(0, 1, 5), np.arange(5) / 4])
 def test_numbers_of_numpy_are_alphas(alphas):
-    assert path(Hill(-1), Hill(1), [(torch.rand(8, 1), torch.zeros(8, dtype=torch.long))],
-                alphas=alphas).alphas.tolist() == [0, 0.25, 0.5, 0.75, 1]  # fmt: skip
+    assert path(
+        Hill(-1), Hill(1), [(torch.rand(8, 1), torch.zeros(8, dtype=torch.long))], alphas=alphas
+    ).alphas.tolist() == [0, 0.25, 0.5, 0.75, 1]
 
 
 @pytest.mark.parametrize("kind", ["average", "first", "last"])

@@ -13,7 +13,7 @@ from toy.nets import tiny
 import transferscope as ts
 from transferscope.errors import UserError
 from transferscope.models.norm import refresh_batch_norm
-from transferscope.probes.plane import plane, state_plane
+from transferscope.probes.walks.plane import plane, state_plane
 
 
 def small(seed, classes=3):

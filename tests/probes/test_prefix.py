@@ -12,8 +12,8 @@ from torch import nn
 
 from transferscope.errors import UserError
 from transferscope.models.blocks import parameters_of
-from transferscope.probes.folding import folded
-from transferscope.probes.prefix import Prefix
+from transferscope.probes.passes.folding import folded
+from transferscope.probes.passes.prefix import Prefix
 
 NETS = {
     "plain": lambda: made(plain),

@@ -16,9 +16,9 @@ import transferscope as ts
 from transferscope.errors import UserError
 from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm
-from transferscope.probes import rewind as probe
-from transferscope.probes.blockwise import Trials
-from transferscope.probes.rewind import rewind, state_rewind
+from transferscope.probes.blocks import rewind as probe
+from transferscope.probes.blocks.rewind import rewind, state_rewind
+from transferscope.probes.blocks.trials import Trials
 
 
 @pytest.mark.parametrize("batch_norm", ["refresh", "as found"])
@@ -28,8 +28,16 @@ def test_every_block_checkpoint_and_direction_is_the_plain_pass_of_a_changed_cop
     sets = {"train": labelled(seed=1), "test": labelled(30, seed=2)}
     statistics = torch.cat([x for x, _ in labelled(40, seed=7)])
     anew = batch_norm == "refresh" and has_batch_norm(net)
-    found = rewind(net, start, sets, checkpoints={"epoch 1": middle.state_dict()}, redraw=make(4), cumulative="both",
-                   batch_norm=batch_norm, statistics=statistics.split(8))  # fmt: skip
+    found = rewind(
+        net,
+        start,
+        sets,
+        checkpoints={"epoch 1": middle.state_dict()},
+        redraw=make(4),
+        cumulative="both",
+        batch_norm=batch_norm,
+        statistics=statistics.split(8),
+    )
     table = found.table()
 
     def slow(state, names):
@@ -78,7 +86,7 @@ def test_the_basis_is_said_and_own_scores_stand_beside_where_they_differ():
     stale[1].running_mean += torch.linspace(-9, 9, 6)
     told = rewind(stale, start, data)
     assert told.batch_norm == "re-estimated everywhere, on 24 of the images of 'data' that are scored"
-    (name, score, own), = told.own  # fmt: skip
+    ((name, score, own),) = told.own
     assert name == "data" and score == told.score[0] and own == told.score[1] != score
     as_found = rewind(net, start, data, batch_norm="as found")
     assert as_found.batch_norm == "as found" and as_found.own == () and "own" not in as_found.how
@@ -97,8 +105,10 @@ def test_a_rewound_block_that_only_needs_other_statistics_costs_nothing():
         start[1].running_var.fill_(1)
         data = [(x, net.eval()(x).argmax(1)) for x, _ in data]
     block = blocks(net)[0].name
-    anew, stale = (rewind(net, start, data, blocks=[block], batch_norm=how).table().filter(how="rewind")
-                   for how in ("refresh", "as found"))  # fmt: skip
+    anew, stale = (
+        rewind(net, start, data, blocks=[block], batch_norm=how).table().filter(how="rewind")
+        for how in ("refresh", "as found")
+    )
     assert anew["drop"][0] == 0 and abs(anew["loss_rise"][0]) < 1e-3 and stale["drop"][0] > 0.1
 
 
@@ -124,8 +134,11 @@ def test_tied_tensors_count_once_and_move_together(reuse, monkeypatch):
     size = {(row["how"], row["block"]): row["size"] for row in table.iter_rows(named=True)}
     assert size["rewind", "first"] == 144 and size["rewind", "last"] == 12, "its bias alone"
     assert size["bottom", "last"] == size["top", "first"] == 144 + 156 + 12
-    for how, block, names in (("rewind", "first", ["first.weight", "last.weight"]), ("rewind", "last", ["last.bias"]),
-                              ("bottom", "first", ["first.weight", "last.weight"])):  # fmt: skip
+    for how, block, names in (
+        ("rewind", "first", ["first.weight", "last.weight"]),
+        ("rewind", "last", ["last.bias"]),
+        ("bottom", "first", ["first.weight", "last.weight"]),
+    ):
         row = table.filter(how=how, block=block).row(0, named=True)
         assert row["loss"] == pytest.approx(plain(swapped(net, start.state_dict(), names), data)[1], abs=1e-5)
         far = sum(float((net.state_dict()[n] - start.state_dict()[n]).double().square().sum()) for n in names[-1:])
@@ -227,14 +240,15 @@ def test_bad_input_is_one_sentence():
     net, data = residual(1), labelled()
     for match, call in {
         r"start: '0.weight' has shape": lambda: rewind(net, residual(2, width=5), data),
-        r"late: '3.conv1.weight' is missing": lambda: rewind(net, net, data, checkpoints={"late": {
-            n: t for n, t in net.state_dict().items() if n != "3.conv1.weight"}}),
+        r"late: '3.conv1.weight' is missing": lambda: rewind(
+            net, net, data, checkpoints={"late": {n: t for n, t in net.state_dict().items() if n != "3.conv1.weight"}}
+        ),
         r"no block '33'; did you mean '3'": lambda: rewind(net, net, data, blocks=["33"]),
         "batch_norm: 'keep'": lambda: rewind(net, net, data, batch_norm="keep"),
         "cumulative: 'up'": lambda: rewind(net, net, data, cumulative="up"),
         "no labels": lambda: rewind(net, net, [x for x, _ in data]),
         "none to go back to": lambda: state_rewind(net, net.state_dict(), {}, data),
-    }.items():  # fmt: skip
+    }.items():
         with pytest.raises(UserError, match=match) as caught:
             call()
         assert str(caught.value)[-1] in ".?" and "\n" not in str(caught.value)
@@ -244,8 +258,10 @@ def test_bad_input_is_one_sentence():
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_keeping_what_lies_before_a_block_changes_no_number(precision, batch_norm):
     net, start, sets = residual(1), residual(2).state_dict(), {"train": labelled(), "test": labelled(30, seed=2)}
-    either = [Trials(net, sets, batch_norm=batch_norm, statistics=None, precision=precision, reuse=kept)
-              for kept in (True, False)]  # fmt: skip
+    either = [
+        Trials(net, sets, batch_norm=batch_norm, statistics=None, precision=precision, reuse=kept)
+        for kept in (True, False)
+    ]
     for trials in either:
         trials.on(net.state_dict())
     cut = either[0].cut

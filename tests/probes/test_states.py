@@ -12,8 +12,8 @@ from torch import nn
 
 from transferscope.errors import UserError
 from transferscope.measures import metrics
-from transferscope.probes.folding import Folding, foldable
-from transferscope.probes.states import States
+from transferscope.probes.passes.folding import Folding, foldable
+from transferscope.probes.walks.states import States
 
 X, Y = pictures(200)
 NET = trained(0)

@@ -10,9 +10,9 @@ from transferscope.errors import UserError
 from transferscope.measures.logme import logme
 from transferscope.measures.scores import SCORES, leep, neighbour_accuracy, softmax
 from transferscope.probes import result
-from transferscope.probes.given import Batch
-from transferscope.probes.penultimate import penultimate
-from transferscope.probes.transferability import transferability
+from transferscope.probes.features.penultimate import penultimate
+from transferscope.probes.features.transferability import transferability
+from transferscope.probes.inputs.given import Batch
 
 
 def small(classes: int = 5, *, conv_head: bool = False) -> nn.Module:
@@ -90,9 +90,7 @@ def test_scores_are_those_of_the_measures() -> None:
 def test_without_a_source_head_and_with_several_labels_there_are_gaps() -> None:
     plain = transferability(small(), batches(), batches(seed=1))
     assert plain.leep is None and plain.nce is None and plain.source_classes is None
-    several = transferability(
-        small(), batches(several=True), batches(seed=1, several=True), source_head=True
-    )  # fmt: skip
+    several = transferability(small(), batches(several=True), batches(seed=1, several=True), source_head=True)
     assert several.metric == "auc" and several.probe_metric is not None and several.probe_metric > 0.6
     assert (several.neighbours, several.leep, several.nce) == (None, None, None)
     assert several.h_score <= 1 and several.logme < 0.5

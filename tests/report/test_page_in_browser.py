@@ -15,10 +15,17 @@ from transferscope.section import Section, View
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--virtual-time-budget=8000", "--dump-dom",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--virtual-time-budget=8000",
+    "--dump-dom",
+)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 
@@ -59,7 +66,12 @@ def test_injected_scripts_do_not_run(report: Path, tmp_path: Path) -> None:
 def test_a_table_that_is_wider_than_the_page_says_so(tmp_path: Path, width: int, columns: int, wide: bool) -> None:
     rows = pl.DataFrame({f"column {number}": ["some words"] for number in range(columns)})
     section = Section("s", tables=(View("v", "Wide", rows),))
-    page = write_report(tmp_path, title="t", question="", parts=[Part("one", "What.", section, rows)],
-                        provenance=dataclasses.replace(provenance(), steps=()))  # fmt: skip
+    page = write_report(
+        tmp_path,
+        title="t",
+        question="",
+        parts=[Part("one", "What.", section, rows)],
+        provenance=dataclasses.replace(provenance(), steps=()),
+    )
     dom = browse(page, tmp_path / "profile", f"--window-size={width},900")
     assert ('class="grid wide"' in dom) is wide

@@ -11,9 +11,21 @@ from transferscope.section import Finding
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (math.nan, "–"), (0.0, "0.000"), (-0.1234, "−0.123"), (12.345, "12.35"), (123.45, "123.5"),
-     (12345.6, "12,346"), (12345, "12,345"), (300, "300"), (True, "True"), (1e-5, "1.00e−05"), ("a-b", "a-b")],
-)  # fmt: skip
+    [
+        (None, "–"),
+        (math.nan, "–"),
+        (0.0, "0.000"),
+        (-0.1234, "−0.123"),
+        (12.345, "12.35"),
+        (123.45, "123.5"),
+        (12345.6, "12,346"),
+        (12345, "12,345"),
+        (300, "300"),
+        (True, "True"),
+        (1e-5, "1.00e−05"),
+        ("a-b", "a-b"),
+    ],
+)
 def test_number(value: object, text: str) -> None:
     assert wording.number(value) == text
 

@@ -57,18 +57,41 @@ def transfer_part() -> Part:
     runs = learning_curves()
     last = runs.filter(pl.col("epoch") == 30)
     curves = charts.lines(
-        over_seeds(runs, "arm", "epoch"), "epoch", "accuracy", "arm", low="low", high="high", runs=runs,
-        percent=True, x_title="epoch", y_title="test accuracy",
-    )  # fmt: skip
+        over_seeds(runs, "arm", "epoch"),
+        "epoch",
+        "accuracy",
+        "arm",
+        low="low",
+        high="high",
+        runs=runs,
+        percent=True,
+        x_title="epoch",
+        y_title="test accuracy",
+    )
     final = charts.dots(
-        over_seeds(last, "arm"), "arm", "accuracy", "arm", low="low", high="high", runs=last,
-        percent=True, value_title="final test accuracy",
-    )  # fmt: skip
+        over_seeds(last, "arm"),
+        "arm",
+        "accuracy",
+        "arm",
+        low="low",
+        high="high",
+        runs=last,
+        percent=True,
+        value_title="final test accuracy",
+    )
     target = pl.concat([runs.with_columns(target=pl.lit(name)) for name in ("openmoji:color", HOSTILE)])
     both = charts.lines(
-        over_seeds(target, "target", "arm", "epoch"), "epoch", "accuracy", "arm", low="low", high="high",
-        facet="target", percent=True, x_title="epoch", y_title="test accuracy",
-    )  # fmt: skip
+        over_seeds(target, "target", "arm", "epoch"),
+        "epoch",
+        "accuracy",
+        "arm",
+        low="low",
+        high="high",
+        facet="target",
+        percent=True,
+        x_title="epoch",
+        y_title="test accuracy",
+    )
     return Part(
         name="transfer",
         docstring=GUIDE,
@@ -122,8 +145,15 @@ def similarity_part() -> Part:
     heat = charts.heat(
         table, "a", "b", "cka", domain=(0, 1), x_title="block of P-T", y_title="block of RI-T", value_title="CKA"
     )
-    finding = Finding("Blocks of the two arms resemble each other least at the top.", 0.19, 0.11, 0.27, 3,
-                      claim=3, verdict="contradicts")  # fmt: skip
+    finding = Finding(
+        "Blocks of the two arms resemble each other least at the top.",
+        0.19,
+        0.11,
+        0.27,
+        3,
+        claim=3,
+        verdict="contradicts",
+    )
     section = Section("Similarity of features", (finding,), (Chart("cka", "CKA, block by block", heat, "1 is alike."),))
     return Part("similarity", "How alike the arms' features are.", section, table)
 

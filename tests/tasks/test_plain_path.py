@@ -24,8 +24,17 @@ def plain(table, epochs: int) -> tuple[list[float], list[float]]:
     how = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     rows, trained, tested = table.rows["train"], [], []
     for epoch in range(1, epochs + 1):
-        batches = Batches(table, rows, table.labels, size=12, batch_size=32, seed=0, epoch=epoch,
-                          augment=Augment((0.5, 1.0), (0.75, 1.33), 0.0, "bilinear"), normalisation=how)  # fmt: skip
+        batches = Batches(
+            table,
+            rows,
+            table.labels,
+            size=12,
+            batch_size=32,
+            seed=0,
+            epoch=epoch,
+            augment=Augment((0.5, 1.0), (0.75, 1.33), 0.0, "bilinear"),
+            normalisation=how,
+        )
         net.train()
         total = 0.0
         for number, (x, labels, _) in enumerate(batches):
@@ -67,10 +76,12 @@ def test_the_network_of_this_test_takes_every_fast_path() -> None:
 def test_bfloat16_scores_like_float32(fit) -> None:
     """Four seeds of three epochs: the mean difference is within what seeds differ by."""
     scores = {
-        precision: [fit(f"{precision}{seed}", **HOW | {"seed": seed}, precision=precision)[1][-1]["test_metric"]
-                    for seed in range(4)]
+        precision: [
+            fit(f"{precision}{seed}", **HOW | {"seed": seed}, precision=precision)[1][-1]["test_metric"]
+            for seed in range(4)
+        ]
         for precision in ("float32", "bfloat16")
-    }  # fmt: skip
+    }
     gap = np.subtract(scores["bfloat16"], scores["float32"])
     spread = np.std(scores["float32"], ddof=1)
     assert min(scores["float32"]) > 0.3, "the network learns"

@@ -24,8 +24,8 @@ import polars as pl
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _lines, _pairs
-from transferscope.analyses._lines import ALIGNED, LIMIT, NORMS, SAME_INIT
+from transferscope.analyses._shared import barriers, contrasts, phrases
+from transferscope.analyses._shared.barriers import ALIGNED, LIMIT, NORMS, SAME_INIT
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.section import Chart, Finding, Section, View
@@ -65,12 +65,20 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     for target in study.targets:
         for labels, a, a_at, b, b_at in _pairs_of(study, target, options):
             for norm in options.batch_norm:
-                step = _lines.line.step(
-                    a=a, a_at=a_at, b=b, b_at=b_at, data=study.data(target), splits=list(options.splits),
-                    images={split: counts[split] for split in options.splits}, statistics=options.statistics,
-                    batch_norm=norm, alphas=options.alphas, tolerance=options.tolerance,
+                step = barriers.line.step(
+                    a=a,
+                    a_at=a_at,
+                    b=b,
+                    b_at=b_at,
+                    data=study.data(target),
+                    splits=list(options.splits),
+                    images={split: counts[split] for split in options.splits},
+                    statistics=options.statistics,
+                    batch_norm=norm,
+                    alphas=options.alphas,
+                    tolerance=options.tolerance,
                     align=labels["pair"].endswith(ALIGNED),
-                )  # fmt: skip
+                )
                 yield {"target": target, **labels, "batch_norm": norm}, step
 
 
@@ -89,7 +97,7 @@ def _pairs_of(study: Study, target: str, options: Options) -> Iterator[tuple[dic
             if "best" in options.pairs:
                 yield {"pair": f"{name} best & last", "seed": seed, "seed_b": seed}, run, "best", run, "final"
             if options.same_init and arm == "random":
-                child = _lines.fork(study, target, arm, seed, 0, 1)
+                child = barriers.fork(study, target, arm, seed, 0, 1)
                 yield {"pair": f"{name} & {name}{SAME_INIT}", "seed": seed, "seed_b": None}, run, at, child, at
 
 
@@ -97,7 +105,7 @@ def section(table: Table, options: Options) -> Section:
     """Curves and barriers by kind of pair, whether fine-tuned networks connect, and every pair in a table."""
 
     def told(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
-        every = _lines.curves(rows)
+        every = barriers.curves(rows)
         main = every.filter((pl.col("split") == options.splits[0]) & (pl.col("batch_norm") == options.batch_norm[0]))
         found = [*_connected(target, main), *_others(target, main), *_strategies(target, every, options)]
         return found, _charts(target, rows, every, options), _summary(target, every)
@@ -106,13 +114,13 @@ def section(table: Table, options: Options) -> Section:
     statistics = NORMS[options.batch_norm[0]]
     if options.batch_norm[0] == "refresh":
         statistics += f" (at most {options.statistics})"
-    basis = _lines.read(f"at most {images} {options.splits[0]} images", statistics, options.checkpoint)
-    return _pairs.section(TITLE, table.rows, told, _notes, basis)
+    basis = barriers.read(f"at most {images} {options.splits[0]} images", statistics, options.checkpoint)
+    return contrasts.section(TITLE, table.rows, told, _notes, basis)
 
 
 def _connected(target: str, main: pl.DataFrame) -> list[Finding]:
     """Claim 7: no barrier between two P-T, one between two RI-T."""
-    tuned, scratch = (_lines.over_pairs(main, f"{arm} & {arm}", "barrier") for arm in ("P-T", "RI-T"))
+    tuned, scratch = (barriers.over_pairs(main, f"{arm} & {arm}", "barrier") for arm in ("P-T", "RI-T"))
     found = []
     if tuned is not None:
         of = main.filter(pl.col("pair") == "P-T & P-T")
@@ -120,22 +128,22 @@ def _connected(target: str, main: pl.DataFrame) -> list[Finding]:
         if verb != "connect" and not tuned.excludes(LIMIT):
             verb = "are not shown to connect"
         text = f"On {target}, two fine-tuned networks {_heads(of)} {verb}: {_falls('two P-T', of, tuned.mean)}."
-        effects = [_pairs.moved(tuned, -1, LIMIT), scratch and _pairs.moved(scratch, 1, -LIMIT)]
-        found.append(_pairs.judged(text, _pairs.moved(tuned, 100), _lines.points(of), 7, effects))
+        effects = [contrasts.moved(tuned, -1, LIMIT), scratch and contrasts.moved(scratch, 1, -LIMIT)]
+        found.append(contrasts.judged(text, contrasts.moved(tuned, 100), barriers.points(of), 7, effects))
         middle = of.drop_nulls(["middle", "ends"])
         if not middle.is_empty():
-            gap = _pairs.interval(100 * (middle["middle"] - middle["ends"]).to_numpy(), chained=True)
+            gap = contrasts.interval(100 * (middle["middle"] - middle["ends"]).to_numpy(), chained=True)
             text = (
-                f"On {target}, the middle of the line between two P-T scores {_pairs.average(middle['middle']):z.1%}, "
-                f"its ends {_pairs.average(middle['ends']):z.1%}."
+                f"On {target}, the middle of the line between two P-T scores "
+                f"{contrasts.average(middle['middle']):z.1%}, its ends {contrasts.average(middle['ends']):z.1%}."
             )
-            found.append(_pairs.told(text, gap, _lines.points(of)))
+            found.append(contrasts.told(text, gap, barriers.points(of)))
     if scratch is not None:
         of = main.filter(pl.col("pair") == "RI-T & RI-T")
         too = ", too" if tuned is not None and tuned.mean <= LIMIT else ""
         verb = f"connect{too}" if scratch.mean <= LIMIT else "do not connect"
         text = f"On {target}, two networks from scratch {_heads(of)} {verb}: {_falls('two RI-T', of, scratch.mean)}."
-        found.append(_pairs.told(text, _pairs.moved(scratch, 100), _lines.points(of)))
+        found.append(contrasts.told(text, contrasts.moved(scratch, 100), barriers.points(of)))
     return found
 
 
@@ -145,7 +153,7 @@ def _others(target: str, main: pl.DataFrame) -> list[Finding]:
     for kind in main["pair"].unique(maintain_order=True):
         own = kind.endswith(" best & last")
         of = main.filter(pl.col("pair") == kind)
-        height = _lines.over_pairs(of, kind, "chord_barrier" if own else "barrier")
+        height = barriers.over_pairs(of, kind, "chord_barrier" if own else "barrier")
         if height is None or kind in ("P-T & P-T", "RI-T & RI-T"):
             continue
         name = kind.removesuffix(" best & last")
@@ -160,7 +168,7 @@ def _others(target: str, main: pl.DataFrame) -> list[Finding]:
             start = _falls("them", of, height.mean)
             text = f"On {target}, two networks from one random start, with other orders of the images, {verb}: {start}."
         elif kind.endswith(ALIGNED):
-            before = _pairs.mean(main, kind.removesuffix(ALIGNED), "barrier")
+            before = contrasts.mean(main, kind.removesuffix(ALIGNED), "barrier")
             text = (
                 f"On {target}, matching the units of two RI-T {_heads(of)} leaves a barrier of "
                 f"{100 * height.mean:z.1f} points"
@@ -172,7 +180,7 @@ def _others(target: str, main: pl.DataFrame) -> list[Finding]:
             who = f"two {a}" if a == b else f"{a} and {b}"
             verb = "connect" if height.mean <= LIMIT else "do not connect"
             text = f"On {target}, {who} {_heads(of)} {verb}: {_falls(who, of, height.mean)}."
-        found.append(_pairs.told(text, _pairs.moved(height, 100), _lines.points(of)))
+        found.append(contrasts.told(text, contrasts.moved(height, 100), barriers.points(of)))
     return found
 
 
@@ -180,16 +188,16 @@ def _strategies(target: str, every: pl.DataFrame, options: Options) -> list[Find
     """What other treatments of the batch-norm statistics make of the line between two P-T."""
     found = []
     of = every.filter((pl.col("pair") == "P-T & P-T") & (pl.col("split") == options.splits[0]))
-    first = _lines.over_pairs(of.filter(pl.col("batch_norm") == options.batch_norm[0]), "P-T & P-T", "barrier")
+    first = barriers.over_pairs(of.filter(pl.col("batch_norm") == options.batch_norm[0]), "P-T & P-T", "barrier")
     for norm in options.batch_norm[1:]:
-        other = _lines.over_pairs(of.filter(pl.col("batch_norm") == norm), "P-T & P-T", "barrier")
+        other = barriers.over_pairs(of.filter(pl.col("batch_norm") == norm), "P-T & P-T", "barrier")
         if first is None or other is None:
             continue
         text = (
             f"On {target}, with batch-norm statistics {NORMS[norm]} the barrier between two P-T is "
             f"{100 * other.mean:z.1f} points, with statistics {NORMS[options.batch_norm[0]]} {100 * first.mean:z.1f}."
         )
-        found.append(_pairs.told(text, _pairs.moved(other, 100), _lines.points(of)))
+        found.append(contrasts.told(text, contrasts.moved(other, 100), barriers.points(of)))
     return found
 
 
@@ -199,13 +207,13 @@ def _heads(of: pl.DataFrame) -> str:
 
 def _falls(who: str, of: pl.DataFrame, height: float) -> str:
     """How far the score falls on the line between `who`."""
-    text = f"on the line between {who} the {of['split'][0]} {_pairs.word(of['measure'][0])} "
+    text = f"on the line between {who} the {of['split'][0]} {phrases.word(of['measure'][0])} "
     ends, lowest = of["ends"].drop_nulls(), of["lowest"].drop_nulls()
     if height < 0.0005 and not ends.is_empty():
-        return f"{text}never falls below the mean of its ends, {_pairs.average(ends):z.1%}"
+        return f"{text}never falls below the mean of its ends, {contrasts.average(ends):z.1%}"
     text += f"falls {100 * height:z.1f} points below the mean of its ends"
     if not ends.is_empty() and not lowest.is_empty():
-        text += f", from {_pairs.average(ends):z.1%} to {_pairs.average(lowest):z.1%}"
+        text += f", from {contrasts.average(ends):z.1%} to {contrasts.average(lowest):z.1%}"
     return f"{text}{_worst(of, 'barrier')}"
 
 
@@ -213,7 +221,7 @@ def _worst(of: pl.DataFrame, height: str) -> str:
     """What the fall is, and how the statistics were treated where that is not the default."""
     norm = str(of["batch_norm"][0])
     basis = "" if norm == "refresh" else f", with batch-norm statistics {NORMS[norm]}"
-    return f"{_lines.worst(of[height].drop_nulls().len())}{basis}"
+    return f"{barriers.worst(of[height].drop_nulls().len())}{basis}"
 
 
 def _charts(target: str, rows: pl.DataFrame, every: pl.DataFrame, options: Options) -> list[Chart]:
@@ -223,15 +231,22 @@ def _charts(target: str, rows: pl.DataFrame, every: pl.DataFrame, options: Optio
     words = main["statistics"][0] if not main.is_empty() else ""
     caption = f"Thick: means over pairs. Faint: single pairs. Batch-norm statistics: {words}."
     found = list(
-        _lines.chart(f"{target}-lines", f"On the line between two networks, {target}", main, caption, facet=facet)
+        barriers.chart(f"{target}-lines", f"On the line between two networks, {target}", main, caption, facet=facet)
     )
     values = every.filter(pl.col("split") == options.splits[0]).with_columns(barrier=100 * pl.col("barrier"))
     parts = []
     for key, of in values.drop_nulls("barrier").group_by("pair", "batch_norm", maintain_order=True):
-        height = _lines.over_pairs(of, str(key[0]), "barrier")
+        height = barriers.over_pairs(of, str(key[0]), "barrier")
         if height is not None:
-            parts.append({"pair": key[0], "statistics": NORMS[str(key[1])], "barrier": height.mean, "low": height.low,
-                          "high": height.high})  # fmt: skip
+            parts.append(
+                {
+                    "pair": key[0],
+                    "statistics": NORMS[str(key[1])],
+                    "barrier": height.mean,
+                    "low": height.low,
+                    "high": height.high,
+                }
+            )
     if not parts:
         return found
     schema = dict.fromkeys(("pair", "statistics"), pl.String) | dict.fromkeys(("barrier", "low", "high"), pl.Float64)
@@ -239,9 +254,16 @@ def _charts(target: str, rows: pl.DataFrame, every: pl.DataFrame, options: Optio
         "barrier"
     )
     spec = charts.dots(
-        pl.DataFrame(parts, schema=schema), "pair", "barrier", "statistics" if len(options.batch_norm) > 1 else "pair",
-        low="low", high="high", runs=runs, value_title="barrier (points)", reference=100 * LIMIT,
-    )  # fmt: skip
+        pl.DataFrame(parts, schema=schema),
+        "pair",
+        "barrier",
+        "statistics" if len(options.batch_norm) > 1 else "pair",
+        low="low",
+        high="high",
+        runs=runs,
+        value_title="barrier (points)",
+        reference=100 * LIMIT,
+    )
     caption = (
         "How far the score falls below the mean of the ends. Large: mean and 95% interval over seeds; small: single "
         f"pairs. The rule stands at {100 * LIMIT:g} points, below which networks count as connected."
@@ -256,15 +278,28 @@ def _summary(target: str, every: pl.DataFrame) -> View:
         parts = [(100 * pl.col(part)).round(1).cast(pl.String).fill_null("-") for part in (name, low, high)]
         return pl.format("{} [{}, {}]", *parts)
 
-    named = {"first": "first", "middle": "middle", "second": "second", "first_own": "first (own statistics)",
-             "second_own": "second (own statistics)"}  # fmt: skip
+    named = {
+        "first": "first",
+        "middle": "middle",
+        "second": "second",
+        "first_own": "first (own statistics)",
+        "second_own": "second (own statistics)",
+    }
     numbers = [(100 * pl.col(name)).round(1).alias(title) for name, title in named.items()]
     found = every.select(
-        "pair", "seed", "seed_b", "split", pl.col("batch_norm").alias("statistics"), "head", *numbers,
+        "pair",
+        "seed",
+        "seed_b",
+        "split",
+        pl.col("batch_norm").alias("statistics"),
+        "head",
+        *numbers,
         with_interval("barrier", "barrier_low", "barrier_high").alias("barrier"),
         with_interval("chord_barrier", "chord_low", "chord_high").alias("from the chord"),
-        pl.col("loss_barrier").round(3).alias("barrier of the loss"), "points", "images",
-    )  # fmt: skip
+        pl.col("loss_barrier").round(3).alias("barrier of the loss"),
+        "points",
+        "images",
+    )
     caption = (
         "Scores in percent, barriers in points with 95% bootstrap intervals over images, the loss in nats. Barriers "
         "are measured from the ends as the line has them; own statistics: these networks with the batch-norm "
@@ -283,4 +318,4 @@ def _notes(rows: pl.DataFrame) -> list[str]:
         )
     if "same" in rows.columns and rows["same"].any():
         found.append("Where the last epoch was also the best one, the line from best to last has no length.")
-    return [*found, *_lines.basis(rows), *_pairs.notes_on_seeds(rows)]
+    return [*found, *barriers.basis(rows), *contrasts.notes_on_seeds(rows)]

@@ -23,7 +23,7 @@ import polars as pl
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _lines, _pairs, _runs
+from transferscope.analyses._shared import barriers, contrasts, outcomes, phrases
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
@@ -67,16 +67,28 @@ class Options(analyses.Options):
 
 @task("basin", version=2, cost=passes.basin)  # 2: own scores, no extent, every kind of batch norm
 def measure(
-    *, a: Artifact, b: Artifact, at: str, data: Artifact, loss: str, samples: int, draws: int, per_weight: list[float],
-    slack: float, limit: float, images: int, statistics: int, work: Work,
-) -> list[dict[str, Any]]:  # fmt: skip
+    *,
+    a: Artifact,
+    b: Artifact,
+    at: str,
+    data: Artifact,
+    loss: str,
+    samples: int,
+    draws: int,
+    per_weight: list[float],
+    slack: float,
+    limit: float,
+    images: int,
+    statistics: int,
+    work: Work,
+) -> list[dict[str, Any]]:
     """Rows of `probes.basin`, one a delta tried, each with epsilon, the delta found and the segment's ends.
 
     The whole result is written as ``basin.safetensors``.
     """
     import torch
 
-    from transferscope.probes.basin import state_basin
+    from transferscope.probes.walks.basin import state_basin
     from transferscope.tasks import restore
 
     torch.set_num_threads(work.threads)
@@ -91,34 +103,46 @@ def measure(
         per_weight=per_weight,
         slack=slack,
         limit=limit,
-        statistics=_lines.training_images(a, data, statistics, work.device),
+        statistics=barriers.training_images(a, data, statistics, work.device),
         images=statistics,
         precision=restore.said(a)["precision"],
     )
     found.save(work.folder / "basin.safetensors")
     whole = {
-        "loss": found.loss, "mean": found.mean, "epsilon": found.epsilon, "epsilon_error": found.epsilon_error,
-        "found_delta": found.delta, "sure": found.sure, "first_end": float(found.ends[0]),
-        "second_end": float(found.ends[1]), "first_reached": bool(found.reached[0]),
-        "second_reached": bool(found.reached[1]), "length": found.length, "size": found.size, "images": found.images,
-        "samples": samples, "draws": draws, "head": _lines.head(a, b), "failing": "; ".join(found.failing),
-        "at": float(found.at.mean()), "own": float(found.own.mean()), "batch_norm": found.batch_norm,
+        "loss": found.loss,
+        "mean": found.mean,
+        "epsilon": found.epsilon,
+        "epsilon_error": found.epsilon_error,
+        "found_delta": found.delta,
+        "sure": found.sure,
+        "first_end": float(found.ends[0]),
+        "second_end": float(found.ends[1]),
+        "first_reached": bool(found.reached[0]),
+        "second_reached": bool(found.reached[1]),
+        "length": found.length,
+        "size": found.size,
+        "images": found.images,
+        "samples": samples,
+        "draws": draws,
+        "head": barriers.head(a, b),
+        "failing": "; ".join(found.failing),
+        "at": float(found.at.mean()),
+        "own": float(found.own.mean()),
+        "batch_norm": found.batch_norm,
         "told": " ".join(found.notes),
-    }  # fmt: skip
+    }
     return [{**row, **whole} for row in found.table().to_dicts()]
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
     """One step per pair of neighbouring seeds of each arm asked for."""
     arms = options.arms or (("pretrained",) if "pretrained" in study.arms else study.arms[:1])
-    _runs.known_arms(study, "basin", arms)
+    outcomes.known_arms(study, "basin", arms)
     how = options.model_dump(exclude={"arms", "checkpoint"}) | {"per_weight": list(options.per_weight)}
     for target in study.targets:
         for pair in pairs(study, target):
             if pair.b.at == "end" and pair.a.arm == pair.b.arm and pair.a.arm in arms:
-                step = measure.step(
-                    a=pair.a.run, b=pair.b.run, at=options.checkpoint, data=study.data(target), **how
-                )  # fmt: skip
+                step = measure.step(a=pair.a.run, b=pair.b.run, at=options.checkpoint, data=study.data(target), **how)
                 yield {"target": target, **pair.labels}, step
 
 
@@ -140,10 +164,10 @@ def section(table: Table, options: Options) -> Section:
     basis = (
         "Every network on the segment, beyond it and under noise is scored on the same test images (at most "
         f"{options.images}), in eval mode; batch-norm statistics, where there are any, are re-estimated for each from "
-        f"the same training images (at most {options.statistics}). {_pairs.weights(options.checkpoint)} Standard "
+        f"the same training images (at most {options.statistics}). {phrases.weights(options.checkpoint)} Standard "
         "errors are over draws of noise, not over images."
     )
-    return Section(TITLE, findings, drawn, views, notes=_pairs.notes_on_seeds(table.rows), basis=basis)
+    return Section(TITLE, findings, drawn, views, notes=contrasts.notes_on_seeds(table.rows), basis=basis)
 
 
 def _last(rows: pl.DataFrame) -> pl.DataFrame:
@@ -166,18 +190,18 @@ def _last(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
     """Claim 8, from the pairs of one kind."""
-    chained = _pairs.twins(kind)
+    chained = contrasts.twins(kind)
     count, held = of.height, of.drop_nulls("found_delta")
     share = of["loss"][0] == "error"
     times, unit = (100.0, "points of error") if share else (1.0, "nats")
-    epsilon = _pairs.average(of["epsilon"]) * times
+    epsilon = contrasts.average(of["epsilon"]) * times
     who = kind.replace(" & ", " and ")
-    reach = _pairs.average((of["second_end"] - of["first_end"] - 1) / 2)
+    reach = contrasts.average((of["second_end"] - of["first_end"] - 1) / 2)
     where = f"On {target}, the segment between {who}, extended by {reach:z.0%} of its length past either end"
     if open_ := 2 * count - int(of["first_reached"].sum()) - int(of["second_reached"].sum()):
         where += f" (at {open_} of {2 * count} ends the search stopped with the {of['loss'][0]} still low)"
     if held.height:
-        delta = _pairs.average(held["found_delta"])
+        delta = contrasts.average(held["found_delta"])
         each = delta / math.sqrt(held["size"][0] or math.inf)  # of no weight at all
         sure = int(held["sure"].sum())
         pairs = "" if sure in (0, count) else f" for {sure} of {count} pairs"
@@ -189,18 +213,18 @@ def _basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
     else:
         text = f"{where}, is NOT shown to be a basin: epsilon is {epsilon:.2g} {unit}, and no delta tried is enough"
         failing = sorted({part for text in of["failing"] if text for part in text.split("; ")})
-        text += f", for {_pairs.listed(failing)} fails" if failing else ""
-    rise = [f"{times * _pairs.average(of[n]):.2g} {unit.split()[0]} {word}" for n, word in CONDITIONS.items()]
-    text += f"; the {of['loss'][0]} rises by {_pairs.listed(rise)}."
+        text += f", for {phrases.listed(failing)} fails" if failing else ""
+    rise = [f"{times * contrasts.average(of[n]):.2g} {unit.split()[0]} {word}" for n, word in CONDITIONS.items()]
+    text += f"; the {of['loss'][0]} rises by {phrases.listed(rise)}."
     for told in ("could not be extended", "a plateau"):
         such = of.filter(pl.col("told").str.contains(told)).height if "told" in of.columns else 0
         if such:
             text += f" {EXTENT[told]}{'' if such == count else f' ({such} of {count} pairs)'}."
-    effects = [_pairs.interval(of[f"{name}_sure"].to_numpy(), chained=chained) for name in CONDITIONS]
+    effects = [contrasts.interval(of[f"{name}_sure"].to_numpy(), chained=chained) for name in CONDITIONS]
     least = of.select(pl.min_horizontal("noise_margin", "beyond_margin"))["noise_margin"].to_numpy()
-    shown = _pairs.moved(_pairs.interval(least, chained=chained), times)
+    shown = contrasts.moved(contrasts.interval(least, chained=chained), times)
     unit = f"{unit} over 2 epsilon, the smaller of both margins"
-    return _pairs.judged(text, shown, unit, 8, effects) if kind == "P-T & P-T" else _pairs.told(text, shown, unit)
+    return contrasts.judged(text, shown, unit, 8, effects) if kind == "P-T & P-T" else contrasts.told(text, shown, unit)
 
 
 def _floor(target: str, table: Table) -> list[Chart]:
@@ -216,8 +240,15 @@ def _floor(target: str, table: Table) -> list[Chart]:
         parts.append(of.with_columns(pair=pl.lit(name)))
     if not parts:
         return []
-    spec = charts.lines(pl.concat(parts), "alpha", "loss", "pair", y_title=f"test {loss}", percent=loss == "error",
-                        x_title="from the first network (0) to the second (1) and beyond")  # fmt: skip
+    spec = charts.lines(
+        pl.concat(parts),
+        "alpha",
+        "loss",
+        "pair",
+        y_title=f"test {loss}",
+        percent=loss == "error",
+        x_title="from the first network (0) to the second (1) and beyond",
+    )
     caption = "Points spread evenly over the segment out to where the error leaves the slack, or the search ended."
     return [Chart(f"{target}-floor", f"On the floor of the basin, {target}", spec, caption)]
 
@@ -235,8 +266,16 @@ def _walls(target: str, rows: pl.DataFrame) -> list[Chart]:
         for name, word in (("noise", "noise"), ("beyond", "past the ends"))
     )
     means = long.group_by("pair", "off the ends", maintain_order=True).agg(pl.col("margin").mean())
-    spec = charts.dots(means, "off the ends", "margin", "pair", runs=long, reference=0.0, percent=share,
-                       value_title=f"rise of the {rows['loss'][0]} over 2 epsilon")  # fmt: skip
+    spec = charts.dots(
+        means,
+        "off the ends",
+        "margin",
+        "pair",
+        runs=long,
+        reference=0.0,
+        percent=share,
+        value_title=f"rise of the {rows['loss'][0]} over 2 epsilon",
+    )
     caption = (
         "Right of the rule the condition holds. Large: means over pairs. Small: single pairs. Larger deltas are not "
         "tried once both conditions hold."
@@ -246,12 +285,21 @@ def _walls(target: str, rows: pl.DataFrame) -> list[Chart]:
 
 def _summary(target: str, every: pl.DataFrame) -> View:
     rows = every.select(
-        "pair", "seed", "seed_b", pl.col("first_end").round(2).alias("from"), pl.col("second_end").round(2).alias("to"),
-        pl.col("mean").round(4), pl.col("epsilon").round(4), pl.col("epsilon_error").round(4).alias("its error"),
-        pl.col("found_delta").round(2).alias("delta"), pl.col("noise").round(4).alias("rise with noise"),
-        pl.col("beyond").round(4).alias("rise beyond"), "sure", "failing",
+        "pair",
+        "seed",
+        "seed_b",
+        pl.col("first_end").round(2).alias("from"),
+        pl.col("second_end").round(2).alias("to"),
+        pl.col("mean").round(4),
+        pl.col("epsilon").round(4),
+        pl.col("epsilon_error").round(4).alias("its error"),
+        pl.col("found_delta").round(2).alias("delta"),
+        pl.col("noise").round(4).alias("rise with noise"),
+        pl.col("beyond").round(4).alias("rise beyond"),
+        "sure",
+        "failing",
         *(pl.col(c).round(4).alias(title) for c, title in OWN.items() if c in every.columns),
-    )  # fmt: skip
+    )
     caption = (
         f"{every['loss'][0]} on {every['images'][0]} test images; {every['samples'][0]} points on each segment, "
         f"{every['draws'][0]} draws at each end, from seed 0. from, to: the segment in units of the line."

@@ -20,7 +20,7 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses
-from transferscope.analyses import _lines, _pairs
+from transferscope.analyses._shared import barriers, contrasts
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
@@ -55,9 +55,16 @@ def classes(*, data: Artifact, work: Work) -> list[dict[str, Any]]:
 
 @task("crossdomain", version=2, cost=passes.mixtures)  # 2: the ends have their statistics like all between
 def measure(
-    *, a: Artifact, b: Artifact, data_a: Artifact, data_b: Artifact, alphas: list[float], images: int, statistics: int,
+    *,
+    a: Artifact,
+    b: Artifact,
+    data_a: Artifact,
+    data_b: Artifact,
+    alphas: list[float],
+    images: int,
+    statistics: int,
     work: Work,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Rows of the line from `a` to `b` on the test images of both targets: see `_lines.rows`; `on` is "a" or "b".
 
     One row that says so where the classes of the two targets differ.
@@ -65,14 +72,14 @@ def measure(
     import torch
 
     from transferscope.data.table import open_table
-    from transferscope.probes.path import state_path
+    from transferscope.probes.walks.path import state_path
     from transferscope.tasks import restore
 
     torch.set_num_threads(work.threads)
     if open_table(data_a.path).classes != open_table(data_b.path).classes:
         return [{"same_classes": False}]
     sides = {"a": (a, data_a), "b": (b, data_b)}
-    halves = [_lines.training_images(run, data, statistics // 2, work.device) for run, data in sides.values()]
+    halves = [barriers.training_images(run, data, statistics // 2, work.device) for run, data in sides.values()]
     found = state_path(
         restore.bare(a, data_a).to(work.device),
         restore.weights(a),
@@ -87,7 +94,7 @@ def measure(
         precision=restore.said(a)["precision"],
     )
     found.save(work.folder / "path.safetensors")
-    told = _lines.rows(found, head=_lines.head(a, b))
+    told = barriers.rows(found, head=barriers.head(a, b))
     return [{"same_classes": True, "on": row.pop("split"), **row} for row in told]
 
 
@@ -101,9 +108,14 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     for first, second in combinations(study.targets, 2):
         for seed in study.seeds:
             step = measure.step(
-                a=study.run(first, arm, seed), b=study.run(second, arm, seed), data_a=study.data(first),
-                data_b=study.data(second), alphas=alphas, images=options.images, statistics=options.statistics,
-            )  # fmt: skip
+                a=study.run(first, arm, seed),
+                b=study.run(second, arm, seed),
+                data_a=study.data(first),
+                data_b=study.data(second),
+                alphas=alphas,
+                images=options.images,
+                statistics=options.statistics,
+            )
             name = trained(arm)
             yield {"target": first, "target_b": second, "pair": f"{name} & {name}", "seed": seed}, step
 
@@ -131,19 +143,23 @@ def section(table: Table, options: Options) -> Section:
     caption = f"Statistics of batch norm from {options.statistics} training images, half of each target. Thick: means."
     for (a, b), of in lines.group_by("target", "target_b", maintain_order=True):
         named = of.with_columns(pl.when(pl.col("on") == "a").then(pl.lit(a)).otherwise(pl.lit(b)).alias("tested on"))
-        every = _lines.curves(named, ("tested on", "pair", "seed"))
+        every = barriers.curves(named, ("tested on", "pair", "seed"))
         findings += _merged(str(a), str(b), every)
-        drawn += _lines.chart(
-            f"{a}-{b}-lines", f"From {a} to {b}", named.with_columns(seed_b=pl.lit(None, pl.Int64)), caption,
-            colour="tested on", x_title=f"from the network of {a} (0) to that of {b} (1)",
-        )  # fmt: skip
+        drawn += barriers.chart(
+            f"{a}-{b}-lines",
+            f"From {a} to {b}",
+            named.with_columns(seed_b=pl.lit(None, pl.Int64)),
+            caption,
+            colour="tested on",
+            x_title=f"from the network of {a} (0) to that of {b} (1)",
+        )
         shown = ("first", "middle", "second", "barrier", "first_own", "second_own")
         numbers = [(100 * pl.col(c)).round(1).alias(f"{c.replace('_own', ', own statistics')} (%)") for c in shown]
         views.append(View(f"{a}-{b}", f"Lines from {a} to {b}", every.select("tested on", "seed", *numbers)))
     seeds = lines.with_columns(seed_b=pl.col("seed"))
-    notes = [*(n for n in _pairs.notes_on_seeds(seeds) if n != _pairs.TWINS), *_lines.basis(lines)]
+    notes = [*(n for n in contrasts.notes_on_seeds(seeds) if n != contrasts.TWINS), *barriers.basis(lines)]
     statistics = f"re-estimated at every point from at most {options.statistics} training images, half of each target"
-    basis = _lines.read(f"test images (at most {options.images} of each target)", statistics)
+    basis = barriers.read(f"test images (at most {options.images} of each target)", statistics)
     return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 
@@ -166,19 +182,19 @@ def _merged(a: str, b: str, every: pl.DataFrame) -> list[Finding]:
     if whole.is_empty():
         return []
     best = whole.select(pl.max_horizontal("first", "second"))["first"].to_numpy()
-    gain = _pairs.interval(100 * (whole["middle"].to_numpy() - best), chained=False)
-    means = {name: _pairs.average(whole[name]) for name in ("first", "second", "middle")}
+    gain = contrasts.interval(100 * (whole["middle"].to_numpy() - best), chained=False)
+    means = {name: contrasts.average(whole[name]) for name in ("first", "second", "middle")}
     text = (
         f"Averaged half and half, the networks of {a} and {b} score {means['middle']:z.1%} over both targets, where "
         f"the network of {a} alone scores {means['first']:z.1%} and that of {b} {means['second']:z.1%}."
     )
-    found = [_pairs.told(text, gain, f"{_lines.points(every)} over the better one")]
+    found = [contrasts.told(text, gain, f"{barriers.points(every)} over the better one")]
     for (on,), of in known.group_by("tested on", maintain_order=True):
-        height = _pairs.interval(100 * of["chord_barrier"].drop_nulls().to_numpy(), chained=False)
-        verb = "no barrier lies" if height.mean <= 100 * _lines.LIMIT else "a barrier lies"
+        height = contrasts.interval(100 * of["chord_barrier"].drop_nulls().to_numpy(), chained=False)
+        verb = "no barrier lies" if height.mean <= 100 * barriers.LIMIT else "a barrier lies"
         text = (
             f"Tested on {on}, {verb} between the networks of {a} and {b}: the score falls {height.mean:z.1f} points "
-            f"below the chord between its ends{_lines.worst(height.n)}."
+            f"below the chord between its ends{barriers.worst(height.n)}."
         )
-        found.append(_pairs.told(text, height, _lines.points(every)))
+        found.append(contrasts.told(text, height, barriers.points(every)))
     return found

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from transferscope import analyses, charts
-from transferscope.analyses import _pairs
+from transferscope.analyses._shared import contrasts, phrases
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
@@ -53,7 +53,7 @@ class Options(analyses.Options):
 @task("distance", version=2, cost=passes.fixed(passes.SMALL))  # 2: rows hold the way of a single weight
 def measure(*, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, work: Work) -> list[dict[str, Any]]:
     """Rows of `probes.distance`: every block, then "(head)" and "(body)", with l2, norm of b, relative, rms, size."""
-    from transferscope.probes.distance import state_distance
+    from transferscope.probes.weights.distance import state_distance
     from transferscope.tasks import restore
 
     net = restore.bare(a, data)
@@ -62,13 +62,13 @@ def measure(*, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, w
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
     """One step per pair."""
-    yield from _pairs.steps(study, measure, options.checkpoint)
+    yield from contrasts.steps(study, measure, options.checkpoint)
 
 
 def section(table: Table, options: Options) -> Section:
     """The body's distances by pair, curves by block, and where in the network fine-tuning moved most."""
-    basis = f"{_pairs.weights(options.checkpoint)} {BASIS} No image is looked at."
-    return _pairs.section(TITLE, table.rows, _told, basis=basis)
+    basis = f"{phrases.weights(options.checkpoint)} {BASIS} No image is looked at."
+    return contrasts.section(TITLE, table.rows, _told, basis=basis)
 
 
 def _told(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
@@ -81,17 +81,17 @@ def _told(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], 
 def _ordering(target: str, body: pl.DataFrame) -> list[Finding]:
     """Claim 6: two P-T, and P-T and P, are nearer than two RI-T and than RI-T and P."""
     near, far = ("P-T & P-T", "P-T & P"), ("RI-T & RI-T", "RI-T & P")
-    gaps = [_pairs.contrast(body, b, a, "l2") for a in near for b in far]
+    gaps = [contrasts.contrast(body, b, a, "l2") for a in near for b in far]
     if gaps[0] is None:
         return []
-    means = {kind: _pairs.mean(body, kind, "l2") for kind in (*near, *far)}
-    said = _pairs.listed([f"{_of(kind)} are {value:.3g} apart" for kind, value in means.items() if value is not None])
+    means = {kind: contrasts.mean(body, kind, "l2") for kind in (*near, *far)}
+    said = phrases.listed([f"{_of(kind)} are {value:.3g} apart" for kind, value in means.items() if value is not None])
     nearer = "nearer to" if gaps[0].mean > 0 else "no nearer to"
     text = (
         f"On {target}, {said} in L2 distance over the weights of the whole body: two fine-tuned networks are {nearer} "
         "each other than two from scratch."
     )
-    return [_pairs.judged(text, gaps[0], "in L2 distance", 6, gaps)]
+    return [contrasts.judged(text, gaps[0], "in L2 distance", 6, gaps)]
 
 
 def _trend(target: str, blocks: pl.DataFrame) -> list[Finding]:
@@ -101,7 +101,7 @@ def _trend(target: str, blocks: pl.DataFrame) -> list[Finding]:
     ranks = {name: _rank(own, name) for name in MEASURES}
     if (rank := ranks["rms"]) is None:
         return []
-    far = _pairs.over_seeds(own, ["block"], "rms").sort("rms")["block"]
+    far = contrasts.over_seeds(own, ["block"], "rms").sort("rms")["block"]
     trend = "farther in later blocks than in earlier ones" if rank.mean > 0 else "less far in later blocks than earlier"
     if abs(rank.mean) <= FOLLOWS:
         trend = "without regard to depth"
@@ -113,7 +113,7 @@ def _trend(target: str, blocks: pl.DataFrame) -> list[Finding]:
         )
         if (found := ranks[name]) is not None
     ]
-    beside = f" The correlation with depth is {_pairs.listed(others)}." if others else ""
+    beside = f" The correlation with depth is {phrases.listed(others)}." if others else ""
     text = (
         f"On {target}, fine-tuning moves a single weight (root mean square over a block) {trend}: most in {far[-1]}, "
         f"least in {far[0]}.{beside}"
@@ -123,7 +123,7 @@ def _trend(target: str, blocks: pl.DataFrame) -> list[Finding]:
 
 
 def _rank(own: pl.DataFrame, measure: str) -> Interval | None:
-    means = _pairs.over_seeds(own, ["block"], measure)
+    means = contrasts.over_seeds(own, ["block"], measure)
     return spearman(np.arange(means.height), means[measure].to_numpy()) if means.height > 1 else None
 
 
@@ -133,7 +133,7 @@ def _of(kind: str) -> str:
 
 
 def _charts(target: str, body: pl.DataFrame, blocks: pl.DataFrame) -> list[Chart]:
-    whole = _pairs.over_seeds(body, [], "l2")
+    whole = contrasts.over_seeds(body, [], "l2")
     runs = body.select("pair", "seed", "l2")
     spec = charts.dots(whole, "pair", "l2", low="low", high="high", runs=runs, value_title="L2 distance of the bodies")
     found = [
@@ -145,7 +145,7 @@ def _charts(target: str, body: pl.DataFrame, blocks: pl.DataFrame) -> list[Chart
         )
     ]
     for column, (title, word, note) in MEASURES.items():
-        means = _pairs.over_seeds(blocks, ["block"], column)
+        means = contrasts.over_seeds(blocks, ["block"], column)
         if means.is_empty():
             continue
         runs = blocks.select("pair", "block", pl.format("{}-{}", "seed", "seed_b").alias("seed"), column).drop_nulls()
@@ -163,7 +163,7 @@ def _summary(rows: pl.DataFrame) -> pl.DataFrame:
         found.append(
             {
                 "pair": kind,
-                "body": _pairs.cell(body["l2"], 2, chained=_pairs.twins(str(kind))),
+                "body": contrasts.cell(body["l2"], 2, chained=contrasts.twins(str(kind))),
                 "relative": body["relative"].mean(),
                 "head": head["l2"].mean(),
             }

@@ -21,7 +21,7 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _pairs
+from transferscope.analyses._shared import contrasts, phrases
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
@@ -51,7 +51,7 @@ def measure(
     With `pictures` above 0, writes one strip of images for the mistakes of only a, only b, and both, and their classes.
     """
     from transferscope.data.table import open_table
-    from transferscope.probes.mistakes import mistakes
+    from transferscope.probes.answers.mistakes import mistakes
 
     table = open_table(data.path)
     rows = table.rows["test"]
@@ -123,21 +123,21 @@ def section(table: Table, options: Options) -> Section:
         if not (by_class := _by_class(rows)).is_empty():
             caption = "Mean number of test images wrong, most often wrong for the second network alone first."
             views.append(View(f"{target}-classes", f"Mistakes by class on {target}", by_class, caption))
-    notes += _pairs.notes_on_seeds(table.rows)
-    basis = f"The answers to all test images, in eval mode. {_pairs.weights(options.checkpoint)}"
+    notes += contrasts.notes_on_seeds(table.rows)
+    basis = f"The answers to all test images, in eval mode. {phrases.weights(options.checkpoint)}"
     return Section(TITLE, findings, drawn, views, _pictures(table), notes, basis=basis)
 
 
 def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
     found = []
-    if (gap := _pairs.contrast(rows, "P-T & P-T", "RI-T & RI-T", "kappa")) is not None:
-        tuned, scratch = (_pairs.mean(rows, f"{arm} & {arm}", "kappa") for arm in ("P-T", "RI-T"))
+    if (gap := contrasts.contrast(rows, "P-T & P-T", "RI-T & RI-T", "kappa")) is not None:
+        tuned, scratch = (contrasts.mean(rows, f"{arm} & {arm}", "kappa") for arm in ("P-T", "RI-T"))
         text = (
             f"On {target}, two fine-tuned networks share {'more' if gap.mean > 0 else 'fewer'} of their mistakes than "
             f"two from scratch, accuracy allowed for: kappa is {tuned:z.2f} between two P-T and {scratch:z.2f} between "
             "two RI-T."
         )
-        found.append(_pairs.judged(text, gap, "in kappa", 4, [gap]))
+        found.append(contrasts.judged(text, gap, "in kappa", 4, [gap]))
     for kind in rows["pair"].unique(maintain_order=True):
         a, _, b = kind.partition(" & ")
         of = rows.filter(pl.col("pair") == kind)
@@ -149,11 +149,11 @@ def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
         net = (known["only_b"] - known["only_a"]).to_numpy()
         n = known["n"][0]
         text = (
-            f"On {target}, of the {_pairs.average(known['wrong_b']):z.0f} mistakes that {b} makes in {n} test answers, "
-            f"{a} gets {_pairs.average(known['only_b']):z.0f} right, and makes {_pairs.average(known['only_a']):z.0f} "
-            f"that {b} does not."
+            f"On {target}, of the {contrasts.average(known['wrong_b']):z.0f} mistakes that {b} makes in {n} test "
+            f"answers, {a} gets {contrasts.average(known['only_b']):z.0f} right, and makes "
+            f"{contrasts.average(known['only_a']):z.0f} that {b} does not."
         )
-        found.append(_pairs.told(text, _pairs.interval(100 * net / n, chained=False), "points of error"))
+        found.append(contrasts.told(text, contrasts.interval(100 * net / n, chained=False), "points of error"))
     return found
 
 
@@ -178,12 +178,18 @@ def _nothing_shared(target: str, rows: pl.DataFrame) -> list[str]:
 
 def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
     found = []
-    kappa = _pairs.over_seeds(rows, [], "kappa")
+    kappa = contrasts.over_seeds(rows, [], "kappa")
     if not kappa.is_empty():
         spec = charts.dots(
-            kappa, "pair", "kappa", low="low", high="high", runs=rows.select("pair", "seed", "kappa").drop_nulls(),
-            value_title="kappa of the errors", reference=0.0,
-        )  # fmt: skip
+            kappa,
+            "pair",
+            "kappa",
+            low="low",
+            high="high",
+            runs=rows.select("pair", "seed", "kappa").drop_nulls(),
+            value_title="kappa of the errors",
+            reference=0.0,
+        )
         caption = "Large: mean and 95% interval over seeds. Small: single pairs. 0 is what independent errors give."
         found.append(Chart(f"{target}-kappa", f"Agreement in mistakes on {target}", spec, caption))
     found_or_expected = (("jaccard", "found"), ("expected_jaccard", "expected if independent"))
@@ -208,7 +214,7 @@ def _summary(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _by_class(rows: pl.DataFrame) -> pl.DataFrame:
     """Mean counts of every class for the pairs of different arms."""
-    mixed = rows.filter((pl.col("group") != "all") & ~pl.col("pair").map_elements(_pairs.twins, pl.Boolean))
+    mixed = rows.filter((pl.col("group") != "all") & ~pl.col("pair").map_elements(contrasts.twins, pl.Boolean))
     means = [pl.col(name).mean().round(1) for name in ("n", "common", "only_a", "only_b")]
     return (
         mixed.group_by("pair", "group", maintain_order=True)

@@ -23,7 +23,7 @@ import polars as pl
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _pairs, _runs
+from transferscope.analyses._shared import contrasts, outcomes, phrases
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.errors import UserError, did_you_mean
@@ -52,7 +52,7 @@ class Options(analyses.Options):
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
     """One training run per target, start and seed, from no pretrained block to all of them."""
-    _runs.need_weights(study, "reuse")
+    outcomes.need_weights(study, "reuse")
     names = block_names(study.network, study.memo)
     suffix = "+stats" if options.above == "stats" else ""
     plain = dict.fromkeys(("random", *options.controls, options.above))
@@ -98,14 +98,14 @@ def section(table: Table, options: Options) -> Section:
     if table.rows.is_empty():
         return Section(TITLE, notes=["No run has finished yet."])
     places = table.rows.select("target", "arm", "blocks", "upto").unique(maintain_order=True)
-    every = _runs.summarise(table.rows).join(places, on=["target", "arm"], how="left", maintain_order="left")
+    every = outcomes.summarise(table.rows).join(places, on=["target", "arm"], how="left", maintain_order="left")
     findings: list[Finding] = []
     drawn: list[Chart] = []
     views: list[View] = []
     notes: list[str] = []
     for (name,), of_target in every.group_by("target", maintain_order=True):
         target = str(name)
-        notes += _runs.undefined(of_target, "final", target)
+        notes += outcomes.undefined(of_target, "final", target)
         runs = of_target.drop_nulls(["final", "speed"])
         if runs.is_empty():
             continue
@@ -114,7 +114,7 @@ def section(table: Table, options: Options) -> Section:
         views.append(View(f"{target}-starts", f"Every start on {target}, means over seeds", _summary(runs)))
     if few := too_few(every["seed"].n_unique()):
         notes.append(few)
-    return Section(TITLE, findings, drawn, views, notes=notes, basis=f"{_runs.FINAL} {_runs.SPEED}")
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=f"{outcomes.FINAL} {outcomes.SPEED}")
 
 
 def _of(arm: str) -> pl.Expr:
@@ -123,10 +123,10 @@ def _of(arm: str) -> pl.Expr:
 
 def _features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding]:
     """The share of the pretrained arm's score, and of its gain, that `stats` does not have."""
-    tuned, scale = _runs.paired(runs, _of("pretrained"), _of("stats"), "final")
+    tuned, scale = outcomes.paired(runs, _of("pretrained"), _of("stats"), "final")
     if not len(tuned) or not (tuned > 0).all():
         return []
-    word = _pairs.word(runs["metric"][0])
+    word = phrases.word(runs["metric"][0])
     share = ratio_interval(tuned, scale)
     text = (
         f"On {target}, the final test {word} is {tuned.mean():z.1%} from pretrained weights and {scale.mean():z.1%} "
@@ -138,8 +138,8 @@ def _features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding
         text += f"{share.mean:z.0f}% of the score would be due to features, but that is not distinguishable from none."
     else:
         text += f"{share.mean:z.0f}% of the score is due to features."
-    found = [_pairs.told(text, share, "%")]
-    whole, random = _runs.paired(runs, _of("pretrained"), _of("random"), "final")
+    found = [contrasts.told(text, share, "%")]
+    whole, random = outcomes.paired(runs, _of("pretrained"), _of("random"), "final")
     gain = paired_interval(100 * whole, 100 * random) if len(whole) else None
     three = runs.filter(_of("random")).join(runs.filter(_of("stats")), on="seed", suffix="_stats")
     three = three.join(runs.filter(_of("pretrained")), on="seed", suffix="_tuned").sort("seed")
@@ -151,8 +151,8 @@ def _features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding
             f"On {target} the gain of pretraining over a random start is not clear, so no share of it is given."
         )
         return found
-    part = _runs.share((three["final_tuned"] - three["final_stats"]).to_numpy(), gains)
-    unit = _pairs.unit(runs["metric"][0])
+    part = outcomes.share((three["final_tuned"] - three["final_stats"]).to_numpy(), gains)
+    unit = phrases.unit(runs["metric"][0])
     text = f"On {target}, of the {100 * gains.mean():z.1f} {unit} that pretraining adds to a random start, "
     if part.low is not None and not part.excludes(0):
         text += f"{part.mean:z.0f}% would be due to features, but that is not distinguishable from none."
@@ -162,33 +162,33 @@ def _features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding
         text += "all is due to features: the statistics of the weights alone give nothing."
     else:
         text += f"{part.mean:z.0f}% are due to features and the rest to the statistics of the weights."
-    return [*found, _pairs.told(text, part, "%")]
+    return [*found, contrasts.told(text, part, "%")]
 
 
 def _speed(target: str, runs: pl.DataFrame) -> list[Finding]:
     """What statistics alone do for optimisation speed, and where along the blocks most of the speed is gained."""
-    unit, found = _pairs.unit(runs["metric"][0]), []
-    scale, random = _runs.paired(runs, _of("stats"), _of("random"), "speed")
+    unit, found = phrases.unit(runs["metric"][0]), []
+    scale, random = outcomes.paired(runs, _of("stats"), _of("random"), "speed")
     if len(scale):
         gap = paired_interval(100 * scale, 100 * random)
         tuned = runs.filter(_of("pretrained"))["speed"]
-        whole = f", against {_pairs.average(tuned):z.1%} with the whole weights" if len(tuned) else ""
+        whole = f", against {contrasts.average(tuned):z.1%} with the whole weights" if len(tuned) else ""
         text = (
             f"On {target}, statistics alone change the optimisation speed from {random.mean():z.1%} to "
             f"{scale.mean():z.1%}{whole}."
         )
-        found.append(_pairs.told(text, gap, unit))
+        found.append(contrasts.told(text, gap, unit))
     path = _path(runs)
     steps: list[tuple[Interval, str]] = []
     for (_, lower), (_, upper) in pairwise(path):
-        after, before = _runs.paired(runs, _of(upper[0]), _of(lower[0]), "speed")
+        after, before = outcomes.paired(runs, _of(upper[0]), _of(lower[0]), "speed")
         if len(after):
             steps.append((paired_interval(100 * after, 100 * before), _between(lower[1], upper[1])))
     if len(steps) > 1:
         most, where = max(steps, key=lambda step: step[0].mean)
         if most.mean > 0:
             text = f"On {target}, optimisation speed gains most when pretrained values reach {where}."
-            found.append(_pairs.told(text, most, unit))
+            found.append(contrasts.told(text, most, unit))
     return found
 
 
@@ -209,17 +209,17 @@ def _enough(target: str, runs: pl.DataFrame) -> list[Finding]:
     gaps: list[tuple[str, Interval]] = []
     for _, (arm, upto) in _path(runs):
         if arm != "pretrained":
-            whole, part = _runs.paired(runs, _of("pretrained"), _of(arm), "final")
+            whole, part = outcomes.paired(runs, _of("pretrained"), _of(arm), "final")
             if len(whole):
                 gaps.append((upto, paired_interval(100 * whole, 100 * part)))
     if len(gaps) < 2 or any(gap.low is None for _, gap in gaps):
         return []
-    unit = _pairs.unit(runs["metric"][0])
+    unit = phrases.unit(runs["metric"][0])
     worse = [gap.excludes(0) and gap.mean > 0 for _, gap in gaps]
     if worse[-1]:
         upto, gap = gaps[-1]
         text = f"On {target}, even pretrained values up to {upto} end below pretrained values in all blocks."
-        return [_pairs.told(text, gap, f"{unit} short of all")]
+        return [contrasts.told(text, gap, f"{unit} short of all")]
     first = max((place + 1 for place, is_worse in enumerate(worse) if is_worse), default=0)
     upto, gap = gaps[first]
     if upto == "none":
@@ -229,7 +229,7 @@ def _enough(target: str, runs: pl.DataFrame) -> list[Finding]:
     text += f"the final score is not distinguishable from that with all blocks with {gap.n} seeds."
     if too_few(gap.n):
         text = text.removesuffix(".") + ", which may be too few to see it."
-    return [_pairs.told(text, gap, f"{unit} short of all")]
+    return [contrasts.told(text, gap, f"{unit} short of all")]
 
 
 def _lines(target: str, runs: pl.DataFrame, options: Options) -> list[Chart]:
@@ -237,15 +237,22 @@ def _lines(target: str, runs: pl.DataFrame, options: Options) -> list[Chart]:
     path = runs.drop_nulls("blocks").sort("blocks", "seed")
     if path.is_empty():
         return []
-    word, found = _pairs.word(runs["metric"][0]), []
+    word, found = phrases.word(runs["metric"][0]), []
     scale = runs.filter(_of("stats"))
     for value, what in (("final", f"final test {word}"), ("speed", f"mean training {word} over the epochs")):
-        means = _runs.over_seeds(path, ["upto"], value)
+        means = outcomes.over_seeds(path, ["upto"], value)
         spec = charts.lines(
-            means, "upto", value, low="low", high="high", runs=path.select("upto", "seed", value), percent=True,
-            x_title="last block with pretrained values", y_title=what,
-            reference=_pairs.average(scale[value]) if len(scale) else None,
-        )  # fmt: skip
+            means,
+            "upto",
+            value,
+            low="low",
+            high="high",
+            runs=path.select("upto", "seed", value),
+            percent=True,
+            x_title="last block with pretrained values",
+            y_title=what,
+            reference=contrasts.average(scale[value]) if len(scale) else None,
+        )
         rest = "random" if options.above == "random" else "redrawn with the pretrained means and variances"
         caption = f"Blocks above are {rest}. Thick: mean and 95% interval over seeds. Faint: single seeds."
         caption += " Dashed: means and variances only, in all blocks." if len(scale) else ""
@@ -261,9 +268,17 @@ def _curves(target: str, rows: pl.DataFrame) -> list[Chart]:
     if runs.is_empty():
         return []
     means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col("test_metric").mean())
-    spec = charts.lines(means, "epoch", "test_metric", "arm", runs=runs.drop("metric"), x_title="epoch",
-                        y_title=f"test {_pairs.word(runs['metric'][0])}", percent=True)  # fmt: skip
-    caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start. " + _runs.WATCHED
+    spec = charts.lines(
+        means,
+        "epoch",
+        "test_metric",
+        "arm",
+        runs=runs.drop("metric"),
+        x_title="epoch",
+        y_title=f"test {phrases.word(runs['metric'][0])}",
+        percent=True,
+    )
+    caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start. " + outcomes.WATCHED
     return [Chart(f"{target}-curves", f"Learning curves from starts without features on {target}", spec, caption)]
 
 
@@ -271,7 +286,7 @@ def _summary(runs: pl.DataFrame) -> pl.DataFrame:
     """One line a start: final metric, how far below the pretrained start in points, speed."""
     found = []
     for (arm,), of in runs.group_by("arm", maintain_order=True):
-        whole, part = _runs.paired(runs, _of("pretrained"), _of(str(arm)), "final")
+        whole, part = outcomes.paired(runs, _of("pretrained"), _of(str(arm)), "final")
         found.append(
             {
                 "start": arm,
@@ -284,5 +299,5 @@ def _summary(runs: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(found)
 
 
-def _short(whole: _runs.Values, part: _runs.Values) -> str:
+def _short(whole: outcomes.Values, part: outcomes.Values) -> str:
     return paired_interval(100 * whole, 100 * part).text(1)

@@ -24,8 +24,8 @@ import polars as pl
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _advice, _block_basis, _blocks, _pairs, _runs
-from transferscope.analyses._blocks import Which
+from transferscope.analyses._shared import advice, block_basis, contrasts, outcomes, per_block, phrases
+from transferscope.analyses._shared.per_block import Which
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
@@ -47,9 +47,10 @@ class Options(analyses.Options):
     `threshold` (0.01: one point) counts as harmless. `batch_norm`: "refresh" (re-estimated everywhere, from that many
     training images as `statistics` says) or "as found"."""
 
-    splits: Annotated[
-        tuple[Literal["train", "val", "test"], ...], BeforeValidator(as_tuple), Field(min_length=1)
-    ] = ("train", "test")  # fmt: skip
+    splits: Annotated[tuple[Literal["train", "val", "test"], ...], BeforeValidator(as_tuple), Field(min_length=1)] = (
+        "train",
+        "test",
+    )
     images: Annotated[int, Field(ge=8)] = 250
     checkpoint: Literal["final", "best"] = "final"
     checkpoints: Which = "first seed"
@@ -62,9 +63,19 @@ class Options(analyses.Options):
 
 @task("rewind", version=2, cost=passes.rewinding)  # 2: statistics re-estimated, for the unchanged network too
 def measure(
-    *, run: Artifact, data: Artifact, checkpoint: str, splits: list[str], images: int, checkpoints: bool, redraw: bool,
-    cumulative: str, batch_norm: str, statistics: int, work: Work,
-) -> list[dict[str, Any]]:  # fmt: skip
+    *,
+    run: Artifact,
+    data: Artifact,
+    checkpoint: str,
+    splits: list[str],
+    images: int,
+    checkpoints: bool,
+    redraw: bool,
+    cumulative: str,
+    batch_norm: str,
+    statistics: int,
+    work: Work,
+) -> list[dict[str, Any]]:
     """Rows of `probes.rewind` with the names of each block's modules, the statistics ("basis") and the precision.
 
     The whole result is written as ``rewind.safetensors``.
@@ -74,7 +85,7 @@ def measure(
     from transferscope.data.table import open_table
     from transferscope.models.blocks import blocks
     from transferscope.models.build import build_network
-    from transferscope.probes.rewind import state_rewind
+    from transferscope.probes.blocks.rewind import state_rewind
     from transferscope.streams import stream_seed
     from transferscope.tasks import restore
 
@@ -116,8 +127,8 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                     checkpoint=options.checkpoint,
                     splits=list(options.splits),
                     images=options.images,
-                    checkpoints=_blocks.asked(options.checkpoints, seed, study.seeds),
-                    redraw=_blocks.asked(options.redraw, seed, study.seeds),
+                    checkpoints=per_block.asked(options.checkpoints, seed, study.seeds),
+                    redraw=per_block.asked(options.redraw, seed, study.seeds),
                     cumulative=options.cumulative,
                     batch_norm=options.batch_norm,
                     statistics=options.statistics,
@@ -139,11 +150,11 @@ def section(table: Table, options: Options) -> Section:
         rows = rows.with_columns(pl.col("drop").cast(pl.Float64), arm=pl.col("arm").map_elements(trained, pl.String))
         alone = _start(rows, "rewind")
         if lost := alone["drop"].null_count():
-            why = _runs.UNDEFINED if alone["metric"][0] == "auc" else "their outputs are no longer finite numbers"
+            why = outcomes.UNDEFINED if alone["metric"][0] == "auc" else "their outputs are no longer finite numbers"
             notes.append(f"On {target} {lost} of {alone.height} rewound networks have no score: {why}.")
         if alone["drop"].count() == 0:
             continue
-        if (own := _block_basis.own_scores(target, _own(rows), "by more than chance (paired by image)")) is not None:
+        if (own := block_basis.own_scores(target, _own(rows), "by more than chance (paired by image)")) is not None:
             notes.append(own)
         findings += [
             *_fine_tuned(target, alone, options),
@@ -151,15 +162,17 @@ def section(table: Table, options: Options) -> Section:
             *_together(target, rows, options),
         ]
         drawn += _charts(target, rows, options)
-        views.append(_advice.by_loss(target, alone, options.threshold))
+        views.append(advice.by_loss(target, alone, options.threshold))
         tuned = rows.filter(pl.col("arm") == "P-T")
-        views += _advice.frozen(target, _start(tuned, "rewind"), _start(tuned, "bottom"), options.threshold)
+        views += advice.frozen(target, _start(tuned, "rewind"), _start(tuned, "bottom"), options.threshold)
     if few := too_few(table.rows["seed"].n_unique()):
         notes.append(few)
-    basis = _block_basis.read(
-        f"{options.splits[-1]} images (at most {options.images})", options.batch_norm,
-        f"the same training images (at most {options.statistics})", options.checkpoint,
-    )  # fmt: skip
+    basis = block_basis.read(
+        f"{options.splits[-1]} images (at most {options.images})",
+        options.batch_norm,
+        f"the same training images (at most {options.statistics})",
+        options.checkpoint,
+    )
     return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 
@@ -182,11 +195,11 @@ def _start(rows: pl.DataFrame, how: str) -> pl.DataFrame:
 
 
 def _unit(rows: pl.DataFrame) -> str:
-    return _pairs.unit(rows["metric"][0])
+    return phrases.unit(rows["metric"][0])
 
 
 def _basis(rows: pl.DataFrame, options: Options) -> str:
-    return _block_basis.words(rows, f"{options.splits[-1]} images")
+    return block_basis.words(rows, f"{options.splits[-1]} images")
 
 
 def _points(value: float) -> str:
@@ -195,59 +208,69 @@ def _points(value: float) -> str:
 
 def _fine_tuned(target: str, alone: pl.DataFrame, options: Options) -> list[Finding]:
     """Claim 9, first half: the lower blocks of P-T can be rewound without harm, the upper ones less so."""
-    rows, names = alone.filter(pl.col("arm") == "P-T"), _blocks.order(alone)
-    lower, upper = _blocks.halves(names)
-    low, high = _blocks.level(rows, "drop", lower), _blocks.level(rows, "drop", upper)
-    gap = _blocks.contrast(rows, "drop", upper, lower)
+    rows, names = alone.filter(pl.col("arm") == "P-T"), per_block.order(alone)
+    lower, upper = per_block.halves(names)
+    low, high = per_block.level(rows, "drop", lower), per_block.level(rows, "drop", upper)
+    gap = per_block.contrast(rows, "drop", upper, lower)
     if low is None or high is None or gap is None:
         return []
     text = (
-        f"On {target}, rewinding one block of the lower half of P-T ({_blocks.span(lower)}) costs "
+        f"On {target}, rewinding one block of the lower half of P-T ({per_block.span(lower)}) costs "
         f"{_points(low.mean)} {_unit(alone)} on average over blocks and seeds, "
-        f"{_advice.harm(low, options.threshold)} by the threshold of {_points(options.threshold)}; one of the upper "
+        f"{advice.harm(low, options.threshold)} by the threshold of {_points(options.threshold)}; one of the upper "
         f"half costs {_points(high.mean)}. "
-        f"{_blocks.HEADLESS} {_basis(alone, options)}."
+        f"{per_block.HEADLESS} {_basis(alone, options)}."
     )
-    found = [_pairs.judged(text, _pairs.moved(gap, 100), f"{_unit(alone)}, upper minus lower half", 9,
-                           [gap, _pairs.moved(low, -1, options.threshold)])]  # fmt: skip
-    if (rank := _blocks.trend(rows, "drop", names)) is not None:
+    found = [
+        contrasts.judged(
+            text,
+            contrasts.moved(gap, 100),
+            f"{_unit(alone)}, upper minus lower half",
+            9,
+            [gap, contrasts.moved(low, -1, options.threshold)],
+        )
+    ]
+    if (rank := per_block.trend(rows, "drop", names)) is not None:
         rises = "rises towards the head" if rank.mean > 0.3 else "falls towards the head" if rank.mean < -0.3 else None
         text = (
             f"On {target}, the loss by rewinding a block of P-T {rises or 'does not follow its depth'} "
             f"{_basis(alone, options)}."
         )
-        found.append(_pairs.told(text, rank, "rank correlation of depth and loss"))
+        found.append(contrasts.told(text, rank, "rank correlation of depth and loss"))
     return found
 
 
 def _scratch(target: str, alone: pl.DataFrame, options: Options) -> list[Finding]:
     """Claim 9, second half: in RI-T the first block and those where stages begin are critical."""
     rows = alone.filter(pl.col("arm") == "RI-T")
-    first, rest = _blocks.entries(_blocks.order(alone))
-    gap, of, other = (_blocks.contrast(rows, "drop", first, rest), _blocks.level(rows, "drop", first),
-                      _blocks.level(rows, "drop", rest))  # fmt: skip
+    first, rest = per_block.entries(per_block.order(alone))
+    gap, of, other = (
+        per_block.contrast(rows, "drop", first, rest),
+        per_block.level(rows, "drop", first),
+        per_block.level(rows, "drop", rest),
+    )
     if gap is None or of is None or other is None:
         return []
     text = (
-        f"On {target}, rewinding a block of RI-T where a stage begins ({_pairs.listed(first)}) costs "
+        f"On {target}, rewinding a block of RI-T where a stage begins ({phrases.listed(first)}) costs "
         f"{_points(of.mean)} {_unit(alone)} on average over blocks and seeds, {'more' if gap.mean > 0 else 'NOT more'} "
-        f"than another block ({_points(other.mean)}). {_blocks.HEADLESS} {_basis(alone, options)}."
+        f"than another block ({_points(other.mean)}). {per_block.HEADLESS} {_basis(alone, options)}."
     )
-    return [_pairs.judged(text, _pairs.moved(gap, 100), f"{_unit(alone)}, stage entries minus others", 9, [gap])]
+    return [contrasts.judged(text, contrasts.moved(gap, 100), f"{_unit(alone)}, stage entries minus others", 9, [gap])]
 
 
 def _together(target: str, rows: pl.DataFrame, options: Options) -> list[Finding]:
     """How many blocks, counted from the bottom, can go back together."""
-    body = _blocks.order(_start(rows, "rewind"))[:-1]
+    body = per_block.order(_start(rows, "rewind"))[:-1]
     bottom = _start(rows, "bottom").filter(pl.col("block").is_in(body))
     counts = _counts(bottom, options.threshold)
     if counts.is_empty():
         return []
     said = [
-        f"{_pairs.average(of['blocks']):z.1f} of {arm}" for (arm,), of in counts.group_by("arm", maintain_order=True)
+        f"{contrasts.average(of['blocks']):z.1f} of {arm}" for (arm,), of in counts.group_by("arm", maintain_order=True)
     ]
     text = (
-        f"On {target}, of {len(body)} blocks below the head the lowest {_pairs.listed(said)} can be rewound together "
+        f"On {target}, of {len(body)} blocks below the head the lowest {phrases.listed(said)} can be rewound together "
         f"at a loss of at most {_points(options.threshold)} {_unit(rows)}, in the mean over seeds of each seed's "
         f"count {_basis(rows, options)}."
     )
@@ -256,9 +279,9 @@ def _together(target: str, rows: pl.DataFrame, options: Options) -> list[Finding
     if both.is_empty():
         arm = counts["arm"][0]
         own = counts.filter(pl.col("arm") == arm)["blocks"].to_numpy()
-        return [_pairs.told(text, mean_interval(own), f"blocks of {arm}")]
+        return [contrasts.told(text, mean_interval(own), f"blocks of {arm}")]
     gap = paired_interval(both["blocks"].to_numpy(), both["blocks_scratch"].to_numpy())
-    return [_pairs.told(text, gap, "blocks more in P-T than in RI-T")]
+    return [contrasts.told(text, gap, "blocks more in P-T than in RI-T")]
 
 
 def _counts(bottom: pl.DataFrame, threshold: float) -> pl.DataFrame:
@@ -268,29 +291,48 @@ def _counts(bottom: pl.DataFrame, threshold: float) -> pl.DataFrame:
         drops = of["drop"].to_list()
         if any(d is not None for d in drops):
             fine = [d is not None and d <= threshold for d in drops]
-            found.append({"arm": arm, "seed": seed, "blocks": float(_advice.run(fine))})
+            found.append({"arm": arm, "seed": seed, "blocks": float(advice.run(fine))})
     return pl.DataFrame(found, schema={"arm": pl.String, "seed": pl.Int64, "blocks": pl.Float64})
 
 
 def _charts(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
     found = []
-    where = f"{_pairs.word(rows['metric'][0])} on up to {options.images} {options.splits[-1]} images"
-    where += f" {_block_basis.words(rows, 'same images for all')}"
-    lost = f"{_pairs.word(rows['metric'][0])} lost"
+    where = f"{phrases.word(rows['metric'][0])} on up to {options.images} {options.splits[-1]} images"
+    where += f" {block_basis.words(rows, 'same images for all')}"
+    lost = f"{phrases.word(rows['metric'][0])} lost"
     alone = _start(rows, "rewind").drop_nulls("drop")
-    means = _blocks.means(alone, "drop")
-    spec = charts.bars(means, "block", "drop", "arm", low="low", high="high", value_title=lost, percent=True,
-                       runs=alone.select("arm", "block", "seed", "drop"))  # fmt: skip
+    means = per_block.means(alone, "drop")
+    spec = charts.bars(
+        means,
+        "block",
+        "drop",
+        "arm",
+        low="low",
+        high="high",
+        value_title=lost,
+        percent=True,
+        runs=alone.select("arm", "block", "seed", "drop"),
+    )
     caption = (
         f"Each block alone set back to its start; {where}. Bars: means with 95% intervals over seeds; dots: seeds."
     )
     found.append(Chart(f"{target}-blocks", f"What rewinding a block costs on {target}", spec, caption))
     bottom = _start(rows, "bottom").drop_nulls("drop")
     if not bottom.is_empty():
-        means = _blocks.means(bottom, "drop")
-        spec = charts.lines(means, "block", "drop", "arm", low="low", high="high", percent=True, y_title=lost,
-                            runs=bottom.select("arm", "block", "seed", "drop"), x_title="rewound up to this block",
-                            reference=options.threshold)  # fmt: skip
+        means = per_block.means(bottom, "drop")
+        spec = charts.lines(
+            means,
+            "block",
+            "drop",
+            "arm",
+            low="low",
+            high="high",
+            percent=True,
+            y_title=lost,
+            runs=bottom.select("arm", "block", "seed", "drop"),
+            x_title="rewound up to this block",
+            reference=options.threshold,
+        )
         caption = f"The block and all below it set back together; {where}. The rule is the threshold."
         found.append(Chart(f"{target}-together", f"Rewinding from the bottom on {target}", spec, caption))
     heat = rows.filter(pl.col("how") == "rewind").drop_nulls("drop")
@@ -308,8 +350,9 @@ def _charts(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
     fresh = rows.filter(pl.col("how") == "redraw").drop_nulls("drop")
     if not fresh.is_empty():
         both = alone.join(fresh.select("arm", "seed").unique(), on=["arm", "seed"], how="semi")
-        both = pl.concat([both.with_columns(what=pl.lit("set back to its start")),
-                          fresh.with_columns(what=pl.lit("drawn anew"))])  # fmt: skip
+        both = pl.concat(
+            [both.with_columns(what=pl.lit("set back to its start")), fresh.with_columns(what=pl.lit("drawn anew"))]
+        )
         means = both.group_by("arm", "block", "what", maintain_order=True).agg(pl.col("drop").mean())
         spec = charts.dots(means, "block", "drop", "what", facet="arm", value_title=lost, percent=True)
         caption = f"The same seeds in both; {where}. A block drawn anew has random weights it has never had before."

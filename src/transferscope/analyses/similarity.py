@@ -21,7 +21,7 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _pairs
+from transferscope.analyses._shared import contrasts, phrases
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
@@ -50,9 +50,17 @@ class Options(analyses.Options):
 
 @task("features", version=1, cost=passes.features)
 def features(
-    *, run: Artifact, at: str, data: Artifact, images: int, batch: int, layers: str, pool: str | None, neighbours: int,
+    *,
+    run: Artifact,
+    at: str,
+    data: Artifact,
+    images: int,
+    batch: int,
+    layers: str,
+    pool: str | None,
+    neighbours: int,
     work: Work,
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """What is asked of one network on test images: its Grams (``grams.safetensors``), and rows of k-NN accuracy.
 
     For the latter features are averaged over space or tokens; no rows for several labels an image.
@@ -60,8 +68,8 @@ def features(
     import torch
 
     from transferscope.data.table import open_table
-    from transferscope.probes.grams import grams
-    from transferscope.probes.neighbours import neighbours as vote
+    from transferscope.probes.features.grams import grams
+    from transferscope.probes.features.neighbours import neighbours as vote
     from transferscope.tasks import restore
 
     torch.set_num_threads(work.threads)
@@ -127,7 +135,7 @@ def section(table: Table, options: Options) -> Section:
             votes = rows.filter(pl.col("accuracy").is_not_null()).rename({"layer_a": "block"})
             findings += _votes(target, votes)
             drawn += _vote_chart(target, votes, options.neighbours)
-    notes += _pairs.notes_on_seeds(table.rows)
+    notes += contrasts.notes_on_seeds(table.rows)
     return Section(TITLE, findings, drawn, views, notes=notes, basis=_basis(options))
 
 
@@ -135,7 +143,7 @@ def _basis(options: Options) -> str:
     pooled = {None: "every value of a layer", "mean": "means over space or tokens", "token": "the class token"}
     return (
         f"Features ({pooled[options.pool]}) of at most {options.images} test images, the same for all networks, in "
-        f"eval mode with each network's own running statistics. {_pairs.weights(options.checkpoint)}"
+        f"eval mode with each network's own running statistics. {phrases.weights(options.checkpoint)}"
     )
 
 
@@ -150,19 +158,19 @@ def _early(target: str, like: pl.DataFrame) -> list[Finding]:
     of = like.filter(pl.col("block").is_in(early)).group_by("pair", "seed", "seed_b", maintain_order=True)
     values = of.agg(pl.col("cka").mean())
     kinds = ("P-T & P-T", "P-T & P", "P-T & RI-T", "RI-T & RI-T")
-    main = _pairs.contrast(values, kinds[0], kinds[2], "cka")
+    main = contrasts.contrast(values, kinds[0], kinds[2], "cka")
     if main is None:
         return []
     steps = [
-        _pairs.contrast(values, kinds[0], kinds[1], "cka"),
-        _pairs.contrast(values, kinds[1], kinds[2], "cka"),
-        _pairs.contrast(values, kinds[1], kinds[3], "cka"),
+        contrasts.contrast(values, kinds[0], kinds[1], "cka"),
+        contrasts.contrast(values, kinds[1], kinds[2], "cka"),
+        contrasts.contrast(values, kinds[1], kinds[3], "cka"),
     ]
-    means = [(kind, _pairs.mean(values, kind, "cka")) for kind in kinds]
-    said = _pairs.listed([f"{value:z.2f} for {kind}" for kind, value in means if value is not None])
+    means = [(kind, contrasts.mean(values, kind, "cka")) for kind in kinds]
+    said = phrases.listed([f"{value:z.2f} for {kind}" for kind, value in means if value is not None])
     where = f"block {early[0]}" if len(early) == 1 else f"blocks {early[0]} to {early[-1]}"
     text = f"On {target}, CKA of like blocks in {where} is {said}."
-    return [_pairs.judged(text, main, "in CKA", 5, steps)]
+    return [contrasts.judged(text, main, "in CKA", 5, steps)]
 
 
 def _kept(target: str, like: pl.DataFrame) -> list[Finding]:
@@ -175,15 +183,15 @@ def _kept(target: str, like: pl.DataFrame) -> list[Finding]:
     both = ends[0].join(ends[1], on="seed", suffix="_last")
     if both.is_empty():
         return []
-    fall = _pairs.interval((both["cka_last"] - both["cka"]).to_numpy(), chained=False)
-    means = _pairs.over_seeds(own.filter(pl.col("block").is_in(names)), ["block"], "cka").sort("cka")
-    first, last = _pairs.average(both["cka"]), _pairs.average(both["cka_last"])
+    fall = contrasts.interval((both["cka_last"] - both["cka"]).to_numpy(), chained=False)
+    means = contrasts.over_seeds(own.filter(pl.col("block").is_in(names)), ["block"], "cka").sort("cka")
+    first, last = contrasts.average(both["cka"]), contrasts.average(both["cka_last"])
     text = (
         f"On {target}, fine-tuning kept the features of {names[0]} (CKA with P {first:z.2f}) "
         f"{'better than' if fall.mean < 0 else 'no better than'} those of {names[-1]} ({last:z.2f}); it changed those "
         f"of {means['block'][0]} most ({means['cka'][0]:z.2f})."
     )
-    return [_pairs.told(text, fall, "in CKA")]
+    return [contrasts.told(text, fall, "in CKA")]
 
 
 def _votes(target: str, votes: pl.DataFrame) -> list[Finding]:
@@ -192,27 +200,35 @@ def _votes(target: str, votes: pl.DataFrame) -> list[Finding]:
     if not names:
         return []
     last = votes.filter(pl.col("block") == names[-1]).with_columns(points=100 * pl.col("accuracy"))
-    gap = _pairs.contrast(last, "P-T", "P", "points")
+    gap = contrasts.contrast(last, "P-T", "P", "points")
     if gap is None:
         return []
-    means = {kind: _pairs.mean(last, kind, "accuracy") for kind in ("P", "P-T", "RI", "RI-T")}
-    said = _pairs.listed([f"{value:z.1%} for {kind}" for kind, value in means.items() if value is not None])
+    means = {kind: contrasts.mean(last, kind, "accuracy") for kind in ("P", "P-T", "RI", "RI-T")}
+    said = phrases.listed([f"{value:z.1%} for {kind}" for kind, value in means.items() if value is not None])
     text = f"On {target}, nearest neighbours in the features of {names[-1]} name the class of {said}."
-    return [_pairs.told(text, gap, "points from P to P-T")]
+    return [contrasts.told(text, gap, "points from P to P-T")]
 
 
 def _maps(target: str, maps: pl.DataFrame, like: pl.DataFrame) -> list[Chart]:
     found = []
-    means = _pairs.over_seeds(like, ["block"], "cka")
+    means = contrasts.over_seeds(like, ["block"], "cka")
     if not means.is_empty():
         runs = like.select("pair", "block", pl.format("{}-{}", "seed", "seed_b").alias("seed"), "cka").drop_nulls()
         spec = charts.lines(means, "block", "cka", "pair", runs=runs, x_title="block", y_title="CKA of like blocks")
         found.append(Chart(f"{target}-blocks", f"CKA of like blocks on {target}", spec, _caption(maps)))
     cells = maps.group_by("pair", "layer_a", "layer_b", maintain_order=True).agg(pl.col("cka").mean())
     spec = charts.heat(
-        cells, "layer_b", "layer_a", "cka", domain=(0, 1), facet="pair", columns=2, value_title="CKA",
-        x_title="block of the second network", y_title="block of the first",
-    )  # fmt: skip
+        cells,
+        "layer_b",
+        "layer_a",
+        "cka",
+        domain=(0, 1),
+        facet="pair",
+        columns=2,
+        value_title="CKA",
+        x_title="block of the second network",
+        y_title="block of the first",
+    )
     found.append(Chart(f"{target}-maps", f"CKA of all blocks on {target}", spec, "Means over seeds. " + _caption(maps)))
     return found
 
@@ -220,17 +236,18 @@ def _maps(target: str, maps: pl.DataFrame, like: pl.DataFrame) -> list[Chart]:
 def _vote_chart(target: str, votes: pl.DataFrame, k: int) -> list[Chart]:
     if votes.is_empty():
         return []
-    votes = votes.with_columns(pl.col("pair").map_elements(_pairs.point, pl.String))
-    means = _pairs.over_seeds(votes, ["block"], "accuracy")
+    votes = votes.with_columns(pl.col("pair").map_elements(phrases.point, pl.String))
+    means = contrasts.over_seeds(votes, ["block"], "accuracy")
     runs = votes.select("pair", "block", "seed", "accuracy")
-    spec = charts.lines(means, "block", "accuracy", "pair", runs=runs, percent=True, x_title="block",
-                        y_title=f"{k}-NN accuracy")  # fmt: skip
+    spec = charts.lines(
+        means, "block", "accuracy", "pair", runs=runs, percent=True, x_title="block", y_title=f"{k}-NN accuracy"
+    )
     caption = "Features averaged over space or tokens; every image is left out of its own vote."
     return [Chart(f"{target}-neighbours", f"Nearest neighbours by block on {target}", spec, caption)]
 
 
 def _caption(maps: pl.DataFrame) -> str:
-    return f"Estimator: {maps['how'][0]}, on {_pairs.most(maps['samples'])} test images."
+    return f"Estimator: {maps['how'][0]}, on {contrasts.most(maps['samples'])} test images."
 
 
 def _wide(like: pl.DataFrame) -> pl.DataFrame:
@@ -242,4 +259,4 @@ def _undefined(target: str, like: pl.DataFrame) -> list[str]:
     names = _blocks(like.filter(pl.col("cka").is_null()))
     if not names:
         return []
-    return [f"On {target}, CKA has no value for {_pairs.listed(names)}: some network's features do not vary there."]
+    return [f"On {target}, CKA has no value for {phrases.listed(names)}: some network's features do not vary there."]

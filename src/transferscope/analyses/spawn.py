@@ -20,8 +20,8 @@ import polars as pl
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _lines, _pairs, _runs
-from transferscope.analyses._lines import LIMIT
+from transferscope.analyses._shared import barriers, contrasts, outcomes, phrases
+from transferscope.analyses._shared.barriers import LIMIT
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.errors import UserError
@@ -63,19 +63,27 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     if late := [epoch for epoch in epochs if epoch >= last]:
         raise UserError(f"analyses.spawn.epochs: a run of {last} epochs has nothing left to train after {late[0]}.")
     arms = options.arms or [arm for arm in study.arms if arm in ("pretrained", "random")] or study.arms[:1]
-    _runs.known_arms(study, "spawn", arms)
+    outcomes.known_arms(study, "spawn", arms)
     for target in study.targets:
         for arm in arms:
             for epoch in epochs:
                 for seed in study.seeds:
                     parent = study.run(target, arm, seed)
-                    first = _lines.fork(study, target, arm, seed, epoch, 2) if epoch else parent
-                    step = _lines.line.step(
-                        a=first, a_at="final", b=_lines.fork(study, target, arm, seed, epoch, 1), b_at="final",
-                        data=study.data(target), splits=["test"], images={"test": options.images},
-                        statistics=options.statistics, batch_norm="refresh", alphas=options.alphas,
-                        tolerance=options.tolerance, align=False,
-                    )  # fmt: skip
+                    first = barriers.fork(study, target, arm, seed, epoch, 2) if epoch else parent
+                    step = barriers.line.step(
+                        a=first,
+                        a_at="final",
+                        b=barriers.fork(study, target, arm, seed, epoch, 1),
+                        b_at="final",
+                        data=study.data(target),
+                        splits=["test"],
+                        images={"test": options.images},
+                        statistics=options.statistics,
+                        batch_norm="refresh",
+                        alphas=options.alphas,
+                        tolerance=options.tolerance,
+                        align=False,
+                    )
                     yield {"target": target, "arm": arm, "epoch": epoch, "seed": seed}, step
 
 
@@ -88,7 +96,7 @@ def section(table: Table, options: Options) -> Section:
     views: list[View] = []
     for (name,), rows in table.rows.group_by("target", maintain_order=True):
         target = str(name)
-        every = _lines.curves(rows, ("arm", "epoch", "seed", "split")).drop_nulls("barrier")
+        every = barriers.curves(rows, ("arm", "epoch", "seed", "split")).drop_nulls("barrier")
         if every.is_empty():
             continue
         means = _means(every)
@@ -96,21 +104,35 @@ def section(table: Table, options: Options) -> Section:
             findings.append(_stable(target, str(arm), of, every.filter(pl.col("arm") == arm)))
         runs = every.select("arm", "epoch", pl.col("seed"), barrier=100 * pl.col("barrier"))
         spec = charts.lines(
-            means, "epoch", "barrier", "arm", low="low", high="high", runs=runs, reference=100 * LIMIT,
-            x_title="epoch at which the children part", y_title=f"barrier between them ({_lines.points(every)})",
-        )  # fmt: skip
+            means,
+            "epoch",
+            "barrier",
+            "arm",
+            low="low",
+            high="high",
+            runs=runs,
+            reference=100 * LIMIT,
+            x_title="epoch at which the children part",
+            y_title=f"barrier between them ({barriers.points(every)})",
+        )
         caption = "Thick: mean and 95% interval over seeds. Faint: single seeds. Below the rule they are connected."
         drawn.append(Chart(f"{target}-spawn", f"Barriers between children on {target}", spec, caption))
         every = every.with_columns(own=(pl.col("first_own") + pl.col("second_own")) / 2)
-        shown = {"ends": "ends", "own": "ends, own statistics", "lowest": "lowest", "middle": "middle",
-                 "barrier": "barrier"}  # fmt: skip
+        shown = {
+            "ends": "ends",
+            "own": "ends, own statistics",
+            "lowest": "lowest",
+            "middle": "middle",
+            "barrier": "barrier",
+        }
         numbers = [(100 * pl.col(c)).round(1).alias(f"{title} (%)") for c, title in shown.items()]
-        views.append(View(f"{target}-children", f"Pairs of children on {target}",
-                          every.select("arm", "epoch", "seed", *numbers)))  # fmt: skip
-    few = _pairs.notes_on_seeds(table.rows.with_columns(seed_b=pl.col("seed")))[:1]
-    notes = [*(note for note in few if note != _pairs.TWINS), *_lines.basis(table.rows)]
-    statistics = f"{_lines.NORMS['refresh']} (at most {options.statistics})"
-    basis = _lines.read(f"at most {options.images} test images", statistics)
+        views.append(
+            View(f"{target}-children", f"Pairs of children on {target}", every.select("arm", "epoch", "seed", *numbers))
+        )
+    few = contrasts.notes_on_seeds(table.rows.with_columns(seed_b=pl.col("seed")))[:1]
+    notes = [*(note for note in few if note != contrasts.TWINS), *barriers.basis(table.rows)]
+    statistics = f"{barriers.NORMS['refresh']} (at most {options.statistics})"
+    basis = barriers.read(f"at most {options.images} test images", statistics)
     return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 
@@ -118,9 +140,17 @@ def _means(every: pl.DataFrame) -> pl.DataFrame:
     """Mean barrier in points by arm and epoch, with its interval over seeds."""
     found = []
     for (arm, epoch), of in every.sort("epoch").group_by("arm", "epoch", maintain_order=True):
-        height = _pairs.interval(100 * of["barrier"].to_numpy(), chained=False)
-        found.append({"arm": arm, "epoch": epoch, "barrier": height.mean, "low": height.low, "high": height.high,
-                      "seeds": height.n})  # fmt: skip
+        height = contrasts.interval(100 * of["barrier"].to_numpy(), chained=False)
+        found.append(
+            {
+                "arm": arm,
+                "epoch": epoch,
+                "barrier": height.mean,
+                "low": height.low,
+                "high": height.high,
+                "seeds": height.n,
+            }
+        )
     numbers = dict.fromkeys(("barrier", "low", "high"), pl.Float64)
     return pl.DataFrame(found, schema={"arm": pl.String, "epoch": pl.Int64, **numbers, "seeds": pl.Int64})
 
@@ -133,7 +163,7 @@ def _stable(target: str, arm: str, means: pl.DataFrame, every: pl.DataFrame) -> 
         if row["barrier"] > 100 * LIMIT:
             break
         stable = row["epoch"]
-    tried = _pairs.listed([str(row["epoch"]) for row in rows])
+    tried = phrases.listed([str(row["epoch"]) for row in rows])
     limit = f"(at most {100 * LIMIT:g} points)"
     if stable is None:
         told = f"still do not connect when they part at epoch {rows[-1]['epoch']}, the last tried"
@@ -144,7 +174,7 @@ def _stable(target: str, arm: str, means: pl.DataFrame, every: pl.DataFrame) -> 
     first = every.filter(pl.col("epoch") == rows[0]["epoch"])
     text = (
         f"On {target}, two children of one {arm} run {told} (tried: {tried}); the barrier between "
-        f"those of epoch {rows[0]['epoch']} is {rows[0]['barrier']:z.1f} points{_lines.worst(first.height)}."
+        f"those of epoch {rows[0]['epoch']} is {rows[0]['barrier']:z.1f} points{barriers.worst(first.height)}."
     )
-    height = _pairs.interval(100 * first["barrier"].to_numpy(), chained=False)
-    return _pairs.told(text, height, _lines.points(every))
+    height = contrasts.interval(100 * first["barrier"].to_numpy(), chained=False)
+    return contrasts.told(text, height, barriers.points(every))

@@ -18,7 +18,7 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses, charts
-from transferscope.analyses import _pairs
+from transferscope.analyses._shared import contrasts, phrases
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
@@ -45,7 +45,7 @@ def measure(
     """Rows of `probes.spectrum`, one a weight matrix; the whole result is written as ``spectrum.safetensors``."""
     import torch
 
-    from transferscope.probes.spectrum import state_spectrum
+    from transferscope.probes.weights.spectrum import state_spectrum
     from transferscope.tasks import restore
 
     torch.set_num_threads(work.threads)
@@ -57,7 +57,7 @@ def measure(
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
     """One step per pair."""
-    yield from _pairs.steps(study, measure, options.checkpoint, directions=options.directions)
+    yield from contrasts.steps(study, measure, options.checkpoint, directions=options.directions)
 
 
 def section(table: Table, options: Options) -> Section:
@@ -68,8 +68,8 @@ def section(table: Table, options: Options) -> Section:
         drawn = [*_charts(target, rows), *_spectra(target, table)]
         return [*_overlap(target, rows), *_rank(target, rows)], drawn, View(f"{target}-pairs", title, _summary(rows))
 
-    basis = f"{_pairs.weights(options.checkpoint)} No image is looked at; singular values in float64."
-    return _pairs.section(TITLE, table.rows, told, basis=basis)
+    basis = f"{phrases.weights(options.checkpoint)} No image is looked at; singular values in float64."
+    return contrasts.section(TITLE, table.rows, told, basis=basis)
 
 
 def _per_pair(rows: pl.DataFrame, *values: str) -> pl.DataFrame:
@@ -82,14 +82,14 @@ def _overlap(target: str, rows: pl.DataFrame) -> list[Finding]:
     own = values.filter(pl.col("pair") == "P-T & P").drop_nulls(["overlap", "expected", "excess"])
     if own.is_empty():
         return []
-    kept, chance = _pairs.average(own["overlap"]), _pairs.average(own["expected"])
-    other = _pairs.mean(values, "RI-T & RI", "overlap")
+    kept, chance = contrasts.average(own["overlap"]), contrasts.average(own["expected"])
+    other = contrasts.mean(values, "RI-T & RI", "overlap")
     scratch = f" and RI-T {other:z.0%} with its own start" if other is not None else ""
     text = (
         f"On {target}, P-T shares {kept:z.0%} of its leading input directions with P{scratch}, where random directions "
         f"would share {chance:z.0%}."
     )
-    return [_pairs.told(text, _pairs.interval(own["excess"].to_numpy(), chained=False), "excess overlap")]
+    return [contrasts.told(text, contrasts.interval(own["excess"].to_numpy(), chained=False), "excess overlap")]
 
 
 def _rank(target: str, rows: pl.DataFrame) -> list[Finding]:
@@ -97,15 +97,15 @@ def _rank(target: str, rows: pl.DataFrame) -> list[Finding]:
     ratio = pl.when(pl.col("rank_b") > 0).then(pl.col("rank_a") / pl.col("rank_b"))
     share = rows.with_columns(change=100 * (ratio - 1))
     values = _per_pair(share, "change")
-    gap = _pairs.contrast(values, "P-T & P", "RI-T & RI", "change")
-    tuned, scratch = (_pairs.mean(values, kind, "change") for kind in ("P-T & P", "RI-T & RI"))
+    gap = contrasts.contrast(values, "P-T & P", "RI-T & RI", "change")
+    tuned, scratch = (contrasts.mean(values, kind, "change") for kind in ("P-T & P", "RI-T & RI"))
     if gap is None or tuned is None or scratch is None:
         return []
     text = (
         f"On {target}, training changes the effective rank of the weights by {tuned:+z.1f}% from P and by "
         f"{scratch:+z.1f}% from a random start."
     )
-    return [_pairs.told(text, gap, "points")]
+    return [contrasts.told(text, gap, "points")]
 
 
 def _by_block(rows: pl.DataFrame, value: str) -> pl.DataFrame:
@@ -115,21 +115,26 @@ def _by_block(rows: pl.DataFrame, value: str) -> pl.DataFrame:
 
 def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
     found = []
-    means = _pairs.over_seeds(_by_block(rows, "excess"), ["block"], "excess")
+    means = contrasts.over_seeds(_by_block(rows, "excess"), ["block"], "excess")
     if not means.is_empty():
         spec = charts.lines(means, "block", "excess", "pair", x_title="block", y_title="excess overlap", reference=0.0)
         caption = (
-            f"Up to {_pairs.most(rows['k'])} leading directions of the input, means over the weights of a block. 0: as "
-            "random directions; 1: the same."
+            f"Up to {contrasts.most(rows['k'])} leading directions of the input, means over the weights of a block. 0: "
+            "as random directions; 1: the same."
         )
         found.append(Chart(f"{target}-overlap", f"Shared leading directions on {target}", spec, caption))
     own = rows.filter(pl.col("pair").map_elements(_own_start, pl.Boolean))
     sides = [
-        own.select(pl.col("pair").str.split(" & ").list.get(place).map_elements(_pairs.point, pl.String).alias("pair"),
-                   "seed", "seed_b", "block", pl.col(f"rank_{side}").alias("rank"))
+        own.select(
+            pl.col("pair").str.split(" & ").list.get(place).map_elements(phrases.point, pl.String).alias("pair"),
+            "seed",
+            "seed_b",
+            "block",
+            pl.col(f"rank_{side}").alias("rank"),
+        )
         for place, side in enumerate("ab")
-    ]  # fmt: skip
-    ranks = _pairs.over_seeds(_by_block(pl.concat(sides), "rank"), ["block"], "rank")
+    ]
+    ranks = contrasts.over_seeds(_by_block(pl.concat(sides), "rank"), ["block"], "rank")
     if not ranks.is_empty():
         spec = charts.lines(ranks, "block", "rank", "pair", x_title="block", y_title="effective rank")
         caption = (
@@ -166,15 +171,24 @@ def _spectra(target: str, table: Table) -> list[Chart]:
                 values = arrays[f"values_{side}/{name}"]
                 part = {
                     "weight": name,
-                    "point": _pairs.point(point),
+                    "point": phrases.point(point),
                     "place": range(1, len(values) + 1),
                     "value": values,
                 }
                 parts.append(pl.DataFrame(part).with_columns(place=pl.col("place") / len(values)))
     if not parts:
         return []
-    spec = charts.lines(pl.concat(parts), "place", "value", "point", facet="weight", columns=2, height=180,
-                        x_title="rank over the number of values", y_title="singular value")  # fmt: skip
+    spec = charts.lines(
+        pl.concat(parts),
+        "place",
+        "value",
+        "point",
+        facet="weight",
+        columns=2,
+        height=180,
+        x_title="rank over the number of values",
+        y_title="singular value",
+    )
     caption = f"Seed {seed}, weights from the first to the last."
     return [Chart(f"{target}-spectra", f"Singular values on {target}", spec, caption)]
 

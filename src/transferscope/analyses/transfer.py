@@ -18,8 +18,8 @@ from typing import Any
 import polars as pl
 
 from transferscope import analyses, charts
-from transferscope.analyses import _pairs, _runs
-from transferscope.analyses._runs import FLAT, summarise
+from transferscope.analyses._shared import contrasts, outcomes, phrases
+from transferscope.analyses._shared.outcomes import FLAT, summarise
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.measures.intervals import mean_interval, paired_interval, ratio_interval, too_few
@@ -58,7 +58,7 @@ def section(table: Table, options: Options) -> Section:
         charts=_charts(table.rows),
         tables=[View("summary", "Every arm, means over seeds", _summary(runs))],
         notes=notes,
-        basis=f"{_runs.FINAL} {_runs.SPEED} The best epoch is chosen on the validation images.",
+        basis=f"{outcomes.FINAL} {outcomes.SPEED} The best epoch is chosen on the validation images.",
     )
 
 
@@ -76,32 +76,32 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     if pairs.is_empty():
         return []
     metric = pairs["metric"][0]
-    unit = _pairs.unit(metric)
+    unit = phrases.unit(metric)
     final, random = pairs["final"].to_numpy(), pairs["final_random"].to_numpy()
     gain = paired_interval(100 * final, 100 * random)
     drop = ratio_interval(final, random) if (final > 0).all() else None
     start = "with pretraining" if arm == "pretrained" else f"from the {arm} start"
     text = (
-        f"On {target}, the final test {_pairs.word(metric)} is {final.mean():z.1%} {start} and {random.mean():z.1%} "
+        f"On {target}, the final test {phrases.word(metric)} is {final.mean():z.1%} {start} and {random.mean():z.1%} "
         f"from scratch"
     )
     if drop is not None and gain.mean > 0 and gain.excludes(0):
         text += f", a relative drop of {drop.mean:z.0f}% without it"
     text += "."
     judged = arm == "pretrained"
-    findings = [_pairs.judged(text, gain, unit, 1, [gain]) if judged else _pairs.told(text, gain, unit)]
+    findings = [contrasts.judged(text, gain, unit, 1, [gain]) if judged else contrasts.told(text, gain, unit)]
 
     speed = paired_interval(100 * pairs["speed"].to_numpy(), 100 * pairs["speed_random"].to_numpy())
     known = pairs.drop_nulls("height_random")
     reach = [_first_at_least(c, r) for c, r in zip(known["curve"], known["height_random"], strict=True)]
     epochs = int(pairs["epochs"].max())  # type: ignore[arg-type]
     text = (
-        f"On {target}, {_reached(arm, reach, epochs)} training {_pairs.word(metric)}, averaged over the epochs, is "
+        f"On {target}, {_reached(arm, reach, epochs)} training {phrases.word(metric)}, averaged over the epochs, is "
         f"{'higher than' if speed.mean > 0 else 'lower than' if speed.mean < 0 else 'the same as'} from scratch."
     )
-    findings.append(_pairs.told(text, speed, unit))
+    findings.append(contrasts.told(text, speed, unit))
     for name, column in ((arm, ""), ("random", "_random")):
-        if lost := _runs.unlearnt(pairs, column):
+        if lost := outcomes.unlearnt(pairs, column):
             notes.append(
                 f"On {target} the {name} arm ended with a higher training loss than it started with in {lost} of "
                 f"{pairs.height} seeds: it has not learnt; lower its recipe.lr or train longer."
@@ -146,10 +146,10 @@ def _summary(runs: pl.DataFrame) -> pl.DataFrame:
             {
                 "target": target,
                 "arm": arm,
-                "metric": _pairs.word(group["metric"][0]),
-                "final": _pairs.cell(group["final"]),
-                "best (on val)": _pairs.cell(group["best"]),
-                "optimisation speed": _pairs.cell(group["speed"]),
+                "metric": phrases.word(group["metric"][0]),
+                "final": contrasts.cell(group["final"]),
+                "best (on val)": contrasts.cell(group["best"]),
+                "optimisation speed": contrasts.cell(group["speed"]),
                 "flattened": _flattened(group["rise"]),
             }
         )
@@ -168,15 +168,18 @@ def _charts(rows: pl.DataFrame) -> list[Chart]:
     """Test and training curves, one pair per target; none without a value."""
     found = []
     for (target,), group in rows.group_by("target", maintain_order=True):
-        word = _pairs.word(group["metric"][0])
+        word = phrases.word(group["metric"][0])
         for split, what in (("test", "Test"), ("train", "Training")):
             y = f"{split}_metric"
             runs = group.select("epoch", "arm", "seed", y).drop_nulls()
             if runs.is_empty():  # an AUC of one class
                 continue
             means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col(y).mean())
-            spec = charts.lines(means, "epoch", y, "arm", runs=runs, x_title="epoch", y_title=f"{what} {word}",
-                                percent=True)  # fmt: skip
-            caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start. " + _runs.WATCHED
+            spec = charts.lines(
+                means, "epoch", y, "arm", runs=runs, x_title="epoch", y_title=f"{what} {word}", percent=True
+            )
+            caption = (
+                "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start. " + outcomes.WATCHED
+            )
             found.append(Chart(f"{target}-{split}", f"{what} {word} on {target}", spec, caption))
     return found

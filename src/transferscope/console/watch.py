@@ -75,13 +75,19 @@ class Watcher:
             self._ended(key, what)
         elif event == "elsewhere" and not self._told:
             self._told = True
-            self.console.print(f"Another process is at work on this store, now on {self._names[key]}: its steps are "
-                               "left to it.", markup=False, highlight=False)  # fmt: skip
+            self.console.print(
+                f"Another process is at work on this store, now on {self._names[key]}: its steps are left to it.",
+                markup=False,
+                highlight=False,
+            )
         if self._bars is None and time.monotonic() - self._said > 60:
             self._said = time.monotonic()
             running = ", ".join(f"{self._names[k]} {share:.0%}" for k, share in self._shares.items())
-            self.console.print(f"{self._clock()} {self._done}/{len(self.todo)} steps done; {running}; {self._left()}",
-                               markup=False, highlight=False)  # fmt: skip
+            self.console.print(
+                f"{self._clock()} {self._done}/{len(self.todo)} steps done; {running}; {self._left()}",
+                markup=False,
+                highlight=False,
+            )
 
     def _progress(self, key: str, what: Mapping[str, Any]) -> None:
         said = ""
@@ -113,8 +119,9 @@ class Watcher:
             console = err if self._bars is None else self.console  # a live display and its lines go together
             console.print(f"[red]failed[/red] {escape(self._names[key])}: {escape(what['error'])}", highlight=False)
         elif what["status"] == "done" and self._bars is None:
-            self.console.print(f"{self._clock()} done {self._names[key]} ({what['seconds']:.1f} s)", markup=False,
-                               highlight=False)  # fmt: skip
+            self.console.print(
+                f"{self._clock()} done {self._names[key]} ({what['seconds']:.1f} s)", markup=False, highlight=False
+            )
 
     def _left(self) -> str:
         seconds = self._time.seconds()

@@ -12,15 +12,15 @@ from typing import Any, Literal
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from transferscope.data.blank import blank_note
-from transferscope.data.decode import AS_IT_IS, Scale
 from transferscope.data.listing import SPLITS, Listing, class_counts
-from transferscope.data.pixels import PixelFile
+from transferscope.data.pictures.blank import blank_note
+from transferscope.data.pictures.decode import AS_IT_IS, Scale
+from transferscope.data.pictures.pixels import PixelFile
+from transferscope.data.pictures.render import Geometry, Load, disk_sentence, render
+from transferscope.data.pictures.survey import refuse_unreadable, survey
+from transferscope.data.pictures.window import Window
 from transferscope.data.reference import open_listing
-from transferscope.data.render import Geometry, Load, disk_sentence, render
 from transferscope.data.split import assign_splits
-from transferscope.data.survey import refuse_unreadable, survey
-from transferscope.data.window import Window
 from transferscope.errors import UserError
 
 DISK_SHARE = 0.8  # of the free bytes: a larger table is streamed

@@ -75,8 +75,10 @@ class Local:
 
         def settle(outcome: Outcome) -> None:
             outcomes[outcome.key] = outcome
-            watch("ended", {"key": outcome.key, "status": outcome.status, "seconds": outcome.seconds,
-                            "error": outcome.error})  # fmt: skip
+            watch(
+                "ended",
+                {"key": outcome.key, "status": outcome.status, "seconds": outcome.seconds, "error": outcome.error},
+            )
             for lost in plan.ended(outcome):
                 settle(lost)
 

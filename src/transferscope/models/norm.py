@@ -106,8 +106,10 @@ def refresh_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> int:
     before = {name: tensor.clone() for name, tensor in state.items()}
     training = {module: module.training for module in net.modules()}
     axes: dict[str, int | None] = {path: 1 for path, one in layers.items() if one.known}
-    hooks = [one.module.register_forward_pre_hook(reader(path, one, pooled[path], axes), with_kwargs=True)
-             for path, one in layers.items()]  # fmt: skip
+    hooks = [
+        one.module.register_forward_pre_hook(reader(path, one, pooled[path], axes), with_kwargs=True)
+        for path, one in layers.items()
+    ]
     seen, finished = 0, False
     try:
         net.eval()

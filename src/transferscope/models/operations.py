@@ -10,8 +10,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 Shape = Sequence[int]
-FUSED = ("flash_attention_for_cpu", "flash_attention", "efficient_attention", "cudnn_attention",
-         "fused_attention_overrideable")  # fmt: skip
+FUSED = (
+    "flash_attention_for_cpu",
+    "flash_attention",
+    "efficient_attention",
+    "cudnn_attention",
+    "fused_attention_overrideable",
+)
 
 
 def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:

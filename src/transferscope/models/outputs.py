@@ -10,8 +10,15 @@ from torch import Tensor
 from transferscope.errors import UserError
 
 RAISED = (
-    RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, AssertionError, NotImplementedError
-)  # fmt: skip
+    RuntimeError,
+    TypeError,
+    ValueError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    AssertionError,
+    NotImplementedError,
+)
 LOGITS = ("logits", "output", "out", "preds", "x")  # names under which wrapped outputs are found in practice
 
 

@@ -24,7 +24,7 @@ from transferscope.errors import UserError
 from transferscope.measures import metrics
 from transferscope.models.build import seeded
 from transferscope.models.precision import running
-from transferscope.probes.predictions import logits
+from transferscope.probes.answers.predictions import logits
 from transferscope.streams import stream_seed
 from transferscope.tasks import begin, resume
 from transferscope.tasks.costs import EVAL_BATCH

@@ -9,7 +9,7 @@ from transferscope.streams import stream
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from transferscope.probes.given import Batch
+    from transferscope.probes.inputs.given import Batch
 
 FILES = {"start": "epoch-0000", "end": "final"}
 
@@ -60,7 +60,7 @@ def batches(
 
     from transferscope.data.batches import Normalisation, eval_batches
     from transferscope.data.table import open_table
-    from transferscope.probes.given import Batch
+    from transferscope.probes.inputs.given import Batch
 
     table = open_table(data.path)
     how = Normalisation(tuple(said(run)["mean"]), tuple(said(run)["std"]))

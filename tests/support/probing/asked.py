@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import transferscope as ts
 from transferscope.measures.ridge import ridge
-from transferscope.probes.penultimate import penultimate
+from transferscope.probes.features.penultimate import penultimate
 
 LAYERS = ["0", "4"]
 Parts = list[tuple[Tensor, Tensor]]  # (x in float64, class indices) of each batch
@@ -134,74 +134,119 @@ def _fewer(batches: Any) -> Any:
 PROBES: dict[str, tuple[Ask, Truth | None, bool, bool]] = {
     "predictions": (
         lambda a, b, g: ts.predictions(a, _fresh(g)).logits,
-        lambda a, b, p: outputs(a, p).numpy(), False, True,
+        lambda a, b, p: outputs(a, p).numpy(),
+        False,
+        True,
     ),
     "wrong": (
-        lambda a, b, g: ts.predictions(a, _fresh(g)).wrong.mean(), lambda a, b, p: _mean(a, p), True, True,
+        lambda a, b, g: ts.predictions(a, _fresh(g)).wrong.mean(),
+        lambda a, b, p: _mean(a, p),
+        True,
+        True,
     ),
     "mistakes": (
         lambda a, b, g: ts.mistakes(ts.predictions(a, _fresh(g)), ts.predictions(b, _fresh(g))).overall.common,
-        lambda a, b, p: float((wrong(a, p) * wrong(b, p)).sum()), True, True,
+        lambda a, b, p: float((wrong(a, p) * wrong(b, p)).sum()),
+        True,
+        True,
     ),
     "similarity": (
-        lambda a, b, g: ts.similarity(a, b, _fresh(g), LAYERS, "mean").matrix, cka, False, False,
+        lambda a, b, g: ts.similarity(a, b, _fresh(g), LAYERS, "mean").matrix,
+        cka,
+        False,
+        False,
     ),
     "similarity_matrix": (
-        lambda a, b, g: ts.similarity_matrix([a, b], _fresh(g), LAYERS, "mean").pair(0, 1).matrix, cka, False, False,
+        lambda a, b, g: ts.similarity_matrix([a, b], _fresh(g), LAYERS, "mean").pair(0, 1).matrix,
+        cka,
+        False,
+        False,
     ),
     "grams": (
-        lambda a, b, g: ts.grams(a, _fresh(g), LAYERS, "mean")
-        .similarity(ts.grams(b, _fresh(g), LAYERS, "mean")).matrix,
-        cka, False, False,
+        lambda a, b, g: (
+            ts.grams(a, _fresh(g), LAYERS, "mean").similarity(ts.grams(b, _fresh(g), LAYERS, "mean")).matrix
+        ),
+        cka,
+        False,
+        False,
     ),
     "full batch": (
-        lambda a, b, g: ts.similarity(a, b, _fresh(g), LAYERS, "mean", "biased").matrix, biased, False, False,
+        lambda a, b, g: ts.similarity(a, b, _fresh(g), LAYERS, "mean", "biased").matrix,
+        biased,
+        False,
+        False,
     ),
     "neighbours": (
-        lambda a, b, g: ts.neighbours(a, _fresh(g), LAYERS, k=3).accuracy, lambda a, b, p: votes(a, p), True, False,
+        lambda a, b, g: ts.neighbours(a, _fresh(g), LAYERS, k=3).accuracy,
+        lambda a, b, p: votes(a, p),
+        True,
+        False,
     ),
     "procrustes": (lambda a, b, g: ts.procrustes(a, b, _fresh(g), LAYERS).distance, rotation, False, False),
     "penultimate": (
         lambda a, b, g: penultimate(a, _fresh(g)).features,
-        lambda a, b, p: torch.cat([in_float64(a)[:4](x) for x, _ in p]).numpy(), False, True,
+        lambda a, b, p: torch.cat([in_float64(a)[:4](x) for x, _ in p]).numpy(),
+        False,
+        True,
     ),
     "transferability": (
         lambda a, b, g: ts.transferability(a, _fewer(_fresh(g)), _fresh(g)).probe_metric,
-        lambda a, b, p: probe_accuracy(a, p), True, True,
+        lambda a, b, p: probe_accuracy(a, p),
+        True,
+        True,
     ),
     "path": (
         lambda a, b, g: ts.path(a, b, _fresh(g), alphas=[0, 0.5, 1]).error[0],
-        lambda a, b, p: np.array([_mean(blended(a, b, t), p) for t in (0, 0.5, 1)]), True, True,
+        lambda a, b, p: np.array([_mean(blended(a, b, t), p) for t in (0, 0.5, 1)]),
+        True,
+        True,
     ),
     "line_barrier": (
-        lambda a, b, g: ts.line_barrier(a, b, _fresh(g), tolerance=0.2).height, None, True, True,
+        lambda a, b, g: ts.line_barrier(a, b, _fresh(g), tolerance=0.2).height,
+        None,
+        True,
+        True,
     ),
     "plane": (
         lambda a, b, g: 1 - ts.plane(a, b, network(3), _fresh(g), steps=2).own[:2],
-        lambda a, b, p: np.array([_mean(a, p), _mean(b, p)]), True, True,
+        lambda a, b, p: np.array([_mean(a, p), _mean(b, p)]),
+        True,
+        True,
     ),
     "average": (
         lambda a, b, g: ts.average([a, b], _fresh(g)).errors["data"][2].mean(),
-        lambda a, b, p: _mean(blended(a, b, 0.5), p), True, True,
+        lambda a, b, p: _mean(blended(a, b, 0.5), p),
+        True,
+        True,
     ),
     "wise_ft": (
         lambda a, b, g: 1 - ts.wise_ft(a, b, _fresh(g), alphas=[0.0, 1.0]).metric[0],
-        lambda a, b, p: np.array([_mean(blended(b, a, 1.0, "0"), p), _mean(b, p)]), True, True,
+        lambda a, b, p: np.array([_mean(blended(b, a, 1.0, "0"), p), _mean(b, p)]),
+        True,
+        True,
     ),
     "basin": (
         lambda a, b, g: ts.basin(a, b, _fresh(g), samples=3, draws=2, per_weight=[0.01, 0.02], extend=False).losses,
-        None, True, True,
+        None,
+        True,
+        True,
     ),
     "layerwise_barrier": (
         lambda a, b, g: ts.layerwise_barrier(a, b, _fresh(g), alphas=3, blocks=["0"]).error[0, 0],
-        lambda a, b, p: np.array([_mean(blended(a, b, t, "0"), p) for t in (0, 0.5, 1)]), True, True,
+        lambda a, b, p: np.array([_mean(blended(a, b, t, "0"), p) for t in (0, 0.5, 1)]),
+        True,
+        True,
     ),
     "rewind": (
         lambda a, b, g: 1 - ts.rewind(a, b, _fresh(g), blocks=["4"]).score,
-        lambda a, b, p: np.array([_mean(a, p), _mean(blended(a, b, 1.0, "4"), p)]), True, True,
+        lambda a, b, p: np.array([_mean(a, p), _mean(blended(a, b, 1.0, "4"), p)]),
+        True,
+        True,
     ),
     "criticality": (
         lambda a, b, g: ts.criticality(a, b, _fresh(g), blocks="4", alphas=2, sigmas=1, draws=1).final_error,
-        lambda a, b, p: _mean(a, p), True, True,
+        lambda a, b, p: _mean(a, p),
+        True,
+        True,
     ),
-}  # fmt: skip
+}

@@ -23,8 +23,16 @@ def residual(seed=0, classes=4, width=6):
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.ReLU(), Block(), Block(),
-                            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))  # fmt: skip
+        net = nn.Sequential(
+            nn.Conv2d(3, width, 3),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            Block(),
+            Block(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(width, classes),
+        )
         for _ in range(3):
             net(torch.randn(16, 3, 8, 8) + seed)
     return net

@@ -30,17 +30,27 @@ def transferscope(
 ) -> subprocess.CompletedProcess[str]:
     """Run a verb to its end; what it printed and its exit code."""
     return subprocess.run(
-        command(*arguments), cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=timeout,
+        command(*arguments),
+        cwd=cwd,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
         check=False,
-    )  # fmt: skip
+    )
 
 
 def started(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.Popen[str]:
     """A verb in a process group of its own, to be signalled while it runs."""
     return subprocess.Popen(
-        command(*arguments), cwd=cwd, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
-    )  # fmt: skip
+        command(*arguments),
+        cwd=cwd,
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 @dataclass(frozen=True)

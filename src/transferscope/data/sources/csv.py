@@ -11,13 +11,13 @@ encoding and separator; rows in any order.
 from pathlib import Path
 from typing import Any
 
-from transferscope.data.columns import known
-from transferscope.data.decode import ImageFiles
 from transferscope.data.fingerprint import files_fingerprint
 from transferscope.data.listing import Listing
-from transferscope.data.sheet import read
+from transferscope.data.pictures.decode import ImageFiles
+from transferscope.data.sheets.columns import known
+from transferscope.data.sheets.sheet import read
+from transferscope.data.sheets.understood import understood
 from transferscope.data.target import Columns
-from transferscope.data.understood import understood
 from transferscope.errors import UserError
 
 

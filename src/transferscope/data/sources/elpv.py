@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from transferscope.data.decode import ImageFiles
 from transferscope.data.fingerprint import files_fingerprint
 from transferscope.data.listing import Listing
 from transferscope.data.packages import package_folder
+from transferscope.data.pictures.decode import ImageFiles
 from transferscope.errors import UserError, did_you_mean
 
 CLASSES = {

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from transferscope.data.asides import asides
-from transferscope.data.decode import ImageFiles
 from transferscope.data.fingerprint import files_fingerprint
-from transferscope.data.layout import Layout, understand
+from transferscope.data.folders.asides import asides
+from transferscope.data.folders.layout import Layout, understand
+from transferscope.data.folders.tree import Folder, scan
 from transferscope.data.listing import Listing
 from transferscope.data.names import beside
+from transferscope.data.pictures.decode import ImageFiles
 from transferscope.data.told import kinds, listed
-from transferscope.data.tree import Folder, scan
 from transferscope.errors import UserError
 
 

@@ -1,0 +1,318 @@
+"""What the analyses of lines between networks share: the line as a step, its barrier over pairs, and forked runs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from transferscope import charts
+from transferscope.analyses._shared import contrasts, phrases
+from transferscope.engine.step import Step, task
+from transferscope.engine.store import Artifact
+from transferscope.engine.work import Work
+from transferscope.measures.intervals import Interval
+from transferscope.section import Chart
+from transferscope.streams import stream_seed
+from transferscope.study import Study
+from transferscope.tasks import costs as passes
+
+if TYPE_CHECKING:
+    from transferscope.probes.walks.path import Path
+
+LIMIT = 0.02  # a barrier up to this share of images counts as none (Frankle et al. 2020, section 2)
+ALIGNED, SAME_INIT = " (aligned)", " (same init)"
+PAIR = ("pair", "seed", "seed_b")
+CURVE = (*PAIR, "split", "batch_norm")
+NORMS = {
+    "refresh": "re-estimated at every point from training images",
+    "average": "averaged like the weights",
+    "first": "those of the first network",
+    "last": "those of the second network",
+    "none": "not kept by this network",
+}
+
+
+@task("line", version=2, cost=passes.line)  # 2: the ends have their statistics like all between; raggedness counts
+def line(
+    *,
+    a: Artifact,
+    a_at: str,
+    b: Artifact,
+    b_at: str,
+    data: Artifact,
+    splits: list[str],
+    images: dict[str, int],
+    statistics: int,
+    batch_norm: str,
+    alphas: int | str,
+    tolerance: float,
+    align: bool,
+    work: Work,
+) -> list[dict[str, Any]]:
+    """Rows of the line from `a` to `b` on up to `images` of each split: see `rows`; each has its place on the curve.
+
+    Batch-norm statistics by strategy `batch_norm`, re-estimated from `statistics` training images. `align` permutes the
+    units of `b` to match those of `a` first. The whole result is written as ``path.safetensors``.
+    """
+    import torch
+
+    from transferscope.probes.walks.path import state_path
+    from transferscope.tasks import restore
+
+    torch.set_num_threads(work.threads)
+    net = restore.bare(a, data)
+    first, second = restore.weights(a, a_at), restore.weights(b, b_at)
+    same = all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    if align:
+        from transferscope.probes.weights.align import state_align
+
+        second = state_align(net, first, second).apply(second)
+    found = state_path(
+        net.to(work.device),
+        first,
+        second,
+        {split: list(restore.batches(a, data, split, images=images[split], device=work.device)) for split in splits},
+        alphas=(0.0, 1.0) if same else alphas,  # type: ignore[arg-type]
+        statistics=training_images(a, data, statistics, work.device),
+        images=statistics,
+        batch_norm=batch_norm,  # type: ignore[arg-type]
+        precision=restore.said(a)["precision"],
+        tolerance=tolerance,
+    )
+    found.save(work.folder / "path.safetensors")
+    return rows(found, head=head(a, b), same=same)
+
+
+def training_images(run: Artifact, data: Artifact, images: int, device: str) -> "list[Any]":
+    """Batches of training images, as evaluation sees them, for batch-norm statistics."""
+    from transferscope.tasks import restore
+
+    return [x for x, *_ in restore.batches(run, data, "train", images=images, device=device)]
+
+
+def head(a: Artifact, b: Artifact) -> str:
+    """Whether two runs started from one set of values of the head ("shared") or each from its own ("own")."""
+    said = [run.said["params"] for run in (a, b)]
+    forked = any(params.get("begin") is not None for params in said)
+    return "shared" if forked or said[0]["head_seed"] == said[1]["head_seed"] else "own"
+
+
+def rows(found: "Path", **more: Any) -> list[dict[str, Any]]:
+    """One row a data set and alpha: split, alpha, measure, metric, loss, and the barriers of that whole curve.
+
+    `barrier` (Frankle) and `chord_barrier` (Entezari) are in the metric's units, each with the ends of its bootstrap
+    interval over images; `loss_barrier` is Frankle's of the loss. `points`: how many places were evaluated,
+    `grid_error` how much higher the barrier may be between them. At the ends `own_metric` is that of the network with
+    the batch-norm statistics it came with, and `differs` whether its mistakes differ by more than chance.
+    """
+    told = []
+    of = "1 - auc" if found.metric == "auc" else "error"
+    for d, split in enumerate(found.names):
+        height, chord, loss = (
+            found.barrier(split, measure, kind)
+            for measure, kind in ((of, "frankle"), (of, "entezari"), ("loss", "frankle"))
+        )
+        whole = {
+            "measure": found.metric,
+            "images": int(found.n[d]),
+            "points": len(found.alphas),
+            **more,
+            "barrier": known(height.mean),
+            "barrier_low": height.low,
+            "barrier_high": height.high,
+            "barrier_at": known(found.at(split, of, "frankle")),
+            "chord_barrier": known(chord.mean),
+            "chord_low": chord.low,
+            "chord_high": chord.high,
+            "loss_barrier": loss.mean,
+            "statistics": found.batch_norm,
+            "grid_error": found.grid_error,
+        }
+        for i, alpha in enumerate(found.alphas):
+            point = {"metric": known(float(found.score[d, i])), "loss": float(found.loss[d, i])}
+            own: dict[str, Any] = {"own_metric": None, "differs": None}
+            if alpha in (0, 1):
+                end = d, int(alpha)
+                own = {"own_metric": known(float(found.own_score[end])), "differs": bool(found.differs[end])}
+            told.append({"split": split, "alpha": float(alpha), **point, **own, **whole})
+    return told
+
+
+def fork_seed(seed: int, child: int) -> int:
+    """The seed of a child's data order and augmentation; no seed a study would list."""
+    return stream_seed(seed, "fork", child) % 2**31
+
+
+def fork(study: Study, target: str, arm: str, seed: int, epoch: int, child: int) -> Step:
+    """A run that goes on from what the run of `seed` saved after `epoch`, in a data order of its own.
+
+    It trains at the parent's rate and for the epochs the parent had left; momentum starts afresh.
+    """
+    parent = study.run(target, arm, seed)
+    return study.run(
+        target,
+        arm,
+        fork_seed(seed, child),
+        lr=parent.params["lr"],
+        begin=parent,
+        begin_at=f"epoch-{epoch:04d}",
+        first_epoch=epoch,
+    )
+
+
+def chained(kind: str) -> bool:
+    """Whether neighbouring pairs of a kind share a run (see `_pairs.interval`)."""
+    return contrasts.twins(kind.removesuffix(ALIGNED))
+
+
+def over_pairs(values: pl.DataFrame, kind: str, value: str) -> Interval | None:
+    """Mean of `value` over the pairs of a kind with its interval over seeds; None without any."""
+    found = values.filter(pl.col("pair") == kind)[value].drop_nulls()
+    return contrasts.interval(found.to_numpy(), chained=chained(kind)) if len(found) else None
+
+
+def curves(table: pl.DataFrame, by: Sequence[str] = CURVE) -> pl.DataFrame:
+    """One row a curve: the mean of its ends, its lowest and its middle metric, its length of test, and its barriers."""
+    found = []
+    for key, rows in table.group_by(by, maintain_order=True):
+        of = rows.drop_nulls(["metric", "alpha"]).sort("alpha")
+        ends = of.filter(pl.col("alpha").is_in([0.0, 1.0]))["metric"]
+        own = _at_ends(rows, "own_metric")
+        inside = of.filter(pl.col("alpha").is_between(0, 1))
+        known = len(ends) == 2
+        at = [float(v) for v in of["alpha"]], [float(v) for v in of["metric"]]
+        found.append(
+            {
+                **dict(zip(by, key, strict=True)),
+                "first": ends[0] if known else None,
+                "second": ends[1] if known else None,
+                "first_own": own.get(0.0),
+                "second_own": own.get(1.0),
+                "ends": contrasts.average(ends) if known else None,
+                "lowest": inside["metric"].min() if known else None,
+                "middle": float(np.interp(0.5, *at)) if known else None,
+                **{name: rows[name][0] for name in BARRIERS},
+            }
+        )
+    kinds: Mapping[str, Any] = {name: table.schema[name] for name in (*by, *BARRIERS)}
+    numbers = dict.fromkeys(("first", "second", "first_own", "second_own", "ends", "lowest", "middle"), pl.Float64)
+    order = (*by, *numbers, *BARRIERS)
+    return pl.DataFrame(found, schema={name: {**kinds, **numbers}[name] for name in order})
+
+
+BARRIERS = (
+    "measure",
+    "images",
+    "points",
+    "head",
+    "barrier",
+    "barrier_low",
+    "barrier_high",
+    "barrier_at",
+    "chord_barrier",
+    "chord_low",
+    "chord_high",
+    "loss_barrier",
+)
+
+
+def chart(
+    name: str,
+    title: str,
+    rows: pl.DataFrame,
+    caption: str,
+    colour: str = "pair",
+    facet: str | None = None,
+    x_title: str = "from the first network (0) to the second (1)",
+) -> Iterator[Chart]:
+    """The metric along the lines: means over pairs, on one grid, with single pairs behind them."""
+    rows = rows.drop_nulls("metric")
+    if rows.is_empty():
+        return
+    keys = [colour, *([facet] if facet else [])]
+    grid = np.unique(np.round(np.concatenate([np.linspace(0, 1, 21), rows["alpha"].to_numpy()]), 3))
+    found: list[pl.DataFrame] = []
+    for key, of in rows.group_by([*dict.fromkeys((*keys, "seed", "seed_b"))], maintain_order=True):
+        of = of.sort("alpha")
+        alphas = of["alpha"].to_numpy()
+        at = grid[(grid >= alphas[0] - 1e-9) & (grid <= alphas[-1] + 1e-9)]
+        labels = dict(zip([*keys, "seed", "seed_b"], key, strict=True))
+        one = pl.DataFrame({"alpha": at, "metric": np.interp(at, alphas, of["metric"].to_numpy())})
+        found.append(one.with_columns(**{k: pl.lit(v) for k, v in labels.items()}))
+    lines = pl.concat(found, how="vertical_relaxed")
+    runs = lines.with_columns(seed=pl.format("{}-{}", "seed", pl.col("seed_b").fill_null(-1)))
+    means = lines.group_by(*keys, "alpha", maintain_order=True).agg(pl.col("metric").mean())
+    word, split = str(rows["measure"][0]), rows["split"][0] if "split" in rows.columns else "test"
+    spec = charts.lines(
+        means,
+        "alpha",
+        "metric",
+        colour,
+        runs=runs,
+        facet=facet,
+        x_title=x_title,
+        y_title=f"{split} {word}" if facet is None else word,
+        percent=True,
+    )
+    yield Chart(name, title, spec, caption)
+
+
+def points(rows: pl.DataFrame) -> str:
+    """The unit of differences of the metric, times 100."""
+    return phrases.unit(rows["measure"][0])
+
+
+def known(value: float) -> float | None:
+    """None for NaN: tables have gaps."""
+    return None if value != value else value
+
+
+def _at_ends(rows: pl.DataFrame, column: str) -> dict[float, Any]:
+    """What a column says at alpha 0 and 1; nothing where there is none."""
+    if column not in rows.columns:
+        return {}
+    ends = rows.filter(pl.col("alpha").is_in([0.0, 1.0]) & pl.col(column).is_not_null())
+    return dict(zip(ends["alpha"].to_list(), ends[column].to_list(), strict=True))
+
+
+def basis(table: pl.DataFrame) -> list[str]:
+    """What to say of the basis of lines: whose statistics all points have, and where the networks' own score otherwise.
+
+    The share of ends of all lines whose mistakes differ by more than chance, paired by image (`probes.basis.differ`).
+    """
+    if "differs" not in table.columns:
+        return []
+    found = []
+    for (words,), rows in table.drop_nulls("statistics").group_by("statistics", maintain_order=True):
+        ends = rows.drop_nulls(["differs", "metric", "own_metric"])
+        if ends.is_empty() or "no batch norm" in str(words):
+            continue
+        text = f"All points of a line, its ends too, have batch-norm statistics of one kind: {words}."
+        if count := int(ends["differs"].cast(pl.Int64).sum()):
+            text += (
+                f" At {count} of {ends.height} ends the network's own statistics score differently by more than chance "
+                f"(paired by image, beyond 2.6 standard errors): on average "
+                f"{contrasts.average(ends['own_metric']):z.1%} with its own, "
+                f"{contrasts.average(ends['metric']):z.1%} on the line."
+            )
+        else:
+            text += " With the networks' own statistics the ends score alike, within chance."
+        found.append(text)
+    return found
+
+
+def read(images: str, statistics: str, checkpoint: str = "final") -> str:
+    """On what the points of a line were scored, as a section's basis: `images` of what, `statistics` of which kind."""
+    return (
+        f"Every point of a line, its ends included, is scored on the same {images}, in eval mode; batch-norm "
+        f"statistics, where there are any, are {statistics}. {phrases.weights(checkpoint)} The worst point of a line "
+        "is chosen on the images that its barrier is read on. Intervals of findings are over seeds, those of single "
+        "lines over images."
+    )
+
+
+def worst(lines: int) -> str:
+    """Said after a fall: where it was seen, over how many lines it is a mean, and its bias."""
+    over = f"the worst place of each line, averaged over {lines} lines" if lines > 1 else "the worst place of the line"
+    return f" ({over}; a largest value leans upward)"

@@ -1,0 +1,90 @@
+"""What the analyses of single blocks share: halves, stage entries, and contrasts between them over seeds."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import polars as pl
+
+from transferscope.analyses._shared import outcomes
+from transferscope.measures.intervals import Interval, mean_interval, spearman
+
+Which = Literal["first seed", "every seed", "none"]
+DRAWN = 3  # seeds from which on an interval is drawn
+INTERVALS = f"Means over seeds, with 95% intervals from {DRAWN} seeds on; dots: seeds."
+HEADLESS = "The last block, the head, is in neither group: it starts from random weights in every arm."
+
+
+def asked(which: Which, seed: int, seeds: Sequence[int]) -> bool:
+    """Whether a seed is among those asked for; "first seed" is the one listed first."""
+    return which == "every seed" or (which == "first seed" and seed == seeds[0])
+
+
+def order(rows: pl.DataFrame) -> list[str]:
+    """The blocks in execution order: that of the rows."""
+    return rows["block"].unique(maintain_order=True).to_list()
+
+
+def halves(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The lower and the upper half of the blocks without the last one; a middle one counts as upper."""
+    body = list(names[:-1])
+    return body[: len(body) // 2], body[len(body) // 2 :]
+
+
+def entries(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Where stages begin, and the other blocks, both without the last block.
+
+    A stage begins with the first block, and where the list that a block belongs to (`layer2` for `layer2.0`) is
+    another than that of the block before it.
+    """
+    body = list(names[:-1])
+    lists = [name.rpartition(".")[0] for name in body]
+    first = [i for i in range(len(body)) if i == 0 or (lists[i] and lists[i] != lists[i - 1])]
+    return [body[i] for i in first], [name for i, name in enumerate(body) if i not in first]
+
+
+def contrast(rows: pl.DataFrame, value: str, more: Sequence[str], less: Sequence[str]) -> Interval | None:
+    """Mean of `value` over the blocks `more` minus that over `less`, seed by seed; None where no seed has both."""
+    both = _mean(rows, value, more).join(_mean(rows, value, less), on="seed", suffix="_less").sort("seed")
+    return mean_interval((both[value] - both[f"{value}_less"]).to_numpy()) if both.height else None
+
+
+def level(rows: pl.DataFrame, value: str, names: Sequence[str]) -> Interval | None:
+    """Mean of `value` over some blocks, with its interval over seeds."""
+    means = _mean(rows, value, names)
+    return mean_interval(means[value].to_numpy()) if means.height else None
+
+
+def trend(rows: pl.DataFrame, value: str, names: Sequence[str]) -> Interval | None:
+    """Rank correlation of a block's depth and `value` without the last block, one a seed, with an interval over seeds.
+
+    Seeds in which all values are equal have none and do not count.
+    """
+    body = list(names[:-1])
+    found = []
+    for _, of in rows.filter(pl.col("block").is_in(body)).drop_nulls(value).group_by("seed", maintain_order=True):
+        if (rank := spearman([body.index(name) for name in of["block"]], of[value].to_numpy())) is not None:
+            found.append(rank.mean)
+    return mean_interval(found) if found else None
+
+
+def intervals(rows: pl.DataFrame, value: str) -> dict[str, Interval]:
+    """The interval of `value` over seeds for every block, in the rows' order."""
+    groups = rows.drop_nulls(value).group_by("block", maintain_order=True)
+    return {str(name): mean_interval(of[value].to_numpy()) for (name,), of in groups}
+
+
+def means(rows: pl.DataFrame, value: str) -> pl.DataFrame:
+    """Mean of `value` by arm and block with `low` and `high`: null below 3 seeds, whose intervals dwarf everything."""
+    found = outcomes.over_seeds(rows, ["arm", "block"], value)
+    ends = [pl.when(pl.col("seeds") >= DRAWN).then(pl.col(name)).alias(name) for name in ("low", "high")]
+    return found.with_columns(ends)
+
+
+def span(names: Sequence[str]) -> str:
+    """The first to the last of some blocks."""
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+
+
+def _mean(rows: pl.DataFrame, value: str, names: Sequence[str]) -> pl.DataFrame:
+    inside = rows.filter(pl.col("block").is_in(list(names))).drop_nulls(value)
+    return inside.group_by("seed", maintain_order=True).agg(pl.col(value).mean())

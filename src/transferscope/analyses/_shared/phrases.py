@@ -1,0 +1,29 @@
+"""Phrases that findings of several analyses share: names of metrics and units, of networks, and lists."""
+
+from collections.abc import Sequence
+
+
+def weights(checkpoint: str) -> str:
+    """Which weights of the trained networks were compared, as a sentence."""
+    best = "the epoch that scored best on the validation images"
+    return f"Trained networks have the weights of {best if checkpoint == 'best' else 'the last epoch'}."
+
+
+def word(metric: str) -> str:
+    """The metric in a sentence."""
+    return "AUC" if metric == "auc" else metric
+
+
+def unit(metric: str) -> str:
+    """What a hundredth of the metric is called."""
+    return "points" if metric == "accuracy" else "points of AUC"
+
+
+def point(name: str) -> str:
+    """A point for a legend, where start and end of an arm need colours of their own: "P (start)", "P-T"."""
+    return name if name.endswith("-T") else f"{name} (start)"
+
+
+def listed(words: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

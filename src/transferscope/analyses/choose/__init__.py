@@ -1,0 +1,216 @@
+"""Choose: which of several networks to fine-tune, judged from one pass over the images and no training.
+
+Every candidate (an architecture with weights, or without) sees the training images once. From the features before its
+head come a linear probe (ridge, scored on the validation split), nearest neighbours, LogME (You et al. 2021), H-score
+(Bao et al. 2019) and its shrunk form (Ibrahim et al. 2022), and, where the weights bring the head of their source,
+LEEP (Nguyen et al. 2020) and NCE (Tran et al. 2019). Where candidates are fine-tuned too, the scores are held against
+the truth. (Neyshabur, Sedghi and Zhang 2020, section 3.6, fine-tune every checkpoint to know.)
+
+How to read it. A score orders networks; its value means little by itself. LogME and H-score depend on the number of
+dimensions, so trust them less across very different architectures. With more dimensions than images the plain H-score
+is the same for all networks; the shrunk one is not. Linear probe and neighbours know only features as they are: a
+network that adapts well can rank too low. The rank correlation with fine-tuning counts networks, not seeds: below four
+networks it has no interval, and with few it is wide. All candidates see images of the study's size, each normalised as
+its own weights expect, all resized in the one way of the study's table.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from transferscope import analyses, models
+from transferscope.analyses._shared import contrasts, outcomes
+from transferscope.analyses.choose import page
+from transferscope.analyses.choose.candidates import Candidates, Entry, entries
+from transferscope.engine.step import Outside, Step, task
+from transferscope.engine.store import Artifact, write_json
+from transferscope.engine.table import Table
+from transferscope.engine.work import Work
+from transferscope.errors import UserError
+from transferscope.measures.scores import SCORES
+from transferscope.section import Chart, Finding, Section, View
+from transferscope.study import Study
+from transferscope.tasks import costs as passes
+
+TITLE = "Which network to choose"
+BATCH = 128
+
+
+class Options(analyses.Options):
+    """`candidates`: names with network and weights, or a list of "network | weights"; null for the study's arms and
+    checkpoints. `against`: hold the scores against fine-tuning runs: "shared" takes those that the analyses `transfer`
+    and `checkpoint` of this study make anyway, "all" fine-tunes every candidate, "none" no one. At most `images`
+    training images are scored; `neighbours` vote."""
+
+    candidates: Candidates | None = None
+    against: Literal["shared", "all", "none"] = "shared"
+    images: Annotated[int, Field(ge=10)] = 10_000
+    neighbours: Annotated[int, Field(ge=1)] = 5
+
+
+@task("choose", version=1, neutral={"allow": None}, cost=passes.scores)
+def measure(
+    *,
+    data: Artifact,
+    network: str,
+    arm: str,
+    weights: Outside | Artifact | None,
+    weights_at: str | None,
+    min_share: float | None,
+    seed: int,
+    mean: list[float],
+    std: list[float],
+    images: int,
+    neighbours: int,
+    allow: list[str] | None = None,
+    work: Work,
+) -> list[dict[str, Any]]:
+    """One row: the scores of a candidate (`probes.transferability`), its parameters without the head, the share loaded.
+
+    The seconds of the pass and of every score go to ``timing.json``: they are no function of the study.
+    """
+    import torch
+
+    from transferscope.data.batches import Normalisation, eval_batches
+    from transferscope.data.table import open_table
+    from transferscope.models.precision import prepare
+    from transferscope.models.sourced import sourced
+    from transferscope.models.weights import belongs
+    from transferscope.probes.features.transferability import transferability
+    from transferscope.streams import stream
+
+    torch.set_num_threads(work.threads)
+    table = open_table(data.path)
+    ref = f"file:{weights.path / f'{weights_at}.safetensors'}" if isinstance(weights, Artifact) else weights
+    state = ref.ref if isinstance(ref, Outside) else ref
+    least, may = min_share or 0.0, allow or ()
+    start = sourced(network, arm, state, len(table.classes), seed=seed, min_share=least, allow=may)
+    net = prepare(start.net, "float32", work.device).eval()
+
+    how = Normalisation(tuple(mean), tuple(std))
+
+    def batches(split: str, most: int | None) -> Iterator[Any]:
+        rows = stream(0, "probe", split).permutation(table.rows[split])[:most]
+        for part in np.array_split(rows, max(1, round(len(rows) / BATCH))):
+            yield from eval_batches(table, part, len(part), labels=table.labels, normalisation=how, device=work.device)
+
+    clock: dict[str, float] = {}
+    try:
+        found = transferability(
+            net,
+            batches("train", images),
+            batches("val", None),
+            head=start.head,
+            source_head=start.source_classes is not None,
+            neighbours=neighbours,
+            clock=clock,
+        )
+    except (RuntimeError, AssertionError, TypeError, IndexError) as error:  # how networks refuse a size of images
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        size = table.size("eval")
+        raise UserError(f"network: {network} cannot be run on images of {size} px ({why}); leave it out.") from None
+    write_json(work.folder / "timing.json", clock)
+    scores = {name: getattr(found, name) for name in SCORES}
+    sizes = {name: getattr(found, name) for name in ("images", "held_out", "dimensions", "source_classes")}
+    share = start.loaded.share if start.loaded else None
+    return [
+        {
+            "metric": found.metric,
+            **scores,
+            **sizes,
+            "parameters": sum(p.numel() for name, p in net.named_parameters() if not belongs(name, start.head)),
+            "loaded": share,
+        }
+    ]
+
+
+@task("fine_tuned", version=1)
+def fine_tuned(*, run: Artifact, work: Work) -> list[dict[str, Any]]:
+    """One row: what a fine-tuning run came to."""
+    found = outcomes.summary(run)
+    return [{"metric": found["metric"], "tuned_metric": found["test_metric"]}]
+
+
+def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
+    """One step per target and candidate, and what its fine-tuning runs came to, seed by seed."""
+    candidates = entries(study, options.candidates, options.against)
+    for target in study.targets:
+        data = study.data(target)
+        for entry in candidates:
+            labels = {"what": "scores", "target": target, "candidate": entry.name, "seed": None}
+            yield labels, _step(entry, data, options)
+            for seed in entry.seeds if entry.readable else ():
+                run = entry.study.run(target, entry.arm, seed, checkpoint=entry.checkpoint)
+                yield {**labels, "what": "run", "seed": seed}, fine_tuned.step(run=run)
+
+
+def _step(entry: Entry, data: Step, options: Options) -> Step:
+    how = entry.study.preprocessing() if entry.readable else models.PLAIN_PREPROCESSING
+    source, pretrained = entry.checkpoint, entry.study.pretrained
+    return measure.step(
+        data=data,
+        network=entry.study.network,
+        arm=entry.arm,
+        weights=source.weights if source else None,
+        weights_at=source.at if source else None,
+        min_share=pretrained.min_share if source and pretrained else None,
+        allow=list(pretrained.allow) or None if source and pretrained else None,
+        seed=entry.study.seeds[0],
+        mean=list(how["mean"]),
+        std=list(how["std"]),
+        images=options.images,
+        neighbours=options.neighbours,
+    )
+
+
+def section(table: Table, options: Options) -> Section:
+    """Every candidate's scores, who comes first by which, and how well the scores foretell fine-tuning."""
+    rows = table.rows
+    if rows.is_empty() or "scores" not in rows["what"]:
+        return Section(TITLE, notes=["No candidate has been scored yet."])
+    findings: list[Finding] = []
+    drawn: list[Chart] = []
+    views: list[View] = []
+    notes: list[str] = []
+    rows = rows.with_columns(
+        pl.col(name).cast(pl.Float64) for name in (*SCORES, "tuned_metric") if name in rows.columns
+    )
+    seconds = page.seconds_of(table)
+    for (name,), of in rows.group_by("target", maintain_order=True):
+        target, scores = str(name), of.filter(pl.col("what") == "scores")
+        if scores.is_empty():
+            continue
+        tuned = page.means(of)
+        joined = scores.drop("tuned_metric", strict=False).join(
+            tuned, on="candidate", how="left", maintain_order="left"
+        )
+        scored, held = (contrasts.most(scores[count]) for count in ("images", "held_out"))
+        caption = (
+            f"{scored:,} training images scored, the linear probe on {held:,} others. "
+            "Higher is better in every column but the seconds, which belong to the machine that computed."
+        )
+        shown = page.summary(target, joined, seconds)
+        views.append(View(f"{target}-scores", f"Candidates for {target}", shown, caption))
+        if scores.height < 2:
+            notes.append(f"On {target} there is one candidate only: name several to choose between them.")
+            continue
+        findings += page.first(target, scores)
+        drawn += page.places(target, scores)
+        found, chart = page.agreement(target, joined, of)
+        findings += found
+        drawn += chart
+    if "run" not in rows["what"]:
+        notes.append("No candidate was fine-tuned here: whether the scores foretell it on these images is open.")
+    if rows.filter(pl.col("what") == "scores")["leep"].null_count():
+        notes.append(
+            "LEEP and NCE are missing where the weights bring no head of their source, or images carry several labels."
+        )
+    basis = (
+        "Scores are of the networks before any training, in float32 and eval mode with their own running statistics, "
+        f"on at most {options.images:,} training images; the linear probe is fitted there and read on the validation "
+        f"images. Of those fine-tuned: {outcomes.FINAL}"
+    )
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)

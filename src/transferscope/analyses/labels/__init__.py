@@ -1,0 +1,209 @@
+"""Labels: how many labelled images is pretraining worth?
+
+The random and the pretrained arm are trained on nested, stratified fractions of the training images, the same images
+for both. To the random arm's error a power law in the number of images, error = c + a n^-b, is fitted (Hestness et al.
+2017); read backwards it tells how many images that arm needs to score what the pretrained arm scores with few. A curve
+that does not follow the law is read off straight lines instead. (Neyshabur, Sedghi and Zhang 2020, figure 2, compare
+the arms with all images; Raghu et al. 2019, "Transfusion", also with few.)
+
+How to read it. On the first chart the horizontal gap between the two curves is what pretraining saves in labels, the
+vertical gap what it adds in score. "Beyond the data" says that the random arm does not get there with all the training
+images there are: the curve is never read outside the numbers of images that were tried. By default every budget is
+trained for the same number of epochs, so small budgets take fewer steps; with `same: steps` they are trained for more
+epochs. If the random arm was still rising at the end, part of the worth is only patience.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from transferscope import analyses, charts
+from transferscope.analyses._shared import contrasts, outcomes, phrases
+from transferscope.analyses.labels import worth
+from transferscope.analyses.labels.worth import ARMS, of
+from transferscope.engine.step import Step, task
+from transferscope.engine.store import Artifact
+from transferscope.engine.table import Table
+from transferscope.engine.work import Work
+from transferscope.measures.intervals import paired_interval, too_few
+from transferscope.measures.power_law import Worth
+from transferscope.section import Chart, Finding, Section, View
+from transferscope.study import Study
+from transferscope.study.schema import Real, Seeds, as_tuple
+
+TITLE = "What pretraining is worth in labels"
+
+
+def _increasing(fractions: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(fractions)) < len(fractions):
+        raise ValueError("a fraction is listed twice")
+    return tuple(sorted(fractions))
+
+
+Share = Annotated[Real, Field(gt=0, le=1)]
+Shares = Annotated[tuple[Share, ...], BeforeValidator(as_tuple), AfterValidator(_increasing), Field(min_length=2)]
+
+
+class Options(analyses.Options):
+    """`fractions` of the training images. `same`: all budgets get the same number of "epochs", or of "steps" (epochs
+    over the fraction, at most `longest` times as many). `seeds` and `epochs` (of all images): null for the study's."""
+
+    fractions: Shares = (0.1, 0.25, 0.5, 1.0)
+    same: Literal["epochs", "steps"] = "epochs"
+    longest: Annotated[Real, Field(ge=1)] = 10.0
+    seeds: Seeds | None = None
+    epochs: Annotated[int, Field(ge=1)] | None = None
+
+
+@task("labels", version=1)
+def measure(*, run: Artifact, data: Artifact, work: Work) -> list[dict[str, Any]]:
+    """One row: how many images the run was trained on, and what it came to."""
+    from transferscope.data.split import nested_fraction
+    from transferscope.data.table import open_table
+    from transferscope.tasks import restore
+
+    table, said = open_table(data.path), restore.said(run)
+    rows = table.rows["train"]
+    if said["fraction"] < 1:
+        rows = nested_fraction(table.labels, rows, said["fraction"], seed=said["seed"])
+    return [{"images": len(rows), **outcomes.summary(run)}]
+
+
+def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
+    """One training run, and what it came to, per target, arm, fraction and seed."""
+    outcomes.need_weights(study, "labels")
+    for target in study.targets:
+        for arm in ARMS:
+            for fraction in options.fractions:
+                changes: dict[str, Any] = {"fraction": fraction, "epochs": _epochs(study, options, fraction)}
+                for seed in options.seeds or study.seeds:
+                    run = study.run(target, arm, seed, **changes)
+                    labels = {"target": target, "arm": arm, "fraction": fraction, "seed": seed}
+                    yield labels, measure.step(run=run, data=study.data(target))
+
+
+def _epochs(study: Study, options: Options, fraction: float) -> int:
+    whole = options.epochs or study.recipe.epochs
+    return whole if options.same == "epochs" else round(whole * min(1 / fraction, options.longest))
+
+
+def section(table: Table, options: Options) -> Section:
+    """Both arms against the number of labels, and the random arm's labels that match the pretrained arm's score."""
+    if table.rows.is_empty():
+        return Section(TITLE, notes=["No run has finished yet."])
+    findings: list[Finding] = []
+    drawn: list[Chart] = []
+    views: list[View] = []
+    notes: list[str] = []
+    for (name,), of_target in table.rows.group_by("target", maintain_order=True):
+        target = str(name)
+        notes += outcomes.undefined(of_target, "test_metric", target)
+        runs = _distinct(of_target.drop_nulls(["test_metric", "images"]))
+        if runs.is_empty():
+            continue
+        worths = worth.by_budget(runs)
+        findings += [*_gaps(target, runs), *worth.told(target, runs, worths)]
+        drawn += [*_curve(target, runs), *worth.drawn(target, worths)]
+        views.append(View(f"{target}-budgets", f"Every budget on {target}", _summary(runs, worths)))
+        notes += [*_training(target, runs), *_rising(target, runs), *worth.unfitted(target, worths)]
+    if few := too_few(table.rows["seed"].n_unique()):
+        notes.append(few)
+    basis = f"{outcomes.FINAL} Both arms of a seed train on the same images."
+    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
+
+
+def _distinct(runs: pl.DataFrame) -> pl.DataFrame:
+    """One run an arm, seed and number of images: with few images two fractions can keep the same ones."""
+    return (
+        runs.sort("fraction")
+        .unique(["images", "arm", "seed"], keep="first", maintain_order=True)
+        .sort("images", "arm", "seed")
+    )
+
+
+def _gaps(target: str, runs: pl.DataFrame) -> list[Finding]:
+    """What pretraining adds with the fewest and with the most images."""
+    counts = runs["images"].unique().sort().to_list()
+    word, unit = phrases.word(runs["metric"][0]), phrases.unit(runs["metric"][0])
+    found = []
+    for images in dict.fromkeys((counts[0], counts[-1])):
+        tuned, random = outcomes.paired(runs, of("pretrained", images), of("random", images), "test_metric")
+        if len(tuned):
+            text = (
+                f"On {target}, with {images:,} labelled images the final test {word} is {tuned.mean():z.1%} with "
+                f"pretraining and {random.mean():z.1%} from scratch."
+            )
+            found.append(contrasts.told(text, paired_interval(100 * tuned, 100 * random), unit))
+    return found
+
+
+def _training(target: str, runs: pl.DataFrame) -> list[str]:
+    """How long each budget was trained."""
+    pace = runs.select("images", "epochs").unique(maintain_order=True).sort("images", "epochs")
+    if pace["epochs"].n_unique() == 1:
+        return [
+            f"On {target} every number of labels was trained for the same {pace['epochs'][0]} epochs, so few labels "
+            f"also mean few training steps."
+        ]
+    said = [f"{images:,} images for {epochs}" for images, epochs in pace.iter_rows()]
+    return [f"On {target} fewer labels were trained for more epochs: {phrases.listed(said)}."]
+
+
+def _rising(target: str, runs: pl.DataFrame) -> list[str]:
+    """Budgets whose random arm had not flattened."""
+    random = runs.filter(pl.col("arm") == "random").drop_nulls("rise_metric")
+    rise = random.group_by("images", maintain_order=True).agg(pl.col("rise_metric").mean())
+    late = [int(images) for images, value in rise.iter_rows() if value > outcomes.FLAT]
+    if not late:
+        return []
+    return [
+        f"On {target} the random arm was still rising at the end with {worth.budgets(late)}: trained longer, it may "
+        f"need fewer labels than said here."
+    ]
+
+
+def _curve(target: str, runs: pl.DataFrame) -> list[Chart]:
+    """Both arms' scores against the number of labels."""
+    word = phrases.word(runs["metric"][0])
+    means = outcomes.over_seeds(runs, ["arm", "images"], "test_metric")
+    spec = charts.lines(
+        means,
+        "images",
+        "test_metric",
+        "arm",
+        low="low",
+        high="high",
+        percent=True,
+        log_x=True,
+        runs=runs.select("arm", "images", "seed", "test_metric"),
+        x_title="labelled training images (log scale)",
+        y_title=f"final test {word}",
+    )
+    caption = "Thick: mean and 95% interval over seeds. Faint: single seeds. Both arms see the same images."
+    return [Chart(f"{target}-curve", f"Score against labels on {target}", spec, caption)]
+
+
+def _summary(runs: pl.DataFrame, worths: dict[int, Worth]) -> pl.DataFrame:
+    """One line a budget: both arms' means, and the labels that the random arm needs."""
+    outside = {"beyond": "beyond the data", "below": "fewer than tried"}
+    found = []
+    for images in runs["images"].unique().sort().to_list():
+        row: dict[str, Any] = {"labelled images": images}
+        for arm in ARMS:
+            values = runs.filter(of(arm, images))["test_metric"].to_numpy()
+            row[arm] = float(np.mean(values)) if len(values) else None
+        read = worths.get(images)
+        row["from scratch it takes"] = "-" if read is None else outside.get(read.side) or f"{read.size:,.0f}"
+        row["times as many"] = read.size / images if read is not None and read.size is not None else None
+        found.append(row)
+    kinds = {
+        "labelled images": pl.Int64,
+        "random": pl.Float64,
+        "pretrained": pl.Float64,
+        "from scratch it takes": pl.String,
+        "times as many": pl.Float64,
+    }
+    return pl.DataFrame(found, schema=kinds)

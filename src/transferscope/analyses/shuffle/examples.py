@@ -1,0 +1,117 @@
+"""Examples of shuffled images as a strip for the report, and what chance would score on a target."""
+
+import math
+from typing import Any
+
+from transferscope.analyses._shared import phrases
+from transferscope.analyses.shuffle.results import CHANNELS
+from transferscope.engine.step import task
+from transferscope.engine.store import Artifact
+from transferscope.engine.table import Table
+from transferscope.engine.work import Work
+from transferscope.section import Picture
+from transferscope.tasks import costs as passes
+
+SIDE, GAP = 96, 4  # pixels: of a picture in the strip at most, and between two
+
+
+@task("shuffle_examples", version=1, cost=passes.fixed(passes.SMALL), neutral={"per_image": False})
+def examples(
+    *,
+    data: Artifact,
+    blocks: list[int | str],
+    seed: int,
+    images: int,
+    mean: list[float],
+    std: list[float],
+    per_image: bool = False,
+    work: Work,
+) -> list[dict[str, Any]]:
+    """One row: the test metric `chance` of one answer for all images, and `luck`, how far guessing strays from it.
+
+    Writes ``strip.png``: a line for each of some training images, at every block size as the runs of `seed` see it.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from transferscope.data.batches import Normalisation, eval_batches
+    from transferscope.data.shuffle import block_permutation, image_permutations
+    from transferscope.data.table import open_table
+
+    table = open_table(data.path)
+    chance, luck = guessing(table.labels[table.rows["test"]], len(table.classes))
+    rows = table.rows["train"][: images if table.multilabel else None]
+    if not table.multilabel:
+        rows = rows[_of_every_class(table.labels[rows])[:images]]
+    columns = []
+    for block in [*blocks, table.size("eval")] if len(rows) else []:
+        options: dict[str, Any] = {"size": table.size("eval"), "b": block, "seed": seed}
+        moves = image_permutations(rows, **options) if per_image else block_permutation(**options)
+        how = Normalisation(tuple(mean), tuple(std))
+        ((x, _, _),) = eval_batches(
+            table,
+            rows,
+            len(rows),
+            labels=table.labels,
+            normalisation=how,
+            permutation=(lambda _, m=moves: m) if per_image else moves,
+        )
+        shown = x.permute(0, 2, 3, 1).double().numpy() * std + mean  # what normalisation did, undone
+        columns.append((255 * shown).round().clip(0, 255).astype(np.uint8))
+    if columns:
+        size = table.size("eval")
+        side = SIDE if size > SIDE else size * (SIDE // size)
+        step = side + GAP
+        sheet = Image.new("RGB", (len(columns) * step - GAP, len(rows) * step - GAP), "white")
+        for x_place, pictures in enumerate(columns):
+            for y_place, pixels in enumerate(pictures):
+                tile = Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX)
+                sheet.paste(tile, (x_place * step, y_place * step))
+        sheet.save(work.folder / "strip.png", "PNG", optimize=True)
+    return [{"chance": chance, "luck": luck}]
+
+
+def guessing(labels: Any, classes: int) -> tuple[float, float | None]:
+    """The score of one answer for all images, and the standard deviation of the score of guessing on so many images.
+
+    `labels` are class indices (n,) or 0/1 (n, k). Accuracy: the largest class's share, and a binomial. AUC: 0.5, and
+    the law of the rank sum (Mann and Whitney 1947), averaged over the labels that have both classes; None when no
+    label has.
+    """
+    import numpy as np
+
+    n = len(labels)
+    if labels.ndim == 1 and classes > 2:
+        share = float(np.bincount(labels, minlength=classes).max() / n)
+        return share, math.sqrt(share * (1 - share) / n)
+    found = [int(column.sum()) for column in labels.reshape(n, -1).T]
+    spreads = [math.sqrt((n + 1) / (12 * ones * (n - ones))) for ones in found if 0 < ones < n]
+    return 0.5, sum(spreads) / len(spreads) if spreads else None
+
+
+def _of_every_class(labels: Any) -> Any:
+    """Places of images, (n,): the first of every class, then the second of every class, and so on."""
+    import numpy as np
+
+    by_class = np.argsort(labels, kind="stable")
+    own = labels[by_class]
+    return by_class[np.lexsort((own, np.arange(len(own)) - np.searchsorted(own, own)))]
+
+
+def strips(table: Table) -> list[Picture]:
+    """The picture of every target."""
+    found = []
+    for labels, artifact in table.artifacts:
+        strip = artifact.path / "strip.png"
+        if labels["arm"] is not None or not strip.exists():
+            continue
+        said = artifact.said["params"]
+        shown = ["all values moved" if b == CHANNELS else f"blocks of {b} px" for b in said["blocks"]]
+        whose = "every image with a permutation of its own" if said["per_image"] else "one permutation for all images"
+        caption = (
+            "Training images, one a line, as the network sees them; from left to right: "
+            f"{phrases.listed([*shown, 'whole'])}. Seed {said['seed']}, {whose}."
+        )
+        target = labels["target"]
+        found.append(Picture(f"{target}-blocks", f"What shuffling leaves of {target}", strip.read_bytes(), caption))
+    return found

@@ -1,0 +1,133 @@
+"""What the runs on shuffled images of one target came to: scores, gains, relative drops and gaps by block size."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from transferscope.analyses._shared import phrases
+from transferscope.analyses._shared.outcomes import summarise
+from transferscope.measures.intervals import Interval, mean_interval, paired_interval, ratio_interval
+
+WHOLE, CHANNELS = "whole", "channels"  # labels of images left as they are, and of values moved across channels
+
+
+def rank(block: str) -> float:
+    """Where a block label stands on an axis: from "channels" over small to large blocks, "whole" last."""
+    return {CHANNELS: 0.0, WHOLE: float("inf")}[block] if not block.isdigit() else float(block)
+
+
+def at(block: str) -> str:
+    """A block label for sentences."""
+    if block == WHOLE:
+        return "on whole images"
+    return "with values moved across channels" if block == CHANNELS else f"in blocks of {block} px"
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """The finished runs of one target, a row each (block, arm, seed, metric, final, speed, ...), and the score `chance`
+    of one answer for every image, which guessing misses by `luck` (standard deviation; None when nobody knows)."""
+
+    target: str
+    runs: pl.DataFrame
+    chance: float | None
+    luck: float | None
+
+    @property
+    def word(self) -> str:
+        return phrases.word(self.runs["metric"][0])
+
+    @property
+    def unit(self) -> str:
+        return phrases.unit(self.runs["metric"][0])
+
+    @property
+    def arms(self) -> list[str]:
+        return self.runs["arm"].unique(maintain_order=True).to_list()
+
+    @property
+    def blocks(self) -> list[str]:
+        """Block labels from the most destroyed to the whole image."""
+        return sorted(self.runs["block"].unique().to_list(), key=rank)
+
+    @property
+    def sizes(self) -> list[str]:
+        """The block labels that are numbers of pixels, ascending."""
+        return [block for block in self.blocks if block.isdigit()]
+
+    def pairs(self, block: str, value: str) -> pl.DataFrame:
+        """seed, and `value` of the `pretrained` and of the `random` arm, for the seeds that have both."""
+        of = self.runs.filter(pl.col("block") == block).select("seed", "arm", value).drop_nulls()
+        tuned, scratch = (
+            of.filter(pl.col("arm") == arm).select("seed", pl.col(value).alias(arm)) for arm in ("pretrained", "random")
+        )
+        return tuned.join(scratch, on="seed").sort("seed")
+
+    def gap(self, block: str, value: str) -> Interval | None:
+        """`value` of the pretrained arm minus the random arm's, in points."""
+        both = self.pairs(block, value)
+        return None if both.is_empty() else paired_interval(100 * both["pretrained"], 100 * both["random"])
+
+    def drop(self, block: str) -> Interval | None:
+        """The relative drop of the final score in percent, where every pretrained score is above 0."""
+        both = self.pairs(block, "final")
+        if both.is_empty() or (both["pretrained"] <= 0).any():
+            return None
+        return ratio_interval(both["pretrained"], both["random"])
+
+    def mean(self, block: str, arm: str, value: str) -> Interval | None:
+        """`value` of one arm over its seeds."""
+        here = self.runs.filter((pl.col("block") == block) & (pl.col("arm") == arm))[value].drop_nulls()
+        return mean_interval(here) if len(here) else None
+
+    def lost(self, block: str) -> list[str]:
+        """The arms whose mean final score is one that guessing may reach: within 1.96 `luck` of chance, or below."""
+        if self.chance is None or self.luck is None:
+            return []
+        means = {arm: self.mean(block, arm, "final") for arm in self.arms}
+        return [arm for arm, of in means.items() if of is not None and of.mean <= self.chance + 1.96 * self.luck]
+
+    @property
+    def clear(self) -> bool:
+        """Whether pretraining surely gained something on whole images, where both arms have learnt."""
+        gain = self.gap(WHOLE, "final")
+        return gain is not None and gain.mean > 0 and gain.excludes(0) and not self.lost(WHOLE)
+
+    def warnings(self) -> list[str]:
+        """Sentences on arms that score as if by chance, and on a gain too small to be split."""
+        found = []
+        places: dict[str, list[str]] = {}
+        for block in self.blocks:
+            if lost := self.lost(block):
+                places.setdefault(f"{phrases.listed(lost)} arm{'s' if len(lost) > 1 else ''}", []).append(at(block))
+        for who, where in places.items():
+            found.append(
+                f"On {self.target} the {who} had not learnt {phrases.listed(where)}: no better than chance "
+                f"({self.chance:z.1%} {self.word}, what one answer for every image scores), and a relative drop there "
+                "means nothing."
+            )
+        gain = self.gap(WHOLE, "final")
+        if gain is not None and not self.clear:
+            why = "; one seed has no interval" if gain.low is None else f" [{gain.low:+z.1f}, {gain.high:+z.1f}]"
+            found.append(
+                f"On {self.target} the gain from pretraining on whole images is not clearly above 0 ({gain.mean:+z.1f} "
+                f"{self.unit}{why}): splitting it into features and statistics is not meaningful on this data."
+            )
+        return found
+
+
+def gathered(target: str, rows: pl.DataFrame) -> Shuffled | None:
+    """The runs among the rows of a target; None when none has finished."""
+    if "test_metric" not in rows.columns:
+        return None
+    scores = [pl.col(f"{split}_{what}").cast(pl.Float64) for split in ("train", "val", "test") for what in ("metric",)]
+    of = rows.drop_nulls("arm").with_columns(scores)
+    if of.is_empty():
+        return None
+    each = [summarise(part).with_columns(block=pl.lit(block)) for (block,), part in of.group_by(["block"])]
+    runs = pl.concat(each).sort(
+        pl.col("block").map_elements(rank, pl.Float64), pl.col("arm") != "random", "arm", "seed"
+    )
+    known = rows.drop_nulls("chance") if "chance" in rows.columns else rows.clear()
+    said = {} if known.is_empty() else known.row(0, named=True)
+    return Shuffled(target, runs, said.get("chance"), said.get("luck"))

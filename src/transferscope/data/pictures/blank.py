@@ -1,0 +1,53 @@
+"""Pictures that are nearly one colour after decoding: a few are said, a target of them is refused."""
+
+from contextlib import suppress
+
+import numpy as np
+
+from transferscope.data.listing import Listing
+from transferscope.data.pictures.decode import square, to_rgb
+from transferscope.data.pictures.survey import Survey, chosen
+from transferscope.data.told import listed
+from transferscope.errors import UserError
+
+SPAN = 8  # of 256 grey values: a picture whose channels all span fewer shows nothing
+FEW = 0.01  # of the pictures: more blank ones are said
+MOST = 0.9  # of the pictures: with so many blank ones there is nothing to learn from
+TRIED = 50  # pictures decoded by a check
+
+
+def is_blank(pixels: np.ndarray) -> bool:
+    """Are the pixels uint8 (S, S, 3) nearly one colour?"""
+    flat = pixels.reshape(-1, 3)
+    return bool((flat.max(axis=0).astype(int) - flat.min(axis=0)).max() < SPAN)
+
+
+def blank_note(names: list[str], looked: int, where: str) -> tuple[str, ...]:
+    """A sentence about the blank ones among `looked` pictures of a target, none when they are few.
+
+    UserError when nearly all are blank.
+    """
+    share = len(names) / max(looked, 1)
+    if share > MOST:
+        raise UserError(
+            f"{len(names):,} of {looked:,} pictures of '{where}' are nearly one colour once decoded (such as "
+            f"{listed(names[:2])}), so there is nothing to learn from; look at them, and at their range of grey values."
+        )
+    if share <= FEW:
+        return ()
+    return (
+        f"{len(names):,} of {looked:,} pictures ({share:.0%}) are nearly one colour once decoded: {listed(names)}.",
+    )
+
+
+def try_out(listing: Listing, found: Survey, side: int, interpolation: str) -> tuple[str, ...]:
+    """Decode some pictures of a surveyed listing to squares of `side` pixels; sentences about those that are blank."""
+    failed = {row for row, _ in found.failures}
+    rows = [int(row) for row in chosen(listing.names, TRIED) if int(row) not in failed]
+    blank, tried = [], 0
+    for row in rows:
+        with suppress(Exception):  # pictures that cannot be decoded are the ingest step's to count
+            tried += 1
+            if is_blank(square(to_rgb(listing.load(row), found.scale), side, interpolation)):
+                blank.append(listing.names[row])
+    return blank_note(blank, tried, listing.ref)

@@ -1,0 +1,153 @@
+"""Image files of every kind to one kind of pixels: upright 8-bit RGB, and squares cut from it."""
+
+import io
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from transferscope.data.pictures.window import Window, kind_of
+from transferscope.errors import UserError, did_you_mean
+
+MAX_PIXELS = 89_478_485  # a quarter of a GiB as RGB: where Pillow starts to warn of decompression bombs
+EXTRA_SAMPLES = 338  # the TIFF tag that says what bands beyond the colours are
+SAMPLE_FORMAT = 339
+
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+# (where, the bytes there, what such a file is): what is met under the names of pictures
+KNOWN = (
+    (0, b"version https://git-lfs", "a git-lfs pointer; fetch the picture with 'git lfs pull'"),
+    (128, b"DICM", "a DICOM file; convert it to PNG"),
+    (4, b"ftyphei", "a HEIC file; convert it to JPEG or PNG"),
+    (4, b"ftypmif1", "a HEIC file; convert it to JPEG or PNG"),
+    (0, b"\x93NUMPY", "a NumPy array; save it as PNG or TIFF"),
+    (0, b"%PDF", "a PDF file"),
+    (0, b"<svg", "an SVG drawing"),
+    (0, b"<!DOCTYPE html", "a web page"),
+    (0, b"<html", "a web page"),
+    (0, b"II*\0", "a TIFF of a layout that is not read (64-bit or several floats a pixel); save it as 8 or 16 bits"),
+    (0, b"MM\0*", "a TIFF of a layout that is not read (64-bit or several floats a pixel); save it as 8 or 16 bits"),
+    (0, b"II+\0", "a BigTIFF; save it as TIFF or PNG"),
+)
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The loader of a listing whose images are files: `load(i)` opens `paths[i]`."""
+
+    paths: tuple[str, ...]
+
+    def __call__(self, index: int) -> Image.Image:
+        return open_image(Path(self.paths[index]))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the pictures of one target become 8-bit RGB: the window of those with more bits (None: there are none), and
+    whether a fourth band declared as alpha is transparency; else it is left out."""
+
+    window: Window | None = None
+    alpha: bool = True
+
+
+AS_IT_IS = Scale()
+
+
+def open_image(path: Path) -> Image.Image:
+    """The image of a file, pixels not decoded yet; no file stays open. Raises OSError, or what Pillow raises."""
+    content = path.read_bytes()
+    if not content:
+        raise OSError("the file is empty")
+    try:
+        return _refuse_bomb(Image.open(io.BytesIO(content)))
+    except UnidentifiedImageError:
+        found = (what for start, mark, what in KNOWN if content[start : start + len(mark)].lower() == mark.lower())
+        raise OSError(next(found, "not an image of a known kind")) from None
+
+
+def to_rgb(image: Image.Image, scale: Scale = AS_IT_IS) -> Image.Image:
+    """`image` as an upright 8-bit RGB image, by the scale of its target.
+
+    - The EXIF orientation is applied; of an animation or a file of several pages the first is taken.
+    - Transparency (RGBA, LA, transparent palette entries) is composited on white, unless the scale says that the
+      fourth band is none; a band beyond the colours that a TIFF does not declare as alpha is left out.
+    - Grey pictures of 16 bits, 32-bit integers and floats are spread by the scale's window; without a window for their
+      kind they raise OSError. 16-bit colour is read by its upper 8 bits.
+    - An image of more than `MAX_PIXELS` pixels raises PIL.Image.DecompressionBombError before it is decoded; a
+      truncated one raises OSError.
+    """
+    kind, undeclared = kind_of(_refuse_bomb(image)), undeclared_band(image)
+    if _tag(image, SAMPLE_FORMAT) == 2 and kind == "8-bit":
+        raise OSError("a TIFF of signed 8-bit numbers is not read; save it as unsigned ones")
+    image = ImageOps.exif_transpose(image)
+    if kind != "8-bit":
+        window = scale.window
+        if window is None or window.kind != kind:
+            raise OSError(f"a {kind} picture in a target of {window.kind if window else '8-bit'} ones")
+        return Image.fromarray(window.bytes(np.asarray(image))).convert("RGB")
+    if image.mode == "LAB":
+        return ImageCms.applyTransform(image, _from_lab()) or image
+    if has_alpha(image):
+        if undeclared or (image.mode == "RGBA" and not scale.alpha):
+            return image.convert("RGB")  # Pillow drops the fourth band
+        if image.mode == "La":
+            image = image.convert("LA")
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+
+
+def undeclared_band(image: Image.Image) -> bool:
+    """Has the image, a TIFF, a band beyond the colours that is not declared as alpha?"""
+    if image.format != "TIFF":
+        return False
+    return _tag(image, EXTRA_SAMPLES) == 0 or (image.mode == "RGBA" and _tag(image, EXTRA_SAMPLES) is None)
+
+
+def square(image: Image.Image, size: int, interpolation: str, crop: float = 1.0) -> np.ndarray:
+    """The central square of an RGB image, its side `crop` (0 to 1] of the shorter side, as uint8 (size, size, 3).
+
+    One antialiased resize straight from `image`: the same as resizing the shorter side to `size` / `crop` and cropping
+    `size` from the centre, without rounding in between.
+    """
+    if interpolation not in INTERPOLATIONS:
+        hint = did_you_mean(interpolation, tuple(INTERPOLATIONS))
+        raise UserError(f"Unknown interpolation '{interpolation}'; {hint}")
+    side = min(image.size) * crop
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    box = (left, top, left + side, top + side)
+    return np.asarray(image.resize((size, size), INTERPOLATIONS[interpolation], box=box))
+
+
+def _refuse_bomb(image: Image.Image) -> Image.Image:
+    if image.width * image.height > MAX_PIXELS:
+        raise Image.DecompressionBombError(
+            f"{image.width} x {image.height} pixels are more than the limit of {MAX_PIXELS}"
+        )
+    return image
+
+
+def _tag(image: Image.Image, number: int) -> Any:
+    """The first value of a TIFF tag; None without it, and for other files."""
+    value = getattr(image, "tag_v2", {}).get(number)
+    return value[0] if isinstance(value, tuple) and value else value
+
+
+@cache
+def _from_lab() -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")

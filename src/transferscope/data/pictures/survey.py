@@ -1,0 +1,188 @@
+"""A look at some pictures of a target before all are decoded: their kinds, their scale, what a reader should know."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from transferscope.data.listing import Listing
+from transferscope.data.names import kind_of as ending_of
+from transferscope.data.pictures.decode import Scale, has_alpha, undeclared_band
+from transferscope.data.pictures.window import Window, kind_of, markers, narrow, one_kind, window_of
+from transferscope.errors import UserError, legible
+
+LOOKED = 100  # pictures, spread evenly over the target; one of every file ending besides
+VALUES = 50_000  # grey values kept of a picture: every so many, an odd number, so that no column is favoured
+THREADS = 4
+HALF = 0.5
+FEW = 0.05  # of the pictures looked at: more that hardly use the scale are said
+UNREADABLE = 0.01  # of the images: more than this is refused
+SURELY = 0.1  # of the images looked at: with so many unreadable, the share of all is surely more than that
+
+
+@dataclass(frozen=True)
+class Look:
+    """What opening one picture told. `side` is the shorter side in pixels; `values` grey values of a picture with more
+    than 8 bits, else none; `top` the largest value of 16-bit colour, which is read by its upper 8 bits."""
+
+    kind: str = "8-bit"
+    side: int = 0
+    pages: int = 1
+    values: np.ndarray | None = None
+    undeclared: bool = False  # a band beyond the colours that the file does not declare as alpha
+    painted: bool = False  # most values of its alpha lie between clear and opaque: rather a band than transparency
+    transparent: bool = False
+    top: int | None = None
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The scale of a target and sentences about its pictures; `sides` are shorter sides in pixels, `failures` (index,
+    reason) of pictures that could not be opened or decoded, `looked` how many were looked at."""
+
+    scale: Scale
+    notes: tuple[str, ...]
+    sides: tuple[int, ...]
+    failures: tuple[tuple[int, str], ...]
+    looked: int
+
+
+def chosen(names: Sequence[str], count: int = LOOKED) -> np.ndarray:
+    """Which pictures to look at, increasing: `count` spread evenly over the names, and the first of every ending."""
+    first: dict[str, int] = {}
+    for place, name in enumerate(names):
+        first.setdefault(ending_of(name.rpartition("/")[2]), place)
+    spread = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(np.int64)
+    return np.unique(np.concatenate([spread, np.fromiter(first.values(), dtype=np.int64)]))
+
+
+def survey(listing: Listing) -> Survey:
+    """Look at the pictures of a listing: a pure function of them, so that every machine finds the same scale.
+
+    UserError for kinds of pictures that have no common scale, and for 16-bit colour that uses none of its upper half.
+    """
+    rows = chosen(listing.names)
+    with ThreadPoolExecutor(THREADS) as pool:
+        looks = list(pool.map(lambda row: _look(listing, int(row)), rows))
+    seen = [look for look in looks if not look.failure]
+    kind = one_kind([look.kind for look in seen], listing.ref)
+    grey = [_finite(look.values) for look in seen if look.values is not None]
+    pooled = np.concatenate([*grey, np.zeros(0)])
+    empty = markers(pooled)
+    window = None if kind is None else window_of(kind, pooled[~np.isin(pooled, empty)])
+    _refuse_dark_colour([look.top for look in seen if look.top is not None], listing.ref)
+    painted = sum(look.painted for look in seen)
+    scale = Scale(window, alpha=painted <= HALF * sum(look.transparent for look in seen))
+    failures = tuple((int(row), look.failure) for row, look in zip(rows, looks, strict=True) if look.failure)
+    said = [*_grey_notes(seen, window, empty, grey), *_notes(seen, scale)]
+    return Survey(scale, tuple(said), tuple(look.side for look in seen), failures, len(rows))
+
+
+def refuse_unreadable(failed: Sequence[tuple[str, str]], n: int, what: str) -> None:
+    """UserError when more than 1% of `n` images cannot be read: `failed` are their names and why, `what` says whose."""
+    if len(failed) > UNREADABLE * n:
+        first = ", ".join(f"'{name}' ({reason})" for name, reason in failed[:3]) + (", ..." if len(failed) > 3 else "")
+        raise UserError(f"{len(failed):,} of {n:,} {what} (more than 1%) cannot be read: {first}; mend or remove them.")
+
+
+def unreadable(found: Survey, listing: Listing) -> tuple[str, ...]:
+    """A sentence about images that could not be read in a survey; UserError where decoding all would be refused."""
+    failed = [(listing.names[row], reason) for row, reason in found.failures]
+    refuse_unreadable(failed, len(listing.names), f"images of '{listing.ref}'")
+    if len(failed) > SURELY * found.looked:
+        refuse_unreadable(failed, found.looked, f"images looked at of '{listing.ref}'")
+    if not failed:
+        return ()
+    name, reason = failed[0]
+    return (f"{len(failed):,} of {found.looked:,} images looked at cannot be read, such as '{name}' ({reason}).",)
+
+
+def _look(listing: Listing, row: int) -> Look:
+    try:
+        image = listing.load(row)
+        pages = getattr(image, "n_frames", 1)
+        kind, wide = kind_of(image), _wide_colour(image)
+        undeclared, clear = undeclared_band(image), has_alpha(image)
+        image.load()  # so that what is damaged is met here
+    except Exception as error:  # whatever a loader or a damaged file raises
+        return Look(failure=legible(f"{type(error).__name__}: {error}"))
+    pixels = np.asarray(image) if kind != "8-bit" or wide or (clear and not undeclared) else np.zeros(0)
+    alpha = pixels[..., 3] if image.mode == "RGBA" and pixels.size else np.zeros(0)
+    return Look(
+        kind=kind,
+        side=min(image.size),
+        pages=pages,
+        values=pixels.ravel()[:: pixels.size // VALUES | 1].copy() if kind != "8-bit" else None,
+        undeclared=undeclared,
+        painted=bool(alpha.size) and float(np.mean((alpha > 0) & (alpha < 255))) > HALF,
+        transparent=bool(alpha.size),
+        top=int(pixels[..., : 1 if image.mode == "LA" else 3].max(initial=0)) if wide else None,
+    )
+
+
+def _wide_colour(image: Image.Image) -> bool:
+    """Is it colour (or grey with alpha) of 16 bits, which Pillow reads by its upper 8?"""
+    tiles = getattr(image, "tile", [])  # what files that are not loaded yet have
+    return image.mode in ("RGB", "RGBA", "LA", "CMYK") and bool(tiles) and ";16" in str(tiles[0][3])
+
+
+def _refuse_dark_colour(tops: Sequence[int], where: str) -> None:
+    if tops and max(tops) < 128:
+        raise UserError(
+            f"The 16-bit colour pictures of '{where}' use values up to {max(tops) * 256 + 255:,} of 65,535 only, and "
+            "are read by their upper 8 bits, so they would come out dark; save them with 8 bits a channel."
+        )
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    exact = values.astype(np.float64)
+    return exact[np.isfinite(exact)]
+
+
+def _grey_notes(
+    seen: Sequence[Look], window: Window | None, empty: Sequence[float], grey: Sequence[np.ndarray]
+) -> Iterator[str]:
+    """How pictures of more than 8 bits are read."""
+    if window is None:
+        return
+    n, deep = len(seen), [look.values for look in seen if look.values is not None]
+    yield window.said(n)
+    if empty:
+        marks = " and ".join(f"{value:.6g}" for value in empty)
+        yield f"The value {marks}, far from all others, is taken for 'no data' and left out of that scale."
+    kinds = Counter(look.kind for look in seen)
+    if len(kinds) > 1:
+        counts = " and ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+        yield f"Pictures of two depths lie side by side ({counts} of {n:,} looked at), each with its own scale."
+    if holed := sum(len(finite) < len(values) for values, finite in zip(deep, grey, strict=True)):
+        yield f"{holed:,} of {n:,} pictures looked at hold numbers that are not finite: NaN is read as black."
+    few = sum(narrow(window, values[~np.isin(values, empty)]) for values in grey)
+    if few > FEW * n:
+        yield (
+            f"{few:,} of {n:,} pictures looked at use less than a tenth of that scale and come out nearly uniform: "
+            "were they stored with another one?"
+        )
+
+
+def _notes(seen: Sequence[Look], scale: Scale) -> list[str]:
+    """Pages, bands and transparency."""
+    said = []
+    n = len(seen)
+    if pages := [look.pages for look in seen if look.pages > 1]:
+        said.append(
+            f"{len(pages):,} of {n:,} pictures looked at have several pages or frames (up to {max(pages):,}); only the "
+            "first is read."
+        )
+    if undeclared := sum(look.undeclared for look in seen):
+        said.append(f"{undeclared:,} of {n:,} pictures looked at have a band beyond the colours; it is left out.")
+    if not scale.alpha:
+        count = sum(look.painted for look in seen)
+        said.append(
+            f"The fourth band of {count:,} of {n:,} pictures looked at varies like a picture: it is taken for a band, "
+            "not for transparency, and left out of all."
+        )
+    return said

@@ -1,0 +1,1 @@
+"""Tables of images: what each column is, how its cells are read, and where the files lie."""

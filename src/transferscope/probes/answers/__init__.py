@@ -1,0 +1,1 @@
+"""Answers: the outputs of networks, and the mistakes they share."""

@@ -1,0 +1,1 @@
+"""One block at a time: rewinding, criticality and layer-wise barriers."""

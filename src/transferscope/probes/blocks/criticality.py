@@ -1,0 +1,311 @@
+"""Module criticality: how far, and through how narrow a valley, each block had to move from its start."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from transferscope import charts
+from transferscope.errors import UserError
+from transferscope.models.blocks import Block
+from transferscope.models.floats import given_in, precision_words, wide_state
+from transferscope.models.norm import has_batch_norm
+from transferscope.probes import result
+from transferscope.probes.blocks.anew import Anew
+from transferscope.probes.blocks.errors import Answers
+from transferscope.probes.blocks.trials import BatchNorm, basis
+from transferscope.probes.blocks.valley import Ground, held_as, points_of
+from transferscope.probes.inputs.held import joined, portioned
+from transferscope.probes.inputs.samples import unpacked
+from transferscope.probes.passes.prefix import Prefix
+from transferscope.probes.running import Copy, device_of, fed, precision_notes
+from transferscope.probes.weights.combine import networks, starting
+
+Array = NDArray[np.float64]
+Search = Literal["border", "grid"]
+SPAN = 100.0  # the largest noise level over the least
+
+
+@dataclass(frozen=True)
+class Criticality:
+    """Criticality of B blocks on a grid of A points between start and final weights and S noise levels.
+
+    Per block (B,): `mu` = least alpha^2 D^2 / sigma^2 over feasible cells (Chatterji et al. 2020), infinite where even
+    the least noise is too much; `alpha` and `sigma` of the cell that gives it (NaN where none does); `distance` D from
+    start to final weights; `rms` of the block's weights (its tensors of two or more dimensions), the unit of `sigmas`.
+    `alphas` (B, A) is each point's distance from the start over D; `sigmas` (S,) are relative, times `rms` absolute.
+    `error` (B, A, S): mean training error under noise, over the part `seen` (B, A, S) in [0, 1] of all draws and
+    samples, NaN where that is 0; feasible up to `allowed`; of cells that surely fail it is an estimate. `bare` (B, A):
+    error without noise, NaN unless search is "grid". `final_error` is that of the final network. `batch_norm` says
+    which running statistics it and every cell have; `own_error` is its error with those it came with. `notes`: blocks
+    that needed full passes, and why.
+    """
+
+    mu: Array
+    alpha: Array
+    sigma: Array
+    distance: Array
+    rms: Array
+    alphas: Array
+    sigmas: Array
+    error: Array
+    seen: Array
+    bare: Array
+    blocks: tuple[str, ...]
+    final_error: float
+    allowed: float
+    samples: int
+    draws: int
+    search: str
+    path: str
+    batch_norm: str
+    notes: tuple[str, ...]
+    precision: str = ""  # "" and NaN: of results saved before these were known
+    own_error: float = float("nan")
+
+    @property
+    def network(self) -> float:
+        """Criticality of the network: the sum over its blocks. Most of it is that of a block or two: see `largest`."""
+        return float(self.mu.sum())
+
+    @property
+    def largest(self) -> tuple[str, float]:
+        """The block with the largest mu, and its share of the network's (NaN where the sum is 0 or infinite)."""
+        i, total = int(self.mu.argmax()), self.network
+        return self.blocks[i], float(self.mu[i] / total) if 0 < total < float("inf") else float("nan")
+
+    @property
+    def sigma_relative(self) -> Array:
+        """Noise of the deciding cell over the root mean square of the block's weights (B,)."""
+        return self.sigma / self.rms
+
+    @property
+    def evaluations(self) -> Array:
+        """What was evaluated per block (B,), in whole cells (all draws on all samples)."""
+        return np.asarray(self.seen.sum((1, 2)))
+
+    def table(self) -> pl.DataFrame:
+        """One row per block: block, mu, root (of mu: the way in widths of noise), alpha, sigma, sigma_relative,
+        distance, evaluations; mu and root are infinite and the cell null where no cell is feasible."""
+        columns = (self.alpha, self.sigma, self.sigma_relative, self.distance, self.evaluations)
+        names = ("alpha", "sigma", "sigma_relative", "distance", "evaluations")
+        found = {name: [result.number(v) for v in column] for name, column in zip(names, columns, strict=True)}
+        return pl.DataFrame(
+            {"block": list(self.blocks), "mu": self.mu, "root": np.sqrt(self.mu), **found},
+            schema_overrides=dict.fromkeys(names, pl.Float64),
+        )
+
+    def chart(self) -> Any:
+        """Bars of the root of mu; where no cell is feasible, of the least value it can have."""
+        least = np.sqrt(self.mu)
+        lost = ~np.isfinite(least)
+        least[lost] = (self.distance / (self.rms * self.sigmas[0]))[lost]
+        names = [f"{name} (at least)" if gone else name for name, gone in zip(self.blocks, lost, strict=True)]
+        rows = pl.DataFrame({"block": names, "root": least})
+        title = "way from the start, in widths of the noise it bears (root of criticality)"
+        return charts.bars(rows, "block", "root", value_title=title, category_title="block")
+
+    def valley(self, block: str) -> Any:
+        """Heat map of a block's training error, noise mirrored about 0 (Neyshabur et al. 2020, fig. 6).
+
+        Raises UserError for a block that was not measured.
+        """
+        if block not in self.blocks:
+            raise UserError(f"blocks: '{block}' was not measured; there are {', '.join(self.blocks)}.")
+        i = self.blocks.index(block)
+        levels = [*(-self.sigmas[::-1]), 0.0, *self.sigmas]
+        cells = np.concatenate([self.error[i][:, ::-1], self.bare[i][:, None], self.error[i]], axis=1)
+        rows = [
+            {"way": f"{self.alphas[i, a]:.2f}", "noise": f"{levels[s]:.3g}", "error": result.number(cells[a, s])}
+            for s in reversed(range(len(levels)))
+            for a in range(cells.shape[0])
+        ]
+        table = pl.DataFrame(rows, schema={"way": pl.String, "noise": pl.String, "error": pl.Float64})
+        if table["error"].drop_nulls().is_empty():
+            raise UserError(f"blocks: no cell of '{block}' was evaluated; use search='grid' to see its valley.")
+        return charts.heat(
+            table,
+            "way",
+            "noise",
+            "error",
+            percent=True,
+            x_title="share of the way from start (0) to final weights (1)",
+            y_title="noise over the size of the weights",
+            value_title="training error",
+        )
+
+    def save(self, path: Path | str) -> None:
+        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
+        result.save(self, path)
+
+
+def criticality(
+    net: nn.Module,
+    start: nn.Module | Mapping[str, Tensor],
+    batches: Iterable[Any],
+    *,
+    blocks: str | Sequence[str] | None = None,
+    alphas: int | Sequence[float] = 11,
+    sigmas: int | Sequence[float] = 11,
+    sigma_max: float = 1.0,
+    draws: int = 10,
+    tolerance: float = 0.01,
+    relative: bool = False,
+    path: Sequence[Mapping[str, Tensor]] | None = None,
+    search: Search = "border",
+    batch_norm: BatchNorm = "refresh",
+    statistics: Iterable[Any] | None = None,
+    precision: str = "float32",
+    memory: int = 2**30,
+    seed: int = 0,
+    cut: Sequence[Block] | None = None,
+) -> Criticality:
+    """Criticality of every block of `net` (or those in `blocks`), which moved from `start` (a network or state dict).
+
+    In every cell the block's trainable parameters are (1 - alpha) start + alpha final + N(0, sigma^2), all other blocks
+    final (Chatterji et al. 2020; Neyshabur et al. 2020, figs. 5 and 6). Instead of the direct way, `path` gives state
+    dicts saved in training, in order; start and final are put at its ends, and a point counts by its distance from the
+    start. `alphas` and `sigmas`: how many, or which; 0 and 1 are always among the alphas. Sigma is relative to the root
+    mean square of the block's final weights; a number of sigmas are spaced evenly in ratio from `sigma_max` / 100 to
+    `sigma_max`. The `draws` of noise are the same for all cells: of seed, block, draw and tensor name alone.
+
+    A cell is feasible where the mean error over draws and samples is at most the final error + `tolerance`, or with
+    `relative` at most the final error * (1 + `tolerance`) + 1 / samples. `batches` are training batches with labels.
+    Errors are wrong answers; those of multi-label tasks are counted per label.
+
+    `search` "border" evaluates the cells that decide the score, each until it is clear (z = 3); "grid" all of them,
+    completely. A block that did not move scores 0. `batch_norm` "refresh": running statistics are estimated anew for
+    every point, level and draw, and for the final error, from the batches or from the images of `statistics`; "as
+    found": those of the final network everywhere, so that what a cell loses is in part a misfit of the norms behind it.
+    `precision` "bfloat16" can be faster, but single samples differ and move a score by a step of the grid; the network
+    is run as a copy, with float32 weights where they are of half precision. `memory` (bytes) bounds the activations
+    that are kept; noise takes up to half as much again. Heads count as blocks, from the values that
+    `start` has for them. The network is left as found, also by an exception. Raises UserError for a
+    start or path of another architecture, unknown blocks, missing labels and values out of range.
+    """
+    _check(draws, tolerance, relative, search, batch_norm, sigma_max)
+    levels = _levels(sigmas, sigma_max)
+    steps = _steps(alphas)
+    networks("criticality", {"net": net})
+    starting("criticality", {"start": start})
+    given = wide_state(start.state_dict() if isinstance(start, nn.Module) else start)
+    notes, words, device = precision_notes({"net": net}), precision_words(precision, given_in(net)), device_of(net)
+    net = Copy(net, precision, device).net
+    own = {name: p.detach() for name, p in net.named_parameters()}
+    refresh = batch_norm == "refresh" and has_batch_norm(net)
+    prefix = Prefix(net, batches, cut, precision=precision, memory=memory // (2 if refresh else 1), seed=seed)
+    chosen = (
+        prefix.blocks
+        if blocks is None
+        else [prefix.block(b) for b in ([blocks] if isinstance(blocks, str) else blocks)]
+    )
+    chosen = [block for block in prefix.blocks if block in chosen and prefix.names(block)]
+    if not chosen:
+        raise UserError("blocks: none was asked for that has weights to move; leave 'blocks' out to measure all.")
+    route = None if path is None else [given, *map(wide_state, path), own]
+    for word, state in [("start", given), *((f"path: checkpoint {i}", s) for i, s in enumerate(path or [], 1))]:
+        _same_architecture(word, state, own, [name for block in chosen for name in prefix.names(block)])
+    answers = found = Answers(prefix)
+    images, anew = "", None
+    if refresh:
+        x = [fed(b.x, net) for b in (prefix.batches if statistics is None else unpacked(statistics, "statistics"))]
+        whole = joined(x, "statistics", device)
+        of = "evaluated" if statistics is None else "given as statistics"
+        images = f"on {'the ' if statistics is None else ''}{len(whole)} images {of}"
+        anew = Anew(prefix, portioned(whole, device), precision)
+        answers = Answers(prefix, anew, guesses=statistics is None)
+    if answers.lost:
+        raise UserError(f"network: its outputs for {answers.lost} of {prefix.samples} samples are NaN or infinite.")
+    total = answers.size * draws
+    limit = draws * (
+        answers.wrong * (1 + tolerance) + answers.size / prefix.samples
+        if relative
+        else answers.wrong + tolerance * answers.size
+    )
+    rows: list[dict[str, Any]] = []
+    with (anew or prefix).open():
+        for block in chosen:
+            names = prefix.names(block)
+            ground = Ground(
+                answers, block.name, points_of(names, given, own, steps, route), levels, draws, limit, seed, memory // 4
+            )
+            rows.append(ground.whole() if search == "grid" else ground.edge())
+    stacked = {name: np.stack([np.asarray(row[name], dtype=np.float64) for row in rows]) for name in rows[0]}
+    return Criticality(
+        **stacked,
+        sigmas=levels,
+        blocks=tuple(block.name for block in chosen),
+        final_error=answers.wrong / answers.size,
+        allowed=limit / total,
+        samples=prefix.samples,
+        draws=draws,
+        search=search,
+        path="direct" if path is None else "optimisation",
+        batch_norm=basis(has_batch_norm(net), batch_norm, images),
+        notes=(*notes, *found.notes, *(f"{name}: {why}" for name, why in prefix.why.items())),
+        precision=words,
+        own_error=found.wrong / found.size,
+    )
+
+
+def state_criticality(
+    net: nn.Module,
+    final: Mapping[str, Tensor],
+    start: Mapping[str, Tensor],
+    batches: Iterable[Any],
+    **options: Any,
+) -> Criticality:
+    """`criticality` of the final weights and buffers given as a state dict of `net`, whose own values do not matter."""
+    with held_as(net, final):
+        return criticality(net, start, batches, **options)
+
+
+def _check(draws: int, tolerance: float, relative: bool, search: str, batch_norm: str, sigma_max: float) -> None:
+    if draws < 1:
+        raise UserError(f"draws: {draws} draws of noise say nothing; give 1 or more.")
+    if not (0 <= tolerance < 1) or (tolerance == 0 and not relative):
+        raise UserError(f"tolerance: {tolerance:g} should lie above 0 and below 1 (0 is allowed with relative=True).")
+    if search not in ("border", "grid"):
+        raise UserError(f"search: '{search}' is neither 'border' nor 'grid'.")
+    if batch_norm not in ("as found", "refresh"):
+        raise UserError(f"batch_norm: '{batch_norm}' is neither 'as found' nor 'refresh'.")
+    if not 0 < sigma_max < float("inf"):
+        raise UserError(f"sigma_max: {sigma_max:g} should be above 0.")
+
+
+def _levels(sigmas: int | Sequence[float], sigma_max: float) -> Array:
+    if isinstance(sigmas, int):
+        if sigmas < 1:
+            raise UserError(f"sigmas: {sigmas} noise levels say nothing; give 1 or more.")
+        return np.geomspace(sigma_max / SPAN, sigma_max, sigmas) if sigmas > 1 else np.array([sigma_max])
+    levels = np.unique(np.asarray(list(sigmas), dtype=np.float64))
+    if not len(levels) or not bool(np.isfinite(levels).all()) or levels[0] <= 0:
+        raise UserError("sigmas: noise levels should be numbers above 0.")
+    return levels
+
+
+def _steps(alphas: int | Sequence[float]) -> Array:
+    if isinstance(alphas, int):
+        if alphas < 2:
+            raise UserError(f"alphas: {alphas} is too few; the start and the final weights are two.")
+        return np.linspace(0, 1, alphas)
+    steps = np.unique(np.asarray(list(alphas), dtype=np.float64))
+    if not len(steps) or not (steps[0] >= 0 and steps[-1] <= 1):
+        raise UserError("alphas: points on the way should be numbers from 0 to 1.")
+    return np.unique([0.0, *steps, 1.0])
+
+
+def _same_architecture(word: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor], names: list[str]) -> None:
+    for name in names:
+        if name not in state:
+            raise UserError(f"{word}: it has no tensor '{name}', so it is not of this architecture.")
+        if state[name].shape != own[name].shape:
+            shapes = f"{list(state[name].shape)} there and {list(own[name].shape)} in the network"
+            raise UserError(f"{word}: '{name}' is {shapes}; give weights of this architecture, with this head.")
+        if not bool(state[name].isfinite().all()):
+            raise UserError(f"{word}: '{name}' holds NaN or infinite values; its training diverged.")

@@ -1,0 +1,122 @@
+"""Which answers of a changed network are right: all of them computed, or most told from a pass that was near."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from transferscope.errors import UserError
+from transferscope.probes.blocks.anew import Anew
+from transferscope.probes.passes.prefix import Prefix
+from transferscope.probes.passes.ways import Variant
+
+FIRST = 16  # samples whose outputs show how far the near ones are off
+SURE = 5.0
+Array = NDArray[np.float64]
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A network with the weights of a cell under one draw of noise; `guess`: outputs near its own, where known."""
+
+    variant: Variant
+    guess: np.ndarray | None = None
+
+
+class Answers:
+    """Right and wrong answers of a network's variants, beside those of the network itself.
+
+    `size` answers in all (samples, or samples x labels), `wrong` of which are wrong for the network itself, whose
+    outputs for `lost` samples are not finite (and wrong). With `anew`
+    running statistics are estimated for each variant; `guesses` says that this is done on the very batches, which tells
+    most of the answers (see `guessed`).
+    """
+
+    def __init__(self, prefix: Prefix, anew: Anew | None = None, guesses: bool = False) -> None:
+        self.prefix, self._anew, self._guesses = prefix, anew, guesses
+        ends = np.cumsum([len(batch.x) for batch in prefix.batches]).tolist()
+        self._parts = [slice(end - len(batch.x), end) for end, batch in zip(ends, prefix.batches, strict=True)]
+        logits = [prefix.logits(batches=[i]) for i in range(len(self._parts))]
+        labels = prefix.labels(logits[0].shape[1])
+        if labels is None:
+            raise UserError("batches: criticality needs the labels of all samples; give tuples (x, labels).")
+        self.notes = labels.notes
+        self._labels = [labels.values[part] for part in self._parts]
+        self.lost = sum(int((~np.isfinite(part)).any(1).sum()) for part in logits)
+        self.before = [_wrong(part, own) for part, own in zip(logits, self._labels, strict=True)]
+        self.size = sum(part.size for part in self.before)
+        self.wrong = int(sum(part.sum() for part in self.before))
+
+    def cell(self, block: str | None, state: State) -> Cell:
+        """`state` made ready to run."""
+        if self._anew is None:
+            return Cell(self.prefix.variant(block, state))
+        variant, outputs = self._anew.estimated(block, state)
+        return Cell(variant, outputs if self._guesses else None)
+
+    def of(self, cell: Cell, number: int, enough: float = np.inf) -> tuple[int, int]:
+        """Wrong answers on a batch, and answers that differ from the network's own in being right.
+
+        Where more than `enough` are surely wrong, those that are in doubt are not settled.
+        """
+        if cell.guess is None:
+            logits = self.prefix.run(cell.variant, [number])
+        else:
+            near, labels = cell.guess[self._parts[number]], self._labels[number]
+            logits = guessed(near, labels, lambda rows: self.prefix.rows(cell.variant, number, rows), enough)
+        wrong = _wrong(logits, self._labels[number])
+        return int(wrong.sum()), int((wrong != self.before[number]).sum())
+
+
+def guessed(
+    near: np.ndarray,
+    labels: np.ndarray,
+    exactly: Callable[[NDArray[np.int64]], np.ndarray],
+    enough: float = np.inf,
+) -> NDArray[np.float32]:
+    """Outputs (n, k) that are right or wrong as the exact ones are, given some that are `near` these.
+
+    Those in doubt are computed `exactly` (rows -> outputs), the closest decisions first, until the next one is `SURE`
+    times as clear as any computed output was off; or until more than `enough` are surely wrong.
+    """
+    found = np.array(near, dtype=np.float32)
+    if not bool(np.isfinite(found).all()):
+        return exactly(np.arange(len(found)))
+    clearness = _clearness(found, labels)
+    order = np.argsort(clearness, kind="stable")
+    done, stop, off = 0, FIRST, 0.0
+    while done < min(stop, len(order)):
+        rows = np.sort(order[done:stop])
+        found[rows] = exactly(rows)
+        off = float(np.maximum(off, np.abs(found[rows] - near[rows]).max()))
+        done = stop
+        stop = int(np.searchsorted(clearness[order], SURE * off)) if np.isfinite(off) else len(order)
+        if int(_wrong(found, labels)[[*order[:done], *order[max(stop, done) :]]].sum()) > enough:
+            break
+    return found
+
+
+def _clearness(logits: np.ndarray, labels: np.ndarray) -> Array:
+    """How far the outputs of each sample (n,) are from being right where they are wrong, or the other way round."""
+    if labels.ndim == 2:
+        return np.asarray(np.abs(logits).min(1), dtype=np.float64)
+    if logits.shape[1] == 1:
+        return np.asarray(np.abs(logits[:, 0]), dtype=np.float64)
+    rows, labels = np.arange(len(logits)), labels.astype(np.int64)
+    others = np.array(logits, dtype=np.float64)
+    others[rows, labels] = -np.inf
+    return np.asarray(np.abs(logits[rows, labels] - others.max(1)), dtype=np.float64)
+
+
+def _wrong(logits: np.ndarray, labels: np.ndarray) -> NDArray[np.bool_]:
+    """Which answers are wrong, (n,) or (n, k); NaN is never right."""
+    if labels.ndim == 2:
+        return np.asarray(np.where(np.isnan(logits), True, (logits > 0) != (labels > 0.5)))
+    lost = np.isnan(logits).any(1)
+    answer = (
+        (logits[:, 0] > 0).astype(np.int64) if logits.shape[1] == 1 else np.where(lost[:, None], 0, logits).argmax(1)
+    )
+    return np.asarray((answer != labels) | lost)

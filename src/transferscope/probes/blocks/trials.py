@@ -1,0 +1,184 @@
+"""Networks in which some blocks hold other tensors: which blocks can, and how the changed networks score."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from transferscope.errors import UserError, did_you_mean
+from transferscope.models.blocks import Block, blocks, parameters_of
+from transferscope.models.weights import belongs
+from transferscope.probes.blocks.anew import Anew
+from transferscope.probes.inputs.samples import unpacked
+from transferscope.probes.passes.prefix import Prefix
+from transferscope.probes.running import Copy, device_of, fed, undisturbed
+from transferscope.probes.walks.scored import Scored, scored
+from transferscope.probes.walks.states import DATA, States
+from transferscope.probes.weights.distance import classifier
+
+State = Mapping[str, Tensor]
+BatchNorm = Literal["as found", "refresh"]
+
+
+class Trials:
+    """A network whose blocks are changed, a few at a time, and scored on the same labelled data sets.
+
+    `data`, `statistics` and `images` as for `states.States`. All running statistics are estimated anew after every
+    change and for the unchanged network ("refresh"), or those of a change come with its tensors and all others stay
+    ("as found"). Only what follows the first changed block is computed; with `reuse` False all is. `basis` says in
+    words which statistics the networks have, `refresh` whether they are estimated. `net` lends its form only
+    and is never touched.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        data: Iterable[Any] | Mapping[str, Iterable[Any]],
+        *,
+        batch_norm: BatchNorm,
+        statistics: Iterable[Any] | None,
+        precision: str,
+        images: int = 250,
+        reuse: bool = True,
+    ) -> None:
+        if batch_norm not in ("as found", "refresh"):
+            raise UserError(f"batch_norm: '{batch_norm}' is neither 'as found' nor 'refresh'.")
+        named = data if isinstance(data, Mapping) else {DATA: data}
+        read = {str(name): list(unpacked(given, "data", f" of '{name}'")) for name, given in named.items()}
+        how: Literal["refresh", "as given"] = "refresh" if batch_norm == "refresh" else "as given"
+        self.states = States(net, read, statistics=statistics, batch_norm=how, precision=precision, images=images)
+        self.basis = basis(self.states.has_batch_norm, batch_norm, self.states.measured_words)
+        self.refresh = batch_norm == "refresh" and self.states.has_batch_norm
+        self._copy = Copy(net, precision, device_of(net))
+        self._inputs = [fed(batch.x, self._copy.net) for batches in read.values() for batch in batches]
+        with undisturbed([self._copy.net], "eval"):
+            self.cut = blocks(self._copy.net, self._inputs[0][:2])
+        self._tied, self._reuse, self.precision = tied(net, self.cut), reuse, precision
+        self._prefix: Prefix | None = None
+        self._anew: Anew | None = None
+
+    def own(self, state: State) -> dict[str, Scored | None]:
+        """Every data set under the whole state dict `state` with the running statistics that it brings."""
+        try:
+            return dict(self.states(state, batch_norm="as given", place="the network's own statistics"))
+        except UserError:  # outputs that are not finite
+            return dict.fromkeys(self.states.names)
+
+    def on(self, base: State) -> None:
+        """Let changes be made to the weights `base` from now on: a whole state dict of the network."""
+        self.base: State = {**base, **self._again(base)}
+        if not self._reuse:
+            return
+        self._copy.net.load_state_dict(self.base)
+        if self._prefix is not None:
+            (self._anew or self._prefix).again()
+            return
+        self._prefix = Prefix(self._copy.net, self._inputs, self.cut, precision=self.precision)
+        if self.refresh:
+            self._anew = Anew(self._prefix, self.states.portions, self.precision)
+
+    def __call__(self, inside: Sequence[Block], values: State, place: str) -> dict[str, Scored | None]:
+        """Every data set under the base weights with `values`, all of them in the blocks `inside`, in place of theirs.
+
+        None where outputs overflow: a block of another scale can do that to those behind it.
+        """
+        found: dict[str, Scored | None] = {}
+        if self._prefix is None:
+            self.states.load({**self.base, **values, **self._again(values)}, place=place)
+            for name in self.states.names:
+                try:
+                    found |= self.states.score({name: slice(None)}, place=place)
+                except UserError:  # outputs that are not finite
+                    found[name] = None
+            return found
+        if not values:
+            out = self._prefix.logits()
+        elif self._anew is not None:
+            out = self._prefix.run(self._anew.variant(inside, values))
+        else:
+            out = self._prefix.logits(inside, values)
+        begin = 0
+        for name in self.states.names:
+            part = out[begin : begin + self.states.count(name)]
+            begin += len(part)
+            whole = bool(np.isfinite(part).all())
+            found[name] = scored(part, self.states.labels(name), self.states.metric) if whole else None
+        return found
+
+    def _again(self, values: State) -> State:
+        """The values of tied tensors under their further names."""
+        return {name: values[first] for name, first in self._tied.items() if first in values}
+
+
+def basis(has_batch_norm: bool, batch_norm: BatchNorm, images: str) -> str:
+    """In words: which running statistics the networks of a comparison have; `images` as `States.measured_words`."""
+    if not has_batch_norm:
+        return "none in the network"
+    return "as found" if batch_norm == "as found" else f"re-estimated everywhere, {images}"
+
+
+def state_of(given: nn.Module | State) -> dict[str, Tensor]:
+    """The tensors of a network or of a state dict, on the CPU, in memory of their own."""
+    state = given.state_dict() if isinstance(given, nn.Module) else given
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+
+
+def trained(net: nn.Module) -> frozenset[str]:
+    """Names of the float parameters, tied ones under each name: what distances are taken over."""
+    return frozenset(n for n, p in net.named_parameters(remove_duplicate=False) if p.is_floating_point())
+
+
+def tied(net: nn.Module, cut: Sequence[Block]) -> dict[str, str]:
+    """Every further name of a tensor that has several, with its first: the one in the block that comes first."""
+    named = (*net.named_parameters(remove_duplicate=False), *net.named_buffers(remove_duplicate=False))
+    held, first = dict(named), dict[int, str]()
+    names = [name for block in cut for name in parameters_of(block, held)]
+    return {name: first[id(held[name])] for name in names if first.setdefault(id(held[name]), name) != name}
+
+
+def tensors_of(net: nn.Module, cut: Sequence[Block]) -> dict[str, tuple[str, ...]]:
+    """Names of the tensors (parameters and buffers) of every block that has some; each tensor once, under one name."""
+    state, later = net.state_dict(), tied(net, cut)
+    found = {block.name: tuple(n for n in parameters_of(block, state) if n not in later) for block in cut}
+    return {name: inside for name, inside in found.items() if inside}
+
+
+def chosen(cut: Sequence[Block], names: Iterable[str] | None) -> tuple[Block, ...]:
+    """The blocks of these names in execution order; all of them for None. UserError for a name there is not."""
+    if names is None:
+        return tuple(cut)
+    wanted, known = list(names), [block.name for block in cut]
+    for name in wanted:
+        if name not in known:
+            raise UserError(f"blocks: there is no block '{name}'; {did_you_mean(name, known)}")
+    return tuple(block for block in cut if block.name in wanted)
+
+
+def possible(
+    net: nn.Module, states: Mapping[str, State], wanted: Sequence[Block]
+) -> tuple[tuple[Block, ...], tuple[str, ...]]:
+    """The blocks that every state has in the network's shapes, and the names of those of a head of other shapes.
+
+    Raises UserError where a tensor outside the head is missing or differs (that is another architecture; the sentence
+    starts with the state's name), where one is not finite, and where no block is left.
+    """
+    own, heads = net.state_dict(), classifier(net)
+    lost: set[str] = set()
+    for word, state in states.items():
+        for block in wanted:
+            for name in parameters_of(block, own):
+                there = name in state and state[name].shape == own[name].shape
+                if not there and not belongs(name, heads):
+                    has = f"has shape {list(state[name].shape)}" if name in state else "is missing"
+                    raise UserError(
+                        f"{word}: '{name}' {has}, but the network has {list(own[name].shape)}; give weights of the "
+                        "same architecture."
+                    )
+                if not there:
+                    lost.add(block.name)
+                elif state[name].is_floating_point() and not np.isfinite(float(state[name].double().sum())):
+                    raise UserError(f"{word}: '{name}' holds NaN or infinite values.")
+    if not (fit := tuple(block for block in wanted if block.name not in lost)):
+        raise UserError("blocks: none of them has the same shapes at the start, so there is nothing to change.")
+    return fit, tuple(block.name for block in wanted if block.name in lost)

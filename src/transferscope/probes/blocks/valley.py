@@ -1,0 +1,175 @@
+"""One block's valley on the training samples: points, noise, the error of a cell, and cells stopped when clear."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from transferscope.errors import UserError, did_you_mean
+from transferscope.measures.valley import Best, border, score, verdict, within
+from transferscope.models.weights import distance
+from transferscope.probes.blocks.errors import Answers, Cell
+from transferscope.streams import stream
+
+Array = NDArray[np.float64]
+State = Mapping[str, Tensor]
+
+
+class Ground:
+    """The grid of one block: `points` (the block's tensors from start to final), relative noise `levels` (S,)."""
+
+    def __init__(
+        self,
+        answers: Answers,
+        block: str,
+        points: Sequence[State],
+        levels: Array,
+        draws: int,
+        limit: float,
+        seed: int,
+        memory: int,
+    ) -> None:
+        self.answers, self.block, self.points, self.draws = answers, block, points, draws
+        self.limit, self.seed, self.total = limit, seed, draws * answers.size
+        final, names = points[-1], list(points[-1])
+        self.reach = np.array([distance(point, points[0], names) for point in points])
+        self.rms = _rms(final)
+        self.sigma = levels * self.rms
+        size = draws * sum(tensor.numel() * 4 for tensor in final.values())
+        self._holds = size <= memory  # all draws' noise, and all draws' weights of a cell
+        self._noise: dict[int, State] = {}
+        self.error = np.full((len(points), len(levels)), np.nan)
+        self.seen = np.zeros_like(self.error)
+        self.bare = np.full(len(points), np.nan)
+
+    def noise(self, draw: int) -> State:
+        """Standard normal noise for the block's tensors: of seed, block, draw and name alone."""
+        if draw in self._noise:
+            return self._noise[draw]
+        made: dict[str, Tensor] = {}
+        for name, like in self.points[-1].items():
+            source = stream(self.seed, "criticality", self.block, draw, name)
+            values = source.standard_normal(like.numel(), dtype=np.float32).reshape(tuple(like.shape))
+            made[name] = torch.from_numpy(values).to(like.device)
+        if self._holds:
+            self._noise[draw] = made
+        return made
+
+    def under(self, row: int, column: int, draw: int) -> Cell:
+        """The weights of a cell under one draw, ready to run."""
+        noise, sigma = self.noise(draw), float(self.sigma[column])
+        state = {name: point.add(noise[name].to(point.dtype), alpha=sigma) for name, point in self.points[row].items()}
+        return self.answers.cell(self.block, state)
+
+    def cell(self, row: int, column: int) -> bool:
+        """A cell in full: every draw on every sample."""
+        wrong = 0
+        for draw in range(self.draws):
+            under = self.under(row, column, draw)
+            wrong += sum(self.answers.of(under, i)[0] for i in range(len(self.answers.before)))
+        self.error[row, column], self.seen[row, column] = wrong / self.total, 1.0
+        return within(wrong, self.limit)
+
+    def feasible(self, row: int, column: int) -> bool:
+        """A cell until it is clear: pieces (draw, batch) in an order that mixes both."""
+        before, count = self.answers.before, len(self.answers.before)
+        order = stream(self.seed, "criticality", self.block, "order").permutation(count)
+        held: dict[int, Cell] = {}
+        rows: list[tuple[int, int, int, int]] = []
+        known: bool | None = None
+        for piece in range(self.draws * count):
+            turn, draw = divmod(piece, self.draws)
+            number = int(order[(draw + turn) % count])
+            under = held.get(draw) or self.under(row, column, draw)
+            if self._holds:
+                held[draw] = under
+            last = piece == self.draws * count - 1
+            wrong, flips = self.answers.of(under, number, np.inf if last else self.limit - sum(r[0] for r in rows))
+            rows.append((wrong, int(before[number].sum()), flips, before[number].size))
+            columns = list(zip(*rows, strict=True))
+            known = verdict(*columns, total=self.total, at_start=self.draws * self.answers.wrong, limit=self.limit)
+            if known is not None:
+                break
+        seen = sum(r[3] for r in rows)
+        self.error[row, column] = sum(r[0] for r in rows) / seen
+        self.seen[row, column] = seen / self.total
+        return bool(known)
+
+    def edge(self) -> dict[str, Any]:
+        """The score from the cells that decide it."""
+        return self._told(border(self.reach, self.sigma, self.feasible))
+
+    def whole(self) -> dict[str, Any]:
+        """The score from every cell, and the error without noise at every point."""
+        for row, point in enumerate(self.points):
+            bare = self.answers.cell(self.block, point)
+            wrong = sum(self.answers.of(bare, i)[0] for i in range(len(self.answers.before)))
+            self.bare[row] = wrong / self.answers.size
+        good = [[self.cell(row, column) for column in range(len(self.sigma))] for row in range(len(self.points))]
+        return self._told(score(good, self.reach, self.sigma))
+
+    def _told(self, best: Best) -> dict[str, Any]:
+        way = self.reach[-1]
+        alphas = self.reach / way if way else np.linspace(0, 1, len(self.reach))
+        there = best.row >= 0
+        return {
+            "mu": best.mu,
+            "alpha": alphas[best.row] if there else np.nan,
+            "sigma": self.sigma[best.column] if there else np.nan,
+            "distance": way,
+            "rms": self.rms,
+            "alphas": alphas,
+            "error": self.error,
+            "seen": self.seen,
+            "bare": self.bare,
+        }
+
+
+def points_of(
+    names: Sequence[str], start: State, final: State, steps: Array, route: Sequence[State] | None
+) -> list[dict[str, Tensor]]:
+    """The named tensors at every step of the straight way, or along a route, in the final tensors' type and place."""
+
+    def part(state: State) -> dict[str, Tensor]:
+        return {name: state[name].detach().to(final[name]).clone() for name in names}
+
+    if route is not None:
+        return [part(state) for state in route]
+    ends = part(start), part(final)
+    return [
+        ends[int(step)] if step in (0, 1) else {n: torch.lerp(ends[0][n], ends[1][n], float(step)) for n in names}
+        for step in steps
+    ]
+
+
+@contextmanager
+def held_as(net: nn.Module, state: State) -> Iterator[None]:
+    """The network with the values of a state dict; its own are back afterwards, also after an exception.
+
+    Raises UserError, naming the first tensor, for the state of another architecture.
+    """
+    own = net.state_dict(keep_vars=True)
+    for name, tensor in own.items():
+        if name not in state or state[name].shape != tensor.shape:
+            raise UserError(f"final: it lacks '{name}' in the shape {list(tensor.shape)} that the network has.")
+    if odd := next((name for name in state if name not in own), None):
+        raise UserError(f"final: the network has no tensor '{odd}'; {did_you_mean(odd, list(own))}")
+    before = [(tensor, tensor.data) for tensor in own.values()]
+    try:
+        for name, tensor in own.items():
+            tensor.data = torch.empty_like(tensor.data).copy_(state[name])
+        yield
+    finally:
+        for tensor, data in before:
+            tensor.data = data
+
+
+def _rms(state: State) -> float:
+    """Root mean square of the tensors of two or more dimensions (of all where there are none); 1 where that is 0."""
+    matrices = [t for t in state.values() if t.ndim > 1] or list(state.values())
+    squares = sum(float(t.double().square().sum()) for t in matrices)
+    return float(np.sqrt(squares / sum(t.numel() for t in matrices))) or 1.0

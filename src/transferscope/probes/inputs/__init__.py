@@ -1,0 +1,1 @@
+"""What is given to probes: batches, labels and images, in whatever form people have them."""

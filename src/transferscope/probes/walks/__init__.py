@@ -1,0 +1,1 @@
+"""Walks through weight space: lines, planes, basins and averages, with one basis for all of their points."""

@@ -1,0 +1,159 @@
+"""Distance: how far two networks of one architecture lie apart in weights, whole, per block, and the head by itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from transferscope import charts
+from transferscope.errors import UserError
+from transferscope.models.blocks import blocks, parameters_of
+from transferscope.models.build import head_names
+from transferscope.models.parametrised import effective, effective_names, finite
+from transferscope.models.weights import belongs
+from transferscope.models.weights import distance as l2
+from transferscope.probes import result
+from transferscope.probes.weights.combine import networks
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Euclidean distance between the trainable parameters of a and b (Neyshabur et al. 2020, table 2).
+
+    `body` is over all blocks without the head. Per block (B,), in execution order, the head's tensors left out: `l2`,
+    `norm` of b's block, `relative` = l2 / norm (give the start as b), and `size`, its number of parameters. `l2` grows
+    with the size of a block; `rms` = l2 / root of size, the way of a single weight, and `relative` do not. `head` is
+    the head's distance, NaN where its shapes differ or there is none. Buffers and integer tensors do not count.
+    """
+
+    l2: Array
+    norm: Array
+    size: NDArray[np.int64]
+    blocks: tuple[str, ...]
+    body: float
+    body_norm: float
+    head: float
+    head_names: tuple[str, ...]
+
+    @property
+    def relative(self) -> Array:
+        """l2 / norm per block (B,); NaN where b's block is all zero."""
+        return np.divide(self.l2, self.norm, out=np.full_like(self.l2, np.nan), where=self.norm > 0)
+
+    @property
+    def rms(self) -> Array:
+        """Root mean square over the weights of each block of what they moved (B,)."""
+        return np.asarray(self.l2 / np.sqrt(self.size))
+
+    @property
+    def body_rms(self) -> float | None:
+        """Root mean square over all weights of the body of what they moved."""
+        return self.body / float(np.sqrt(self.size.sum())) if self.size.sum() else None
+
+    @property
+    def body_relative(self) -> float | None:
+        """Distance of the body over the norm of b's body."""
+        return self.body / self.body_norm if self.body_norm else None
+
+    def table(self) -> pl.DataFrame:
+        """One row per block, then "(head)" and "(body)": block, l2, norm, relative, rms, size."""
+        columns = zip(self.blocks, self.l2, self.norm, self.relative, self.rms, self.size, strict=True)
+        rows = [
+            {
+                "block": name,
+                "l2": float(d),
+                "norm": float(n),
+                "relative": result.number(r),
+                "rms": float(m),
+                "size": int(s),
+            }
+            for name, d, n, r, m, s in columns
+        ]
+        rows.append({"block": "(head)", "l2": result.number(self.head)})
+        rows.append(
+            {
+                "block": "(body)",
+                "l2": self.body,
+                "norm": self.body_norm,
+                "relative": self.body_relative,
+                "rms": self.body_rms,
+                "size": int(self.size.sum()),
+            }
+        )
+        numbers = dict.fromkeys(("l2", "norm", "relative", "rms"), pl.Float64)
+        return pl.DataFrame(rows, schema={"block": pl.String, **numbers, "size": pl.Int64})
+
+    def chart(self) -> Any:
+        """Distance of each block, in execution order."""
+        rows = self.table().filter(~pl.col("block").str.starts_with("("))
+        return charts.lines(rows, "block", "l2", x_title="block", y_title="L2 distance")
+
+    def save(self, path: Path | str) -> None:
+        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
+        result.save(self, path)
+
+
+def distance(a: nn.Module, b: nn.Module, *, head: str | Sequence[str] | None = None) -> Distance:
+    """L2 distance of the weights of `a` from those of `b`; for distances relative to a start, let `b` be the start.
+
+    `head` names the classifier's module(s) when it is not found by itself (timm's `get_classifier`, else the last
+    linear layer); `head=()` counts everything as body. Raises UserError for networks of different architectures, and
+    for weights that are not finite.
+    """
+    networks("distance", {"a": a, "b": b})
+    return state_distance(a, a.state_dict(), b.state_dict(), head=head)
+
+
+def state_distance(
+    net: nn.Module,
+    a: Mapping[str, Tensor],
+    b: Mapping[str, Tensor],
+    *,
+    head: str | Sequence[str] | None = None,
+) -> Distance:
+    """`distance` of two state dicts of `net`, whose own values do not matter."""
+    heads = classifier(net) if head is None else (head,) if isinstance(head, str) else tuple(head)
+    a, b, trained = effective(net, a), effective(net, b), effective_names(net)
+    finite("distance", trained, a, b)
+    in_head = [name for name in trained if belongs(name, heads)]
+    body = [name for name in trained if name not in set(in_head)]
+    names, inside = [], []
+    for block in blocks(net):
+        if mine := parameters_of(block, body):
+            names.append(block.name)
+            inside.append(mine)
+    zero = {name: b[name] * 0 for name in body if name in b}
+    norms = [l2(b, zero, mine) for mine in inside]
+    same_head = all(name in a and name in b and a[name].shape == b[name].shape for name in in_head)
+    return Distance(
+        l2=np.array([l2(a, b, mine) for mine in inside]),
+        norm=np.array(norms),
+        size=np.array([sum(b[name].numel() for name in mine) for mine in inside]),
+        blocks=tuple(names),
+        body=l2(a, b, body),
+        body_norm=float(np.linalg.norm(norms)),
+        head=l2(a, b, in_head) if in_head and same_head else float("nan"),
+        head_names=heads,
+    )
+
+
+def classifier(net: nn.Module) -> tuple[str, ...]:
+    """The head of any network: what timm names, else its last linear layer; () when there is neither, and for a
+    network of timm without a classifier, whose last linear layer belongs to the body."""
+    if callable(get := getattr(net, "get_classifier", None)):
+        given = get()
+        heads = given if isinstance(given, tuple | list) else (given,)
+        if not any(isinstance(m, nn.Module) and any(True for _ in m.parameters()) for m in heads):
+            return ()
+    widths = [module.out_features for module in net.modules() if isinstance(module, nn.Linear)]
+    try:
+        return head_names(net, widths[-1] if widths else 0)
+    except UserError:
+        return ()
