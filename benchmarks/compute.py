@@ -15,7 +15,7 @@ import sys
 from dataclasses import asdict
 
 from machine import precisions, say
-from transferscope.engine.execute import worker_environment
+from transferscope.engine.environment import worker_environment
 from transferscope.timing.pace import PLAIN, Question
 
 

@@ -92,7 +92,8 @@ def ours(given: argparse.Namespace, folder: Path, epochs: int = 4) -> list[float
 
 def hourly(given: argparse.Namespace, folder: Path, slots: int, runs: int) -> float:
     """Runs an hour of a study of `runs` equal trainings, `slots` of them at once, workers' start left out."""
-    from transferscope.engine.execute import Local, Slots
+    from transferscope.engine.executors import Slots
+    from transferscope.engine.executors.local import Local
     from transferscope.engine.plan import Cell, Plan
     from transferscope.engine.store import Store
 

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from machine import say
 from transferscope.data.batches import Batch, Batches
 from transferscope.data.shuffle import Block, block_permutation, shuffle
-from transferscope.engine.execute import worker_environment
+from transferscope.engine.environment import worker_environment
 from transferscope.models.build import build_network
 from transferscope.models.precision import prepare
 

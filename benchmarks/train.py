@@ -148,7 +148,7 @@ def alone(given: argparse.Namespace) -> None:
 
 
 def started(name: str, given: argparse.Namespace, folder: str, seed: int) -> Result:
-    from transferscope.engine.execute import worker_environment
+    from transferscope.engine.environment import worker_environment
 
     environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
     if name in ("ours", "thorough", "float32"):

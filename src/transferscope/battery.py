@@ -1,6 +1,5 @@
 """The whole battery: plan a study, execute what is missing, and turn the store's tables into the report."""
 
-import importlib.metadata
 import inspect
 import json
 import logging
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from transferscope import __version__, analyses
+from transferscope.analyses import Chosen
+from transferscope.engine import executors
 from transferscope.engine.estimate import Past
-from transferscope.engine.execute import Local, Slots
+from transferscope.engine.executors import Executor, Slots
 from transferscope.engine.machine import Machine, this_machine
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Outside, Step
@@ -34,6 +35,7 @@ from transferscope.timing.share import remembered, sharing
 
 log = logging.getLogger(__name__)
 WORTH = 100_000  # passes of a run whose network is timed first: minutes on a core, even of a small network
+LIBRARIES = ("transferscope", "python", "numpy", "PIL", "safetensors", "torch", "torchvision", "timm")
 WORKER_MEMORY = 1_400_000_000  # bytes: a worker with torch, a small network and its batches
 
 
@@ -86,12 +88,12 @@ def known_slots(study: Study) -> Slots:
     return slots(study.resources, sharing=partial(_runs_a_gpu, study, remembered))
 
 
-def executor(study: Study, todo: Iterable[Step]) -> Local:
+def executor(study: Study, todo: Iterable[Step]) -> Executor:
     """The executor that a study asks for, to do `todo`; on GPUs sharing one is measured where any of it trains."""
-    options = {"table": study.resources.table, "compile": study.resources.compile}
-    if all(step.task != "train" for step in todo):
-        return Local(known_slots(study), options)
-    return Local(slots(study.resources, sharing=partial(_runs_a_gpu, study, sharing)), options)
+    how = study.resources
+    trains = any(step.task == "train" for step in todo)
+    found = slots(how, sharing=partial(_runs_a_gpu, study, sharing)) if trains else known_slots(study)
+    return executors.build(how.executor, found, {"table": how.table, "compile": how.compile})
 
 
 def _runs_a_gpu(study: Study, ask: Callable[[Question, Path, int], int]) -> int:
@@ -150,11 +152,11 @@ def results(study: Study, outcomes: Mapping[str, Outcome] | None = None, seconds
     tables: dict[str, Table] = {}
     sections: dict[str, Section] = {}
     parts: list[Part] = []
-    for name, given in analyses.chosen(study).items():
-        found, section = _told(name, given, partial(table, name, steps, store, reasons), mishaps)
+    for name, one in analyses.chosen(study).items():
+        found, section = _told(one, partial(table, name, steps, store, reasons), mishaps)
         tables[name], sections[name] = found, section
         missing = [(dict(m.labels), m.reason) for m in found.missing]
-        parts.append(Part(name, inspect.getdoc(analyses.load(name)) or "", section, found.rows, missing))
+        parts.append(Part(name, inspect.getdoc(one.module) or "", section, found.rows, missing))
     loaded = mishaps.attempt("What the runs loaded", partial(_loaded, steps, store), lambda said: [said])
     if parts and loaded:
         first = parts[0]
@@ -172,30 +174,25 @@ def results(study: Study, outcomes: Mapping[str, Outcome] | None = None, seconds
     return Results(steps, tables, sections, page, tuple(mishaps.said), mishaps.log)
 
 
-def _told(name: str, given: dict[str, Any], gathered: Callable[[], Table], mishaps: Mishaps) -> tuple[Table, Section]:
+def _told(one: Chosen, gathered: Callable[[], Table], mishaps: Mishaps) -> tuple[Table, Section]:
     """The table of an analysis and its section; in the place of what raises stands the sentence that says so."""
-    module = analyses.load(name)
-    title = str(getattr(module, "TITLE", name))
     unread: list[str] = []
 
     def without(said: str) -> Table:
         unread.append(said)
         return Table()
 
-    found = mishaps.attempt(f"The table of '{name}'", gathered, without)
+    found = mishaps.attempt(f"The table of '{one.name}'", gathered, without)
     if unread:
-        return found, Section(title, problems=unread)
-
-    def section() -> Section:
-        made = module.section(found, analyses.options(name, given))
-        if not isinstance(made, Section):
-            raise TypeError(f"its section() gave {type(made).__name__}, not a Section")
-        return made
+        return found, Section(one.title, problems=unread)
 
     def instead(said: str) -> Section:
-        return lost(name, title, found.rows, said)
+        return lost(one.name, one.title, found.rows, said)
 
-    return found, mishaps.attempt(f"The section '{name}'", section, instead, rest="its table stands below")
+    made = mishaps.attempt(
+        f"The section '{one.name}'", partial(one.section, found), instead, rest="its table stands below"
+    )
+    return found, made
 
 
 def _loaded(steps: Plan, store: Store) -> list[str]:
@@ -248,13 +245,15 @@ def _question(study: Study) -> str:
 def _provenance(told: str, steps: Plan, store: Store, seconds: float | None) -> Provenance:
     names = steps.labels()
     done = [(step, store.get(step).said) for step in steps.steps if store.has(step)]
-    versions: dict[str, str] = {"transferscope": __version__}
+    found: dict[str, str] = {"transferscope": __version__}
     for _, said in done:
-        versions |= said["versions"]
+        found |= said["versions"]
+    order = {name: place for place, name in enumerate(LIBRARIES)}  # not that in which processes happened to load them
+    versions = dict(sorted(found.items(), key=lambda one: order.get(one[0], len(order))))
     machines = [said["machine"] for _, said in done]
     return Provenance(
         study=told,
-        versions=versions or {"torch": importlib.metadata.version("torch")},
+        versions=versions,
         precision=" and ".join(sorted({str(s.params["precision"]) for s in steps.steps if s.task == "train"})),
         machine=_machine(machines or [this_machine().as_dict()]),
         seconds=sum(said["seconds"] for _, said in done) if seconds is None else seconds,

@@ -6,13 +6,18 @@ pydantic model), ``plan(study, options)`` yielding ``(labels, step)``, and ``sec
 
 import importlib
 import pkgutil
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from transferscope.engine.plan import Cell, Plan
+from transferscope.engine.table import Table
 from transferscope.errors import UserError, did_you_mean
+from transferscope.section import Section
 from transferscope.study import Study
 from transferscope.study.explain import explain
 
@@ -40,23 +45,63 @@ def load(name: str) -> ModuleType:
         raise UserError(f"analyses: the module '{name}' cannot be imported ({error}).") from None
 
 
-def options(name: str, given: dict[str, Any]) -> Any:
-    """The checked options of an analysis. UserError in one sentence."""
-    model = load(name).Options
+def options(name: str, given: dict[str, Any], kind: str | None = None) -> Any:
+    """The checked options of an analysis that goes by `name` (and is a `kind`). UserError in one sentence."""
+    model = load(kind or name).Options
     try:
         return model.model_validate(given)
     except ValidationError as error:
         raise UserError(explain(error, model, f"analyses.{name}")) from None
 
 
-def chosen(study: Study) -> dict[str, dict[str, Any]]:
-    """The analyses of a study with their options; `images` opens every report, asked for or not."""
-    return {"images": {}, **study.analyses}
+@dataclass(frozen=True)
+class Chosen:
+    """One analysis of a study: its name there, its type, the module of that type, and its checked options."""
+
+    name: str
+    kind: str
+    module: ModuleType
+    options: Any
+
+    @property
+    def title(self) -> str:
+        return self._titled(str(getattr(self.module, "TITLE", self.kind)))
+
+    def plan(self, study: Study) -> Iterator[Cell]:
+        """Its cells."""
+        for labels, step in self.module.plan(study, self.options):
+            yield Cell(self.name, labels, step)
+
+    def section(self, table: Table) -> Section:
+        """Its part of the page. TypeError where the module gives something else."""
+        made = self.module.section(table, self.options)
+        if not isinstance(made, Section):
+            raise TypeError(f"its section() gave {type(made).__name__}, not a Section")
+        return replace(made, title=self._titled(made.title))
+
+    def _titled(self, title: str) -> str:
+        return title if self.name == self.kind else f"{title} ({self.name})"
+
+
+def chosen(study: Study) -> dict[str, Chosen]:
+    """The analyses of a study by name; `images` opens every report, asked for or not.
+
+    An analysis stands twice in a study under two names, where `type:` says which one it is. UserError in one sentence.
+    """
+    return {name: _chosen(name, given) for name, given in {"images": {}, **study.analyses}.items()}
+
+
+def _chosen(name: str, given: Mapping[str, Any]) -> Chosen:
+    if "type" not in given:
+        return Chosen(name, name, load(name), options(name, dict(given)))
+    kind, rest = str(given["type"]), {key: value for key, value in given.items() if key != "type"}
+    if name in names() and kind != name:
+        raise UserError(f"analyses.{name}.type: '{name}' is an analysis itself; give this '{kind}' another name.")
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise UserError(f"analyses: '{name}' names files of the report; use letters, digits, '-', '_' and '.'.")
+    return Chosen(name, kind, load(kind), options(name, rest, kind))
 
 
 def plan(study: Study) -> Plan:
     """Every cell of every analysis of a study, merged into one plan."""
-    checked = {name: options(name, given) for name, given in chosen(study).items()}
-    return Plan.of(
-        Cell(name, labels, step) for name, given in checked.items() for labels, step in load(name).plan(study, given)
-    )
+    return Plan.of(cell for one in chosen(study).values() for cell in one.plan(study))

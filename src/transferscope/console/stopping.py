@@ -11,7 +11,7 @@ from transferscope.console.exits import INTERRUPTED, TERMINATED
 from transferscope.console.lines import err
 
 if TYPE_CHECKING:
-    from transferscope.engine.execute import Local
+    from transferscope.engine.executors import Executor
 
 
 def again(file: Path, changes: list[str] | None) -> str:
@@ -20,7 +20,7 @@ def again(file: Path, changes: list[str] | None) -> str:
 
 
 @contextmanager
-def stoppable(executor: "Local", resume: str) -> Iterator[list[int]]:
+def stoppable(executor: "Executor", resume: str) -> Iterator[list[int]]:
     """While inside, signals stop the executor; the list yielded holds those that came. `resume`: see `again`."""
     caught: list[int] = []
 

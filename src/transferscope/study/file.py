@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from transferscope import data, models
 from transferscope.data import Target
+from transferscope.engine import executors
 from transferscope.errors import UserError
 from transferscope.study.explain import explain
 from transferscope.study.schema import Arms, Chosen, Origin, Part, Recipe, Resources, Seeds, Split, Targets
@@ -45,6 +46,7 @@ class StudyFile(Part):
             if arm != "transfuse":
                 _checked("recipe.lr", models.check_arm, arm)
         self._check_origin()
+        _checked("resources.executor", executors.check, self.resources.executor)
         for key, values in (("arms", self.arms), ("seeds", self.seeds)):
             if twice := sorted({str(v) for v in values if values.count(v) > 1}):
                 raise ValueError(f"{key}: {', '.join(twice)} is listed twice")

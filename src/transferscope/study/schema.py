@@ -173,6 +173,7 @@ class Resources(Part):
     table: Literal["auto", "mapped", "streamed"] = "auto"
     store: str = "store"  # relative to the study file
     compile: bool = False
+    executor: str = "local"  # who does the steps: local (worker processes), inline (this process), or your own module
 
 
 def _seeds(value: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from transferscope.engine.arithmetic import PRECISIONS
-from transferscope.engine.execute import worker_environment
+from transferscope.engine.environment import worker_environment
 from transferscope.engine.machine import this_machine
 from transferscope.engine.step import canonical
 from transferscope.engine.store import write_json

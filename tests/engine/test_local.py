@@ -1,13 +1,12 @@
 """The local executor: order, failures, stopping, dying workers."""
 
 import threading
-import time
-from contextlib import suppress
 
 import pytest
 from toy import tasks
 
-from transferscope.engine.execute import Local, Slots
+from transferscope.engine.executors import Slots
+from transferscope.engine.executors.local import Local
 from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.store import Store
 from transferscope.engine.table import gather
@@ -67,24 +66,6 @@ def test_a_worker_that_dies_fails_its_step_and_is_replaced(store) -> None:
     assert "memory" in outcomes[steps[0].key].error
 
 
-def test_stop_saves_and_the_next_run_goes_on(store) -> None:
-    long = tasks.count.step(to=100)
-    never = tasks.total.step(parts=[long])
-    executor = Local(ONE)
-    seen = threading.Event()
-
-    def watch(event, what) -> None:
-        if event == "progress":
-            seen.set()
-            executor.stop()
-
-    outcomes = executor.run([long, never], store, watch)
-    assert seen.is_set()
-    assert outcomes[long.key].status == outcomes[never.key].status == "interrupted"
-    assert Local(ONE).run([long], store)[long.key].status == "done"
-    assert 0 < store.get(long).rows[0]["began"] < 100
-
-
 def test_the_longest_step_starts_first(store) -> None:
     steps = [tasks.slow.step(cost=c) for c in (1, 3, 2)]
     order: list[str] = []
@@ -119,31 +100,6 @@ def test_two_processes_on_one_store_share_the_steps_between_them(store) -> None:
         assert sorted(outcomes[step.key].status for outcomes in found) == ["cached", "done"]
     shares = [sum(outcomes[step.key].status == "done" for step in steps) for outcomes in found]
     assert min(shares) >= 2  # neither waited while the other worked
-
-
-def test_a_step_given_up_elsewhere_is_done_here(store) -> None:
-    step, free = tasks.count.step(to=2), tasks.number.step(value=1)
-    held = threading.Event()
-
-    def give_up() -> None:
-        with suppress(RuntimeError), store.writing(step.task, step.key):
-            held.set()
-            time.sleep(1.5)
-            raise RuntimeError
-
-    other = threading.Thread(target=give_up)
-    other.start()
-    held.wait()
-    ended: list[str] = []
-
-    def watch(event, what) -> None:
-        if event == "ended":
-            ended.append(what["key"])
-
-    outcomes = Local(ONE).run([step, free], store, watch)
-    other.join()
-    assert ended == [free.key, step.key]  # the free one first, the other when it was given up
-    assert outcomes[step.key].status == outcomes[free.key].status == "done"
 
 
 def test_waiting_for_another_process_can_be_stopped(store) -> None:
