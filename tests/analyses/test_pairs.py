@@ -8,6 +8,7 @@ from smoke import study as smoke
 from transferscope.analyses._shared import contrasts, phrases
 from transferscope.measures.intervals import Interval, mean_interval
 from transferscope.study import Study
+from transferscope.study.pairs import pairs
 
 PAPER = {"P-T & P-T", "P-T & P", "P-T & RI-T", "RI-T & RI-T", "RI-T & P"}
 
@@ -18,8 +19,8 @@ def study(tmp_path):
 
 
 def test_every_pair_the_paper_tabulates_is_there(study):
-    pairs = list(study(seeds="3").pairs("shapes"))
-    kinds = [pair.kind for pair in pairs]
+    found = list(pairs(study(seeds="3"), "shapes"))
+    kinds = [pair.kind for pair in found]
     assert set(kinds) == PAPER | {"RI-T & RI"}
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "P-T & P-T": 2,
@@ -29,24 +30,24 @@ def test_every_pair_the_paper_tabulates_is_there(study):
         "P-T & RI-T": 3,
         "RI-T & P": 3,
     }
-    across = next(pair for pair in pairs if pair.kind == "RI-T & P")
+    across = next(pair for pair in found if pair.kind == "RI-T & P")
     assert across.b.arm == "pretrained" and across.b.at == "start" and across.a.seed == across.b.seed
     assert across.labels == {"pair": "RI-T & P", "seed": 0, "seed_b": 0}
 
 
 def test_a_grown_study_keeps_every_pair(study):
     def keys(seeds):
-        return {(p.kind, p.a.seed, p.b.seed, p.a.run.key, p.b.run.key) for p in study(seeds=seeds).pairs("shapes")}
+        return {(p.kind, p.a.seed, p.b.seed, p.a.run.key, p.b.run.key) for p in pairs(study(seeds=seeds), "shapes")}
 
     assert keys("2") < keys("3") < keys("6")
 
 
 def test_control_arms_and_a_study_without_weights(study):
-    kinds = {pair.kind for pair in study(arms="[random, stats, pretrained]", seeds="2").pairs("shapes")}
+    kinds = {pair.kind for pair in pairs(study(arms="[random, stats, pretrained]", seeds="2"), "shapes")}
     assert kinds == PAPER | {"RI-T & RI", "stats-T & stats-T", "stats-T & stats", "P-T & stats-T", "stats-T & P"}
-    kinds = {pair.kind for pair in study(arms="[random]", seeds="2").pairs("shapes")}
+    kinds = {pair.kind for pair in pairs(study(arms="[random]", seeds="2"), "shapes")}
     assert kinds == {"RI-T & RI-T", "RI-T & RI"}
-    assert {p.kind for p in study(arms="[random, stats]", seeds="1").pairs("shapes")} == {
+    assert {p.kind for p in pairs(study(arms="[random, stats]", seeds="1"), "shapes")} == {
         "RI-T & RI",
         "stats-T & stats",
         "RI-T & stats-T",

@@ -19,22 +19,22 @@ from transferscope.forecast import Forecast
 from transferscope.study import Study
 from transferscope.timing.calibrate import Calibration, Pace
 
-# Seconds of one core that each step of the quickstart took on an AMD EPYC (Zen 3, AVX2) in float32.
+# Seconds that each step of the quickstart took with both cores at work, on an AMD EPYC (Zen 3, AVX2) in float32.
 TOOK = {
-    "criticality": 48.7,
-    "rewind": 10.8,
-    "line": 6.9,
-    "features": 3.5,
+    "criticality": 72.0,
+    "rewind": 36.0,
+    "line": 29.0,
+    "features": 5.0,
     "spectrum": 0.9,
     "mistakes": 0.3,
     "distance": 0.1,
     "similarity": 0.1,
     "shuffle_examples": 0.5,
-    "ingest": 15.0,
+    "ingest": 17.0,
 }
-EPOCH, START = 10.4, 1.5
+EPOCH, START = 19.0, 2.0
 COUNTS = {"train": 1328, "val": 190, "test": 379}
-TIMED = Calibration({"float32": Pace(0.205, 0.0016)}, 13_000_000, 6e7, {})
+TIMED = Calibration({"float32": Pace(0.38, 0.003)}, 13_000_000, 6e7, {})
 
 
 def took(step: Step) -> float:
@@ -98,7 +98,7 @@ def test_the_quickstart_is_foreseen_within_a_factor_of_two_from_its_first_minute
     assert (left.seconds() is None) is (known is None)
     said = [(now, left.seconds()) for now in lived(plan, left, clock)]
     end = clock.now
-    assert 600 < end < 800, "about what it took"
+    assert 1100 < end < 1350, "about what it took"
     begun = next(
         now for now, _ in said if now > TOOK["ingest"] + 0.03 * took(next(s for s in plan.steps if s.task == "train"))
     )

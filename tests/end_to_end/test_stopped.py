@@ -58,7 +58,7 @@ def test_kill_9_in_the_middle_of_training(fresh: Path, trained: Path) -> None:
     workers = workers_of(run)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
-    _, alive = psutil.wait_procs(workers, timeout=30)
+    _, alive = psutil.wait_procs(workers, timeout=120)
     assert not alive, "workers of a parent that is gone"
     assert batches_done(fresh) >= furthest, "the second attempt went on from the first"
 
@@ -111,7 +111,7 @@ def test_a_second_ctrl_c_stops_at_once(fresh: Path) -> None:
     os.kill(run.pid, signal.SIGINT)
     _, said = run.communicate(timeout=60)
     assert run.returncode == 130 and "Traceback" not in said
-    _, alive = psutil.wait_procs(workers, timeout=30)
+    _, alive = psutil.wait_procs(workers, timeout=120)
     assert not alive
 
 

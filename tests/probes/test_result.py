@@ -22,8 +22,8 @@ FIRST = sorted((SAVED / "format-1").glob("*.safetensors"))
 def test_every_kind_of_result_has_its_home_and_is_among_the_files() -> None:
     room = Path(result.__file__).parent
     saves = {
-        kind.name: file.stem
-        for file in room.glob("*.py")
+        kind.name: ".".join(file.relative_to(room).with_suffix("").parts)
+        for file in room.rglob("*.py")
         for kind in ast.parse(file.read_text()).body
         if isinstance(kind, ast.ClassDef) and "result.save(self" in ast.unparse(kind)
     }
