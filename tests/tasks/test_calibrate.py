@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
+from smoke.command import environment
 
 from transferscope.engine.estimate import Estimate
 from transferscope.engine.machine import Machine
@@ -223,3 +226,32 @@ def test_a_plan_without_a_past_is_estimated_from_timings(asked, tmp_path):
     assert forecast.total(both, 2).seconds == pytest.approx(expected)
     assert forecast.total(plan.steps, 1).seconds > expected  # decoding comes on top
     assert forecast.past.of(run) == Estimate(None, None)
+
+
+def _asked(tmp_path, source: str) -> "subprocess.CompletedProcess[str]":
+    """A pace process asked about the network `net` of a module with that source."""
+    (tmp_path / "paced.py").write_text(source)
+    question = json.dumps(dataclasses.asdict(Question("paced:net", 16, 4, quick=True)))
+    command = [sys.executable, "-X", "importtime", "-m", "transferscope.timing.pace", question]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment(PYTHONPATH=str(tmp_path)), check=True
+    )
+
+
+NET = """
+from torch import nn
+def net(num_classes):
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 14 * 14, num_classes))
+"""
+
+
+def test_a_pace_is_taken_without_torchs_compiler(tmp_path):
+    done = _asked(tmp_path, "import torchvision\n" + NET)
+    assert json.loads(done.stdout)["paces"]["float32"]["step"] > 0
+    assert "torchvision.ops" in done.stderr and "torch._dynamo.convert_frame" not in done.stderr
+
+
+def test_a_network_that_needs_the_compiler_has_it(tmp_path):
+    done = _asked(tmp_path, "import torch._dynamo\nLIMIT = torch._dynamo.config.cache_size_limit + 1\n" + NET)
+    assert json.loads(done.stdout)["paces"]["float32"]["step"] > 0
+    assert "torch._dynamo.convert_frame" in done.stderr

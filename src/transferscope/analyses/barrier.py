@@ -114,7 +114,7 @@ def section(table: Table, options: Options) -> Section:
     statistics = NORMS[options.batch_norm[0]]
     if options.batch_norm[0] == "refresh":
         statistics += f" (at most {options.statistics})"
-    basis = barriers.read(f"at most {images} {options.splits[0]} images", statistics, options.checkpoint)
+    basis = barriers.read(f"{options.splits[0]} images (at most {images})", statistics, options.checkpoint)
     return contrasts.section(TITLE, table.rows, told, _notes, basis)
 
 

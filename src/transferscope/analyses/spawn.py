@@ -132,7 +132,7 @@ def section(table: Table, options: Options) -> Section:
     few = contrasts.notes_on_seeds(table.rows.with_columns(seed_b=pl.col("seed")))[:1]
     notes = [*(note for note in few if note != contrasts.TWINS), *barriers.basis(table.rows)]
     statistics = f"{barriers.NORMS['refresh']} (at most {options.statistics})"
-    basis = barriers.read(f"at most {options.images} test images", statistics)
+    basis = barriers.read(f"test images (at most {options.images})", statistics)
     return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 

@@ -22,7 +22,9 @@ def _statistics(said: str) -> str:
 def read(images: str, batch_norm: str, whence: str, checkpoint: str) -> str:
     """A section's basis: what changed networks are scored on, with which statistics, against what."""
     kept = "those that the unchanged network ended training with"
-    statistics = kept if batch_norm == "as found" else f"re-estimated from {whence} for each, the unchanged ones too"
+    statistics = (
+        kept if batch_norm == "as found" else f"re-estimated for each network, the unchanged one too, from {whence}"
+    )
     return (
         f"Changed and unchanged networks are scored on the same {images}, in eval mode; batch-norm statistics, where "
         f"there are any, are {statistics}. {phrases.weights(checkpoint)} Intervals are over seeds."

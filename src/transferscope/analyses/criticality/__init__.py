@@ -107,7 +107,7 @@ def section(table: Table, options: Options) -> Section:
     if few := too_few(table.rows["seed"].n_unique()):
         notes.append(few)
     images = f"training images (at most {options.images})"
-    basis = block_basis.read(images, options.batch_norm, "these images in every cell", options.checkpoint)
+    basis = block_basis.read(images, options.batch_norm, "these images", options.checkpoint)
     return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
 
 
