@@ -53,3 +53,8 @@ def test_what_cannot_be_is_one_sentence(tmp_path, text, sentence):
     with pytest.raises(UserError) as caught:
         analyses.chosen(study(tmp_path, text))
     assert str(caught.value).startswith(sentence) and "\n" not in str(caught.value)
+
+
+def test_no_type_is_the_name_itself(tmp_path):
+    found = analyses.chosen(study(tmp_path, "distance: {type: null, checkpoint: best}"))["distance"]
+    assert found.kind == "distance" and found.options.checkpoint == "best"

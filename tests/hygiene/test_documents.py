@@ -1,14 +1,18 @@
-"""What README and docs tell a reader to type exists: verbs, options, extras, files behind links."""
+"""What README and docs tell a reader to type exists: verbs, options, extras, files behind links; keys are explained."""
 
+import importlib.util
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
+from pydantic import BaseModel
 
-from transferscope import cli
+from transferscope import analyses, cli
 
 TOP = Path(__file__).parents[2]
 PAGES = sorted([*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md"), *(TOP / "examples").rglob("*.md")])
@@ -48,6 +52,64 @@ def test_extras_exist(page: Path) -> None:
     project = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = re.findall(r"(?:pip install[^\n]*?(?:transferscope|\.))\[([\w,-]+)\]", page.read_text(encoding="utf-8"))
     assert {extra for one in asked for extra in one.split(",")} <= set(project["optional-dependencies"])
+
+
+@pytest.fixture(scope="module")
+def build() -> Any:
+    """docs/build.py as a module."""
+    spec = importlib.util.spec_from_file_location("docs_build", TOP / "docs" / "build.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def models(build: Any) -> set[type[BaseModel]]:
+    """Every model of a study file, with the options of every analysis that comes with the project."""
+    options = [model for name in analyses.names() for _, model in build.places(analyses.load(name).Options)]
+    return {*options, *(model for _, model in build.study_places())}
+
+
+def below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for one in model.__subclasses__():
+        yield one
+        yield from below(one)
+
+
+def test_every_key_is_explained_in_one_sentence(build: Any) -> None:
+    told = {
+        f"{one.__module__}.{one.__name__}.{name}": info
+        for one in models(build)
+        for name, info in one.model_fields.items()
+    }
+    assert "transferscope.study.schema.Recipe.epochs" in told and "transferscope.analyses.rewind.Options.redraw" in told
+    poor = [
+        name
+        for name, info in told.items()
+        if not re.fullmatch(r"[A-Z`-](?!.*[.?!] [A-Z]).*\.", info.description or "", re.DOTALL)
+    ]
+    assert not poor, "each of these needs a sentence as the docstring beneath it"
+
+
+def test_no_model_of_the_project_is_left_out(build: Any) -> None:
+    build.pages()  # loads every analysis
+    ours = {one for one in below(BaseModel) if one.__module__.startswith("transferscope.")}
+    adding = {one for one in ours if set(one.model_fields) > set(getattr(one.__base__, "model_fields", {}))}
+    assert adding <= models(build)
+
+
+def test_the_pages_are_those_that_build_writes(build: Any) -> None:
+    pages = build.pages()
+    stale = [file.name for file, text in pages.items() if not file.exists() or file.read_text(encoding="utf-8") != text]
+    assert not stale, "run: python docs/build.py"
+    assert set((TOP / "docs" / "analyses").glob("*.md")) < set(pages), "a page of an analysis that is no more"
+
+
+def test_every_part_of_a_study_file_has_its_table(build: Any) -> None:
+    text = (TOP / "docs" / "study-file.md").read_text(encoding="utf-8")
+    assert {name for _, name, _ in build.REGION.findall(text)} == {model.__name__ for _, model in build.study_places()}
+    for key in ("targets.NAME.columns.group", "recipe.lr", "resources.executor", "analyses.NAME.type"):
+        assert f"\n| `{key}` |" in text
 
 
 def test_the_readme_has_the_two_commands() -> None:

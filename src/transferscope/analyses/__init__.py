@@ -25,7 +25,16 @@ from transferscope.study.explain import explain
 class Options(BaseModel):
     """What every analysis's options share: strict, frozen, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Entry(BaseModel):
+    """What an analysis of a study may say besides its options."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    type: str | None = None
+    """Which analysis this is; null where NAME says it already, so that one analysis can stand in a study twice."""
 
 
 def names() -> list[str]:
@@ -92,9 +101,10 @@ def chosen(study: Study) -> dict[str, Chosen]:
 
 
 def _chosen(name: str, given: Mapping[str, Any]) -> Chosen:
-    if "type" not in given:
-        return Chosen(name, name, load(name), options(name, dict(given)))
-    kind, rest = str(given["type"]), {key: value for key, value in given.items() if key != "type"}
+    rest = {key: value for key, value in given.items() if key not in Entry.model_fields}
+    if given.get("type") is None:
+        return Chosen(name, name, load(name), options(name, rest))
+    kind = str(given["type"])
     if name in names() and kind != name:
         raise UserError(f"analyses.{name}.type: '{name}' is an analysis itself; give this '{kind}' another name.")
     if not re.fullmatch(r"[\w.-]+", name):

@@ -48,21 +48,28 @@ Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Options(analyses.Options):
-    """`arms` whose neighbouring seeds are compared (null: the pretrained one). `samples` points on the segment, `draws`
-    of noise at each end, `per_weight` standard deviations to try in ascending order; the segment is extended while the
-    `loss` stays within `slack` of its mean, at most `limit` times its length. `images` of the test split at most;
-    `statistics`: training images for batch norm; the final weights or the best."""
+    """Whose segments are explored, how far and how finely, and on which images."""
 
     arms: Annotated[tuple[str, ...] | None, BeforeValidator(as_tuple)] = None
+    """Arms whose neighbouring seeds are compared; null for the pretrained one."""
     loss: Literal["error", "cross-entropy"] = "error"
+    """What is measured along the way."""
     samples: Annotated[int, Field(ge=3)] = 8
+    """Points on the segment."""
     draws: Annotated[int, Field(ge=2)] = 4
+    """Draws of noise at each end."""
     per_weight: Annotated[tuple[Deviation, ...], BeforeValidator(as_tuple), Field(min_length=1)] = (0.01, 0.02, 0.04)
+    """Standard deviations of the noise in a single weight to try, smallest first."""
     slack: Annotated[float, Field(ge=0)] = 0.02
+    """The segment is extended beyond its ends as far as the loss stays this close to its mean."""
     limit: Annotated[float, Field(gt=0)] = 1.0
+    """How far beyond either end the segment is extended at most, in lengths of the segment."""
     images: Annotated[int, Field(ge=8)] = 200
+    """Test images to score on, at most."""
     statistics: Annotated[int, Field(ge=8)] = 100
+    """Training images from which batch-norm statistics are re-estimated."""
     checkpoint: Literal["final", "best"] = "final"
+    """The weights to look at: the `final` ones, or those `best` on val."""
 
 
 @task("basin", version=2, cost=passes.basin)  # 2: own scores, no extent, every kind of batch norm

@@ -34,14 +34,16 @@ TITLE = "Between targets with the same classes"
 
 
 class Options(analyses.Options):
-    """`points` evenly from one network to the other and the middle, and one `beyond` either end by that share of the
-    line (0: none). `images` of each target's test split at most; `statistics`: training images for batch norm, half
-    of each target."""
+    """How fine the lines are, and on which images they are tested."""
 
     points: Annotated[int, Field(ge=3)] = 5
+    """Even points from one network to the other, both counted; the middle is always tested too."""
     beyond: Annotated[float, Field(ge=0, le=2)] = 0.25
+    """How far beyond either end one more point lies, as a share of the line; 0 for none."""
     images: Annotated[int, Field(ge=8)] = 500
+    """Test images of each target to score on, at most."""
     statistics: Annotated[int, Field(ge=16)] = 250
+    """Training images from which batch-norm statistics are re-estimated, half of each target."""
 
 
 @task("classes", version=1)

@@ -45,9 +45,10 @@ MEASURES = {
 
 
 class Options(analyses.Options):
-    """`checkpoint`: the final weights or those best on val."""
+    """Which weights are compared."""
 
     checkpoint: Literal["final", "best"] = "final"
+    """The weights to look at: the `final` ones, or those `best` on val."""
 
 
 @task("distance", version=2, cost=passes.fixed(passes.SMALL))  # 2: rows hold the way of a single weight

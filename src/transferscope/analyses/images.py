@@ -27,10 +27,12 @@ MANY = 12  # classes beyond which the table shows only the largest and smallest
 
 
 class Options(analyses.Options):
-    """`examples` images of every class are shown, of at most `classes` classes."""
+    """How many images the page shows."""
 
     examples: int = 8
+    """Images shown of every class."""
     classes: int = 10
+    """Classes shown, at most."""
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:

@@ -36,10 +36,12 @@ SIDE, GAP = 72, 4  # pixels of a picture in a strip, and between two
 
 
 class Options(analyses.Options):
-    """`checkpoint`: the final weights or those best on val. `pictures`: how many images each strip shows."""
+    """Whose mistakes are compared, and how many are shown."""
 
     checkpoint: Literal["final", "best"] = "final"
+    """The weights to look at: the `final` ones, or those `best` on val."""
     pictures: Annotated[int, Field(ge=0)] = 12
+    """Images shown in each strip."""
 
 
 @task("mistakes", version=1, cost=passes.fixed(passes.SMALL))

@@ -39,15 +39,19 @@ Places = Annotated[tuple[Annotated[int, Field(ge=1)] | str, ...], BeforeValidato
 
 
 class Options(analyses.Options):
-    """`at`: the blocks up to which pretrained values are kept, as counts or names, "every", or null for about five of
-    them. `above`: what the blocks above get. `controls`: other starts without features. `seeds` and `epochs`: null for
-    the study's."""
+    """Where pretrained values end, what stands above, and what the arms are compared with."""
 
     at: Literal["every"] | Places | None = None
+    """The blocks up to which pretrained values are kept, as counts or names, or `every` block; null for about five of
+    them."""
     above: Literal["random", "stats"] = "random"
+    """What the blocks above get: random values as in the arm `random` or in `stats`."""
     controls: Annotated[tuple[Literal["stats", "permuted"], ...], BeforeValidator(as_tuple)] = ("stats",)
+    """Other starts without features to compare with."""
     seeds: Seeds | None = None
+    """The seeds to train, a count or a list; null for the study's."""
     epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs of every training; null for the study's."""
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:

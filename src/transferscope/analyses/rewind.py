@@ -41,24 +41,29 @@ TITLE = "Which blocks can be rewound"
 
 
 class Options(analyses.Options):
-    """`splits` to test on, the last of which the findings use, with at most `images` each; the final weights or the
-    best. `checkpoints` (rewinding to every saved epoch, as a heat map) and `redraw` (fresh random values) for the first
-    seed, every seed or none. `cumulative`: ever more blocks from the bottom, from both ends, or none. A loss of up to
-    `threshold` (0.01: one point) counts as harmless. `batch_norm`: "refresh" (re-estimated everywhere, from that many
-    training images as `statistics` says) or "as found"."""
+    """What is set back, on which images that is tested, and which loss counts as harmless."""
 
     splits: Annotated[tuple[Literal["train", "val", "test"], ...], BeforeValidator(as_tuple), Field(min_length=1)] = (
         "train",
         "test",
     )
+    """The splits to test on, the last of which the findings use."""
     images: Annotated[int, Field(ge=8)] = 250
+    """Images of each split to score on, at most."""
     checkpoint: Literal["final", "best"] = "final"
+    """The weights that are set back: the `final` ones, or those `best` on val."""
     checkpoints: Which = "first seed"
+    """For which seeds blocks are also set back to every saved epoch, drawn as a heat map."""
     redraw: Which = "first seed"
+    """For which seeds blocks also get fresh random values."""
     cumulative: Literal["bottom", "both", "none"] = "bottom"
+    """Whether ever more blocks are set back together: from the `bottom`, from `both` ends, or not at all (`none`)."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """The largest loss that counts as harmless, as a share of the score (0.01 is one point)."""
     statistics: Annotated[int, Field(ge=2)] = 250
+    """Training images from which batch-norm statistics are re-estimated."""
     batch_norm: Literal["refresh", "as found"] = "refresh"
+    """Batch-norm statistics are re-estimated after every change (`refresh`), or left `as found`."""
 
 
 @task("rewind", version=2, cost=passes.rewinding)  # 2: statistics re-estimated, for the unchanged network too

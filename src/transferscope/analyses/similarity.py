@@ -36,16 +36,21 @@ EARLY = 1 / 3  # share of the blocks, from the input on, that count as early; at
 
 
 class Options(analyses.Options):
-    """`images` of the test split at most, in batches near `batch`; `layers` "blocks", "leaves" or a pattern of names;
-    `pool` null (every value), "mean" (over space or tokens) or "token" (the class token); `neighbours` of the k-NN
-    accuracy, 0 to leave it out; the final weights or the best."""
+    """Which features are compared, on which images."""
 
     images: Annotated[int, Field(ge=4)] = 1024
+    """Test images to compare features on, at most."""
     batch: Annotated[int, Field(ge=8)] = 128
+    """Images of a batch, about; the unbiased estimate is taken over batches."""
     layers: str = "blocks"
+    """Where features are taken: `blocks`, `leaves` (the innermost layers), or a pattern of layer names."""
     pool: Literal["mean", "token"] | None = None
+    """What of a layer's output is compared: its `mean` over space or tokens, its class `token`, or null for every
+    value."""
     neighbours: Annotated[int, Field(ge=0)] = 5
+    """Nearest neighbours that vote in the k-NN accuracy; 0 leaves it out."""
     checkpoint: Literal["final", "best"] = "final"
+    """The weights to look at: the `final` ones, or those `best` on val."""
 
 
 @task("features", version=1, cost=passes.features)

@@ -43,17 +43,21 @@ Epochs = Annotated[tuple[int, ...] | None, BeforeValidator(as_tuple), AfterValid
 
 
 class Options(analyses.Options):
-    """`epochs` to part at, of those that runs save: 0, 1, 2, 4, 8, ...; null for all of them. `arms`: null for the
-    pretrained and the random one. `images` of the test split at most; `statistics`: training images for batch norm;
-    `alphas`: "adaptive" (until the barrier is known to `tolerance`), or how many even steps. Each epoch trains two
-    children a seed (one at epoch 0, where the parent is the other)."""
+    """When children part, of which arms, and how finely their line is tested; each epoch trains two children a seed
+    (one at epoch 0, where the parent is the other)."""
 
     epochs: Epochs = None
+    """Epochs to part at, of those that runs save: 0, 1, 2, 4, 8, ...; null for all of them."""
     arms: Annotated[tuple[str, ...] | None, BeforeValidator(as_tuple)] = None
+    """Arms whose runs have children; null for the random and the pretrained one."""
     alphas: Annotated[int, Field(ge=3)] | Literal["adaptive"] = "adaptive"
+    """How many even steps the line has; `adaptive` adds points until the barrier is known to `tolerance`."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """How exactly `adaptive` finds the barrier, as a share of the score (0.01 is one point)."""
     images: Annotated[int, Field(ge=8)] = 1000
+    """Test images to score on, at most."""
     statistics: Annotated[int, Field(ge=8)] = 250
+    """Training images from which batch-norm statistics are re-estimated."""
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:

@@ -32,10 +32,12 @@ SHOWN = 4  # weights whose singular values are drawn, from the first to the last
 
 
 class Options(analyses.Options):
-    """`directions` compared per weight (at most a quarter of its smaller side); the final weights or the best."""
+    """Which weights are taken apart, and how many directions are compared."""
 
     directions: Annotated[int, Field(ge=1)] = 10
+    """Leading directions compared per weight matrix, at most a quarter of its smaller side."""
     checkpoint: Literal["final", "best"] = "final"
+    """The weights to look at: the `final` ones, or those `best` on val."""
 
 
 @task("spectrum", version=1, cost=passes.fixed(passes.FACTORED))

@@ -35,14 +35,18 @@ def _readings(value: Any) -> Any:
 
 
 class Columns(BaseModel):
-    """Which column of a table is what. What is not named is recognised; `null` says that there is none."""
+    """Which column of a table is what; what is not named is recognised, and null says that there is none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
     path: str | None = None
-    label: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = None  # one column, or several of 0 and 1
+    """The column of paths or ids of the images."""
+    label: Annotated[tuple[str, ...] | None, BeforeValidator(_names), "text", "list of texts", "`null`"] = None
+    """The column of labels, or several columns of 0 and 1."""
     group: str | None = None
+    """The column of groups (patients), each of which stays on one side of a split."""
     split: str | None = None
+    """The column that says which split an image belongs to."""
 
     @model_serializer(mode="wrap")
     def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -57,12 +61,17 @@ class Columns(BaseModel):
 class Target(BaseModel):
     """A reference `scheme:rest`, alone or with options for its source."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
     ref: str
+    """The reference, `scheme:rest`: `folder:images`, `csv:labels.csv`."""
     columns: Columns | None = None
-    images: str | None = None  # the folder that a table's paths start from; relative to the study file
-    uncertain: Annotated[Literal[0, 1] | dict[str, Any] | None, AfterValidator(_readings)] = None  # how -1 counts
+    """Which column of a table is what."""
+    images: str | None = None
+    """The folder that a table's paths and ids start from, relative to the study file; null for the table's own."""
+    uncertain: Annotated[Literal[0, 1] | dict[str, Any] | None, AfterValidator(_readings)] = None
+    """What -1 counts as in columns of 0 and 1: one answer for all, or a mapping such as `{Edema: 1}` with 0 for the
+    rest."""
 
     @model_validator(mode="before")
     @classmethod

@@ -19,18 +19,35 @@ class StudyFile(Part):
     """One study: targets x arms x seeds, a recipe, and the analyses to run on them."""
 
     name: str = "study"
+    """The title of the report; the name of the file's folder when left out."""
     targets: Targets
+    """The images to train on, by a name of yours; a list of references, or a single one, is fine too."""
     image_size: Annotated[int, Field(ge=8)] = 64
+    """Side in pixels of what the network sees."""
     network: str
+    """`timm:NAME`, `torchvision:NAME`, or `package.module:factory`, your own function taking `num_classes` and
+    returning a network from images of three channels to one tensor of logits."""
     pretrained: Origin = None
+    """Where the pretrained weights come from; a text is short for `{weights: ...}`, and null leaves only the arm
+    `random`."""
     arms: Arms = ("random", "pretrained")
+    """The starts to compare: `random`; `pretrained`; the controls `stats` (every tensor redrawn with the pretrained
+    mean and variance), `permuted` (the pretrained values shuffled within each tensor), `transfuse:K` and
+    `transfuse:K+stats` (pretrained up to block K)."""
     seeds: Seeds = (0, 1)
+    """The replicas of every arm: a count (the first so many, from 0), or a list."""
     head: Literal["shared", "per-seed"] = "shared"
+    """The new head's initial values: `shared` by all replicas, or drawn `per-seed`."""
     split: Split = Split()
+    """How images are divided where their source does not say."""
     recipe: Recipe = Recipe()
+    """How every arm is trained."""
     analyses: Chosen = {"transfer": {}}  # noqa: RUF012 (pydantic copies it)
+    """What is measured, with the options of each; a list of names takes their defaults."""
     resources: Resources = Resources()
-    folder: Path = Field(default=Path(), exclude=True)  # where the file lies; relative paths start there
+    """Where and how fast it runs."""
+    folder: Path = Field(default=Path(), exclude=True)
+    """Where the file lies, from which relative paths start; not a key of the file."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -15,7 +15,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Part(BaseModel):
     """Strict and frozen: an unknown key or a wrong type is an error, never a guess."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, validate_default=True, use_attribute_docstrings=True
+    )
 
 
 def _number(value: Any) -> Any:
@@ -35,17 +37,24 @@ class Split(Part):
     """How a source without its own splits is divided; seeded and stratified, groups kept whole."""
 
     val: Share = 0.15
+    """Share of the undivided images that validate, above 0; a source's own val split is kept instead."""
     test: Share = 0.2
+    """Share of the undivided images that test; a source's own test split is kept instead."""
     seed: int = 0
+    """Seed of the drawing."""
 
 
 class Augment(Part):
-    """Training augmentation: random resized crop (share of the area, aspect ratio) and horizontal flip."""
+    """Training augmentation: random resized crop and horizontal flip."""
 
     scale: tuple[Real, Real] = (0.35, 1.0)
+    """Least and largest share of the image's area that a crop covers."""
     ratio: tuple[Real, Real] = (0.75, 4 / 3)
+    """Least and largest aspect ratio of a crop, width over height."""
     flip: bool = True
+    """Whether a crop is mirrored left to right with a chance of one half."""
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """How a crop is resized to `image_size`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -83,27 +92,59 @@ def _watched(value: Any) -> Any:
     return value
 
 
+# Texts in an annotation are what may be written, in words for the pages, where the type does not say it.
+Rates = Annotated[
+    Any,
+    BeforeValidator(_rates),
+    AfterValidator(_rates_checked),
+    "number > 0",
+    "list of them",
+    "mapping from arm to either",
+]
+Watched = Annotated[int | Literal["all"], BeforeValidator(_watched), "whole number ≥ 16", "`all`"]
+
+
 class Recipe(Part):
-    """All of training that can change a number. `lr`: one number, a list searched on val, or either per arm."""
+    """All of training that can change a number."""
 
     epochs: Annotated[int, Field(ge=1)] = 20
+    """How often training goes through the training images."""
     batch_size: Annotated[int, Field(ge=2)] = 64
-    lr: Annotated[Any, BeforeValidator(_rates), AfterValidator(_rates_checked)] = {"pretrained": 0.01, "random": 0.05}
+    """Images of a step of training; a last image by itself joins the batch before."""
+    lr: Rates = {"pretrained": 0.01, "random": 0.05}
+    """The learning rate: a number, a list to search on val (with a seed of its own), or either per arm, where `stats`
+    and `permuted` follow `random`, and `transfuse` follows `pretrained`."""
     momentum: Annotated[Real, Field(ge=0, lt=1)] = 0.9
+    """Momentum of SGD."""
     nesterov: bool = False
+    """Whether the momentum is Nesterov's."""
     weight_decay: Annotated[Real, Field(ge=0)] = 1e-4
+    """Weight decay of SGD, on every parameter."""
     schedule: Literal["cosine", "multistep", "constant"] = "cosine"
-    milestones: Annotated[tuple[Real, ...], BeforeValidator(as_tuple)] = (0.3, 0.6, 0.9)  # shares of all epochs
+    """The learning rate after the warmup: `cosine` falls to 0, `multistep` drops at `milestones`, `constant` stays."""
+    milestones: Annotated[tuple[Real, ...], BeforeValidator(as_tuple)] = (0.3, 0.6, 0.9)
+    """Where `multistep` drops the learning rate, as shares of all epochs."""
     gamma: Real = 0.1
-    warmup: Annotated[Real, Field(ge=0)] = 1.0  # epochs of linear warmup
-    mixup: Annotated[Real, Field(ge=0)] = 0.0  # alpha of Beta(alpha, alpha); 0 is off
+    """What each drop of `multistep` multiplies the learning rate by."""
+    warmup: Annotated[Real, Field(ge=0)] = 1.0
+    """Epochs in which the learning rate rises linearly; 0 for none."""
+    mixup: Annotated[Real, Field(ge=0)] = 0.0
+    """Alpha of mixup's Beta(alpha, alpha), one weight drawn a batch; 0 turns it off."""
     label_smoothing: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+    """Share of a label that is spread over all classes; not for several labels an image."""
     augment: Augment | None = Augment()
-    table_size: Annotated[int, Field(ge=8)] | None = None  # side of the decoded images crops are cut from
-    crop: Annotated[Real, Field(gt=0, le=1)] = 1.0  # centre share of the image that evaluation sees
-    interpolation: Literal["auto", "bilinear", "bicubic"] = "auto"  # of the decoded table; auto: as for the weights
-    evaluate: Annotated[int | Literal["all"], BeforeValidator(_watched)] = 256  # images of a split, every epoch
-    precision: Literal["float32", "bfloat16", "auto"] = "auto"  # auto: bfloat16 where hardware has it
+    """Random resized crop and flip of the training images; null turns it off."""
+    table_size: Annotated[int, Field(ge=8)] | None = None
+    """Side in pixels of the decoded images that crops are cut from; null for 1.5 x `image_size`."""
+    crop: Annotated[Real, Field(gt=0, le=1)] = 1.0
+    """Share of the image's side, around its centre, that evaluation sees (0.875 for the usual 224 of 256)."""
+    interpolation: Literal["auto", "bilinear", "bicubic"] = "auto"
+    """How images are resized when they are decoded; `auto` is what the weights were trained with."""
+    evaluate: Watched = 256
+    """Images of each split looked at after every epoch, for the curves and the best epoch, or `all` of them."""
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"
+    """What numbers the network computes in; `auto` is bfloat16 where the processor or GPU has it in hardware, else
+    float32."""
 
     def rates(self, arm: str) -> tuple[float, ...]:
         """The learning rates to try for an arm; a control arm without its own follows its parent."""
@@ -130,17 +171,31 @@ def _labellings(value: Any) -> Any:
 class Pretrained(Part):
     """Where the pretrained weights come from: exactly one of `weights`, `series` and `source`."""
 
-    weights: str | None = None  # package:efficientnet-lite0, timm, file:PATH
-    series: Annotated[tuple[str, ...] | None, BeforeValidator(_series)] = None  # a pattern or paths, in natural order
-    source: Target | None = None  # images to pretrain on, here and now
-    recipe: dict[str, Any] = {}  # of the pretraining: what differs from the study's recipe
+    weights: str | None = None
+    """`timm` (the hub weights of that timm network), `package:efficientnet-lite0`, or `file:PATH`, of which
+    `file:PATH#teacher` takes a part."""
+    series: Annotated[tuple[str, ...] | None, BeforeValidator(_series), "text", "list of texts", "`null`"] = None
+    """The checkpoints of one training, in natural order by the last number of the name: a pattern such as
+    `checkpoints/epoch_*.safetensors`, or a list of files; the last one is where the arm `pretrained` starts."""
+    source: Annotated[Target | None, "mapping", "reference", "`null`"] = None
+    """Images, given like a target (also `fractals:50`), on which the study first trains the network itself."""
+    recipe: dict[str, Any] = {}
+    """With `source`: what its training changes of the study's recipe."""
     labels: Annotated[tuple[Literal["true", "random"], ...], BeforeValidator(_labellings), Field(min_length=1)] = (
         "true",
     )
-    checkpoints: Literal["log", "all"] = "log"  # saved: log-spaced and both sides of every drop of lr, or every epoch
+    """With `source`: what it learns; `random` labels are the control, and the arm `pretrained` starts from the first
+    listed."""
+    checkpoints: Literal["log", "all"] = "log"
+    """With `source`: the epochs to keep, `all` or by `log`: 0, 1, 2, 4, 8, ..., both sides of every drop of the
+    learning rate, and the last."""
     seed: int = 0
-    min_share: Share = 0.9  # refuse weights that fill less of the body's parameters than this
-    allow: Annotated[tuple[str, ...], BeforeValidator(_series)] = ()  # a stem, statistics, embedding may stay unfilled
+    """With `source`: the seed of its training."""
+    min_share: Share = 0.9
+    """Weights that fill less than this share of the body's parameters are refused."""
+    allow: Annotated[tuple[str, ...], BeforeValidator(_series), "text", "list of texts"] = ()
+    """Names or patterns (`"*running_mean"`) of tensors that the weights need not fill though a network hardly does
+    without them: the first layer, running statistics, embeddings."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -165,15 +220,25 @@ class Pretrained(Part):
 
 
 class Resources(Part):
-    """Where and how fast things run. Never part of an identity."""
+    """Where and how fast things run; never part of an identity."""
 
     slots: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Workers at once; `auto`: on GPUs as many a GPU as pay (measured once, remembered in the store, one if that
+    fails), else one a core as far as memory reaches."""
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Threads of each worker; `auto` is cores / slots."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What trains; `auto` is a GPU where there is one."""
     table: Literal["auto", "mapped", "streamed"] = "auto"
-    store: str = "store"  # relative to the study file
+    """Decoded images are kept on disk (`mapped`) or decoded on the fly (`streamed`); `auto` streams where the disk is
+    small."""
+    store: str = "store"
+    """The folder of results, relative to the study file; studies may share one."""
     compile: bool = False
-    executor: str = "local"  # who does the steps: local (worker processes), inline (this process), or your own module
+    """Whether torch.compile is used, which pays in long runs."""
+    executor: str = "local"
+    """Who does the steps: `local` (worker processes), `inline` (one after the other in this process, for debuggers and
+    notebooks), or the dotted path of your own module."""
 
 
 def _seeds(value: Any) -> Any:
@@ -207,8 +272,23 @@ def _weights(value: Any) -> Any:
     return {"weights": value} if isinstance(value, str) else value
 
 
-Seeds = Annotated[tuple[int, ...], BeforeValidator(_seeds), Field(min_length=1)]
+Seeds = Annotated[
+    tuple[int, ...], BeforeValidator(_seeds), Field(min_length=1), "whole number ≥ 1", "list of whole numbers"
+]
 Arms = Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
-Targets = Annotated[dict[str, Target], BeforeValidator(_named), Field(min_length=1)]
-Chosen = Annotated[dict[str, dict[str, Any]], BeforeValidator(_options), Field(min_length=1)]
-Origin = Annotated[Pretrained | None, BeforeValidator(_weights)]
+Targets = Annotated[
+    dict[str, Target],
+    BeforeValidator(_named),
+    Field(min_length=1),
+    "mapping from name to target",
+    "reference",
+    "list of references",
+]
+Chosen = Annotated[
+    dict[str, dict[str, Any]],
+    BeforeValidator(_options),
+    Field(min_length=1),
+    "mapping from name to options",
+    "list of names",
+]
+Origin = Annotated[Pretrained | None, BeforeValidator(_weights), "mapping", "text", "`null`"]

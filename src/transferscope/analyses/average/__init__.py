@@ -36,13 +36,16 @@ SOUP, WISE = "soup", "from P to P-T"
 
 
 class Options(analyses.Options):
-    """`steps`: even places on the way from P to P-T, both ends counted (0: no curve). `images` of val and test at most;
-    `statistics`: training images for batch norm; the final weights or the best."""
+    """How fine the curve is, and on which images networks are scored."""
 
     steps: Annotated[int, Field(ge=0)] = 5
+    """Even places on the way from P to P-T, both ends counted; 0 for no curve."""
     images: Annotated[int, Field(ge=8)] = 1000
+    """Images of val and of test to score on, at most."""
     statistics: Annotated[int, Field(ge=8)] = 250
+    """Training images from which batch-norm statistics are re-estimated."""
     checkpoint: Literal["final", "best"] = "final"
+    """The weights to look at: the `final` ones, or those `best` on val."""
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:

@@ -37,13 +37,16 @@ WATCHED = 256  # images that a training metric is read on, unless the study says
 
 
 class Options(analyses.Options):
-    """The study's first `seeds` (null: all); `lines`: also the barrier and the CKA from every checkpoint to the last,
-    on up to `images` test images with `alphas` points on the line."""
+    """For how many seeds every checkpoint is fine-tuned, and what joins it to the last one."""
 
     seeds: Annotated[int, Field(ge=1)] | None = None
+    """How many of the study's seeds, from the first on, are fine-tuned; null for all."""
     lines: bool = True
+    """Whether the barrier and the CKA from every checkpoint to the last are measured too."""
     images: Annotated[int, Field(ge=8)] = 500
+    """Test images for `lines`, at most."""
     alphas: Annotated[int, Field(ge=3)] = 11
+    """Points on each of the `lines`, both ends counted."""
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:

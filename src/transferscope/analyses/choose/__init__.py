@@ -40,15 +40,18 @@ BATCH = 128
 
 
 class Options(analyses.Options):
-    """`candidates`: names with network and weights, or a list of "network | weights"; null for the study's arms and
-    checkpoints. `against`: hold the scores against fine-tuning runs: "shared" takes those that the analyses `transfer`
-    and `checkpoint` of this study make anyway, "all" fine-tunes every candidate, "none" no one. At most `images`
-    training images are scored; `neighbours` vote."""
+    """Which networks are scored, on how many images, and what the scores are held against."""
 
     candidates: Candidates | None = None
+    """What to choose from: a mapping from names to networks with weights, or a list of texts `network | weights`; null
+    for the study's arms and checkpoints."""
     against: Literal["shared", "all", "none"] = "shared"
+    """The fine-tuning runs that the scores are held against: those that the analyses `transfer` and `checkpoint` of
+    this study make anyway (`shared`), one of every candidate (`all`), or `none`."""
     images: Annotated[int, Field(ge=10)] = 10_000
+    """Training images to score, at most."""
     neighbours: Annotated[int, Field(ge=1)] = 5
+    """Nearest neighbours that vote on an image's class."""
 
 
 @task("choose", version=1, neutral={"allow": None}, cost=passes.scores)

@@ -17,12 +17,15 @@ UNREADABLE = "unreadable"  # so begins the fingerprint of weights that cannot be
 
 
 class Candidate(Part):
-    """`network` (null: the study's), `weights` (null: none) and how they are used, an `arm` (null: pretrained where
-    there are weights, else random; other arms without weights of their own take the study's)."""
+    """A network, its weights, and how they are used."""
 
     network: str | None = None
+    """The network, as in the study file; null for the study's."""
     weights: str | None = None
+    """Its weights, as in `pretrained.weights`; null for none of its own."""
     arm: str | None = None
+    """How it starts, as in `arms`; null for `pretrained` where there are weights, else `random`; other arms without
+    weights of their own take the study's."""
 
     @field_validator("network", "weights", "arm")
     @classmethod
@@ -57,7 +60,13 @@ def _parsed(text: str) -> dict[str, str]:
     return {key: word for key, word in (("network", network), ("weights", weights)) if word}
 
 
-Candidates = Annotated[dict[str, Candidate], BeforeValidator(_listed), Field(min_length=1)]
+Candidates = Annotated[
+    dict[str, Candidate],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    "mapping from name to candidate",
+    "list of texts",
+]
 
 
 @dataclass(frozen=True)

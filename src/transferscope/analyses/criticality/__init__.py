@@ -44,27 +44,36 @@ VALUE = pl.when(pl.col("size") > 0).then(pl.col("mu") / pl.col("size"))
 
 
 class Options(analyses.Options):
-    """`images` of the training split at most; `alphas` points on the way, `sigmas` levels and `draws` of noise; an
-    error of `tolerance` above the final one is allowed (`relative`: that share of it). `path`: straight from start to
-    end, or along the saved epochs ("optimisation"). `grid` evaluates every cell instead of those that decide.
-    `valleys`: the blocks whose whole valley is drawn, by name, "auto" (the first, a middle one and the last) or "none",
-    for `valley_seeds`, on `valley_images` images. `batch_norm`: "refresh" (re-estimated in every cell) or "as found".
-    `precision`: "float32" or "bfloat16"."""
+    """How finely way and noise are searched, what error is allowed, and which valleys are drawn."""
 
     images: Annotated[int, Field(ge=8)] = 200
+    """Training images to score on, at most."""
     alphas: Annotated[int, Field(ge=2)] = 6
+    """Points on the way from start to end, both counted."""
     sigmas: Annotated[int, Field(ge=2)] = 6
+    """Levels of noise to try."""
     draws: Annotated[int, Field(ge=1)] = 3
+    """Draws of noise at each level."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """The training error above the final one that is allowed, as a share of the images (0.01 is one point)."""
     relative: bool = False
+    """Whether `tolerance` is a share of the final error."""
     path: Literal["direct", "optimisation"] = "direct"
+    """The way: straight from start to end (`direct`), or along the saved epochs (`optimisation`)."""
     grid: bool = False
+    """Whether every cell is evaluated, and not only those that decide."""
     valleys: Annotated[tuple[str, ...] | Literal["auto", "none"], BeforeValidator(as_tuple)] = "auto"
+    """The blocks whose whole valley is drawn, by name; `auto` takes the first, a middle one and the last."""
     valley_seeds: Which = "first seed"
+    """The seeds whose valleys are drawn."""
     valley_images: Annotated[int, Field(ge=8)] = 100
+    """Training images for the valleys, at most."""
     batch_norm: Literal["refresh", "as found"] = "refresh"
+    """Batch-norm statistics are re-estimated in every cell (`refresh`), or left `as found`."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    """What numbers the network computes in."""
     checkpoint: Literal["final", "best"] = "final"
+    """The weights that count as final: the `final` ones, or those `best` on val."""
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:

@@ -48,14 +48,18 @@ Shares = Annotated[tuple[Share, ...], BeforeValidator(as_tuple), AfterValidator(
 
 
 class Options(analyses.Options):
-    """`fractions` of the training images. `same`: all budgets get the same number of "epochs", or of "steps" (epochs
-    over the fraction, at most `longest` times as many). `seeds` and `epochs` (of all images): null for the study's."""
+    """How many labels each training gets, and how long it lasts."""
 
     fractions: Shares = (0.1, 0.25, 0.5, 1.0)
+    """Two or more fractions of the training images, each of which is trained on."""
     same: Literal["epochs", "steps"] = "epochs"
+    """What all fractions get the same number of: `epochs`, or `steps` (more epochs for fewer images)."""
     longest: Annotated[Real, Field(ge=1)] = 10.0
+    """With `same: steps`, how many times the epochs of all images a fraction is trained at most."""
     seeds: Seeds | None = None
+    """The seeds to train, a count or a list; null for the study's."""
     epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs of a training on all images; null for the study's."""
 
 
 @task("labels", version=1)

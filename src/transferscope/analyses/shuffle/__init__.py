@@ -44,20 +44,26 @@ def _block(value: Any) -> Any:
     return value
 
 
-Blocks = Annotated[tuple[Annotated[Any, BeforeValidator(_block)], ...], BeforeValidator(as_tuple), Field(min_length=1)]
+Block = Annotated[Any, BeforeValidator(_block), "whole number ≥ 1", "`channels`"]
+Blocks = Annotated[tuple[Block, ...], BeforeValidator(as_tuple), Field(min_length=1)]
 
 
 class Options(analyses.Options):
-    """`blocks`: sizes in pixels that divide the images, and "channels"; null for some of them, from 1 up. `per_image`
-    moves the blocks of every image in its own way, which is harder. `seeds`, `epochs`: null for the study's. `arms`:
-    null for random and pretrained. `pictures`: how many example images are shown."""
+    """How images are shuffled, and which runs are trained on them."""
 
     blocks: Blocks | None = None
+    """Sides of the shuffled blocks in pixels, which divide the images' side, and `channels`, which moves single values
+    across pixels and colours; null for some sizes from 1 up."""
     per_image: bool = False
+    """Whether the blocks of every image move in their own way, which is harder, and not in one way for all."""
     seeds: Seeds | None = None
+    """The seeds to train, a count or a list; null for the study's."""
     epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs of every training; null for the study's."""
     arms: Arms | None = None
+    """Arms to train; null for the random and the pretrained one."""
     pictures: Annotated[int, Field(ge=0)] = 3
+    """Example images shown."""
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:

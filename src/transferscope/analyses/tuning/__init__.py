@@ -44,16 +44,20 @@ Multiples = Annotated[
 
 
 class Options(analyses.Options):
-    """`top`: numbers of upper blocks to train, the head among them; null for about three. `rates` and `head_rates` (for
-    the probe): learning rates to try, as multiples of the recipe's for the pretrained arm. `margin`: points below full
-    fine-tuning that still count as enough. `seeds` and `epochs`: null for the study's."""
+    """What is fine-tuned, which learning rates are tried, and what counts as enough."""
 
     top: Annotated[tuple[int, ...], BeforeValidator(as_tuple)] | None = None
+    """Numbers of upper blocks to train, the head among them; null for about three of them."""
     rates: Multiples = (0.3, 1.0, 3.0)
+    """Learning rates to try, as multiples of the recipe's for the pretrained arm."""
     head_rates: Multiples = (1.0, 10.0)
+    """Learning rates to try for the linear probe, as multiples of the same."""
     margin: Annotated[Real, Field(ge=0)] = 1.0
+    """Points below full fine-tuning that still count as enough."""
     seeds: Seeds | None = None
+    """The seeds to train, a count or a list; null for the study's."""
     epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs of every training; null for the study's."""
 
 
 @task(
