@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -233,9 +234,8 @@ def _asked(tmp_path, source: str) -> "subprocess.CompletedProcess[str]":
     (tmp_path / "paced.py").write_text(source)
     question = json.dumps(dataclasses.asdict(Question("paced:net", 16, 4, quick=True)))
     command = [sys.executable, "-X", "importtime", "-m", "transferscope.timing.pace", question]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment(PYTHONPATH=str(tmp_path)), check=True
-    )
+    env = environment(PYTHONPATH=f"{tmp_path}{os.pathsep}{environment()['PYTHONPATH']}")
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=True)
 
 
 NET = """

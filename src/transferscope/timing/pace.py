@@ -12,7 +12,6 @@ from types import ModuleType
 from typing import Any
 
 from transferscope.engine.arithmetic import PRECISIONS
-from transferscope.errors import UserError
 
 PLAIN = "plain"  # as torch comes: NCHW, float32, its own depthwise gradients
 COMPILED = "+compile"
@@ -198,9 +197,7 @@ def _main() -> None:
         _without_compiler()
         try:
             answer = measure(question)
-        except UserError:
-            raise
-        except Exception:  # of a torch that needs its compiler for this: start again, with it
+        except Exception:  # perhaps of a network that needs the compiler: start again, with it
             os.execve(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]], os.environ | {WHOLE: "1"})
     else:
         answer = measure(question)
