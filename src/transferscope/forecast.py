@@ -13,7 +13,7 @@ from transferscope.data.split import assign_splits
 from transferscope.engine.estimate import Estimate, Past
 from transferscope.engine.step import Step, find
 from transferscope.study import Study
-from transferscope.tasks import costs as passes
+from transferscope.tasks import costs
 from transferscope.timing.calibrate import Calibration
 
 DECODED = 200.0  # images a second that a core decodes and resizes: photographs of some hundred pixels a side
@@ -73,7 +73,7 @@ class Forecast:
         precision = step.params.get("precision")
         pace_of = self.timed.paces.get(str(precision)) or next(iter(self.timed.paces.values()))
         if step.task == "train":
-            trained, evaluated = passes.epochs(step.params, self._images(step) or passes.USUAL)
+            trained, evaluated = costs.epochs(step.params, self._images(step) or costs.USUAL)
             steps: float = trained / step.params["batch_size"]
             return pace_of.step * steps + pace_of.evaluation * evaluated
         return pace_of.evaluation * self.passes(step)

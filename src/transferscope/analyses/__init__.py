@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -26,6 +26,13 @@ class Options(BaseModel):
     """What every analysis's options share: strict, frozen, unknown keys refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class OfTrained(Options):
+    """Of an analysis that looks at trained networks."""
+
+    checkpoint: Literal["final", "best"] = "final"
+    """The weights that trained networks have: the `final` ones, or those `best` on val."""
 
 
 class Entry(BaseModel):

@@ -30,7 +30,7 @@ from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.study.pairs import pairs, trained
+from transferscope.study.pairs import kind_of, pairs, sides, trained
 from transferscope.study.schema import as_tuple
 
 TITLE = "What lies between two networks"
@@ -39,7 +39,7 @@ Norm = Literal["refresh", "average", "first", "last"]
 Where = Literal["test", "val", "train"]
 
 
-class Options(analyses.Options):
+class Options(analyses.OfTrained):
     """Which lines are drawn, how finely, and on which images they are tested."""
 
     pairs: Annotated[tuple[Kind, ...], BeforeValidator(as_tuple)] = ("replicas", "arms", "best")
@@ -64,8 +64,6 @@ class Options(analyses.Options):
     batch_norm: Annotated[tuple[Norm, ...], BeforeValidator(as_tuple), Field(min_length=1)] = ("refresh",)
     """Where the statistics on the line come from, the findings using the first listed: `refresh` re-estimates them at
     every point, `average` averages them like the weights, `first` and `last` take those of one end."""
-    checkpoint: Literal["final", "best"] = "final"
-    """The weights to look at: the `final` ones, or those `best` on val."""
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
@@ -107,7 +105,7 @@ def _pairs_of(study: Study, target: str, options: Options) -> Iterator[tuple[dic
                 yield {"pair": f"{name} best & last", "seed": seed, "seed_b": seed}, run, "best", run, "final"
             if options.same_init and arm == "random":
                 child = barriers.fork(study, target, arm, seed, 0, 1)
-                yield {"pair": f"{name} & {name}{SAME_INIT}", "seed": seed, "seed_b": None}, run, at, child, at
+                yield {"pair": kind_of(name) + SAME_INIT, "seed": seed, "seed_b": None}, run, at, child, at
 
 
 def section(table: Table, options: Options) -> Section:
@@ -129,7 +127,7 @@ def section(table: Table, options: Options) -> Section:
 
 def _connected(target: str, main: pl.DataFrame) -> list[Finding]:
     """Claim 7: no barrier between two P-T, one between two RI-T."""
-    tuned, scratch = (barriers.over_pairs(main, f"{arm} & {arm}", "barrier") for arm in ("P-T", "RI-T"))
+    tuned, scratch = (barriers.over_pairs(main, kind_of(arm), "barrier") for arm in ("P-T", "RI-T"))
     found = []
     if tuned is not None:
         of = main.filter(pl.col("pair") == "P-T & P-T")
@@ -185,7 +183,7 @@ def _others(target: str, main: pl.DataFrame) -> list[Finding]:
                 + "."
             )
         else:
-            a, _, b = kind.partition(" & ")
+            a, b = sides(kind)
             who = f"two {a}" if a == b else f"{a} and {b}"
             verb = "connect" if height.mean <= LIMIT else "do not connect"
             text = f"On {target}, {who} {_heads(of)} {verb}: {_falls(who, of, height.mean)}."

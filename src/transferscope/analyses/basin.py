@@ -30,9 +30,9 @@ from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.study.pairs import pairs
+from transferscope.study.pairs import pairs, sides
 from transferscope.study.schema import as_tuple
-from transferscope.tasks import costs as passes
+from transferscope.tasks import costs
 
 TITLE = "Whether the line runs in a basin"
 SURE = 2.0  # standard errors
@@ -47,7 +47,7 @@ CONDITIONS = {"noise": "with noise in every weight", "beyond": "when one goes on
 Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Options(analyses.Options):
+class Options(analyses.OfTrained):
     """Whose segments are explored, how far and how finely, and on which images."""
 
     arms: Annotated[tuple[str, ...] | None, BeforeValidator(as_tuple)] = None
@@ -68,11 +68,9 @@ class Options(analyses.Options):
     """Test images to score on, at most."""
     statistics: Annotated[int, Field(ge=8)] = 100
     """Training images from which batch-norm statistics are re-estimated."""
-    checkpoint: Literal["final", "best"] = "final"
-    """The weights to look at: the `final` ones, or those `best` on val."""
 
 
-@task("basin", version=2, cost=passes.basin)  # 2: own scores, no extent, every kind of batch norm
+@task("basin", version=2, cost=costs.basin)  # 2: own scores, no extent, every kind of batch norm
 def measure(
     *,
     a: Artifact,
@@ -202,7 +200,7 @@ def _basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
     share = of["loss"][0] == "error"
     times, unit = (100.0, "points of error") if share else (1.0, "nats")
     epsilon = contrasts.average(of["epsilon"]) * times
-    who = kind.replace(" & ", " and ")
+    who = " and ".join(sides(kind))
     reach = contrasts.average((of["second_end"] - of["first_end"] - 1) / 2)
     where = f"On {target}, the segment between {who}, extended by {reach:z.0%} of its length past either end"
     if open_ := 2 * count - int(of["first_reached"].sum()) - int(of["second_reached"].sum()):

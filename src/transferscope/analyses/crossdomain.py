@@ -27,8 +27,8 @@ from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.study.pairs import trained
-from transferscope.tasks import costs as passes
+from transferscope.study.pairs import kind_of, trained
+from transferscope.tasks import costs
 
 TITLE = "Between targets with the same classes"
 
@@ -55,7 +55,7 @@ def classes(*, data: Artifact, work: Work) -> list[dict[str, Any]]:
     return [{"classes": len(names), "names": ", ".join(names)}]
 
 
-@task("crossdomain", version=2, cost=passes.mixtures)  # 2: the ends have their statistics like all between
+@task("crossdomain", version=2, cost=costs.mixtures)  # 2: the ends have their statistics like all between
 def measure(
     *,
     a: Artifact,
@@ -119,7 +119,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                 statistics=options.statistics,
             )
             name = trained(arm)
-            yield {"target": first, "target_b": second, "pair": f"{name} & {name}", "seed": seed}, step
+            yield {"target": first, "target_b": second, "pair": kind_of(name), "seed": seed}, step
 
 
 def _alphas(options: Options) -> list[float]:

@@ -13,7 +13,7 @@ of the weights has no effect on the outputs: there, distance measures turning as
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,7 +27,8 @@ from transferscope.engine.work import Work
 from transferscope.measures.intervals import Interval, spearman
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.tasks import costs as passes
+from transferscope.study.pairs import sides
+from transferscope.tasks import costs
 
 TITLE = "How far the weights moved"
 BODY, HEAD = "(body)", "(head)"
@@ -44,14 +45,11 @@ MEASURES = {
 }
 
 
-class Options(analyses.Options):
+class Options(analyses.OfTrained):
     """Which weights are compared."""
 
-    checkpoint: Literal["final", "best"] = "final"
-    """The weights to look at: the `final` ones, or those `best` on val."""
 
-
-@task("distance", version=2, cost=passes.fixed(passes.SMALL))  # 2: rows hold the way of a single weight
+@task("distance", version=2, cost=costs.fixed(costs.SMALL))  # 2: rows hold the way of a single weight
 def measure(*, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, work: Work) -> list[dict[str, Any]]:
     """Rows of `probes.distance`: every block, then "(head)" and "(body)", with l2, norm of b, relative, rms, size."""
     from transferscope.probes.weights.distance import state_distance
@@ -129,7 +127,7 @@ def _rank(own: pl.DataFrame, measure: str) -> Interval | None:
 
 
 def _of(kind: str) -> str:
-    a, _, b = kind.partition(" & ")
+    a, b = sides(kind)
     return f"two {a}" if a == b else f"{a} and {b}"
 
 

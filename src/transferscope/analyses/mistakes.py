@@ -15,7 +15,7 @@ answer counts, and an image is wrong if any label is.
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import polars as pl
 from pydantic import Field
@@ -28,23 +28,21 @@ from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.section import Chart, Finding, Picture, Section, View
 from transferscope.study import Study
-from transferscope.study.pairs import pairs
-from transferscope.tasks import costs as passes
+from transferscope.study.pairs import kind_of, pairs, sides
+from transferscope.tasks import costs
 
 TITLE = "Which mistakes are shared"
 SIDE, GAP = 72, 4  # pixels of a picture in a strip, and between two
 
 
-class Options(analyses.Options):
+class Options(analyses.OfTrained):
     """Whose mistakes are compared, and how many are shown."""
 
-    checkpoint: Literal["final", "best"] = "final"
-    """The weights to look at: the `final` ones, or those `best` on val."""
     pictures: Annotated[int, Field(ge=0)] = 12
     """Images shown in each strip."""
 
 
-@task("mistakes", version=1, cost=passes.fixed(passes.SMALL))
+@task("mistakes", version=1, cost=costs.fixed(costs.SMALL))
 def measure(
     *, a: Artifact, b: Artifact, data: Artifact, checkpoint: str, pictures: int, work: Work
 ) -> list[dict[str, Any]]:
@@ -133,7 +131,7 @@ def section(table: Table, options: Options) -> Section:
 def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
     found = []
     if (gap := contrasts.contrast(rows, "P-T & P-T", "RI-T & RI-T", "kappa")) is not None:
-        tuned, scratch = (contrasts.mean(rows, f"{arm} & {arm}", "kappa") for arm in ("P-T", "RI-T"))
+        tuned, scratch = (contrasts.mean(rows, kind_of(arm), "kappa") for arm in ("P-T", "RI-T"))
         text = (
             f"On {target}, two fine-tuned networks share {'more' if gap.mean > 0 else 'fewer'} of their mistakes than "
             f"two from scratch, accuracy allowed for: kappa is {tuned:z.2f} between two P-T and {scratch:z.2f} between "
@@ -141,7 +139,7 @@ def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
         )
         found.append(contrasts.judged(text, gap, "in kappa", 4, [gap]))
     for kind in rows["pair"].unique(maintain_order=True):
-        a, _, b = kind.partition(" & ")
+        a, b = sides(kind)
         of = rows.filter(pl.col("pair") == kind)
         if a == b:
             continue
@@ -235,7 +233,7 @@ def _pictures(table: Table) -> list[Picture]:
         if (target, kind) in shown or not (artifact.path / "strips.json").exists():
             continue
         shown.add((target, kind))
-        a, _, b = kind.partition(" & ")
+        a, b = sides(kind)
         titles = {
             "only-a": f"wrong only for {a}",
             "only-b": f"wrong only for {b}",

@@ -35,12 +35,12 @@ from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 from transferscope.study.pairs import trained
 from transferscope.study.schema import as_tuple
-from transferscope.tasks import costs as passes
+from transferscope.tasks import costs
 
 TITLE = "Which blocks can be rewound"
 
 
-class Options(analyses.Options):
+class Options(analyses.OfTrained):
     """What is set back, on which images that is tested, and which loss counts as harmless."""
 
     splits: Annotated[tuple[Literal["train", "val", "test"], ...], BeforeValidator(as_tuple), Field(min_length=1)] = (
@@ -50,8 +50,6 @@ class Options(analyses.Options):
     """The splits to test on, the last of which the findings use."""
     images: Annotated[int, Field(ge=8)] = 250
     """Images of each split to score on, at most."""
-    checkpoint: Literal["final", "best"] = "final"
-    """The weights that are set back: the `final` ones, or those `best` on val."""
     checkpoints: Which = "first seed"
     """For which seeds blocks are also set back to every saved epoch, drawn as a heat map."""
     redraw: Which = "first seed"
@@ -66,7 +64,7 @@ class Options(analyses.Options):
     """Batch-norm statistics are re-estimated after every change (`refresh`), or left `as found`."""
 
 
-@task("rewind", version=2, cost=passes.rewinding)  # 2: statistics re-estimated, for the unchanged network too
+@task("rewind", version=2, cost=costs.rewinding)  # 2: statistics re-estimated, for the unchanged network too
 def measure(
     *,
     run: Artifact,

@@ -29,13 +29,13 @@ from transferscope.engine.work import Work
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 from transferscope.study.pairs import Point, pairs
-from transferscope.tasks import costs as passes
+from transferscope.tasks import costs
 
 TITLE = "Whether features are alike"
 EARLY = 1 / 3  # share of the blocks, from the input on, that count as early; at least one
 
 
-class Options(analyses.Options):
+class Options(analyses.OfTrained):
     """Which features are compared, on which images."""
 
     images: Annotated[int, Field(ge=4)] = 1024
@@ -49,11 +49,9 @@ class Options(analyses.Options):
     value."""
     neighbours: Annotated[int, Field(ge=0)] = 5
     """Nearest neighbours that vote in the k-NN accuracy; 0 leaves it out."""
-    checkpoint: Literal["final", "best"] = "final"
-    """The weights to look at: the `final` ones, or those `best` on val."""
 
 
-@task("features", version=1, cost=passes.features)
+@task("features", version=1, cost=costs.features)
 def features(
     *,
     run: Artifact,
@@ -92,7 +90,7 @@ def features(
     return [{"layer_a": row["layer"], "accuracy": row["accuracy"]} for row in found.table().to_dicts()]
 
 
-@task("similarity", version=1, cost=passes.fixed(passes.SMALL))
+@task("similarity", version=1, cost=costs.fixed(costs.SMALL))
 def measure(*, a: Artifact, b: Artifact, work: Work) -> list[dict[str, Any]]:
     """CKA of two finished `features` steps: layer_a, layer_b, cka, stderr, samples."""
     from transferscope.probes.result import load

@@ -12,7 +12,7 @@ leading directions only and says nothing about the others.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import polars as pl
 from pydantic import Field
@@ -25,22 +25,21 @@ from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.tasks import costs as passes
+from transferscope.study.pairs import AND, sides
+from transferscope.tasks import costs
 
 TITLE = "Which directions of the weights are kept"
 SHOWN = 4  # weights whose singular values are drawn, from the first to the last
 
 
-class Options(analyses.Options):
+class Options(analyses.OfTrained):
     """Which weights are taken apart, and how many directions are compared."""
 
     directions: Annotated[int, Field(ge=1)] = 10
     """Leading directions compared per weight matrix, at most a quarter of its smaller side."""
-    checkpoint: Literal["final", "best"] = "final"
-    """The weights to look at: the `final` ones, or those `best` on val."""
 
 
-@task("spectrum", version=1, cost=passes.fixed(passes.FACTORED))
+@task("spectrum", version=1, cost=costs.fixed(costs.FACTORED))
 def measure(
     *, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, directions: int, work: Work
 ) -> list[dict[str, Any]]:
@@ -128,7 +127,7 @@ def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
     own = rows.filter(pl.col("pair").map_elements(_own_start, pl.Boolean))
     sides = [
         own.select(
-            pl.col("pair").str.split(" & ").list.get(place).map_elements(phrases.point, pl.String).alias("pair"),
+            pl.col("pair").str.split(AND).list.get(place).map_elements(phrases.point, pl.String).alias("pair"),
             "seed",
             "seed_b",
             "block",
@@ -149,7 +148,7 @@ def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
 
 def _own_start(kind: str) -> bool:
     """Whether a kind of pair is a trained network and its own start."""
-    a, _, b = kind.partition(" & ")
+    a, b = sides(kind)
     return a == f"{b}-T"
 
 
@@ -169,7 +168,7 @@ def _spectra(target: str, table: Table) -> list[Chart]:
         arrays = artifact.arrays("spectrum")
         for i in range(count):
             name = names[round(i * (len(names) - 1) / max(1, count - 1))]
-            for side, point in zip("ab", kind.split(" & "), strict=True):
+            for side, point in zip("ab", sides(kind), strict=True):
                 values = arrays[f"values_{side}/{name}"]
                 part = {
                     "weight": name,

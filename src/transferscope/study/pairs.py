@@ -7,6 +7,7 @@ from typing import Any
 from transferscope.engine.step import Step
 from transferscope.study.steps import Study
 
+AND = " & "  # between the names of two networks
 SHORT = {"pretrained": "P", "random": "RI"}
 
 
@@ -35,12 +36,23 @@ class Pair:
     @property
     def kind(self) -> str:
         """As the paper writes it: "P-T & P-T", "P-T & P", "P-T & RI-T", "RI-T & RI-T", "RI-T & P"."""
-        return f"{self.a.name} & {self.b.name}"
+        return kind_of(self.a.name, self.b.name)
 
     @property
     def labels(self) -> Mapping[str, Any]:
         """Labels of a cell: pair, seed (of a), seed_b."""
         return {"pair": self.kind, "seed": self.a.seed, "seed_b": self.b.seed}
+
+
+def kind_of(a: str, b: str | None = None) -> str:
+    """What a pair of networks called `a` and `b` (the same without it) is called: "P-T & RI-T"."""
+    return f"{a}{AND}{a if b is None else b}"
+
+
+def sides(kind: str) -> tuple[str, str]:
+    """What the two networks of a kind of pair are called."""
+    a, _, b = kind.partition(AND)
+    return a, b
 
 
 def short(arm: str) -> str:

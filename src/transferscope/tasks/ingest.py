@@ -4,10 +4,10 @@ from typing import Any
 
 from transferscope.engine.step import Outside, task
 from transferscope.engine.work import Interrupted, Work
-from transferscope.tasks import costs as passes
+from transferscope.tasks import costs
 
 
-@task("ingest", version=2, cost=passes.decoding)
+@task("ingest", version=2, cost=costs.decoding)
 def ingest(
     *,
     source: Outside,

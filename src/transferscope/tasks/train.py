@@ -6,7 +6,7 @@ from typing import Any
 from transferscope.engine.step import Outside, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
-from transferscope.tasks import costs as passes
+from transferscope.tasks import costs
 from transferscope.tasks.choose import chosen
 from transferscope.tasks.schedule import Schedule
 
@@ -41,7 +41,7 @@ def _reference(weights: Outside | Artifact | None, at: str | None) -> str | None
     return weights.ref if weights else None
 
 
-@task("train", version=1, neutral=NEUTRAL, resumes=True, cost=passes.training)
+@task("train", version=1, neutral=NEUTRAL, resumes=True, cost=costs.training)
 def train(
     *,
     data: Artifact,

@@ -15,7 +15,7 @@ from transferscope.measures.intervals import Interval
 from transferscope.section import Chart
 from transferscope.streams import stream_seed
 from transferscope.study import Study
-from transferscope.tasks import costs as passes
+from transferscope.tasks import costs
 
 if TYPE_CHECKING:
     from transferscope.probes.walks.path import Path
@@ -33,7 +33,7 @@ NORMS = {
 }
 
 
-@task("line", version=2, cost=passes.line)  # 2: the ends have their statistics like all between; raggedness counts
+@task("line", version=2, cost=costs.line)  # 2: the ends have their statistics like all between; raggedness counts
 def line(
     *,
     a: Artifact,

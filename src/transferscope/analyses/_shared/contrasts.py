@@ -12,14 +12,14 @@ from transferscope.engine.step import Step, Task
 from transferscope.measures.intervals import Interval, mean_interval, too_few
 from transferscope.section import Chart, Finding, Section, Verdict, View
 from transferscope.study import Study
-from transferscope.study.pairs import pairs
+from transferscope.study.pairs import pairs, sides
 
 TWINS = "Values of one kind of pair that share a run are not independent; the intervals allow for that."
 
 
 def twins(kind: str) -> bool:
     """Whether a kind of pair ("P-T & P-T") joins two seeds of one arm: such pairs share runs with their neighbours."""
-    a, _, b = kind.partition(" & ")
+    a, b = sides(kind)
     return a == b
 
 

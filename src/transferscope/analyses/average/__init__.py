@@ -16,7 +16,7 @@ average and for every single network it is compared with, which stand with their
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -35,7 +35,7 @@ TITLE = "What averaging networks gains"
 SOUP, WISE = "soup", "from P to P-T"
 
 
-class Options(analyses.Options):
+class Options(analyses.OfTrained):
     """How fine the curve is, and on which images networks are scored."""
 
     steps: Annotated[int, Field(ge=0)] = 5
@@ -44,8 +44,6 @@ class Options(analyses.Options):
     """Images of val and of test to score on, at most."""
     statistics: Annotated[int, Field(ge=8)] = 250
     """Training images from which batch-norm statistics are re-estimated."""
-    checkpoint: Literal["final", "best"] = "final"
-    """The weights to look at: the `final` ones, or those `best` on val."""
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:

@@ -8,12 +8,12 @@ from transferscope.analyses._shared import barriers
 from transferscope.engine.step import task
 from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
-from transferscope.tasks import costs as passes
+from transferscope.tasks import costs
 
 CURVE, DIFFERENT = "on the curve", "other classes"
 
 
-@task("soup", version=2, cost=passes.mixtures)  # 2: the single networks have their statistics like the averages
+@task("soup", version=2, cost=costs.mixtures)  # 2: the single networks have their statistics like the averages
 def soup(
     *, runs: list[Artifact], at: str, data: Artifact, images: int, statistics: int, work: Work
 ) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ def _scored(of: Any, best: Any, metric: str) -> dict[str, Any]:
     return {"test_metric": barriers.known(of[0]), "test_loss": of[1], **gain}
 
 
-@task("wise", version=2, cost=passes.mixtures)  # 2: the end of the curve has its statistics like all of it
+@task("wise", version=2, cost=costs.mixtures)  # 2: the end of the curve has its statistics like all of it
 def wise(
     *,
     run: Artifact,

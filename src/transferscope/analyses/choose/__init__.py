@@ -33,7 +33,7 @@ from transferscope.errors import UserError
 from transferscope.measures.scores import SCORES
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.tasks import costs as passes
+from transferscope.tasks import costs
 
 TITLE = "Which network to choose"
 BATCH = 128
@@ -54,7 +54,7 @@ class Options(analyses.Options):
     """Nearest neighbours that vote on an image's class."""
 
 
-@task("choose", version=1, neutral={"allow": None}, cost=passes.scores)
+@task("choose", version=1, neutral={"allow": None}, cost=costs.scores)
 def measure(
     *,
     data: Artifact,

@@ -43,7 +43,7 @@ UNIT = "in log10(1 + mu per weight)"
 VALUE = pl.when(pl.col("size") > 0).then(pl.col("mu") / pl.col("size"))
 
 
-class Options(analyses.Options):
+class Options(analyses.OfTrained):
     """How finely way and noise are searched, what error is allowed, and which valleys are drawn."""
 
     images: Annotated[int, Field(ge=8)] = 200
@@ -72,8 +72,6 @@ class Options(analyses.Options):
     """Batch-norm statistics are re-estimated in every cell (`refresh`), or left `as found`."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What numbers the network computes in."""
-    checkpoint: Literal["final", "best"] = "final"
-    """The weights that count as final: the `final` ones, or those `best` on val."""
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:

@@ -6,10 +6,10 @@ from typing import Any
 from transferscope.engine.step import task
 from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
-from transferscope.tasks import costs as passes
+from transferscope.tasks import costs
 
 
-@task("criticality", version=2, cost=passes.criticality)  # 2: statistics re-estimated for every cell, in float32
+@task("criticality", version=2, cost=costs.criticality)  # 2: statistics re-estimated for every cell, in float32
 def measure(
     *,
     run: Artifact,

@@ -10,12 +10,12 @@ from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.section import Picture
-from transferscope.tasks import costs as passes
+from transferscope.tasks import costs
 
 SIDE, GAP = 96, 4  # pixels: of a picture in the strip at most, and between two
 
 
-@task("shuffle_examples", version=1, cost=passes.fixed(passes.SMALL), neutral={"per_image": False})
+@task("shuffle_examples", version=1, cost=costs.fixed(costs.SMALL), neutral={"per_image": False})
 def examples(
     *,
     data: Artifact,

@@ -34,7 +34,7 @@ from transferscope.models.anatomy import block_names, body_names
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import SEARCH_SEED, Study
 from transferscope.study.schema import Real, Seeds, as_tuple
-from transferscope.tasks import costs as passes
+from transferscope.tasks import costs
 
 TITLE = "How much to fine-tune"
 SHARES = (0.25, 0.5, 0.75)  # of the blocks, from the top: what is trained by default
@@ -61,7 +61,7 @@ class Options(analyses.Options):
 
 
 @task(
-    "tuning", version=2, cost=passes.fixed(passes.SMALL)
+    "tuning", version=2, cost=costs.fixed(costs.SMALL)
 )  # 2: operations of attention counted by formula, not by kernel
 def measure(
     *, run: Artifact, data: Artifact, lr: float | Artifact, before: Artifact | None, work: Work
