@@ -45,6 +45,10 @@ class StudyFile(Part):
         for arm in self.recipe.lr if isinstance(self.recipe.lr, dict) else ():
             if arm != "transfuse":
                 _checked("recipe.lr", models.check_arm, arm)
+        try:
+            self.recipe.check_optimiser()
+        except UserError as error:
+            raise ValueError(str(error)) from None
         self._check_origin()
         _checked("resources.executor", executors.check, self.resources.executor)
         for key, values in (("arms", self.arms), ("seeds", self.seeds)):
@@ -126,6 +130,13 @@ class StudyFile(Part):
             recipe = Recipe.model_validate({**kept, **changed})
         except ValidationError as error:
             raise UserError(explain(error, Recipe, "pretrained.recipe")) from None
+        usual, other = self.recipe.optimizer, recipe.optimizer
+        if other != usual and "lr" not in changed:
+            raise UserError(f"pretrained.recipe.lr: the study's rates are those of {usual}; give '{other}' its own.")
+        try:
+            recipe.check_optimiser()
+        except UserError as error:
+            raise UserError(f"pretrained.{error}") from None
         if len(recipe.rates("random")) > 1:
             raise UserError("pretrained.recipe.lr: pretraining takes one learning rate; give one number.")
         return recipe

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from transferscope.data import Target
 from transferscope.errors import UserError
+from transferscope.tasks import optimisers
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -89,6 +90,7 @@ class Recipe(Part):
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=2)] = 64
     lr: Annotated[Any, BeforeValidator(_rates), AfterValidator(_rates_checked)] = {"pretrained": 0.01, "random": 0.05}
+    optimizer: str = optimisers.USUAL  # sgd, adamw, or your own module
     momentum: Annotated[Real, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False
     weight_decay: Annotated[Real, Field(ge=0)] = 1e-4
@@ -104,6 +106,23 @@ class Recipe(Part):
     interpolation: Literal["auto", "bilinear", "bicubic"] = "auto"  # of the decoded table; auto: as for the weights
     evaluate: Annotated[int | Literal["all"], BeforeValidator(_watched)] = 256  # images of a split, every epoch
     precision: Literal["float32", "bfloat16", "auto"] = "auto"  # auto: bfloat16 where hardware has it
+
+    def check_optimiser(self) -> None:
+        """UserError where there is no such optimiser, it pays no heed to a field that is set, or has no rates."""
+        name = self.optimizer
+        try:
+            optimisers.check(name)
+        except UserError as error:
+            raise UserError(f"recipe.optimizer: {error}") from None
+        for field in optimisers.unused(name):
+            usual = type(self).model_fields[field].default
+            if getattr(self, field) != usual:
+                said = str(usual).lower()  # as YAML writes it
+                raise UserError(f"recipe.{field}: '{name}' pays no heed to it; remove it, or leave it at {said}.")
+        if name != optimisers.USUAL and "lr" not in self.model_fields_set:
+            raise UserError(
+                f"recipe.lr: the rates that go without saying are those of {optimisers.USUAL}; give '{name}' its own."
+            )
 
     def rates(self, arm: str) -> tuple[float, ...]:
         """The learning rates to try for an arm; a control arm without its own follows its parent."""
