@@ -46,7 +46,7 @@ class StudyFile(Part):
             if arm != "transfuse":
                 _checked("recipe.lr", models.check_arm, arm)
         try:
-            self.recipe.check_optimiser()
+            self.recipe.check_optimiser("recipe")
         except UserError as error:
             raise ValueError(str(error)) from None
         self._check_origin()
@@ -65,8 +65,9 @@ class StudyFile(Part):
         if how is None:
             return
         if how.weights is not None:
-            ref = models.absolute_weights(how.weights, self.folder)
-            _checked("pretrained.weights", models.check_weights_ref, ref, self.network)
+            where = "pretrained.weights"
+            ref = _checked(where, models.absolute_weights, how.weights, self.folder)
+            _checked(where, models.check_weights_ref, ref, self.network)
         if how.source is not None:
             _checked("pretrained.source", lambda target: data.check_ref(self.reference(target)), how.source)
             try:
@@ -133,18 +134,15 @@ class StudyFile(Part):
         usual, other = self.recipe.optimizer, recipe.optimizer
         if other != usual and "lr" not in changed:
             raise UserError(f"pretrained.recipe.lr: the study's rates are those of {usual}; give '{other}' its own.")
-        try:
-            recipe.check_optimiser()
-        except UserError as error:
-            raise UserError(f"pretrained.{error}") from None
+        recipe.check_optimiser("pretrained.recipe")
         if len(recipe.rates("random")) > 1:
             raise UserError("pretrained.recipe.lr: pretraining takes one learning rate; give one number.")
         return recipe
 
 
-def _checked(where: str, check: Any, *arguments: Any) -> None:
+def _checked(where: str, check: Any, *arguments: Any) -> Any:
     try:
-        check(*arguments)
+        return check(*arguments)
     except UserError as error:
         raise ValueError(f"{where}: {error}") from None
 

@@ -107,21 +107,24 @@ class Recipe(Part):
     evaluate: Annotated[int | Literal["all"], BeforeValidator(_watched)] = 256  # images of a split, every epoch
     precision: Literal["float32", "bfloat16", "auto"] = "auto"  # auto: bfloat16 where hardware has it
 
-    def check_optimiser(self) -> None:
-        """UserError where there is no such optimiser, it pays no heed to a field that is set, or has no rates."""
+    def check_optimiser(self, where: str) -> None:
+        """UserError where there is no such optimiser, it pays no heed to a field that is set, or is given no rates.
+
+        `where` is the key of the recipe in the study file.
+        """
         name = self.optimizer
         try:
             optimisers.check(name)
         except UserError as error:
-            raise UserError(f"recipe.optimizer: {error}") from None
+            raise UserError(f"{where}.optimizer: {error}") from None
         for field in optimisers.unused(name):
             usual = type(self).model_fields[field].default
             if getattr(self, field) != usual:
                 said = str(usual).lower()  # as YAML writes it
-                raise UserError(f"recipe.{field}: '{name}' pays no heed to it; remove it, or leave it at {said}.")
+                raise UserError(f"{where}.{field}: '{name}' pays no heed to it; remove it, or leave it at {said}.")
         if name != optimisers.USUAL and "lr" not in self.model_fields_set:
             raise UserError(
-                f"recipe.lr: the rates that go without saying are those of {optimisers.USUAL}; give '{name}' its own."
+                f"{where}.lr: the rates that go without saying are those of {optimisers.USUAL}; give '{name}' its own."
             )
 
     def rates(self, arm: str) -> tuple[float, ...]:

@@ -3,7 +3,8 @@
 A scheme file has a one-line docstring and four functions of (rest, network ref): `check` (cheap; the network may be
 None), `fingerprint` (text that changes whenever the tensors do, for keys), `describe` (mean, std, interpolation,
 source) and `state` (name to tensor). One whose `fingerprint` is slow adds `files` (the paths it reads), so that the
-answer can be kept until a file changes.
+answer can be kept until a file changes; one whose rest holds a path adds `absolute(rest, folder)`. `EXAMPLE` is a rest
+and a network whose weights are there without a download, if there are such: the tests ask for them.
 """
 
 from collections.abc import Mapping
@@ -40,9 +41,12 @@ def weights_names() -> dict[str, str]:
 
 
 def absolute_weights(ref: str, folder: Path) -> str:
-    """`ref` with the path of a `file:` reference made absolute, relative ones starting at `folder`."""
+    """`ref` with a relative path made to start at `folder`, where its source says that it holds one."""
     scheme, rest = refs.split(ref)
-    return f"file:{(folder / Path(rest).expanduser()).absolute()}" if scheme == "file" and rest else ref
+    if not rest or not (scheme in weights_schemes() or ("." in scheme and refs.is_importable(scheme))):
+        return ref
+    module = _module(scheme)
+    return f"{scheme}:{module.absolute(rest, folder)}" if hasattr(module, "absolute") else ref
 
 
 def check_weights_ref(ref: str, network: str | None = None) -> None:
