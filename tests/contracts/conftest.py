@@ -1,4 +1,4 @@
-"""A finished analysis for the tests of contracts: of a study with it alone, or of the whole smoke study."""
+"""A finished analysis of the smoke study for the tests of contracts."""
 
 from collections.abc import Callable
 from functools import cache
@@ -18,8 +18,8 @@ FEW = 4  # analyses; more of them are quicker with the whole smoke study, which 
 def done(request: pytest.FixtureRequest, shared: Path) -> Callable[[str], contract.Done]:
     """``done("transfer")`` is that analysis with all of its steps done.
 
-    Where the tests asked for (`-k transfer`) look at few analyses, each is done alone, when it is first looked at, in a
-    store that they share; else all are those of `finished`. The steps are the same, and so are their keys.
+    Where the tests asked for (`-k transfer`) look at few analyses, what one of them asks for is done when it is first
+    looked at, in a store that they share; else all are those of `finished`.
     """
     users = [item for item in request.session.items if "done" in getattr(item, "fixturenames", ())]
     wanted = {item.callspec.params.get("name") for item in users if hasattr(item, "callspec")}

@@ -6,7 +6,7 @@
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,6 @@ from unittest import mock
 import polars as pl
 import pydantic
 import pytest
-from smoke import study as smoke
 
 from transferscope import analyses, battery, charts
 from transferscope.analyses import Chosen
@@ -72,23 +71,17 @@ def of_study(study: Study, name: str) -> Done:
     return Done(study, one, tuple(one.plan(study)), Store(study.store_folder))
 
 
-def said(name: str, options: Mapping[str, Any] | None = None) -> str:
-    """An analysis as a study file asks for it; `options` are by default those of the smoke study."""
-    return json.dumps({name: smoke.OPTIONS.get(name, {}) if options is None else options})
+def finished(path: Path, name: str, **changes: str) -> Done:
+    """Do what one analysis of a study asks for, and nothing else, in this process.
 
-
-def finished(path: Path, name: str, options: Mapping[str, Any] | None = None, **changes: str) -> Done:
-    """Do a study with this analysis alone, in this process; `options` are by default those of the smoke study.
-
-    What its store holds already is not done again: studies of other analyses share most of their training runs.
+    What its store holds already is not done again: analyses share most of their training runs. `changes` are as those
+    of `Study.load`; the analysis is the `name` of a study's.
     """
-    study = Study.load(path, {"analyses": said(name, options), **changes})
-    plan = Plan.of(analyses.chosen(study)[name].plan(study))  # without `images`, which opens every report
-    store = Store(study.store_folder)
+    study = Study.load(path, changes)
+    plan, store = Plan.of(analyses.chosen(study)[name].plan(study)), Store(study.store_folder)
     store.prepare()
-    outcomes = executors.build("inline", battery.slots(study.resources), {}).run(
-        plan.todo(store), store, lambda *_: None
-    )
+    inline = executors.build("inline", battery.slots(study.resources), {})
+    outcomes = inline.run(plan.todo(store), store, lambda *_: None)
     failed = {outcome.error for outcome in outcomes.values() if outcome.status != "done"}
     assert not failed, failed
     return of_study(study, name)

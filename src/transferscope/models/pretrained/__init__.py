@@ -50,9 +50,10 @@ def absolute_weights(ref: str, folder: Path) -> str:
 
 
 def check_weights_ref(ref: str, network: str | None = None) -> None:
-    """Raise UserError unless `ref` has a known scheme and is well formed; torch is not loaded.
+    """Raise UserError unless `ref` has a known scheme and is well formed; torch is not loaded here.
 
-    With `network` also unless the weights are there and fit that network, as far as can be seen without opening them.
+    Anyone's own module is imported and asked too. With `network` also unless the weights are there and fit that
+    network, as far as can be seen without opening them.
     """
     scheme, rest = refs.split(ref)
     known = weights_schemes()
@@ -62,6 +63,13 @@ def check_weights_ref(ref: str, network: str | None = None) -> None:
         raise UserError(f"'{ref}' is not a known source of weights; {did_you_mean(scheme, known)}")
     elif not refs.is_importable(scheme):
         raise UserError(f"there is no package '{scheme.split('.')[0]}' for '{ref}'; put it on PYTHONPATH.")
+    else:
+        module = _module(scheme)
+        absent = [name for name in ("fingerprint", "describe", "state") if not hasattr(module, name)]
+        if absent:
+            raise UserError(f"the module '{scheme}' of '{ref}' has no function '{absent[0]}(rest, network)'.")
+        if hasattr(module, "check"):
+            module.check(rest, network)
 
 
 def weights_fingerprint(ref: str, network: str, memo: Path | None = None) -> str:
