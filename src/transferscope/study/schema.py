@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from transferscope.data import Target
 from transferscope.errors import UserError
+from transferscope.tasks import optimisers
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -114,12 +115,14 @@ class Recipe(Part):
     lr: Rates = {"pretrained": 0.01, "random": 0.05}
     """The learning rate: a number, a list to search on val (with a seed of its own), or either per arm, where `stats`
     and `permuted` follow `random`, and `transfuse` follows `pretrained`."""
+    optimizer: str = optimisers.USUAL
+    """What takes the steps: `sgd`, `adamw` (whose rates are ten to a hundred times lower), or your own module's dotted name."""
     momentum: Annotated[Real, Field(ge=0, lt=1)] = 0.9
     """Momentum of SGD."""
     nesterov: bool = False
     """Whether the momentum is Nesterov's."""
     weight_decay: Annotated[Real, Field(ge=0)] = 1e-4
-    """Weight decay of SGD, on every parameter."""
+    """Weight decay of every parameter: SGD adds it to the gradient, AdamW takes it off the weight, times the rate."""
     schedule: Literal["cosine", "multistep", "constant"] = "cosine"
     """The learning rate after the warmup: `cosine` falls to 0, `multistep` drops at `milestones`, `constant` stays."""
     milestones: Annotated[tuple[Real, ...], BeforeValidator(as_tuple)] = (0.3, 0.6, 0.9)
@@ -145,6 +148,26 @@ class Recipe(Part):
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
     """What numbers the network computes in; `auto` is bfloat16 where the processor or GPU has it in hardware, else
     float32."""
+
+    def check_optimiser(self, where: str) -> None:
+        """UserError where there is no such optimiser, it pays no heed to a field that is set, or is given no rates.
+
+        `where` is the key of the recipe in the study file.
+        """
+        name = self.optimizer
+        try:
+            optimisers.check(name)
+        except UserError as error:
+            raise UserError(f"{where}.optimizer: {error}") from None
+        for field in optimisers.unused(name):
+            usual = type(self).model_fields[field].default
+            if getattr(self, field) != usual:
+                said = str(usual).lower()  # as YAML writes it
+                raise UserError(f"{where}.{field}: '{name}' pays no heed to it; remove it, or leave it at {said}.")
+        if name != optimisers.USUAL and "lr" not in self.model_fields_set:
+            raise UserError(
+                f"{where}.lr: the rates that go without saying are those of {optimisers.USUAL}; give '{name}' its own."
+            )
 
     def rates(self, arm: str) -> tuple[float, ...]:
         """The learning rates to try for an arm; a control arm without its own follows its parent."""

@@ -21,6 +21,7 @@ from transferscope.models.build import build_network
 from transferscope.models.loaded import Loaded
 from transferscope.models.precision import prepare
 from transferscope.streams import stream
+from transferscope.tasks import optimisers
 from transferscope.tasks.schedule import Schedule
 
 
@@ -60,6 +61,7 @@ class Recipe:
     labels: str = "true"
     keep: str = "log"
     evaluate: int | str = "all"
+    optimizer: str = optimisers.USUAL
 
 
 def chosen_rows(table: Table, fraction: float, seed: int) -> dict[str, np.ndarray]:
@@ -135,12 +137,13 @@ def freeze(net: nn.Module, trainable: str, classes: int) -> list[nn.Module]:
     return [m for m in net.modules() if not any(p.requires_grad for p in m.parameters())]
 
 
-def optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """SGD on what trains."""
-    return torch.optim.SGD(
-        [p for p in net.parameters() if p.requires_grad],
-        lr=recipe.schedule.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-    )
+def optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser of what trains."""
+    offered = {
+        "lr": recipe.schedule.lr,
+        "momentum": recipe.momentum,
+        "nesterov": recipe.nesterov,
+        "weight_decay": recipe.weight_decay,
+    }
+    trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    return optimisers.build(recipe.optimizer, trained, offered)

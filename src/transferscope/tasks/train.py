@@ -6,7 +6,7 @@ from typing import Any
 from transferscope.engine.step import Outside, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
-from transferscope.tasks import costs
+from transferscope.tasks import costs, optimisers
 from transferscope.tasks.choose import chosen
 from transferscope.tasks.schedule import Schedule
 
@@ -23,6 +23,7 @@ NEUTRAL = {
     "keep": "log",
     "evaluate": "all",
     "allow": None,
+    "optimizer": optimisers.USUAL,
 }
 
 
@@ -78,6 +79,7 @@ def train(
     keep: str = "log",
     evaluate: int | str = "all",
     allow: list[str] | None = None,
+    optimizer: str = optimisers.USUAL,
     work: Work,
 ) -> list[dict[str, Any]]:
     """Fine-tune, one row an epoch (epoch 0 is the start), evaluated on train (eval mode), val and test.
@@ -91,7 +93,7 @@ def train(
     (the last K blocks). `begin` starts from the weights that another run saved at `begin_at`, and counts epochs (for
     the schedule and the order of the images) from `first_epoch`; momentum starts afresh. `weights` may be a training
     run on other images, read at `weights_at`; `allow` lists what of the body they need not fill. `labels` "random"
-    shuffles them over the images of each split.
+    shuffles them over the images of each split. `optimizer` is a file of `tasks.optimisers`, or anyone's module.
 
     Writes ``epoch-0000`` (the start), ``epoch-0001``, ``-0002``, ``-0004``, ... (`keep` "log"; "drops" adds both sides
     of every drop of the learning rate, "all" every epoch), ``best`` (highest val metric; the last epoch where val holds
@@ -134,5 +136,6 @@ def train(
         labels=labels,
         keep=keep,
         evaluate=evaluate,
+        optimizer=optimizer,
     )
     return loop.fit(table, start, recipe, work)

@@ -11,6 +11,7 @@ from transferscope.data.listing import Listing
 from transferscope.data.packages import package_folder
 from transferscope.errors import UserError
 
+EXAMPLE = "digits"
 SIDE = 8
 TOP = 16  # grey levels run from 0 to 16
 

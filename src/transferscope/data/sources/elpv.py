@@ -16,6 +16,7 @@ from transferscope.data.packages import package_folder
 from transferscope.data.pictures.decode import ImageFiles
 from transferscope.errors import UserError, did_you_mean
 
+EXAMPLE = "elpv:binary"
 CLASSES = {
     "binary": ("functional", "defective"),
     "levels": ("defect 0", "defect 1/3", "defect 2/3", "defect 1"),

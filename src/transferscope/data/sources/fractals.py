@@ -20,6 +20,7 @@ from transferscope.data.listing import Listing
 from transferscope.errors import UserError
 from transferscope.streams import stream
 
+EXAMPLE = "fractals:5"
 VERSION = 1  # raised when a pixel of any image changes
 SIDE = 96  # pixels of the rendered square
 IMAGES = 100  # of a class unless said

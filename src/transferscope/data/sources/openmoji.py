@@ -22,6 +22,7 @@ from transferscope.data.listing import Listing
 from transferscope.data.packages import package_folder, package_version
 from transferscope.errors import UserError, did_you_mean
 
+EXAMPLE = "openmoji:color"
 VARIANTS = ("color", "line")
 SIDE = 256  # pixels of the rasterised square
 FILLS = ("color", "skin", "hair")  # the ids of filled parts begin with these

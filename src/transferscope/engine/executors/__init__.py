@@ -4,6 +4,7 @@ A module has ``executor(slots, options) -> Executor``; a dotted path names anyon
 """
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -42,7 +43,13 @@ class Executor(Protocol):
 
 def names() -> list[str]:
     """The executors that come with the project."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def first_lines() -> dict[str, str]:
+    """The executors that come with the project and the first lines of their docstrings."""
+    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names()}
+    return {name: (inspect.getdoc(module) or "").partition("\n")[0] for name, module in modules.items()}
 
 
 def check(name: str) -> None:

@@ -1,6 +1,7 @@
 """Where networks come from: one file per scheme (`timm:NAME`), or anyone's `package.module:factory`.
 
-A scheme file has a one-line docstring, `check(name)` (cheap, no torch) and `build(name, classes)` (an `nn.Module`).
+A scheme file has a one-line docstring, `check(name)` (cheap, no torch), `build(name, classes)` (an `nn.Module`) and
+`EXAMPLE`, a small network's name, which the tests build.
 """
 
 import inspect

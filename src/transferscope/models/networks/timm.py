@@ -8,6 +8,8 @@ from transferscope.models.refs import nearest
 if TYPE_CHECKING:
     from torch import nn
 
+EXAMPLE = "resnet18"
+
 
 def check(name: str) -> None:
     """Nothing is looked up before the network is built: importing timm takes seconds."""

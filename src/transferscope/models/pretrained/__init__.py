@@ -3,7 +3,8 @@
 A scheme file has a one-line docstring and four functions of (rest, network ref): `check` (cheap; the network may be
 None), `fingerprint` (text that changes whenever the tensors do, for keys), `describe` (mean, std, interpolation,
 source) and `state` (name to tensor). One whose `fingerprint` is slow adds `files` (the paths it reads), so that the
-answer can be kept until a file changes.
+answer can be kept until a file changes; one whose rest holds a path adds `absolute(rest, folder)`. `EXAMPLE` is a rest
+and a network whose weights are there without a download, if there are such: the tests ask for them.
 """
 
 from collections.abc import Mapping
@@ -40,15 +41,19 @@ def weights_names() -> dict[str, str]:
 
 
 def absolute_weights(ref: str, folder: Path) -> str:
-    """`ref` with the path of a `file:` reference made absolute, relative ones starting at `folder`."""
+    """`ref` with a relative path made to start at `folder`, where its source says that it holds one."""
     scheme, rest = refs.split(ref)
-    return f"file:{(folder / Path(rest).expanduser()).absolute()}" if scheme == "file" and rest else ref
+    if not rest or not (scheme in weights_schemes() or ("." in scheme and refs.is_importable(scheme))):
+        return ref
+    module = _module(scheme)
+    return f"{scheme}:{module.absolute(rest, folder)}" if hasattr(module, "absolute") else ref
 
 
 def check_weights_ref(ref: str, network: str | None = None) -> None:
-    """Raise UserError unless `ref` has a known scheme and is well formed; torch is not loaded.
+    """Raise UserError unless `ref` has a known scheme and is well formed; torch is not loaded here.
 
-    With `network` also unless the weights are there and fit that network, as far as can be seen without opening them.
+    Anyone's own module is imported and asked too. With `network` also unless the weights are there and fit that
+    network, as far as can be seen without opening them.
     """
     scheme, rest = refs.split(ref)
     known = weights_schemes()
@@ -58,6 +63,13 @@ def check_weights_ref(ref: str, network: str | None = None) -> None:
         raise UserError(f"'{ref}' is not a known source of weights; {did_you_mean(scheme, known)}")
     elif not refs.is_importable(scheme):
         raise UserError(f"there is no package '{scheme.split('.')[0]}' for '{ref}'; put it on PYTHONPATH.")
+    else:
+        module = _module(scheme)
+        absent = [name for name in ("fingerprint", "describe", "state") if not hasattr(module, name)]
+        if absent:
+            raise UserError(f"the module '{scheme}' of '{ref}' has no function '{absent[0]}(rest, network)'.")
+        if hasattr(module, "check"):
+            module.check(rest, network)
 
 
 def weights_fingerprint(ref: str, network: str, memo: Path | None = None) -> str:

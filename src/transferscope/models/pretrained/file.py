@@ -32,6 +32,11 @@ def _place(rest: str) -> tuple[Path, str]:
     return Path(path).expanduser(), fragment
 
 
+def absolute(rest: str, folder: Path) -> str:
+    """The same file with a relative path starting from `folder`."""
+    return str((folder / Path(rest).expanduser()).absolute())
+
+
 def files(rest: str, network: str) -> list[Path]:
     """The file itself."""
     return [_place(rest)[0]]

@@ -43,6 +43,8 @@ SHIPPED = {
     )
 }
 
+EXAMPLE = ("efficientnet-lite0", "timm:tf_efficientnet_lite0")
+
 
 def _shipped(rest: str) -> Shipped:
     if rest not in SHIPPED:

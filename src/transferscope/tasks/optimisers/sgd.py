@@ -1,0 +1,19 @@
+"""sgd: stochastic gradient descent with momentum; weight decay is added to the gradient of every parameter."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def build(
+    parameters: "Mapping[str, nn.Parameter]", *, lr: float, momentum: float, nesterov: bool, weight_decay: float
+) -> "torch.optim.SGD":
+    """`torch.optim.SGD` with all parameters in one group."""
+    import torch
+
+    return torch.optim.SGD(
+        list(parameters.values()), lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
+    )
