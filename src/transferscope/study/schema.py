@@ -116,7 +116,8 @@ class Recipe(Part):
     """The learning rate: a number, a list to search on val (with a seed of its own), or either per arm, where `stats`
     and `permuted` follow `random`, and `transfuse` follows `pretrained`."""
     optimizer: str = optimisers.USUAL
-    """What takes the steps: `sgd`, `adamw` (whose rates are ten to a hundred times lower), or your own module's dotted name."""
+    """What takes the steps: `sgd`, `adamw` (whose rates are ten to a hundred times lower), or your own module by its
+    dotted name."""
     momentum: Annotated[Real, Field(ge=0, lt=1)] = 0.9
     """Momentum of SGD."""
     nesterov: bool = False
