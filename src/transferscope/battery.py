@@ -29,6 +29,7 @@ from transferscope.report.page import Part, Provenance, lost, write_report
 from transferscope.section import Section
 from transferscope.study import Study
 from transferscope.study.schema import Resources
+from transferscope.tasks.ingest import examples
 from transferscope.timing import calibrate
 from transferscope.timing.pace import Question
 from transferscope.timing.share import remembered, sharing
@@ -102,12 +103,12 @@ def _runs_a_gpu(study: Study, ask: Callable[[Question, Path, int], int]) -> int:
     A run fills a GPU with its table of images at both sizes besides: the largest of the study is counted.
     """
     try:
-        of = study.data(next(iter(study.targets))).params
+        held = sum(image.bytes for image in examples(study.data(next(iter(study.targets))).params).values())
         most = max(sum(images.values()) for images in image_counts(study).values())
         question = replace(study.question(), quick=False)
     except UserError:
         return 1
-    return ask(question, study.memo, 3 * most * (of["train_size"] ** 2 + of["eval_size"] ** 2))
+    return ask(question, study.memo, most * held)
 
 
 def forecast(study: Study, store: Store, steps: Sequence[Step], ask: bool = False) -> Forecast:

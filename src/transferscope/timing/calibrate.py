@@ -154,5 +154,5 @@ def _ask(question: Question) -> dict[str, Any]:
         why = (done.stderr.strip().splitlines() or ["it was killed"])[-1].removeprefix("transferscope.errors.")
         if why.startswith("UserError: "):  # a sentence already
             raise UserError(why.removeprefix("UserError: "))
-        raise UserError(f"{question.network} could not be timed at {question.image_size} px: {why}")
+        raise UserError(f"{question.network} could not be timed at {question.image}: {why}")
     return dict(json.loads(done.stdout.splitlines()[-1]))

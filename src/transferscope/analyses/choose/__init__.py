@@ -113,8 +113,8 @@ def measure(
         )
     except (RuntimeError, AssertionError, TypeError, IndexError) as error:  # how networks refuse a size of images
         why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        size = table.size("eval")
-        raise UserError(f"network: {network} cannot be run on images of {size} px ({why}); leave it out.") from None
+        seen = table.example("eval")
+        raise UserError(f"network: {network} cannot be run on images of {seen} ({why}); leave it out.") from None
     write_json(work.folder / "timing.json", clock)
     scores = {name: getattr(found, name) for name in SCORES}
     sizes = {name: getattr(found, name) for name in ("images", "held_out", "dimensions", "source_classes")}
