@@ -23,12 +23,12 @@ from transferscope.engine.table import Table, gather
 from transferscope.engine.worker import Outcome
 from transferscope.errors import UserError
 from transferscope.forecast import Forecast, image_counts
-from transferscope.models.loaded import Loaded
 from transferscope.report.mishaps import Mishaps
 from transferscope.report.page import Part, Provenance, lost, write_report
 from transferscope.section import Section
 from transferscope.study import Study
 from transferscope.study.schema import Resources
+from transferscope.tasks import restore
 from transferscope.tasks.ingest import examples
 from transferscope.timing import calibrate
 from transferscope.timing.pace import Question
@@ -197,15 +197,15 @@ def _told(one: Chosen, gathered: Callable[[], Table], mishaps: Mishaps) -> tuple
 
 
 def _loaded(steps: Plan, store: Store) -> list[str]:
-    """What of their weights finished runs did not fill, or adapted, as their `run.json` says; each once."""
+    """What of their weights finished runs did not fill, or adapted; each once."""
     said: dict[str, None] = {}
     for step in steps.steps:
         weights = step.params.get("weights") if step.task == "train" else None
         if weights is None or not store.has(step):
             continue
         name = Path(weights.ref).name if isinstance(weights, Outside) else "the pretraining"
-        loaded = json.loads((store.get(step).path / "run.json").read_text(encoding="utf-8"))["loaded"]
-        for line in Loaded.read(loaded).told() if loaded else ():
+        loaded = restore.loaded(store.get(step))
+        for line in loaded.told() if loaded else ():
             said[f"Weights of {name}: {line}."] = None
     return list(said)
 

@@ -1,6 +1,5 @@
 """What a training run cost: operations, the same on every machine, and seconds, which are not."""
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +30,9 @@ def training_cost(run: Artifact, data: Artifact) -> Cost:
 
     table, said, net = open_table(data.path), restore.said(run), restore.bare(run, data)
     trained = freeze(net, said["trainable"], len(table.classes))
-    epochs = json.loads((run.path / "timing.json").read_text(encoding="utf-8"))
     return Cost(
         flops=said["epochs"] * len(table.rows["train"]) * step_flops(net, table.example("eval")),
-        seconds=sum(epoch["train_seconds"] for epoch in epochs),
+        seconds=restore.seconds(run),
         trained=trained,
         parameters=sum(p.numel() for p in net.parameters()),
     )
