@@ -1,7 +1,6 @@
 """The whole battery: plan a study, execute what is missing, and turn the store's tables into the report."""
 
 import inspect
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,11 +17,12 @@ from transferscope.engine.executors import Executor, Slots
 from transferscope.engine.machine import Machine, this_machine
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Outside, Step
-from transferscope.engine.store import Store, write_json
+from transferscope.engine.store import Store
 from transferscope.engine.table import Table, gather
 from transferscope.engine.worker import Outcome
 from transferscope.errors import UserError
 from transferscope.forecast import Forecast, image_counts
+from transferscope.memo import Memo
 from transferscope.report.mishaps import Mishaps
 from transferscope.report.page import Part, Provenance, lost, write_report
 from transferscope.section import Section
@@ -220,18 +220,16 @@ def _settled(study: Study, steps: Plan) -> Study:
 def remember(store: Store, outcomes: Mapping[str, Outcome]) -> None:
     """Keep the sentences of failed steps, so that a later `report` or `status` can name them. Never read as results."""
     lost = {key: o.error for key, o in outcomes.items() if o.status in ("failed", "skipped")}
-    kept = {key: why for key, why in failures(store).items() if key not in outcomes}
-    path = store.root / "memo" / "failures.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, kept | lost)
+    _failures(store).change(lambda known: {key: why for key, why in known.items() if key not in outcomes} | lost)
 
 
 def failures(store: Store) -> dict[str, str]:
     """Why steps failed in earlier runs, by key; the next run tries them again."""
-    try:
-        return dict(json.loads((store.root / "memo" / "failures.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
+    return _failures(store).read()
+
+
+def _failures(store: Store) -> Memo:
+    return Memo(store.root / "memo" / "failures.json")
 
 
 def _question(study: Study) -> str:

@@ -9,7 +9,7 @@ import transferscope
 ROOT = Path(transferscope.__file__).parent
 
 LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "streams", "section", "shape"}),  # leaves
+    frozenset({"errors", "streams", "section", "shape", "memo"}),  # leaves
     frozenset({"charts"}),
     frozenset({"engine", "data", "models", "measures"}),  # know nothing of each other
     frozenset({"probes"}),
