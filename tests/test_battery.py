@@ -10,6 +10,7 @@ from PIL import Image
 from transferscope import battery
 from transferscope.engine.machine import Machine
 from transferscope.errors import UserError
+from transferscope.memo import Memo
 from transferscope.models.build import build_network
 from transferscope.study import Study
 from transferscope.study.schema import Resources
@@ -133,7 +134,7 @@ def test_nothing_is_measured_on_a_cpu(study: Study, monkeypatch) -> None:
 
 def test_the_resolved_study_names_the_precision_that_auto_meant(study: Study) -> None:
     auto = study.changed(recipe=study.recipe.model_copy(update={"precision": "auto"}))
-    calibrate.add(study.memo / "precision.json", "timm:resnet18 16 4", "bfloat16")
+    Memo(study.memo / "precision.json").put({"timm:resnet18 16 4": "bfloat16"})
     settled = battery._settled(auto, battery.plan(auto)[0])
     assert settled.recipe.precision == "bfloat16"
     assert [s.key for s in battery.plan(settled)[0].steps] == [s.key for s in battery.plan(auto)[0].steps]

@@ -1,7 +1,6 @@
 """The whole battery: plan a study, execute what is missing, and turn the store's tables into the report."""
 
 import inspect
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,17 +17,19 @@ from transferscope.engine.executors import Executor, Slots
 from transferscope.engine.machine import Machine, this_machine
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Outside, Step
-from transferscope.engine.store import Store, write_json
+from transferscope.engine.store import Store
 from transferscope.engine.table import Table, gather
 from transferscope.engine.worker import Outcome
 from transferscope.errors import UserError
 from transferscope.forecast import Forecast, image_counts
-from transferscope.models.loaded import Loaded
+from transferscope.memo import Memo
 from transferscope.report.mishaps import Mishaps
 from transferscope.report.page import Part, Provenance, lost, write_report
 from transferscope.section import Section
 from transferscope.study import Study
 from transferscope.study.schema import Resources
+from transferscope.tasks import restore
+from transferscope.tasks.ingest import examples
 from transferscope.timing import calibrate
 from transferscope.timing.pace import Question
 from transferscope.timing.share import remembered, sharing
@@ -102,12 +103,12 @@ def _runs_a_gpu(study: Study, ask: Callable[[Question, Path, int], int]) -> int:
     A run fills a GPU with its table of images at both sizes besides: the largest of the study is counted.
     """
     try:
-        of = study.data(next(iter(study.targets))).params
+        held = sum(image.bytes for image in examples(study.data(next(iter(study.targets))).params).values())
         most = max(sum(images.values()) for images in image_counts(study).values())
         question = replace(study.question(), quick=False)
     except UserError:
         return 1
-    return ask(question, study.memo, 3 * most * (of["train_size"] ** 2 + of["eval_size"] ** 2))
+    return ask(question, study.memo, most * held)
 
 
 def forecast(study: Study, store: Store, steps: Sequence[Step], ask: bool = False) -> Forecast:
@@ -196,15 +197,15 @@ def _told(one: Chosen, gathered: Callable[[], Table], mishaps: Mishaps) -> tuple
 
 
 def _loaded(steps: Plan, store: Store) -> list[str]:
-    """What of their weights finished runs did not fill, or adapted, as their `run.json` says; each once."""
+    """What of their weights finished runs did not fill, or adapted; each once."""
     said: dict[str, None] = {}
     for step in steps.steps:
         weights = step.params.get("weights") if step.task == "train" else None
         if weights is None or not store.has(step):
             continue
         name = Path(weights.ref).name if isinstance(weights, Outside) else "the pretraining"
-        loaded = json.loads((store.get(step).path / "run.json").read_text(encoding="utf-8"))["loaded"]
-        for line in Loaded.read(loaded).told() if loaded else ():
+        loaded = restore.loaded(store.get(step))
+        for line in loaded.told() if loaded else ():
             said[f"Weights of {name}: {line}."] = None
     return list(said)
 
@@ -219,18 +220,16 @@ def _settled(study: Study, steps: Plan) -> Study:
 def remember(store: Store, outcomes: Mapping[str, Outcome]) -> None:
     """Keep the sentences of failed steps, so that a later `report` or `status` can name them. Never read as results."""
     lost = {key: o.error for key, o in outcomes.items() if o.status in ("failed", "skipped")}
-    kept = {key: why for key, why in failures(store).items() if key not in outcomes}
-    path = store.root / "memo" / "failures.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, kept | lost)
+    _failures(store).change(lambda known: {key: why for key, why in known.items() if key not in outcomes} | lost)
 
 
 def failures(store: Store) -> dict[str, str]:
     """Why steps failed in earlier runs, by key; the next run tries them again."""
-    try:
-        return dict(json.loads((store.root / "memo" / "failures.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
+    return _failures(store).read()
+
+
+def _failures(store: Store) -> Memo:
+    return Memo(store.root / "memo" / "failures.json")
 
 
 def _question(study: Study) -> str:

@@ -14,6 +14,7 @@ from transferscope.engine.estimate import Estimate, Past
 from transferscope.engine.step import Step, find
 from transferscope.study import Study
 from transferscope.tasks import costs
+from transferscope.tasks.ingest import stored_bytes
 from transferscope.timing.calibrate import Calibration
 
 DECODED = 200.0  # images a second that a core decodes and resizes: photographs of some hundred pixels a side
@@ -81,8 +82,7 @@ class Forecast:
     def _bytes(self, step: Step) -> int | None:
         params: Mapping[str, Any] = step.params
         if self.decodes(step):
-            sides = {params["train_size"], params["eval_size"]}
-            return sum(self.images[step.key].values()) * int(sum(3 * side * side for side in sides))
+            return sum(self.images[step.key].values()) * stored_bytes(params)
         if step.task == "train" and self.timed is not None:
             kept = 4 + math.ceil(math.log2(int(params["epochs"])))  # start, powers of two, best, final
             return kept * self.timed.bytes

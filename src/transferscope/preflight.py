@@ -55,7 +55,7 @@ def deep(study: Study, plan: Plan) -> Iterator[Check]:
             yield check
         refused |= set() if check.ok else {check.said}
     for run in () if refused else rehearsals(study, plan):
-        yield _attempt(f"steps on {run.target}", lambda run=run: rehearse(run, study.image_size))
+        yield _attempt(f"steps on {run.target}", lambda run=run: rehearse(run, study.image))
 
 
 def untried(plan: Plan, store: Store) -> bool:
@@ -152,7 +152,7 @@ def _arm(study: Study, arm: str, classes: int) -> str:
         min_share=study.pretrained.min_share if study.pretrained else 0.0,
         allow=study.pretrained.allow if study.pretrained else (),
     )
-    warning = trial(net, study.network, classes, study.image_size)
+    warning = trial(net, study.network, classes, study.image)
     count = f"{sum(p.numel() for p in net.parameters()):,} parameters"
     lines = [f"{count}, random"] if loaded is None else [f"{count}; {loaded}", *loaded.told()]
     return "\n".join([*lines, warning]).rstrip()

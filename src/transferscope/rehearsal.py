@@ -10,6 +10,7 @@ from transferscope.data.split import nested_fraction
 from transferscope.engine.plan import Plan
 from transferscope.errors import UserError
 from transferscope.forecast import split_rows
+from transferscope.shape import Example
 from transferscope.study import Study
 
 MOST = 16 * 224 * 224  # pixels of the largest batch that is tried: seconds, not minutes, for a large network
@@ -55,8 +56,8 @@ def _lengths(labels: np.ndarray, rows: np.ndarray, size: int, fraction: float, s
     return {(int(end - start), count, size) for start, end in pairwise([*batch_starts(count, size), count])}
 
 
-def rehearse(run: Rehearsal, side: int) -> str:
-    """Take the steps on random images of `side` pixels, and say so. UserError where the network refuses one."""
+def rehearse(run: Rehearsal, image: Example) -> str:
+    """Take the steps on random images like `image`, and say so. UserError where the network refuses one."""
     import torch
     import torch.nn.functional as F
 
@@ -64,20 +65,19 @@ def rehearse(run: Rehearsal, side: int) -> str:
     from transferscope.models.precision import prepare
 
     net = prepare(build_network(run.network, run.classes, seed=0), "float32", "cpu").train()
-    tried = sorted({min(size, max(2, MOST // side**2)) for size in (run.least, run.most)})
+    tried = sorted({min(size, max(2, MOST // image.pixels)) for size in (run.least, run.most)})
     for size in tried:
         with seeded(0):
-            images = torch.randn(size, 3, side, side)
             answers = torch.randint(0, 2 if run.multilabel else run.classes, (size,))
         truth = F.one_hot(answers, run.classes).float()
         try:
-            out = net(images).float()
+            out = net(image.example(size)).float()
             if out.shape != truth.shape:
                 raise ValueError(f"outputs of shape {tuple(out.shape)} instead of {tuple(truth.shape)}")
             loss = F.binary_cross_entropy_with_logits if run.multilabel else F.cross_entropy
             loss(out, truth).backward()  # type: ignore[no-untyped-call]
         except Exception as error:  # whatever a network refuses a batch with
-            raise UserError(_refused(run, size, side, error)) from None
+            raise UserError(_refused(run, size, image, error)) from None
     cut = f" (tried with {tried[-1]})" if tried[-1] < run.most else ""
     return f"{run.network} takes a step on batches of {_told(run)}{cut}, {run.classes} outputs"
 
@@ -87,9 +87,9 @@ def _told(run: Rehearsal) -> str:
     return images if run.least == run.most else f"{run.least} to {images}"
 
 
-def _refused(run: Rehearsal, size: int, side: int, error: Exception) -> str:
+def _refused(run: Rehearsal, size: int, image: Example, error: Exception) -> str:
     why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     few = f"{run.count} training image{'s' if run.count != 1 else ''} in batches of {run.batch_size}"
     mend = "give more training images, or a larger recipe.batch_size" if size == 1 else "set another recipe.batch_size"
-    images = f"{size} image{'s' if size != 1 else ''} of {side} px"
+    images = f"{size} image{'s' if size != 1 else ''} of {image}"
     return f"{run.target}: {run.network} cannot take a training step on {images} ({few}; {why}); {mend}."

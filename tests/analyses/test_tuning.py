@@ -19,6 +19,7 @@ from transferscope.analyses.tuning import cost
 from transferscope.engine.table import Table
 from transferscope.errors import UserError
 from transferscope.models.build import build_network
+from transferscope.shape import picture
 from transferscope.study import SEARCH_SEED, Study
 
 from .conftest import finish
@@ -109,18 +110,18 @@ def test_grouped_convolutions_are_counted_as_such(trainable, passes):
         nn.Linear(8, 4),
     )
     cost.freeze(net, trainable, 4)
-    assert cost.step_flops(net, 6) == 2 * passes
+    assert cost.step_flops(net, picture(6)) == 2 * passes
 
 
 def test_attention_is_counted_and_nothing_is_left_behind():
     net = build_network("timm:test_vit", 5, seed=0).eval()
     cost.freeze(net, "head", 5)
     flags = [p.requires_grad for p in net.parameters()]
-    head = cost.step_flops(net, 160)
+    head = cost.step_flops(net, picture(160))
     assert [p.requires_grad for p in net.parameters()] == flags
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
     cost.freeze(net, "all", 5)
-    full = cost.step_flops(net, 160)
+    full = cost.step_flops(net, picture(160))
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # plain products, forth and back
         net(torch.zeros(1, 3, 160, 160)).sum().backward()
     assert full == counter.get_total_flops()

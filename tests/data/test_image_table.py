@@ -19,6 +19,7 @@ from transferscope.data.pictures import render
 from transferscope.data.pictures.decode import open_image, square, to_rgb
 from transferscope.data.pictures.pixels import PixelFile
 from transferscope.errors import UserError
+from transferscope.tasks import ingest
 
 SETTINGS: dict[str, Any] = {
     "train_size": 12,
@@ -70,6 +71,20 @@ def test_pixels_are_the_squares_of_the_images(pets: Path, tmp_path: Path) -> Non
         {"split": "train", "class": "cat", "images": 6},
         {"split": "train", "class": "dog", "images": 6},
     ]
+
+
+@pytest.mark.parametrize(("size", "crop"), [(8, 0.875), (8, 1.0), (12, 0.875), (12, 1.0)])
+def test_bytes_are_foretold_from_the_step(size: int, crop: float, pets: Path, tmp_path: Path) -> None:
+    """Squares of one size are kept twice where evaluation sees less of an image."""
+    how = {**SETTINGS, "eval_size": size, "crop": crop}
+    report = build(open_listing(f"folder:{pets}"), tmp_path / "t", **how)
+    assert report["bytes"] == 20 * ingest.stored_bytes(how)
+    table, seen = open_table(tmp_path / "t"), ingest.examples(how)
+    assert seen == {"train": table.example("train"), "eval": table.example("eval")}
+    for which, image in seen.items():
+        stored = table.gather(np.arange(1), which)[0]
+        assert (stored.nbytes, str(stored.dtype)) == (image.bytes, image.dtype)
+        assert image.example(2).shape == (2, 3, *stored.shape[:2])
 
 
 def test_pixel_files_are_plain_safetensors(pets: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import transferscope
 ROOT = Path(transferscope.__file__).parent
 
 LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "streams", "section"}),  # leaves
+    frozenset({"errors", "streams", "section", "shape", "memo"}),  # leaves
     frozenset({"charts"}),
     frozenset({"engine", "data", "models", "measures"}),  # know nothing of each other
     frozenset({"probes"}),
@@ -108,3 +108,20 @@ def test_every_file_opens_with_a_sentence() -> None:
     for file in ROOT.rglob("*.py"):
         first = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
         assert len(first) > 15, f"{file.relative_to(ROOT)} does not say what it is"
+
+
+def test_only_shape_and_data_say_what_an_image_is_like() -> None:
+    """Elsewhere no batch is made up with three channels in it, and no bytes of a picture are counted by hand."""
+    makers = {"zeros", "ones", "empty", "rand", "randn", "full"}
+    found = []
+    for file in sorted(ROOT.rglob("*.py")):
+        inside = file.relative_to(ROOT)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if inside.parts[0] != "data" else ():
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in makers):
+                continue
+            sizes = [ast.unparse(part) for arg in node.args for part in getattr(arg, "elts", [arg])]
+            if sizes[1:2] == ["3"] and len(sizes) == 4:
+                found.append(f"{inside}:{node.lineno}")
+        if inside.parts[0] != "data" and "3 * side" in file.read_text(encoding="utf-8"):
+            found.append(str(inside))
+    assert found == []

@@ -8,6 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from transferscope.models.build import build_network
 from transferscope.models.operations import counting, forward_flops
+from transferscope.shape import picture
 
 HEADS, QUERIES, KEYS, WIDTH, VALUES = 4, 10, 14, 8, 6
 
@@ -51,9 +52,9 @@ def test_recurrent_layers_are_counted_with_and_without_one_dnn(one_dnn):
 @pytest.mark.parametrize("backend", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION])
 def test_a_transformer_costs_the_same_frozen_or_not_by_any_kernel(backend):
     net = build_network("timm:test_vit", 5, seed=0).eval()
-    free = sum(forward_flops(net, 160).values())
+    free = sum(forward_flops(net, picture(160)).values())
     with sdpa_kernel(backend):
-        assert sum(forward_flops(net.requires_grad_(False), 160).values()) == free
+        assert sum(forward_flops(net.requires_grad_(False), picture(160)).values()) == free
     places, width, depth, wide = 101, 64, 6, 3 * 64  # 10 x 10 patches and the class token
     block = 4 * places * width * width + 2 * places * places * width + 2 * places * width * wide
     assert free == 2 * (100 * 3 * 16 * 16 * width + depth * block + width * 5)

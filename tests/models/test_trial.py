@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transferscope.errors import UserError
 from transferscope.models.build import build_network
 from transferscope.models.trial import trial
+from transferscope.shape import Example, picture
 
 
 class Net(nn.Module):
@@ -51,7 +52,7 @@ def broken(x: Tensor) -> Any:
 @pytest.mark.parametrize("net", [Net(), Branching(), Net(lambda y: y.log_softmax(1)), nn.Sequential(Net())])
 def test_good_networks_pass(net: nn.Module) -> None:
     before = {module: module.training for module in net.modules()}
-    assert trial(net, "mine", 2, 32) == ""
+    assert trial(net, "mine", 2, picture(32)) == ""
     assert {module: module.training for module in net.modules()} == before
 
 
@@ -76,21 +77,33 @@ def test_good_networks_pass(net: nn.Module) -> None:
 )
 def test_other_networks_get_one_sentence(net: nn.Module, says: str) -> None:
     with pytest.raises(UserError, match=says) as refused:
-        trial(net, "lab.nets:mine", 2, 32)
+        trial(net, "lab.nets:mine", 2, picture(32))
     assert "lab.nets:mine" in str(refused.value) and "set another image_size" not in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 def test_the_size_is_blamed_where_another_one_works() -> None:
     with pytest.raises(UserError, match=r"images of 32 px.*input size must be 64.*another image_size, 64 works"):
-        trial(Picky(), "mine", 2, 32)
+        trial(Picky(), "mine", 2, picture(32))
     vit = build_network("timm:vit_tiny_patch16_224", 2, seed=0)
     with pytest.raises(UserError, match="set another image_size, 224 works"):
-        trial(vit, "timm:vit_tiny_patch16_224", 2, 48)
+        trial(vit, "timm:vit_tiny_patch16_224", 2, picture(48))
+
+
+def test_images_need_not_have_three_channels_nor_be_square() -> None:
+    seen = []
+    net = Net(lambda y: y, channels=1)
+    net.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
+    assert trial(net, "mine", 2, Example((1, 24, 40))) == ""
+    assert set(seen) == {(4, 1, 24, 40)}
+    with pytest.raises(UserError, match=r"wants images of 3 channels .*images here have 1\."):
+        trial(Net(), "mine", 2, Example((1, 24, 40)))
+    with pytest.raises(UserError, match=r"images of 40 x 24 px.*another image_size, 64 works"):
+        trial(Picky(), "mine", 2, Example((3, 24, 40)))
 
 
 def test_outputs_like_probabilities_get_a_word() -> None:
-    assert "sigmoid" in trial(Net(lambda y: y.sigmoid()), "mine", 2, 32)
+    assert "sigmoid" in trial(Net(lambda y: y.sigmoid()), "mine", 2, picture(32))
 
 
 def factories() -> types.ModuleType:

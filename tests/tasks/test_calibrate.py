@@ -51,13 +51,6 @@ def test_a_question_is_timed_once_and_another_one_anew(asked, tmp_path):
     assert questions == [QUESTION, other]
 
 
-def test_whoever_decides_first_decides_for_both(tmp_path):
-    file = tmp_path / "memo" / "speed.json"
-    assert calibrate.add(file, "a", 1) == calibrate.add(file, "a", 2) == 1
-    assert calibrate.add(file, "b", 2) == 2
-    assert json.loads(file.read_text()) == {"a": 1, "b": 2}
-
-
 def test_a_store_of_earlier_versions_keeps_the_precision_it_chose(tmp_path):
     assert remembered_precision(QUESTION, tmp_path) is None
     (tmp_path / "precision.json").write_text('{"timm:resnet18 32 4": "bfloat16"}')

@@ -29,7 +29,7 @@ from transferscope.engine.work import Work
 from transferscope.section import Chart, Finding, Picture, Section, View
 from transferscope.study import Study
 from transferscope.study.pairs import kind_of, pairs, sides
-from transferscope.tasks import costs
+from transferscope.tasks import costs, restore
 
 TITLE = "Which mistakes are shared"
 SIDE, GAP = 72, 4  # pixels of a picture in a strip, and between two
@@ -55,7 +55,7 @@ def measure(
 
     table = open_table(data.path)
     rows = table.rows["test"]
-    outputs = [run.arrays(f"predictions-{checkpoint}")["test"] for run in (a, b)]
+    outputs = [restore.outputs(run, "test", checkpoint) for run in (a, b)]
     found = mistakes(outputs[0], outputs[1], table.labels[rows], table.classes, multilabel=table.multilabel)
     if pictures:
         kinds = {"only-a": found.only_a_wrong, "only-b": found.only_b_wrong, "both": found.both_wrong}

@@ -35,7 +35,7 @@ from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 from transferscope.study.pairs import trained
 from transferscope.study.schema import as_tuple
-from transferscope.tasks import costs
+from transferscope.tasks import costs, restore
 
 TITLE = "Which blocks can be rewound"
 
@@ -90,14 +90,13 @@ def measure(
     from transferscope.models.build import build_network
     from transferscope.probes.blocks.rewind import state_rewind
     from transferscope.streams import stream_seed
-    from transferscope.tasks import restore
 
     torch.set_num_threads(work.threads)
     said = restore.said(run)
     starts = {"start": restore.weights(run, "start")}
     if checkpoints:
-        saved = sorted(path.stem for path in run.path.glob("epoch-*.safetensors"))[1:]
-        starts |= {f"epoch {int(name.removeprefix('epoch-'))}": restore.weights(run, name) for name in saved}
+        saved = [epoch for epoch in restore.saved_epochs(run) if epoch]
+        starts |= {f"epoch {epoch}": restore.weights(run, restore.saved(epoch)) for epoch in saved}
     fresh = stream_seed(said["seed"], "redraw") % 2**31
     classes = len(open_table(data.path).classes)
     net = restore.bare(run, data)

@@ -1,22 +1,19 @@
 """Content hashes of image collections, cheap to ask for again thanks to a memo of (path, size, mtime)."""
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
+
+from transferscope.memo import Memo
 
 SETTLED_NS = 2_000_000_000  # a file changed within the last 2 s may change again without its mtime moving
 THREADS = 8
 CHUNK_BYTES = 1 << 20
 
-MEMO_FILE = "file-digests.json"
-
-Memo = dict[str, list[int | str]]  # absolute path -> [size in bytes, mtime in ns, digest]
+MEMO_FILE = "file-digests.json"  # absolute path -> [size in bytes, mtime in ns, digest]
 
 
 def files_fingerprint(files: Mapping[str, Path], memo: Path | None = None, extra: Iterable[str] = ()) -> str:
@@ -42,7 +39,8 @@ def text_fingerprint(texts: Iterable[str]) -> str:
 
 
 def _digests(paths: list[str], memo: Path | None) -> list[str]:
-    known = _read(memo)
+    kept = Memo(memo / MEMO_FILE if memo else None)
+    known = kept.read()
     now = time.time_ns()
     found: dict[int, str] = {}
     stats: dict[int, os.stat_result] = {}
@@ -57,10 +55,8 @@ def _digests(paths: list[str], memo: Path | None) -> list[str]:
             fresh = pool.map(file_digest, [paths[index] for index in missing])
             found.update(zip(missing, fresh, strict=True))
         settled = [index for index in missing if now - stats[index].st_mtime_ns > SETTLED_NS]
-        if memo is not None and settled:
-            known = _read(memo)  # another process may have added to it meanwhile
-            known.update({paths[i]: [stats[i].st_size, stats[i].st_mtime_ns, found[i]] for i in settled})
-            _write(memo, known)
+        if settled:
+            kept.put({paths[i]: [stats[i].st_size, stats[i].st_mtime_ns, found[i]] for i in settled})
     return [found[index] for index in range(len(paths))]
 
 
@@ -71,21 +67,3 @@ def file_digest(path: str) -> str:
         while chunk := file.read(CHUNK_BYTES):
             total.update(chunk)
     return total.hexdigest()
-
-
-def _read(memo: Path | None) -> Memo:
-    if memo is None:
-        return {}
-    try:
-        known = json.loads((memo / MEMO_FILE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _write(memo: Path, known: Memo) -> None:
-    scratch = memo / f"{MEMO_FILE}.{uuid4().hex}"
-    with suppress(OSError):
-        memo.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(json.dumps(known, separators=(",", ":")))
-        scratch.replace(memo / MEMO_FILE)

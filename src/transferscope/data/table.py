@@ -22,6 +22,7 @@ from transferscope.data.pictures.window import Window
 from transferscope.data.reference import open_listing
 from transferscope.data.split import assign_splits
 from transferscope.errors import UserError
+from transferscope.shape import Example, picture
 
 DISK_SHARE = 0.8  # of the free bytes: a larger table is streamed
 STREAM_THREADS = 4
@@ -155,6 +156,10 @@ class Table:
     def size(self, which: Which) -> int:
         """Side of the squares in pixels."""
         return self.geometry.eval_size if which == "eval" else self.geometry.train_size
+
+    def example(self, which: Which) -> Example:
+        """What one of the images is like."""
+        return picture(self.size(which))
 
     def pixels(self, which: Which) -> np.memmap | None:
         """uint8 (n, S, S, 3) mapped from disk; None when the table is streamed."""

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from transferscope.shape import Example
+
 Shape = Sequence[int]
 FUSED = (
     "flash_attention_for_cpu",
@@ -49,8 +51,8 @@ def counting() -> Iterator[FlopCounterMode]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def forward_flops(net: nn.Module, size: int) -> dict[nn.Module, float]:
-    """Operations on one image of `size` pixels a side that each module does itself, its children's left out."""
+def forward_flops(net: nn.Module, image: Example) -> dict[nn.Module, float]:
+    """Operations on one image like `image` that each module does itself, its children's left out."""
     own: dict[nn.Module, float] = {}
     open_calls: list[tuple[float, list[float]]] = []  # operations before the call, those of its children
 
@@ -67,7 +69,7 @@ def forward_flops(net: nn.Module, size: int) -> dict[nn.Module, float]:
     hooks = [h for m in net.modules() for h in (m.register_forward_pre_hook(enter), m.register_forward_hook(leave))]
     try:
         with counting() as counter, torch.no_grad():
-            net(torch.zeros(1, 3, size, size))
+            net(image.example(1))
     finally:
         for hook in hooks:
             hook.remove()

@@ -9,26 +9,26 @@ from torch import Tensor, nn
 from transferscope.errors import UserError
 from transferscope.models.build import seeded
 from transferscope.models.outputs import logits_of
+from transferscope.shape import Example
 
-IMAGES, CHANNELS = 4, 3
+IMAGES = 4
 LOUD = 1000.0  # times an image: its logits leave [0, 1] then, probabilities stay
 OTHER_SIZES = (224, 64, 128, 32, 299, 384)  # pixels, tried where a network refuses images of the study's size
 
 
-def trial(net: nn.Module, name: str, classes: int, size: int) -> str:
-    """Run `net` forwards and backwards on a few images of `size` pixels; a warning, "" where all is well.
+def trial(net: nn.Module, name: str, classes: int, image: Example) -> str:
+    """Run `net` forwards and backwards on a few images like `image`; a warning, "" where all is well.
 
     Gradients and running statistics are changed. Raises UserError for a network that cannot take the images (naming
     the layer, the channels or the size it wants), for outputs that are no finite tensor (images, `classes`), and for
     probabilities instead of logits.
     """
-    images = _images(size)
     called: list[tuple[str, nn.Module, tuple[int, ...]]] = []
     try:
         with _recorded(net, called):
-            out = net(images)
+            out = net(image.example(IMAGES))
     except Exception as error:  # whatever a network refuses images with: assertions, shapes, types
-        raise UserError(_why(net, name, size, called, error)) from None
+        raise UserError(_why(net, name, image, called, error)) from None
     logits = logits_of(out, IMAGES, name)
     if logits.shape[1] != classes:
         raise UserError(
@@ -40,12 +40,7 @@ def trial(net: nn.Module, name: str, classes: int, size: int) -> str:
         logits.square().mean().backward()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise UserError(f"network: {name} cannot take a step back ({_first_line(error)}).") from None
-    return _probabilities(net, name, size, called)
-
-
-def _images(size: int) -> Tensor:
-    with seeded(0):
-        return torch.randn(IMAGES, CHANNELS, size, size)
+    return _probabilities(net, name, image, called)
 
 
 @contextmanager
@@ -68,17 +63,17 @@ def _recorded(net: nn.Module, called: list[tuple[str, nn.Module, tuple[int, ...]
 
 
 def _why(
-    net: nn.Module, name: str, size: int, called: list[tuple[str, nn.Module, tuple[int, ...]]], error: Exception
+    net: nn.Module, name: str, image: Example, called: list[tuple[str, nn.Module, tuple[int, ...]]], error: Exception
 ) -> str:
     """The channels, the size or the layer at fault."""
     place, module, shape = called[-1] if called else ("", net, ())
     wanted = getattr(module, "in_channels", None)
-    if shape[1:2] == (CHANNELS,) and len(shape) == 4 and isinstance(wanted, int) and wanted != CHANNELS:
+    if shape[1:2] == (image.channels,) and len(shape) == 4 and isinstance(wanted, int) and wanted != image.channels:
         many = f"{wanted} channel" + "s" * (wanted != 1)
-        return f"network: {name} wants images of {many} (its layer '{place}'), but images here have {CHANNELS}."
+        return f"network: {name} wants images of {many} (its layer '{place}'), but images here have {image.channels}."
     where = f" in its layer '{place}'" if place else ""
-    told = f"network: {name} cannot take a step on images of {size} px{where} ({_first_line(error)})"
-    fits = next((other for other in _sizes(net) if other != size and _runs(net, other)), None)
+    told = f"network: {name} cannot take a step on images of {image}{where} ({_first_line(error)})"
+    fits = next((side for side in _sizes(net) if (other := image.resized(side)) != image and _runs(net, other)), None)
     if fits is not None:
         return f"{told}; set another image_size, {fits} works."
     tried = f"{OTHER_SIZES[0]} and {OTHER_SIZES[1]} px"
@@ -91,21 +86,24 @@ def _sizes(net: nn.Module) -> tuple[int, ...]:
     return (own, *OTHER_SIZES) if own else OTHER_SIZES
 
 
-def _runs(net: nn.Module, size: int) -> bool:
+def _runs(net: nn.Module, image: Example) -> bool:
     try:
         with torch.no_grad():
-            net(_images(size)[:2])
+            net(image.example(2))
     except Exception:  # as above
         return False
     return True
 
 
-def _probabilities(net: nn.Module, name: str, size: int, called: list[tuple[str, nn.Module, tuple[int, ...]]]) -> str:
+def _probabilities(
+    net: nn.Module, name: str, image: Example, called: list[tuple[str, nn.Module, tuple[int, ...]]]
+) -> str:
     """Refuse a softmax or sigmoid at the end, which the loss would apply once more; a warning where it is likely."""
     training = {module: module.training for module in net.modules()}
+    images = image.example(IMAGES)
     with torch.no_grad(), seeded(0):
-        out = logits_of(net.eval()(_images(size)), IMAGES, name).double()
-        loud = [logits_of(net(scale * _images(size)), IMAGES, name) for scale in (LOUD, -LOUD)]
+        out = logits_of(net.eval()(images), IMAGES, name).double()
+        loud = [logits_of(net(scale * images), IMAGES, name) for scale in (LOUD, -LOUD)]
     for module, flag in training.items():
         module.training = flag
     ones = torch.ones(IMAGES, dtype=torch.float64)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from transferscope.engine.step import Outside, Step
 from transferscope.errors import UserError
+from transferscope.tasks import restore
 from transferscope.tasks.schedule import Schedule, saved_epochs
 
 
@@ -39,7 +40,7 @@ def given_series(patterns: tuple[str, ...], folder: Path, outside: Look) -> tupl
 def trained(labels: str, run: Step, schedule: Schedule) -> list[Checkpoint]:
     """What the pretraining `run` on true or random `labels` saves, in order."""
     epochs = saved_epochs(str(run.params["keep"]), schedule)
-    names = [f"epoch-{epoch:04d}" for epoch in epochs[:-1]] + ["final"]
+    names = [*map(restore.saved, epochs[:-1]), restore.FILES["end"]]
     return [Checkpoint(labels, name, epoch, run, name) for name, epoch in zip(names, epochs, strict=True)]
 
 

@@ -11,6 +11,7 @@ from transferscope.data import Listing, Target
 from transferscope.engine.machine import this_machine
 from transferscope.engine.step import Outside, Step
 from transferscope.errors import UserError
+from transferscope.shape import Example, picture
 from transferscope.streams import stream_seed
 from transferscope.study import origin
 from transferscope.study.file import StudyFile
@@ -65,6 +66,11 @@ class Study(StudyFile):
         if ref not in tables:
             tables[ref] = self._ingest(self.reference(target))
         return tables[ref]
+
+    @property
+    def image(self) -> Example:
+        """What the networks are given: an image as evaluation sees it."""
+        return picture(self.image_size)
 
     def listing(self, target: Target) -> Listing:
         """The images of a target and what is known of each. UserError where it cannot be read."""

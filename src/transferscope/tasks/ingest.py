@@ -1,9 +1,11 @@
 """ingest: decode every image of a target once, into a memory-mapped table that all workers share."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from transferscope.engine.step import Outside, task
 from transferscope.engine.work import Interrupted, Work
+from transferscope.shape import Example, picture
 from transferscope.tasks import costs
 
 
@@ -49,3 +51,15 @@ def ingest(
         tell=tell,
     )
     return open_table(work.folder).census()
+
+
+def examples(params: Mapping[str, Any]) -> dict[str, Example]:
+    """What a training and an evaluation image ("train", "eval") of the table are like, from the step's parameters."""
+    return {which: picture(params[f"{which}_size"]) for which in ("train", "eval")}
+
+
+def stored_bytes(params: Mapping[str, Any]) -> int:
+    """Of one image in the table, from the step's parameters: twice an image where evaluation sees another square."""
+    from transferscope.data.pictures.render import Geometry
+
+    return Geometry(params["train_size"], params["eval_size"], params["interpolation"], params["crop"]).image_bytes

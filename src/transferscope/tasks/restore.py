@@ -1,17 +1,23 @@
-"""Restore what a training run left: its weights, its network at the start or the end, and its images in fixed order."""
+"""Restore what a training run left: the files of its folder by their names, its network, its images in fixed order."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferscope.engine.store import Artifact
 from transferscope.streams import stream
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
 
+    from transferscope.models.loaded import Loaded
     from transferscope.probes.inputs.given import Batch
 
-FILES = {"start": "epoch-0000", "end": "final"}
+EPOCH = "epoch-"
+FILES = {"start": f"{EPOCH}0000", "end": "final"}
+TIMING = "timing.json"  # of any step whose seconds are told
 
 
 def said(run: Artifact) -> dict[str, Any]:
@@ -23,7 +29,61 @@ def weights(run: Artifact, at: str = "end") -> "dict[str, Tensor]":
     """The state dict of a run at its "start", its "end", its "best" epoch on val, or a saved epoch ("epoch-0004")."""
     from safetensors.torch import load_file
 
-    return dict(load_file(run.path / f"{FILES.get(at, at)}.safetensors"))
+    return dict(load_file(file(run, at)))
+
+
+def file(run: Artifact, at: str = "end") -> Path:
+    """Where the weights lie that `weights` reads."""
+    return run.path / f"{FILES.get(at, at)}.safetensors"
+
+
+def saved(epoch: int) -> str:
+    """The name under which a run saves its weights after `epoch`."""
+    return f"{EPOCH}{epoch:04d}"
+
+
+def saved_epochs(run: Artifact) -> list[int]:
+    """The epochs after which a run saved its weights by number, in order, the start (0) among them."""
+    return sorted(int(path.stem.removeprefix(EPOCH)) for path in run.path.glob(f"{EPOCH}*.safetensors"))
+
+
+def best_epoch(run: Artifact) -> int:
+    """The epoch of the weights "best", counted from 1."""
+    return int(_summary(run)["best_epoch"])
+
+
+def loaded(run: Artifact) -> "Loaded | None":
+    """What the run found in the pretrained weights; None where it started without any."""
+    from transferscope.models.loaded import Loaded
+
+    found = _summary(run)["loaded"]
+    return Loaded.read(found) if found else None
+
+
+def outputs(run: Artifact, split: str = "test", at: str = "final") -> "np.ndarray":
+    """The logits (images, classes) of a split, "val" or "test", in the order of its rows; `at` is "final" or "best"."""
+    return run.arrays(f"predictions-{at}")[split]
+
+
+def seconds(run: Artifact) -> float:
+    """Of all training steps of a run; evaluation is left out. FileNotFoundError where the store no longer has them."""
+    return float(sum(epoch["train_seconds"] for epoch in _read(run, TIMING)))
+
+
+def timing(step: Artifact) -> Any:
+    """What any step told of its seconds, as JSON; None where the store no longer has it."""
+    try:
+        return _read(step, TIMING)
+    except FileNotFoundError:
+        return None
+
+
+def _summary(run: Artifact) -> dict[str, Any]:
+    return dict(_read(run, "run.json"))
+
+
+def _read(step: Artifact, name: str) -> Any:
+    return json.loads((step.path / name).read_text(encoding="utf-8"))
 
 
 def bare(run: Artifact, data: Artifact) -> "nn.Module":

@@ -11,14 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from transferscope.engine.arithmetic import PRECISIONS
 from transferscope.engine.environment import worker_environment
 from transferscope.engine.machine import this_machine
 from transferscope.engine.step import canonical
-from transferscope.engine.store import write_json
 from transferscope.errors import UserError
+from transferscope.memo import Memo
 from transferscope.timing.pace import COMPILED, Question
 
 VERSION = 2  # raised when timings of old and new code cannot be compared
@@ -84,13 +82,17 @@ def calibrated(question: Question, memo: Path) -> Calibration:
     """The remembered timings, or new ones from a process with a worker's environment. UserError when it fails."""
     if (known := remembered(question, memo)) is not None:
         return known
-    return _calibration(add(memo / "speed.json", key(question, VERSION), _ask(question)))
+    return _calibration(_speeds(memo).first(key(question, VERSION), _ask(question)))
 
 
 def remembered(question: Question, memo: Path) -> Calibration | None:
     """The timings of an earlier time, if there are any."""
-    found = read(memo / "speed.json").get(key(question, VERSION))
+    found = _speeds(memo).read().get(key(question, VERSION))
     return None if found is None else _calibration(found)
+
+
+def _speeds(memo: Path) -> Memo:
+    return Memo(memo / "speed.json", indent=1)
 
 
 def _calibration(found: Mapping[str, Any]) -> Calibration:
@@ -101,7 +103,7 @@ def _calibration(found: Mapping[str, Any]) -> Calibration:
 def remembered_precision(question: Question, memo: Path) -> str | None:
     """What ``precision: auto`` meant in a store of earlier versions, which timed it once and for all; else None."""
     file = memo / "precision.json"
-    found = read(file).get(f"{question.network} {question.image_size} {question.batch_size}")
+    found = Memo(file).read().get(f"{question.network} {question.image_size} {question.batch_size}")
     if found is not None and found not in PRECISIONS:
         raise UserError(f"{file}: '{found}' is not a precision; delete the file to have it decided by this machine.")
     return found
@@ -113,25 +115,6 @@ def key(question: Question, *more: int) -> str:
     gpu = machine.gpus if question.device.startswith("cuda") else ()
     where = [machine.processor, list(gpu), importlib.metadata.version("torch"), *more]
     return hashlib.blake2b(canonical([asdict(question), where])).hexdigest()[:24]
-
-
-def read(file: Path) -> dict[str, Any]:
-    """What a memo holds; nothing where it cannot be read."""
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
-
-
-def add(file: Path, key: str, value: Any) -> Any:
-    """Remember a value under a key; the one that was there first wins and is returned."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock"):
-        known = read(file)
-        if key not in known:
-            write_json(file, known | {key: value}, indent=1)
-            return value
-        return known[key]
 
 
 def process(module: str, question: Question) -> tuple[list[str], dict[str, str]]:
@@ -154,5 +137,5 @@ def _ask(question: Question) -> dict[str, Any]:
         why = (done.stderr.strip().splitlines() or ["it was killed"])[-1].removeprefix("transferscope.errors.")
         if why.startswith("UserError: "):  # a sentence already
             raise UserError(why.removeprefix("UserError: "))
-        raise UserError(f"{question.network} could not be timed at {question.image_size} px: {why}")
+        raise UserError(f"{question.network} could not be timed at {question.image}: {why}")
     return dict(json.loads(done.stdout.splitlines()[-1]))

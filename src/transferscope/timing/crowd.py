@@ -52,7 +52,7 @@ def crowd(question: Question, count: int, seconds: float = SECONDS) -> Crowd:
                 print(seconds, file=process.stdin, flush=True)
         found = [_answer(process.stdout, deadline) for process in started]
     except UserError as error:
-        raise UserError(f"{count} of {question.network} at {question.image_size} px: {error}") from None
+        raise UserError(f"{count} of {question.network} at {question.image}: {error}") from None
     finally:
         for process in started:
             process.kill()

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from transferscope.engine.arithmetic import PRECISIONS
+from transferscope.shape import Example, picture
 
 PLAIN = "plain"  # as torch comes: NCHW, float32, its own depthwise gradients
 COMPILED = "+compile"
@@ -32,6 +33,11 @@ class Question:
     threads: int = 1
     ways: tuple[str, ...] = PRECISIONS[:1]
     quick: bool = False  # on a CPU few images, their time scaled up, few rounds, and no matrix product
+
+    @property
+    def image(self) -> Example:
+        """What an image is like."""
+        return picture(self.image_size)
 
 
 def question_of(text: str) -> Question:
@@ -54,7 +60,7 @@ def measure(question: Question) -> dict[str, Any]:
     train: dict[str, Callable[[], None]] = {}
     evaluate: dict[str, Callable[[], None]] = {}
     net = build_network(question.network, 10, seed=0)
-    flops = sum(forward_flops(net.eval(), question.image_size).values())
+    flops = sum(forward_flops(net.eval(), question.image).values())
     asked, question = question, _shortened(question, flops)
     for way in question.ways:
         train[way], evaluate[way] = loops(build_network(question.network, 10, seed=0), way, question)
@@ -107,8 +113,7 @@ def loops(
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
     draw = torch.Generator().manual_seed(0)
     evaluated = evaluated or _eval_batch(question)
-    size = (max(question.batch_size, evaluated), 3, question.image_size, question.image_size)
-    images = torch.randn(size, generator=draw).to(device, memory_format=layout)
+    images = question.image.example(max(question.batch_size, evaluated)).to(device, memory_format=layout)
     labels = torch.randint(0, 10, (question.batch_size,), generator=draw).to(device)
 
     def step() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from transferscope.engine.machine import this_machine
 from transferscope.errors import UserError
+from transferscope.memo import Memo
 from transferscope.timing import calibrate
 from transferscope.timing.crowd import Crowd, crowd
 from transferscope.timing.pace import Question
@@ -27,17 +28,17 @@ def sharing(question: Question, memo: Path, held: int = 0) -> int:
     """
     if (most := _most(question)) < 2:
         return 1
-    file, key = _place(question, memo)
-    if not (known := _remembered(file, key)):
+    kept, key = _place(question, memo)
+    if not (known := _remembered(kept, key)):
         log.info("Measuring how many runs should share a GPU: once for this store, a minute or two.")
         try:
             known = grown(lambda count: crowd(question, count), most)
-            calibrate.add(file, key, [asdict(one) for one in known])
+            kept.first(key, [asdict(one) for one in known])
         except Exception as error:  # nothing that goes wrong here is worth stopping a study
             why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             log.info(f"One run a GPU, since it could not be measured whether more pay: {why}")
             return 1
-        known = _remembered(file, key) or known  # another process may have been first
+        known = _remembered(kept, key) or known  # another process may have been first
     return best(known, held)
 
 
@@ -88,12 +89,12 @@ def _most(question: Question) -> int:
     return this_machine().cores // len(gpus) if len(set(gpus)) == 1 else 1
 
 
-def _place(question: Question, memo: Path) -> tuple[Path, str]:
-    return memo / "sharing.json", calibrate.key(question, this_machine().cores, VERSION)
+def _place(question: Question, memo: Path) -> tuple[Memo, str]:
+    return Memo(memo / "sharing.json", indent=1), calibrate.key(question, this_machine().cores, VERSION)
 
 
-def _remembered(file: Path, key: str) -> list[Crowd]:
+def _remembered(kept: Memo, key: str) -> list[Crowd]:
     """The crowds that were measured; none where there is no such entry or it is spoilt."""
     with suppress(TypeError, ValueError):
-        return [Crowd(**said) for said in calibrate.read(file).get(key, [])]
+        return [Crowd(**said) for said in kept.read().get(key, [])]
     return []

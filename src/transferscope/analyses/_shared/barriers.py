@@ -15,7 +15,7 @@ from transferscope.measures.intervals import Interval
 from transferscope.section import Chart
 from transferscope.streams import stream_seed
 from transferscope.study import Study
-from transferscope.tasks import costs
+from transferscope.tasks import costs, restore
 
 if TYPE_CHECKING:
     from transferscope.probes.walks.path import Path
@@ -58,7 +58,6 @@ def line(
     import torch
 
     from transferscope.probes.walks.path import state_path
-    from transferscope.tasks import restore
 
     torch.set_num_threads(work.threads)
     net = restore.bare(a, data)
@@ -86,7 +85,6 @@ def line(
 
 def training_images(run: Artifact, data: Artifact, images: int, device: str) -> "list[Any]":
     """Batches of training images, as evaluation sees them, for batch-norm statistics."""
-    from transferscope.tasks import restore
 
     return [x for x, *_ in restore.batches(run, data, "train", images=images, device=device)]
 
@@ -156,7 +154,7 @@ def fork(study: Study, target: str, arm: str, seed: int, epoch: int, child: int)
         fork_seed(seed, child),
         lr=parent.params["lr"],
         begin=parent,
-        begin_at=f"epoch-{epoch:04d}",
+        begin_at=restore.saved(epoch),
         first_epoch=epoch,
     )
 

@@ -33,7 +33,7 @@ from transferscope.errors import UserError
 from transferscope.measures.scores import SCORES
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
-from transferscope.tasks import costs
+from transferscope.tasks import costs, restore
 
 TITLE = "Which network to choose"
 BATCH = 128
@@ -87,8 +87,10 @@ def measure(
 
     torch.set_num_threads(work.threads)
     table = open_table(data.path)
-    ref = f"file:{weights.path / f'{weights_at}.safetensors'}" if isinstance(weights, Artifact) else weights
-    state = ref.ref if isinstance(ref, Outside) else ref
+    if isinstance(weights, Artifact):
+        state: str | None = f"file:{restore.file(weights, str(weights_at))}"
+    else:
+        state = weights.ref if weights else None
     least, may = min_share or 0.0, allow or ()
     start = sourced(network, arm, state, len(table.classes), seed=seed, min_share=least, allow=may)
     net = prepare(start.net, "float32", work.device).eval()
@@ -113,9 +115,9 @@ def measure(
         )
     except (RuntimeError, AssertionError, TypeError, IndexError) as error:  # how networks refuse a size of images
         why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        size = table.size("eval")
-        raise UserError(f"network: {network} cannot be run on images of {size} px ({why}); leave it out.") from None
-    write_json(work.folder / "timing.json", clock)
+        seen = table.example("eval")
+        raise UserError(f"network: {network} cannot be run on images of {seen} ({why}); leave it out.") from None
+    write_json(work.folder / restore.TIMING, clock)
     scores = {name: getattr(found, name) for name in SCORES}
     sizes = {name: getattr(found, name) for name in ("images", "held_out", "dimensions", "source_classes")}
     share = start.loaded.share if start.loaded else None

@@ -1,6 +1,5 @@
 """What the section of `choose` says and draws of one target: places, agreement with fine-tuning, the table."""
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +11,7 @@ from transferscope.engine.table import Table
 from transferscope.measures.intervals import mean_interval, paired_interval, spearman
 from transferscope.measures.scores import SCORES
 from transferscope.section import Chart, Finding
+from transferscope.tasks import restore
 
 SAME = 1e-9  # of the largest: scores that differ by less (H-scores of wide features, which are all equal) are the same
 TRUSTED = ("probe_metric", "logme")  # whose agreement with fine-tuning is a finding; that of all is drawn
@@ -41,9 +41,8 @@ def seconds_of(table: Table) -> dict[tuple[str, str], dict[str, float]]:
     """Seconds of every part by target and candidate, where the store still has them."""
     found = {}
     for labels, artifact in table.artifacts:
-        file = artifact.path / "timing.json"
-        if labels["what"] == "scores" and file.exists():
-            found[str(labels["target"]), str(labels["candidate"])] = json.loads(file.read_text(encoding="utf-8"))
+        if labels["what"] == "scores" and (told := restore.timing(artifact)) is not None:
+            found[str(labels["target"]), str(labels["candidate"])] = told
     return found
 
 

@@ -1,12 +1,11 @@
 """The criticality of every block of a run, and the cells of a few blocks' valleys, as one step."""
 
-import json
 from typing import Any
 
 from transferscope.engine.step import task
 from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
-from transferscope.tasks import costs
+from transferscope.tasks import costs, restore
 
 
 @task("criticality", version=2, cost=costs.criticality)  # 2: statistics re-estimated for every cell, in float32
@@ -39,7 +38,6 @@ def measure(
     import torch
 
     from transferscope.probes.blocks.criticality import state_criticality
-    from transferscope.tasks import restore
 
     torch.set_num_threads(work.threads)
     said = restore.said(run)
@@ -79,11 +77,8 @@ def measure(
 
 def _epochs(run: Artifact, checkpoint: str) -> list[str]:
     """The epochs that were saved on the way from the start to a checkpoint."""
-    saved = sorted(file.stem for file in run.path.glob("epoch-*.safetensors"))[1:]
-    if checkpoint == "best":
-        best = json.loads((run.path / "run.json").read_text())["best_epoch"]
-        saved = [name for name in saved if int(name.removeprefix("epoch-")) < best]
-    return saved
+    end = restore.best_epoch(run) if checkpoint == "best" else float("inf")
+    return [restore.saved(epoch) for epoch in restore.saved_epochs(run) if 0 < epoch < end]
 
 
 def _scores(found: Any, net: Any) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ for its probe too. Work is the same on every machine. The seconds in the table b
 best rate at the edge of those tried may mean that a wider search would do better.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -34,7 +33,7 @@ from transferscope.models.anatomy import block_names, body_names
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import SEARCH_SEED, Study
 from transferscope.study.schema import Real, Seeds, as_tuple
-from transferscope.tasks import costs
+from transferscope.tasks import costs, restore
 
 TITLE = "How much to fine-tune"
 SHARES = (0.25, 0.5, 0.75)  # of the blocks, from the top: what is trained by default
@@ -75,7 +74,7 @@ def measure(
 
     cost = training_cost(run, data)
     probe = training_cost(before, data) if before is not None else None
-    write_json(work.folder / "timing.json", {"train_seconds": cost.seconds + (probe.seconds if probe else 0.0)})
+    write_json(work.folder / restore.TIMING, {"train_seconds": cost.seconds + (probe.seconds if probe else 0.0)})
     rate = chosen(lr)
     return [
         {
@@ -185,10 +184,8 @@ def _seconds(table: Table) -> dict[tuple[str, str], list[float]]:
     """Training seconds by target and way, where the store still has them."""
     found: dict[tuple[str, str], list[float]] = {}
     for labels, artifact in table.artifacts:
-        file = artifact.path / "timing.json"
-        if file.exists():
-            spent = json.loads(file.read_text(encoding="utf-8"))["train_seconds"]
-            found.setdefault((str(labels["target"]), str(labels["way"])), []).append(spent)
+        if (told := restore.timing(artifact)) is not None:
+            found.setdefault((str(labels["target"]), str(labels["way"])), []).append(told["train_seconds"])
     return found
 
 

@@ -1,10 +1,10 @@
 """What a training run cost: operations, the same on every machine, and seconds, which are not."""
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transferscope.engine.store import Artifact
+from transferscope.shape import Example
 from transferscope.tasks import restore
 
 if TYPE_CHECKING:
@@ -30,10 +30,9 @@ def training_cost(run: Artifact, data: Artifact) -> Cost:
 
     table, said, net = open_table(data.path), restore.said(run), restore.bare(run, data)
     trained = freeze(net, said["trainable"], len(table.classes))
-    epochs = json.loads((run.path / "timing.json").read_text(encoding="utf-8"))
     return Cost(
-        flops=said["epochs"] * len(table.rows["train"]) * step_flops(net, table.size("eval")),
-        seconds=sum(epoch["train_seconds"] for epoch in epochs),
+        flops=said["epochs"] * len(table.rows["train"]) * step_flops(net, table.example("eval")),
+        seconds=restore.seconds(run),
         trained=trained,
         parameters=sum(p.numel() for p in net.parameters()),
     )
@@ -50,8 +49,8 @@ def freeze(net: "nn.Module", trainable: str, classes: int) -> int:
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
 
 
-def step_flops(net: "nn.Module", size: int) -> float:
-    """Operations of training on one image of `size` pixels a side; `net` is left in eval mode.
+def step_flops(net: "nn.Module", image: Example) -> float:
+    """Operations of training on one image like `image`; `net` is left in eval mode.
 
     A layer costs its forward pass f, another f for the gradient of its weights if they are trained, and another f for
     the gradient of its input if anything before it is. Products of activations (attention) cost 2 f backward. Counted
@@ -60,8 +59,8 @@ def step_flops(net: "nn.Module", size: int) -> float:
     from transferscope.models.operations import forward_flops
 
     net.eval()
-    forward = forward_flops(net, size)
-    reached = _reached(net, size)
+    forward = forward_flops(net, image)
+    reached = _reached(net, image)
     total = 0.0
     for module, flops in forward.items():
         weights = [p for p in module.parameters(recurse=False) if p.ndim > 1]
@@ -73,7 +72,7 @@ def step_flops(net: "nn.Module", size: int) -> float:
     return total
 
 
-def _reached(net: "nn.Module", size: int) -> "set[nn.Module]":
+def _reached(net: "nn.Module", image: Example) -> "set[nn.Module]":
     """The modules whose input needs a gradient."""
     import torch
 
@@ -85,7 +84,7 @@ def _reached(net: "nn.Module", size: int) -> "set[nn.Module]":
 
     hooks = [module.register_forward_pre_hook(enter) for module in net.modules()]
     try:
-        net(torch.zeros(1, 3, size, size))
+        net(image.example(1))
     finally:
         for hook in hooks:
             hook.remove()

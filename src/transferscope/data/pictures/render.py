@@ -17,6 +17,7 @@ from transferscope.data.pictures.blank import is_blank
 from transferscope.data.pictures.decode import AS_IT_IS, Scale, square, to_rgb
 from transferscope.data.pictures.pixels import PixelFile
 from transferscope.errors import UserError, legible
+from transferscope.shape import picture
 
 FEW = 256  # images that are decoded sooner than processes start
 CHUNK = 32  # images per piece of work
@@ -48,7 +49,8 @@ class Geometry:
 
     @property
     def image_bytes(self) -> int:
-        return sum(3 * side * side for side in self.sides.values())
+        """Of one image at every size that is kept."""
+        return sum(picture(side).bytes for side in self.sides.values())
 
     def squares(self, image: Image.Image, scale: Scale = AS_IT_IS) -> dict[str, np.ndarray]:
         """'train' and, unless shared, 'eval': uint8 (S, S, 3), grey values spread by the scale of the target. Raises
