@@ -1,0 +1,93 @@
+"""The charts of lines and barriers, and the table of every line."""
+
+import polars as pl
+
+from transferscope import charts
+from transferscope.analyses._shared import barriers
+from transferscope.analyses._shared.barriers import LIMIT, NORMS
+from transferscope.analyses.barrier.options import Options
+from transferscope.section import Chart, View
+
+
+def draw(target: str, rows: pl.DataFrame, every: pl.DataFrame, options: Options) -> list[Chart]:
+    first = options.batch_norm[0]
+    main = rows.filter((pl.col("batch_norm") == first) & ~pl.col("pair").str.ends_with(" best & last"))
+    facet = "split" if len(options.splits) > 1 else None
+    words = main["statistics"][0] if not main.is_empty() else ""
+    caption = f"Thick: means over pairs. Faint: single pairs. Batch-norm statistics: {words}."
+    found = list(
+        barriers.chart(f"{target}-lines", f"On the line between two networks, {target}", main, caption, facet=facet)
+    )
+    values = every.filter(pl.col("split") == options.splits[0]).with_columns(barrier=100 * pl.col("barrier"))
+    parts = []
+    for key, of in values.drop_nulls("barrier").group_by("pair", "batch_norm", maintain_order=True):
+        height = barriers.over_pairs(of, str(key[0]), "barrier")
+        if height is not None:
+            parts.append(
+                {
+                    "pair": key[0],
+                    "statistics": NORMS[str(key[1])],
+                    "barrier": height.mean,
+                    "low": height.low,
+                    "high": height.high,
+                }
+            )
+    if not parts:
+        return found
+    schema = dict.fromkeys(("pair", "statistics"), pl.String) | dict.fromkeys(("barrier", "low", "high"), pl.Float64)
+    runs = values.select("pair", "seed", "barrier", statistics=pl.col("batch_norm").replace(NORMS)).drop_nulls(
+        "barrier"
+    )
+    spec = charts.dots(
+        pl.DataFrame(parts, schema=schema),
+        "pair",
+        "barrier",
+        "statistics" if len(options.batch_norm) > 1 else "pair",
+        low="low",
+        high="high",
+        runs=runs,
+        value_title="barrier (points)",
+        reference=100 * LIMIT,
+    )
+    caption = (
+        "How far the score falls below the mean of the ends. Large: mean and 95% interval over seeds; small: single "
+        f"pairs. The rule stands at {100 * LIMIT:g} points, below which networks count as connected."
+    )
+    return [*found, Chart(f"{target}-barriers", f"Barriers on {target}", spec, caption)]
+
+
+def summary(target: str, every: pl.DataFrame) -> View:
+    """Every pair: its ends, its middle, and both barriers with their bootstrap intervals over images, in points."""
+
+    def with_interval(name: str, low: str, high: str) -> pl.Expr:
+        parts = [(100 * pl.col(part)).round(1).cast(pl.String).fill_null("-") for part in (name, low, high)]
+        return pl.format("{} [{}, {}]", *parts)
+
+    named = {
+        "first": "first",
+        "middle": "middle",
+        "second": "second",
+        "first_own": "first (own statistics)",
+        "second_own": "second (own statistics)",
+    }
+    numbers = [(100 * pl.col(name)).round(1).alias(title) for name, title in named.items()]
+    found = every.select(
+        "pair",
+        "seed",
+        "seed_b",
+        "split",
+        pl.col("batch_norm").alias("statistics"),
+        "head",
+        *numbers,
+        with_interval("barrier", "barrier_low", "barrier_high").alias("barrier"),
+        with_interval("chord_barrier", "chord_low", "chord_high").alias("from the chord"),
+        pl.col("loss_barrier").round(3).alias("barrier of the loss"),
+        "points",
+        "images",
+    )
+    caption = (
+        "Scores in percent, barriers in points with 95% bootstrap intervals over images, the loss in nats. Barriers "
+        "are measured from the ends as the line has them; own statistics: these networks with the batch-norm "
+        "statistics they came with. points: how many places of the line were evaluated."
+    )
+    return View(f"{target}-pairs", f"Every line on {target}", found, caption)

@@ -1,0 +1,115 @@
+"""What lines between networks found, in sentences: who connects, by how much the score falls, on which basis."""
+
+import polars as pl
+
+from transferscope.analyses._shared import barriers, contrasts, phrases
+from transferscope.analyses._shared.barriers import ALIGNED, LIMIT, NORMS, SAME_INIT
+from transferscope.analyses.barrier.options import Options
+from transferscope.section import Finding
+from transferscope.study.pairs import kind_of, sides
+
+
+def connected(target: str, main: pl.DataFrame) -> list[Finding]:
+    """Claim 7: no barrier between two P-T, one between two RI-T."""
+    tuned, scratch = (barriers.over_pairs(main, kind_of(arm), "barrier") for arm in ("P-T", "RI-T"))
+    found = []
+    if tuned is not None:
+        of = main.filter(pl.col("pair") == "P-T & P-T")
+        verb = "connect" if tuned.mean <= LIMIT else "do NOT connect"
+        if verb != "connect" and not tuned.excludes(LIMIT):
+            verb = "are not shown to connect"
+        text = f"On {target}, two fine-tuned networks {_heads(of)} {verb}: {_falls('two P-T', of, tuned.mean)}."
+        effects = [contrasts.moved(tuned, -1, LIMIT), scratch and contrasts.moved(scratch, 1, -LIMIT)]
+        found.append(contrasts.judged(text, contrasts.moved(tuned, 100), barriers.points(of), 7, effects))
+        middle = of.drop_nulls(["middle", "ends"])
+        if not middle.is_empty():
+            gap = contrasts.interval(100 * (middle["middle"] - middle["ends"]).to_numpy(), chained=True)
+            text = (
+                f"On {target}, the middle of the line between two P-T scores "
+                f"{contrasts.average(middle['middle']):z.1%}, its ends {contrasts.average(middle['ends']):z.1%}."
+            )
+            found.append(contrasts.told(text, gap, barriers.points(of)))
+    if scratch is not None:
+        of = main.filter(pl.col("pair") == "RI-T & RI-T")
+        too = ", too" if tuned is not None and tuned.mean <= LIMIT else ""
+        verb = f"connect{too}" if scratch.mean <= LIMIT else "do not connect"
+        text = f"On {target}, two networks from scratch {_heads(of)} {verb}: {_falls('two RI-T', of, scratch.mean)}."
+        found.append(contrasts.told(text, contrasts.moved(scratch, 100), barriers.points(of)))
+    return found
+
+
+def others(target: str, main: pl.DataFrame) -> list[Finding]:
+    """What the remaining kinds of pairs show."""
+    found = []
+    for kind in main["pair"].unique(maintain_order=True):
+        own = kind.endswith(" best & last")
+        of = main.filter(pl.col("pair") == kind)
+        height = barriers.over_pairs(of, kind, "chord_barrier" if own else "barrier")
+        if height is None or kind in ("P-T & P-T", "RI-T & RI-T"):
+            continue
+        name = kind.removesuffix(" best & last")
+        if own:
+            verb = "no barrier lies" if height.mean <= LIMIT else "a barrier lies"
+            text = (
+                f"On {target}, {verb} between the best and the last weights of one {name} run: the score falls "
+                f"{100 * height.mean:z.1f} points below the chord between them{_worst(of, 'chord_barrier')}."
+            )
+        elif kind.endswith(SAME_INIT):
+            verb = "connect" if height.mean <= LIMIT else "do not connect"
+            start = _falls("them", of, height.mean)
+            text = f"On {target}, two networks from one random start, with other orders of the images, {verb}: {start}."
+        elif kind.endswith(ALIGNED):
+            before = contrasts.mean(main, kind.removesuffix(ALIGNED), "barrier")
+            text = (
+                f"On {target}, matching the units of two RI-T {_heads(of)} leaves a barrier of "
+                f"{100 * height.mean:z.1f} points"
+                + (f" of the {100 * before:z.1f} there were" if before is not None else "")
+                + "."
+            )
+        else:
+            a, b = sides(kind)
+            who = f"two {a}" if a == b else f"{a} and {b}"
+            verb = "connect" if height.mean <= LIMIT else "do not connect"
+            text = f"On {target}, {who} {_heads(of)} {verb}: {_falls(who, of, height.mean)}."
+        found.append(contrasts.told(text, contrasts.moved(height, 100), barriers.points(of)))
+    return found
+
+
+def strategies(target: str, every: pl.DataFrame, options: Options) -> list[Finding]:
+    """What other treatments of the batch-norm statistics make of the line between two P-T."""
+    found = []
+    of = every.filter((pl.col("pair") == "P-T & P-T") & (pl.col("split") == options.splits[0]))
+    first = barriers.over_pairs(of.filter(pl.col("batch_norm") == options.batch_norm[0]), "P-T & P-T", "barrier")
+    for norm in options.batch_norm[1:]:
+        other = barriers.over_pairs(of.filter(pl.col("batch_norm") == norm), "P-T & P-T", "barrier")
+        if first is None or other is None:
+            continue
+        text = (
+            f"On {target}, with batch-norm statistics {NORMS[norm]} the barrier between two P-T is "
+            f"{100 * other.mean:z.1f} points, with statistics {NORMS[options.batch_norm[0]]} {100 * first.mean:z.1f}."
+        )
+        found.append(contrasts.told(text, contrasts.moved(other, 100), barriers.points(of)))
+    return found
+
+
+def _heads(of: pl.DataFrame) -> str:
+    return "whose heads began with the same values" if of["head"][0] == "shared" else "with heads begun at random each"
+
+
+def _falls(who: str, of: pl.DataFrame, height: float) -> str:
+    """How far the score falls on the line between `who`."""
+    text = f"on the line between {who} the {of['split'][0]} {phrases.word(of['measure'][0])} "
+    ends, lowest = of["ends"].drop_nulls(), of["lowest"].drop_nulls()
+    if height < 0.0005 and not ends.is_empty():
+        return f"{text}never falls below the mean of its ends, {contrasts.average(ends):z.1%}"
+    text += f"falls {100 * height:z.1f} points below the mean of its ends"
+    if not ends.is_empty() and not lowest.is_empty():
+        text += f", from {contrasts.average(ends):z.1%} to {contrasts.average(lowest):z.1%}"
+    return f"{text}{_worst(of, 'barrier')}"
+
+
+def _worst(of: pl.DataFrame, height: str) -> str:
+    """What the fall is, and how the statistics were treated where that is not the default."""
+    norm = str(of["batch_norm"][0])
+    basis = "" if norm == "refresh" else f", with batch-norm statistics {NORMS[norm]}"
+    return f"{barriers.worst(of[height].drop_nulls().len())}{basis}"

@@ -1,0 +1,81 @@
+"""The charts of feature reuse, and its table."""
+
+import polars as pl
+
+from transferscope import charts
+from transferscope.analyses._shared import contrasts, outcomes, phrases
+from transferscope.analyses.reuse.findings import of_arm
+from transferscope.analyses.reuse.options import Options
+from transferscope.measures.intervals import mean_interval, paired_interval
+from transferscope.section import Chart
+
+
+def lines(target: str, runs: pl.DataFrame, options: Options) -> list[Chart]:
+    """Final metric and optimisation speed along the blocks, `stats` as a rule."""
+    path = runs.drop_nulls("blocks").sort("blocks", "seed")
+    if path.is_empty():
+        return []
+    word, found = phrases.word(runs["metric"][0]), []
+    scale = runs.filter(of_arm("stats"))
+    for value, what in (("final", f"final test {word}"), ("speed", f"mean training {word} over the epochs")):
+        means = outcomes.over_seeds(path, ["upto"], value)
+        spec = charts.lines(
+            means,
+            "upto",
+            value,
+            low="low",
+            high="high",
+            runs=path.select("upto", "seed", value),
+            percent=True,
+            x_title="last block with pretrained values",
+            y_title=what,
+            reference=contrasts.average(scale[value]) if len(scale) else None,
+        )
+        rest = "random" if options.above == "random" else "redrawn with the pretrained means and variances"
+        caption = f"Blocks above are {rest}. Thick: mean and 95% interval over seeds. Faint: single seeds."
+        caption += " Dashed: means and variances only, in all blocks." if len(scale) else ""
+        title = "Where features are reused" if value == "final" else "Where speed comes from"
+        found.append(Chart(f"{target}-{value}", f"{title} on {target}", spec, caption))
+    return found
+
+
+def curves(target: str, rows: pl.DataFrame) -> list[Chart]:
+    """Test curves of the starts that are no cut points."""
+    keep = (pl.col("target") == target) & ~pl.col("arm").str.starts_with("transfuse")
+    runs = rows.filter(keep).select("metric", "epoch", "arm", "seed", "test_metric").drop_nulls()
+    if runs.is_empty():
+        return []
+    means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col("test_metric").mean())
+    spec = charts.lines(
+        means,
+        "epoch",
+        "test_metric",
+        "arm",
+        runs=runs.drop("metric"),
+        x_title="epoch",
+        y_title=f"test {phrases.word(runs['metric'][0])}",
+        percent=True,
+    )
+    caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start. " + outcomes.WATCHED
+    return [Chart(f"{target}-curves", f"Learning curves from starts without features on {target}", spec, caption)]
+
+
+def summary(runs: pl.DataFrame) -> pl.DataFrame:
+    """One line a start: final metric, how far below the pretrained start in points, speed."""
+    found = []
+    for (arm,), of in runs.group_by("arm", maintain_order=True):
+        whole, part = outcomes.paired(runs, of_arm("pretrained"), of_arm(str(arm)), "final")
+        found.append(
+            {
+                "start": arm,
+                "pretrained up to": of["upto"][0] or "-",
+                "final": mean_interval(of["final"].to_numpy()).text(),
+                "points short of pretrained": _short(whole, part) if len(whole) and arm != "pretrained" else "-",
+                "optimisation speed": mean_interval(of["speed"].to_numpy()).text(),
+            }
+        )
+    return pl.DataFrame(found)
+
+
+def _short(whole: outcomes.Values, part: outcomes.Values) -> str:
+    return paired_interval(100 * whole, 100 * part).text(1)

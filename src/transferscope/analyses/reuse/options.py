@@ -1,0 +1,29 @@
+"""What may be asked of feature reuse."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from transferscope import analyses
+from transferscope.study.schema import Seeds, as_tuple
+
+POINTS = 5  # cut points by default
+
+
+Places = Annotated[tuple[Annotated[int, Field(ge=1)] | str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+
+
+class Options(analyses.Options):
+    """Where pretrained values end, what stands above, and what the arms are compared with."""
+
+    at: Literal["every"] | Places | None = None
+    """The blocks up to which pretrained values are kept, as counts or names, or `every` block; null for about five of
+    them."""
+    above: Literal["random", "stats"] = "random"
+    """What the blocks above get: random values as in the arm `random` or in `stats`."""
+    controls: Annotated[tuple[Literal["stats", "permuted"], ...], BeforeValidator(as_tuple)] = ("stats",)
+    """Other starts without features to compare with."""
+    seeds: Seeds | None = None
+    """The seeds to train, a count or a list; null for the study's."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs of every training; null for the study's."""

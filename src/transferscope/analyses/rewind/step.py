@@ -1,0 +1,62 @@
+"""Every block of one run rewound and scored, as one step."""
+
+from typing import Any
+
+from transferscope.engine.step import task
+from transferscope.engine.store import Artifact
+from transferscope.engine.work import Work
+from transferscope.tasks import costs, restore
+
+
+@task("rewind", version=2, cost=costs.rewinding)  # 2: statistics re-estimated, for the unchanged network too
+def measure(
+    *,
+    run: Artifact,
+    data: Artifact,
+    checkpoint: str,
+    splits: list[str],
+    images: int,
+    checkpoints: bool,
+    redraw: bool,
+    cumulative: str,
+    batch_norm: str,
+    statistics: int,
+    work: Work,
+) -> list[dict[str, Any]]:
+    """Rows of `probes.rewind` with the names of each block's modules, the statistics ("basis") and the precision.
+
+    The whole result is written as ``rewind.safetensors``.
+    """
+    import torch
+
+    from transferscope.data.table import open_table
+    from transferscope.models.blocks import blocks
+    from transferscope.models.build import build_network
+    from transferscope.probes.blocks.rewind import state_rewind
+    from transferscope.streams import stream_seed
+
+    torch.set_num_threads(work.threads)
+    said = restore.said(run)
+    starts = {"start": restore.weights(run, "start")}
+    if checkpoints:
+        saved = [epoch for epoch in restore.saved_epochs(run) if epoch]
+        starts |= {f"epoch {epoch}": restore.weights(run, restore.saved(epoch)) for epoch in saved}
+    fresh = stream_seed(said["seed"], "redraw") % 2**31
+    classes = len(open_table(data.path).classes)
+    net = restore.bare(run, data)
+    found = state_rewind(
+        net.to(work.device),
+        restore.weights(run, checkpoint),
+        starts,
+        {split: list(restore.batches(run, data, split, images=images, device=work.device)) for split in splits},
+        redrawn=build_network(said["network"], classes, seed=fresh).state_dict() if redraw else None,
+        cumulative=None if cumulative == "none" else cumulative,  # type: ignore[arg-type]
+        batch_norm=batch_norm,  # type: ignore[arg-type]
+        statistics=[x for x, *_ in restore.batches(run, data, "train", images=statistics, device=work.device)],
+        images=statistics,
+        precision=said["precision"],
+    )
+    found.save(work.folder / "rewind.safetensors")
+    modules = {block.name: ", ".join(block.prefixes) for block in blocks(net)}
+    more = {"basis": found.batch_norm, "precision": found.precision}
+    return [{**row, "modules": modules.get(row["block"]), **more} for row in found.table().to_dicts()]
