@@ -15,9 +15,9 @@ from transferscope.probes.passes.prefix import Prefix
 from transferscope.probes.running import Copy, device_of, fed, undisturbed
 from transferscope.probes.walks.scored import Scored, scored
 from transferscope.probes.walks.states import DATA, States
+from transferscope.probes.weights.combine import Net, State, fitting
 from transferscope.probes.weights.distance import classifier
 
-State = Mapping[str, Tensor]
 BatchNorm = Literal["as found", "refresh"]
 
 
@@ -118,10 +118,19 @@ def basis(has_batch_norm: bool, batch_norm: BatchNorm, images: str) -> str:
     return "as found" if batch_norm == "as found" else f"re-estimated everywhere, {images}"
 
 
-def state_of(given: nn.Module | State) -> dict[str, Tensor]:
-    """The tensors of a network or of a state dict, on the CPU, in memory of their own."""
-    state = given.state_dict() if isinstance(given, nn.Module) else given
+def kept(state: State) -> dict[str, Tensor]:
+    """The tensors of a state dict on the CPU, in memory of their own."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+
+
+def whole(word: str, called: str, net: nn.Module, given: Net, state: State) -> dict[str, Tensor]:
+    """The tensors of `state`, that of `given`, which has to fill all of `net`. Raises UserError, opening with `word`,
+    where it does not."""
+    own = net.state_dict()
+    found = {name: tensor for name, tensor in kept(state).items() if name in own}
+    if given is not net:
+        fitting(word, net, {called: found})
+    return found
 
 
 def trained(net: nn.Module) -> frozenset[str]:

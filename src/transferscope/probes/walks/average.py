@@ -24,7 +24,7 @@ from transferscope.probes.walks.basis import Scores, beside
 from transferscope.probes.walks.scored import Scored, scored
 from transferscope.probes.walks.soup import HELD_OUT, apart, ensemble, greedy, noted, shares
 from transferscope.probes.walks.states import DATA, States, Statistics
-from transferscope.probes.weights.combine import State, arrays, combine, fitting, networks
+from transferscope.probes.weights.combine import Net, State, arrays, combine, fitting, opened
 from transferscope.streams import stream
 
 Kind = Literal["uniform", "greedy"]
@@ -153,7 +153,7 @@ class Average:
 
 
 def average(
-    nets: Sequence[nn.Module],
+    nets: Sequence[Net],
     batches: Iterable[Any] | Mapping[str, Iterable[Any]] | None = None,
     *,
     weights: Sequence[float] | None = None,
@@ -163,6 +163,7 @@ def average(
     batch_norm: Statistics = "refresh",
     precision: str = "float32",
     images: int = 250,
+    like: nn.Module | None = None,
 ) -> Average:
     """Average the weights of `nets`, all of one architecture: all alike ("uniform"), by `weights` that add up to 1, or
     as a greedy soup (Wortsman et al. 2022, recipe 1).
@@ -171,43 +172,17 @@ def average(
     does not fall; those images must not be among `batches`. `batches` are (x, labels), or several such under names.
     Batch norm's statistics are re-estimated on `images` images of `statistics`, by default of `held_out`, else of the
     first batches: of the average and, to compare like with like, of every network; "as given" averages them too.
-    Integer buffers come from the first network in the average. The networks are not changed. Raises UserError for
-    networks that do not fit, and for batch norm without any images.
+    Integer buffers come from the first network in the average. `nets` are networks or state dicts; `like` is a network
+    of their form, needed where all are state dicts: its own values do not matter. Nothing given is changed. Raises
+    UserError for networks that do not fit, and for batch norm without any images.
     """
-    nets = [] if isinstance(nets, nn.Module | type) else list(nets)
+    nets = [] if isinstance(nets, nn.Module | Mapping | type) else list(nets)
     if not nets:
         raise UserError("average: a sequence of at least two networks is needed.")
-    networks("average", {f"network {i}": net for i, net in enumerate(nets, 1)})
-    return average_states(
-        nets[0],
-        [net.state_dict() for net in nets],
-        batches,
-        weights=weights,
-        kind=kind,
-        held_out=held_out,
-        statistics=statistics,
-        batch_norm=batch_norm,
-        precision=precision,
-        images=images,
-    )
-
-
-def average_states(
-    net: nn.Module,
-    states: Sequence[State],
-    batches: Iterable[Any] | Mapping[str, Iterable[Any]] | None = None,
-    *,
-    weights: Sequence[float] | None = None,
-    kind: Kind = "uniform",
-    held_out: Iterable[Any] | None = None,
-    statistics: Iterable[Any] | None = None,
-    batch_norm: Statistics = "refresh",
-    precision: str = "float32",
-    images: int = 250,
-) -> Average:
-    """`average` of state dicts of `net`, whose own values do not matter."""
+    net, held = opened("average", {f"network {i}": one for i, one in enumerate(nets, 1)}, like)
+    states = list(held.values())
     mix = shares(len(states), weights, kind, held_out is not None)
-    fitting("average", net, {f"network {i}": state for i, state in enumerate(states, 1)})
+    fitting("average", net, held)
     named = batches if isinstance(batches, Mapping) else {} if batches is None else {DATA: batches}
     if HELD_OUT in named:
         raise UserError(f"average: a data set cannot be called '{HELD_OUT}'; give it another name.")
