@@ -16,9 +16,9 @@ from transferscope.models.blocks import Block
 from transferscope.models.floats import given_in, precision_words, wide_state
 from transferscope.models.norm import has_batch_norm
 from transferscope.probes import result
+from transferscope.probes.batch_norm import BatchNorm, known, told
 from transferscope.probes.blocks.anew import Anew
 from transferscope.probes.blocks.errors import Answers
-from transferscope.probes.blocks.trials import BatchNorm, basis
 from transferscope.probes.blocks.valley import Ground, into, points_of
 from transferscope.probes.inputs.held import joined, portioned
 from transferscope.probes.inputs.samples import unpacked
@@ -250,7 +250,7 @@ def criticality(
         draws=draws,
         search=search,
         path="direct" if path is None else "optimisation",
-        batch_norm=basis(has_batch_norm(net), batch_norm, images),
+        batch_norm=told("blocks", batch_norm, has_batch_norm(net), images),
         notes=(*notes, *found.notes, *(f"{name}: {why}" for name, why in prefix.why.items())),
         precision=words,
         own_error=found.wrong / found.size,
@@ -264,8 +264,7 @@ def _check(draws: int, tolerance: float, relative: bool, search: str, batch_norm
         raise UserError(f"tolerance: {tolerance:g} should lie above 0 and below 1 (0 is allowed with relative=True).")
     if search not in ("border", "grid"):
         raise UserError(f"search: '{search}' is neither 'border' nor 'grid'.")
-    if batch_norm not in ("as found", "refresh"):
-        raise UserError(f"batch_norm: '{batch_norm}' is neither 'as found' nor 'refresh'.")
+    known("blocks", batch_norm)
     if not 0 < sigma_max < float("inf"):
         raise UserError(f"sigma_max: {sigma_max:g} should be above 0.")
 

@@ -17,7 +17,8 @@ from transferscope.measures.intervals import bootstrap_means
 from transferscope.models.weights import blend
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
-from transferscope.probes.blocks.trials import BatchNorm, Trials, chosen, kept, possible, tensors_of, trained, whole
+from transferscope.probes.batch_norm import BatchNorm
+from transferscope.probes.blocks.trials import Trials, chosen, kept, possible, tensors_of, trained, whole
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.weights.combine import Net, opened
 from transferscope.streams import stream

@@ -14,10 +14,11 @@ from torch import nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.probes import result
+from transferscope.probes.batch_norm import BatchNorm, told
 from transferscope.probes.walks.basis import beside
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.walks.segment import ROUNDING, along, explored
-from transferscope.probes.walks.states import States, Statistics
+from transferscope.probes.walks.states import States
 from transferscope.probes.weights.combine import Net, State, fitting, inner, opened, trained
 
 Array = NDArray[np.float64]
@@ -177,7 +178,7 @@ def basin(
     limit: float = 1.0,
     seed: int = 0,
     statistics: Iterable[Any] | None = None,
-    batch_norm: Statistics = "refresh",
+    batch_norm: BatchNorm = "refresh",
     precision: str = "float32",
     images: int = 250,
     like: nn.Module | None = None,
@@ -223,7 +224,7 @@ def basin(
     notes: tuple[str, ...] = ()
     if callable(loss):
         found = explored(along(net, a, b, lambda state, place: float(loss(state)), seed), net, a, b, **how)
-        kind, own, count = "none", found["at"], 0
+        kind, own, count = told("mixture", batch_norm, False), found["at"], 0
     else:
         if batches is None:
             raise UserError("basin: batches (x, labels) are needed to evaluate the loss on.")
@@ -242,7 +243,7 @@ def basin(
             found = explored(along(net, a, b, value, seed), net, a, b, **how)
             alone, notes = beside(scorer, states, dict(zip(states, seen, strict=True)))
             own = np.array([_mean(one[name], loss) for one in alone.values()])
-            kind, count = batch_norm if scorer.has_batch_norm else "none", scorer.count(name)
+            kind, count = told("mixture", batch_norm, scorer.has_batch_norm), scorer.count(name)
     if extend and found["reached"].all() and found["ends"].tolist() == [0, 1]:
         more = f"past either end the loss is at once more than {slack:g} above its mean between a and b"
         notes = (*notes, f"The segment could not be extended: {more}.")

@@ -14,8 +14,9 @@ from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.measures.halving import search
 from transferscope.probes import result
+from transferscope.probes.batch_norm import BatchNorm
 from transferscope.probes.walks.basis import remarks, sources
-from transferscope.probes.walks.line import BatchNorm, Head, line
+from transferscope.probes.walks.line import Head, line
 from transferscope.probes.walks.path import Measure
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.walks.states import DATA

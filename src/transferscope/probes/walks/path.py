@@ -14,8 +14,9 @@ from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.measures.intervals import Interval
 from transferscope.probes import result
+from transferscope.probes.batch_norm import BatchNorm
 from transferscope.probes.walks.curves import measured
-from transferscope.probes.walks.line import BatchNorm, Head, chosen_alphas, line
+from transferscope.probes.walks.line import Head, chosen_alphas, line
 from transferscope.probes.walks.refine import COARSE, refined
 from transferscope.probes.weights.combine import Net, opened
 

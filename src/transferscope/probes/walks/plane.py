@@ -14,8 +14,9 @@ from torch import nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.probes import result
+from transferscope.probes.batch_norm import BatchNorm, told
 from transferscope.probes.walks.basis import beside
-from transferscope.probes.walks.states import States, Statistics
+from transferscope.probes.walks.states import States
 from transferscope.probes.weights.combine import Net, State, combine, fitting, inner, opened, trained
 
 Array = NDArray[np.float64]
@@ -95,7 +96,7 @@ def plane(
     steps: int = 11,
     margin: float = 0.25,
     statistics: Iterable[Any] | None = None,
-    batch_norm: Statistics = "refresh",
+    batch_norm: BatchNorm = "refresh",
     precision: str = "float32",
     images: int = 250,
     like: nn.Module | None = None,
@@ -105,7 +106,7 @@ def plane(
     The basis is orthonormal over trainable parameters: b - a, then c - a without its part along b - a, in float64.
     The grid covers the three points and `margin` of their extent on every side. Batch norm's statistics are
     re-estimated at every point of the grid, and for the three networks themselves, on `images` images of `statistics`
-    (by default of `batches`); "as given" combines them like the weights. The three are networks or state dicts; `like`
+    (by default of `batches`); "as found" combines them like the weights. The three are networks or state dicts; `like`
     is a network of their form, needed where all are state dicts: its own values do not matter. Nothing given is
     changed. Raises UserError for networks that do not fit or lie on one line.
     """
@@ -140,7 +141,7 @@ def plane(
             own=np.array([one[name].metric for one in own.values()]),
             own_loss=np.array([one[name].loss.mean() for one in own.values()]),
             metric_name=ask.metric,
-            batch_norm=batch_norm if ask.has_batch_norm else "none",
+            batch_norm=told("mixture", batch_norm, ask.has_batch_norm),
             images=ask.count(name),
             notes=notes,
         )

@@ -15,8 +15,9 @@ from transferscope.errors import UserError
 from transferscope.measures.intervals import wilson
 from transferscope.models.weights import belongs
 from transferscope.probes import result
+from transferscope.probes.batch_norm import BatchNorm, told
 from transferscope.probes.walks.basis import beside
-from transferscope.probes.walks.states import States, Statistics
+from transferscope.probes.walks.states import States
 from transferscope.probes.weights.combine import Net, combine, fitting, opened
 from transferscope.probes.weights.distance import classifier
 
@@ -107,7 +108,7 @@ def wise_ft(
     alphas: int | Sequence[float] = 11,
     head: str | Sequence[str] | None = None,
     statistics: Iterable[Any] | None = None,
-    batch_norm: Statistics = "refresh",
+    batch_norm: BatchNorm = "refresh",
     precision: str = "float32",
     images: int = 250,
     like: nn.Module | None = None,
@@ -165,6 +166,6 @@ def wise_ft(
             data=ask.names,
             metric_name=ask.metric,
             head_names=heads,
-            batch_norm=batch_norm if ask.has_batch_norm else "none",
+            batch_norm=told("mixture", batch_norm, ask.has_batch_norm),
             notes=notes,
         )
