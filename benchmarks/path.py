@@ -224,7 +224,7 @@ def exact(
     gaps, ours = [], []
     with States(nets[0], loader(files["test"]), statistics=loader(files["train"]), images=len(files["train"])) as at:
         for alpha, wanted in zip(alphas, slow, strict=True):
-            how = "refresh" if kind == "refresh" else "as given"
+            how = "refresh" if kind == "refresh" else "as found"
             ours.append(at(blend(a, b, alpha), batch_norm=how)["data"].logits)  # type: ignore[arg-type]
             gaps.append(float(np.abs(ours[-1] - wanted).max()))
     largest, gap = max(float(np.abs(z).max()) for z in slow), max(gaps)

@@ -11,7 +11,7 @@ from transferscope import analyses
 from transferscope.analyses.criticality import step
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
-from transferscope.probes.blocks.criticality import state_criticality
+from transferscope.probes.blocks.criticality import criticality
 from transferscope.tasks import restore
 
 from .conftest import finish
@@ -35,8 +35,8 @@ def test_rows_are_those_of_the_probe(measured):
     net = restore.network(run, data)
     batches = list(restore.batches(run, data, "train", images=24))
     start = restore.weights(run, "start")
-    wanted = state_criticality(
-        net, net.state_dict(), start, batches, alphas=3, sigmas=3, draws=2, tolerance=0.1, seed=cell.labels["seed"]
+    wanted = criticality(
+        net.state_dict(), start, batches, like=net, alphas=3, sigmas=3, draws=2, tolerance=0.1, seed=cell.labels["seed"]
     )
     rows = of(measured.table("criticality").rows, kind="score", **cell.labels)
     assert set(rows["basis"]) == {wanted.batch_norm} == {"re-estimated everywhere, on the 24 images evaluated"}

@@ -82,7 +82,10 @@ def test_every_key_is_explained_in_one_sentence(build: Any) -> None:
         for one in models(build)
         for name, info in one.model_fields.items()
     }
-    assert "transferscope.study.schema.Recipe.epochs" in told and "transferscope.analyses.rewind.options.Options.redraw" in told
+    assert (
+        "transferscope.study.schema.Recipe.epochs" in told
+        and "transferscope.analyses.rewind.options.Options.redraw" in told
+    )
     poor = [
         name
         for name, info in told.items()

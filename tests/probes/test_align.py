@@ -14,7 +14,7 @@ from toy.nets import tiny
 import transferscope as ts
 from transferscope.errors import UserError
 from transferscope.models.fixup_resnet import fixup_resnet14
-from transferscope.probes.weights.align import Alignment, align, state_align
+from transferscope.probes.weights.align import Alignment, align
 from transferscope.probes.weights.channels import channels
 
 
@@ -223,6 +223,6 @@ def test_strangers_and_diverged_networks_are_refused():
     bad = copy.deepcopy(a.state_dict())
     bad["0.weight"][0] = float("nan")
     with pytest.raises(UserError, match=r"'0\.weight' holds NaN or infinite values in b"):
-        state_align(a, a.state_dict(), bad)
+        align(a, bad)
     with pytest.raises(UserError, match="rounds must be at least 1"):
         align(a, a, rounds=0)

@@ -12,7 +12,7 @@ from toy.nets import tiny
 import transferscope as ts
 from transferscope.errors import UserError
 from transferscope.models.norm import refresh_batch_norm
-from transferscope.probes.walks.average import average, average_states
+from transferscope.probes.walks.average import average
 from transferscope.probes.walks.wise import wise_ft
 from transferscope.probes.weights.combine import combine
 
@@ -211,7 +211,7 @@ def test_bad_input_to_average_is_one_sentence():
         (lambda: average([nn.LazyLinear(2), nn.LazyLinear(2)]), "network 1 has lazy layers"),
         (lambda: average([tuple, nets[0]]), "network 1 is the class tuple, not a network"),
         (lambda: average([nets[0], nn.Linear]), "network 2 is the class Linear, not a network"),
-        (lambda: average([nets[0], nets[1].state_dict()]), "network 2 is a OrderedDict, not a network"),
+        (lambda: average([nets[0], "b.pt"]), "network 2 is a str, not a network .*; load the weights into one first"),
         (lambda: wise_ft("resnet18", nets[0], some), "start is a str, not a network"),
         (lambda: average([nets[0], plain(4)]), r"'3\.weight' is \[3, 6\] in one network but of shape \[4, 6\] in netw"),
         (lambda: average([nets[0], bad]), r"'1\.bias' holds NaN or infinite values in network 2"),
@@ -220,7 +220,7 @@ def test_bad_input_to_average_is_one_sentence():
         (lambda: average(nets, some, kind="greedy"), "needs held_out="),
         (lambda: average(nets, some, held_out=some), "has no use for held_out="),
         (lambda: average(nets, some, kind="greedy", weights=[0.5, 0.5], held_out=some), "finds its own weights"),
-        (lambda: average_states(nets[0], [{}, {}]), r"'1\.weight' is .* but missing in network 1"),
+        (lambda: average([{}, {}], like=nets[0]), r"'1\.weight' is .* but missing in network 1"),
         (lambda: average(nets, some).gain("best", "other"), "no data set 'other'"),
     ]:
         with pytest.raises(UserError, match=words):

@@ -15,7 +15,7 @@ from transferscope.errors import UserError
 from transferscope.models.blocks import blocks
 from transferscope.models.norm import refresh_batch_norm
 from transferscope.probes import result
-from transferscope.probes.blocks.criticality import criticality, state_criticality
+from transferscope.probes.blocks.criticality import criticality
 from transferscope.probes.blocks.errors import _wrong, guessed
 from transferscope.probes.inputs.given import Batch
 from transferscope.streams import stream
@@ -274,13 +274,13 @@ def test_of_state_dicts_whatever_the_network_holds(crossed):
     other = made(Crossed, seed=5)
     held = {n: (t.data_ptr(), t.clone()) for n, t in other.state_dict().items()}
     options = {"alphas": 2, "sigmas": 2, "draws": 1}
-    found = state_criticality(other, net.state_dict(), start, batched(), **options)
+    found = criticality(net.state_dict(), start, batched(), like=other, **options)
     assert np.array_equal(found.mu, criticality(net, start, batched(), **options).mu)
     for name, tensor in other.state_dict().items():
         assert tensor.data_ptr() == held[name][0] and torch.equal(tensor, held[name][1])
     assert all(module.training for module in other.modules())
     with pytest.raises(UserError, match=r"final: it lacks 'stem\.weight' in the shape"):
-        state_criticality(other, made(plain).state_dict(), start, batched())
+        criticality(made(plain).state_dict(), start, batched(), like=other)
 
 
 def test_networks_that_are_hard_to_cut_are_right_and_say_so():

@@ -16,7 +16,7 @@ import transferscope
 from transferscope.errors import UserError
 from transferscope.measures.barrier import entezari, frankle
 from transferscope.probes.walks.line_barrier import line_barrier
-from transferscope.probes.walks.path import Path, path, state_path
+from transferscope.probes.walks.path import Path, path
 from transferscope.probes.walks.refine import refined
 from transferscope.probes.walks.scored import Scored
 
@@ -310,7 +310,7 @@ def test_seeds_decide_the_intervals_alone(apart):
 
 
 def test_states_are_walked_whatever_the_network_holds(apart):
-    found = state_path(made(Normed), A.state_dict(), B.state_dict(), TEST, alphas=11, statistics=[FRESH])
+    found = path(A.state_dict(), B.state_dict(), TEST, alphas=11, statistics=[FRESH], like=made(Normed))
     assert np.abs(found.loss - apart.loss).max() < 1e-6
 
 

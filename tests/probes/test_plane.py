@@ -13,7 +13,7 @@ from toy.nets import tiny
 import transferscope as ts
 from transferscope.errors import UserError
 from transferscope.models.norm import refresh_batch_norm
-from transferscope.probes.walks.plane import plane, state_plane
+from transferscope.probes.walks.plane import plane
 
 
 def small(seed, classes=3):
@@ -103,7 +103,7 @@ def test_what_spans_no_plane_is_refused():
     x, y = data()
     middle = {n: 0.3 * t + 0.7 * b.state_dict()[n] for n, t in a.state_dict().items()}
     with pytest.raises(UserError, match="lie on one line"):
-        state_plane(a, a.state_dict(), b.state_dict(), middle, [(x, y)])
+        plane(a, b, middle, [(x, y)])
     with pytest.raises(UserError, match="a and b have the same weights"):
         plane(a, a, b, [(x, y)])
     with pytest.raises(UserError, match="a and c have the same weights"):

@@ -17,7 +17,7 @@ from transferscope.errors import UserError
 from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm
 from transferscope.probes.blocks import rewind as probe
-from transferscope.probes.blocks.rewind import rewind, state_rewind
+from transferscope.probes.blocks.rewind import rewind
 from transferscope.probes.blocks.trials import Trials
 
 
@@ -247,7 +247,6 @@ def test_bad_input_is_one_sentence():
         "batch_norm: 'keep'": lambda: rewind(net, net, data, batch_norm="keep"),
         "cumulative: 'up'": lambda: rewind(net, net, data, cumulative="up"),
         "no labels": lambda: rewind(net, net, [x for x, _ in data]),
-        "none to go back to": lambda: state_rewind(net, net.state_dict(), {}, data),
     }.items():
         with pytest.raises(UserError, match=match) as caught:
             call()

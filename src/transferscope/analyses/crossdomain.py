@@ -74,7 +74,7 @@ def measure(
     import torch
 
     from transferscope.data.table import open_table
-    from transferscope.probes.walks.path import state_path
+    from transferscope.probes.walks.path import path
     from transferscope.tasks import restore
 
     torch.set_num_threads(work.threads)
@@ -82,8 +82,7 @@ def measure(
         return [{"same_classes": False}]
     sides = {"a": (a, data_a), "b": (b, data_b)}
     halves = [barriers.training_images(run, data, statistics // 2, work.device) for run, data in sides.values()]
-    found = state_path(
-        restore.bare(a, data_a).to(work.device),
+    found = path(
         restore.weights(a),
         restore.weights(b),
         {
@@ -94,6 +93,7 @@ def measure(
         statistics=halves[0] + halves[1],
         images=statistics,
         precision=restore.said(a)["precision"],
+        like=restore.bare(a, data_a).to(work.device),
     )
     found.save(work.folder / "path.safetensors")
     told = barriers.rows(found, head=barriers.head(a, b))

@@ -52,11 +52,11 @@ class Options(analyses.OfTrained):
 @task("distance", version=2, cost=costs.fixed(costs.SMALL))  # 2: rows hold the way of a single weight
 def measure(*, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, work: Work) -> list[dict[str, Any]]:
     """Rows of `probes.distance`: every block, then "(head)" and "(body)", with l2, norm of b, relative, rms, size."""
-    from transferscope.probes.weights.distance import state_distance
+    from transferscope.probes.weights.distance import distance
     from transferscope.tasks import restore
 
-    net = restore.bare(a, data)
-    return state_distance(net, restore.weights(a, a_at), restore.weights(b, b_at)).table().to_dicts()
+    found = distance(restore.weights(a, a_at), restore.weights(b, b_at), like=restore.bare(a, data))
+    return found.table().to_dicts()
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:

@@ -46,12 +46,11 @@ def measure(
     """Rows of `probes.spectrum`, one a weight matrix; the whole result is written as ``spectrum.safetensors``."""
     import torch
 
-    from transferscope.probes.weights.spectrum import state_spectrum
+    from transferscope.probes.weights.spectrum import spectrum
     from transferscope.tasks import restore
 
     torch.set_num_threads(work.threads)
-    net = restore.bare(a, data)
-    found = state_spectrum(net, restore.weights(a, a_at), restore.weights(b, b_at), k=directions)
+    found = spectrum(restore.weights(a, a_at), restore.weights(b, b_at), k=directions, like=restore.bare(a, data))
     found.save(work.folder / "spectrum.safetensors")
     return found.table().to_dicts()
 

@@ -57,18 +57,17 @@ def line(
     """
     import torch
 
-    from transferscope.probes.walks.path import state_path
+    from transferscope.probes.walks.path import path
 
     torch.set_num_threads(work.threads)
     net = restore.bare(a, data)
     first, second = restore.weights(a, a_at), restore.weights(b, b_at)
     same = all(torch.equal(tensor, second[name]) for name, tensor in first.items())
     if align:
-        from transferscope.probes.weights.align import state_align
+        from transferscope.probes.weights.align import align as aligned
 
-        second = state_align(net, first, second).apply(second)
-    found = state_path(
-        net.to(work.device),
+        second = aligned(first, second, like=net).apply(second)
+    found = path(
         first,
         second,
         {split: list(restore.batches(a, data, split, images=images[split], device=work.device)) for split in splits},
@@ -78,6 +77,7 @@ def line(
         batch_norm=batch_norm,  # type: ignore[arg-type]
         precision=restore.said(a)["precision"],
         tolerance=tolerance,
+        like=net.to(work.device),
     )
     found.save(work.folder / "path.safetensors")
     return rows(found, head=head(a, b), same=same)

@@ -25,7 +25,7 @@ def soup(
     """
     import torch
 
-    from transferscope.probes.walks.average import average_states
+    from transferscope.probes.walks.average import average
     from transferscope.tasks import restore
 
     torch.set_num_threads(work.threads)
@@ -35,16 +35,17 @@ def soup(
 
     net, states = restore.bare(runs[0], data).to(work.device), [restore.weights(run, at) for run in runs]
     train = barriers.training_images(runs[0], data, statistics, work.device)
-    how: dict[str, Any] = {"statistics": train, "images": statistics, "precision": restore.said(runs[0])["precision"]}
+    precision = restore.said(runs[0])["precision"]
+    how: dict[str, Any] = {"statistics": train, "images": statistics, "precision": precision, "like": net}
     test = {"test": split("test")}
-    whole = average_states(net, states, test, **how)
+    whole = average(states, test, **how)
     errors, k = whole.errors["test"], len(runs)
-    greedy = average_states(net, states, kind="greedy", held_out=split("val"), **how)
+    greedy = average(states, kind="greedy", held_out=split("val"), **how)
     best, members = int(greedy.order[0]), list(greedy.members)
     of_best = (float(whole.single[best, 0]), float(whole.single_loss[best, 0]), errors[best])
     of_all = (float(whole.average[0]), float(whole.average_loss[0]), errors[k])
     if 1 < len(members) < k:
-        part = average_states(net, [states[i] for i in members], test, **how)
+        part = average([states[i] for i in members], test, **how)
         of_greedy = (float(part.average[0]), float(part.average_loss[0]), part.errors["test"][-2])
     else:
         of_greedy = of_all if len(members) == k else of_best
@@ -109,15 +110,14 @@ def wise(
     import torch
 
     from transferscope.data.table import open_table
-    from transferscope.probes.walks.wise import state_wise_ft
+    from transferscope.probes.walks.wise import wise_ft
     from transferscope.tasks import restore
 
     torch.set_num_threads(work.threads)
     if on is not None and open_table(on.path).classes != open_table(data.path).classes:
         return [{"way": DIFFERENT, "test_metric": None}]
     splits = ("val", "test") if on is None else ("test",)
-    found = state_wise_ft(
-        restore.bare(run, data).to(work.device),
+    found = wise_ft(
         restore.weights(run, "start"),
         restore.weights(run, at),
         {name: list(restore.batches(run, on or data, name, images=images, device=work.device)) for name in splits},
@@ -125,6 +125,7 @@ def wise(
         statistics=barriers.training_images(run, data, statistics, work.device),
         images=statistics,
         precision=restore.said(run)["precision"],
+        like=restore.bare(run, data).to(work.device),
     )
     found.save(work.folder / "wise.safetensors")
     test = found.data.index("test")

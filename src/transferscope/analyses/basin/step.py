@@ -32,12 +32,11 @@ def measure(
     """
     import torch
 
-    from transferscope.probes.walks.basin import state_basin
+    from transferscope.probes.walks.basin import basin
     from transferscope.tasks import restore
 
     torch.set_num_threads(work.threads)
-    found = state_basin(
-        restore.bare(a, data).to(work.device),
+    found = basin(
         restore.weights(a, at),
         restore.weights(b, at),
         list(restore.batches(a, data, "test", images=images, device=work.device)),
@@ -50,6 +49,7 @@ def measure(
         statistics=barriers.training_images(a, data, statistics, work.device),
         images=statistics,
         precision=restore.said(a)["precision"],
+        like=restore.bare(a, data).to(work.device),
     )
     found.save(work.folder / "basin.safetensors")
     whole = {

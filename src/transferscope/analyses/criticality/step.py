@@ -37,19 +37,18 @@ def measure(
     """
     import torch
 
-    from transferscope.probes.blocks.criticality import state_criticality
+    from transferscope.probes.blocks.criticality import criticality
 
     torch.set_num_threads(work.threads)
     said = restore.said(run)
     net = restore.network(run, data, checkpoint, device=work.device)
-    final, start = net.state_dict(), restore.weights(run, "start")
+    start = restore.weights(run, "start")
     saved = [restore.weights(run, name) for name in _epochs(run, checkpoint)] if path == "optimisation" else None
 
     def of(images: int, **options: Any) -> Any:
         batches = list(restore.batches(run, data, "train", images=images, device=work.device))
-        return state_criticality(
+        return criticality(
             net,
-            final,
             start,
             batches,
             alphas=alphas,
@@ -57,7 +56,7 @@ def measure(
             tolerance=tolerance,
             relative=relative,
             path=saved,
-            batch_norm=batch_norm,
+            batch_norm=batch_norm,  # type: ignore[arg-type]
             precision=precision,
             seed=said["seed"],
             **options,

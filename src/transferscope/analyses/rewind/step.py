@@ -32,29 +32,27 @@ def measure(
     from transferscope.data.table import open_table
     from transferscope.models.blocks import blocks
     from transferscope.models.build import build_network
-    from transferscope.probes.blocks.rewind import state_rewind
+    from transferscope.probes.blocks.rewind import rewind
     from transferscope.streams import stream_seed
 
     torch.set_num_threads(work.threads)
     said = restore.said(run)
-    starts = {"start": restore.weights(run, "start")}
-    if checkpoints:
-        saved = [epoch for epoch in restore.saved_epochs(run) if epoch]
-        starts |= {f"epoch {epoch}": restore.weights(run, restore.saved(epoch)) for epoch in saved}
+    saved = [epoch for epoch in restore.saved_epochs(run) if epoch] if checkpoints else []
     fresh = stream_seed(said["seed"], "redraw") % 2**31
     classes = len(open_table(data.path).classes)
     net = restore.bare(run, data)
-    found = state_rewind(
-        net.to(work.device),
+    found = rewind(
         restore.weights(run, checkpoint),
-        starts,
+        restore.weights(run, "start"),
         {split: list(restore.batches(run, data, split, images=images, device=work.device)) for split in splits},
-        redrawn=build_network(said["network"], classes, seed=fresh).state_dict() if redraw else None,
+        checkpoints={f"epoch {epoch}": restore.weights(run, restore.saved(epoch)) for epoch in saved},
+        redraw=build_network(said["network"], classes, seed=fresh) if redraw else False,
         cumulative=None if cumulative == "none" else cumulative,  # type: ignore[arg-type]
         batch_norm=batch_norm,  # type: ignore[arg-type]
         statistics=[x for x, *_ in restore.batches(run, data, "train", images=statistics, device=work.device)],
         images=statistics,
         precision=said["precision"],
+        like=net.to(work.device),
     )
     found.save(work.folder / "rewind.safetensors")
     modules = {block.name: ", ".join(block.prefixes) for block in blocks(net)}

@@ -16,15 +16,15 @@ from transferscope.models.blocks import Block
 from transferscope.models.floats import given_in, precision_words, wide_state
 from transferscope.models.norm import has_batch_norm
 from transferscope.probes import result
+from transferscope.probes.batch_norm import BatchNorm, known, told
 from transferscope.probes.blocks.anew import Anew
 from transferscope.probes.blocks.errors import Answers
-from transferscope.probes.blocks.trials import BatchNorm, basis
-from transferscope.probes.blocks.valley import Ground, held_as, points_of
+from transferscope.probes.blocks.valley import Ground, into, points_of
 from transferscope.probes.inputs.held import joined, portioned
 from transferscope.probes.inputs.samples import unpacked
 from transferscope.probes.passes.prefix import Prefix
 from transferscope.probes.running import Copy, device_of, fed, precision_notes
-from transferscope.probes.weights.combine import networks, starting
+from transferscope.probes.weights.combine import Net, opened
 
 Array = NDArray[np.float64]
 Search = Literal["border", "grid"]
@@ -145,8 +145,8 @@ class Criticality:
 
 
 def criticality(
-    net: nn.Module,
-    start: nn.Module | Mapping[str, Tensor],
+    net: Net,
+    start: Net,
     batches: Iterable[Any],
     *,
     blocks: str | Sequence[str] | None = None,
@@ -164,8 +164,9 @@ def criticality(
     memory: int = 2**30,
     seed: int = 0,
     cut: Sequence[Block] | None = None,
+    like: nn.Module | None = None,
 ) -> Criticality:
-    """Criticality of every block of `net` (or those in `blocks`), which moved from `start` (a network or state dict).
+    """Criticality of every block of `net` (or those in `blocks`), which moved from `start`.
 
     In every cell the block's trainable parameters are (1 - alpha) start + alpha final + N(0, sigma^2), all other blocks
     final (Chatterji et al. 2020; Neyshabur et al. 2020, figs. 5 and 6). Instead of the direct way, `path` gives state
@@ -185,17 +186,20 @@ def criticality(
     `precision` "bfloat16" can be faster, but single samples differ and move a score by a step of the grid; the network
     is run as a copy, with float32 weights where they are of half precision. `memory` (bytes) bounds the activations
     that are kept; noise takes up to half as much again. Heads count as blocks, from the values that
-    `start` has for them. The network is left as found, also by an exception. Raises UserError for a
-    start or path of another architecture, unknown blocks, missing labels and values out of range.
+    `start` has for them. `net` and `start` are networks or state dicts; `like` is a network of the form of `net`,
+    needed where both are state dicts: its own values do not matter. Nothing given is changed. Raises UserError for
+    states of another architecture, unknown blocks, missing labels and values out of range.
     """
     _check(draws, tolerance, relative, search, batch_norm, sigma_max)
     levels = _levels(sigmas, sigma_max)
     steps = _steps(alphas)
-    networks("criticality", {"net": net})
-    starting("criticality", {"start": start})
-    given = wide_state(start.state_dict() if isinstance(start, nn.Module) else start)
-    notes, words, device = precision_notes({"net": net}), precision_words(precision, given_in(net)), device_of(net)
-    net = Copy(net, precision, device).net
+    form, states = opened("criticality", {"net": net, "start": start}, like)
+    given = wide_state(states["start"])
+    notes, words, device = precision_notes({"net": form}), precision_words(precision, given_in(form)), device_of(form)
+    twin = Copy(form, precision, device).net
+    if net is not form:
+        into(twin, states["net"])
+    net = twin
     own = {name: p.detach() for name, p in net.named_parameters()}
     refresh = batch_norm == "refresh" and has_batch_norm(net)
     prefix = Prefix(net, batches, cut, precision=precision, memory=memory // (2 if refresh else 1), seed=seed)
@@ -246,23 +250,11 @@ def criticality(
         draws=draws,
         search=search,
         path="direct" if path is None else "optimisation",
-        batch_norm=basis(has_batch_norm(net), batch_norm, images),
+        batch_norm=told("blocks", batch_norm, has_batch_norm(net), images),
         notes=(*notes, *found.notes, *(f"{name}: {why}" for name, why in prefix.why.items())),
         precision=words,
         own_error=found.wrong / found.size,
     )
-
-
-def state_criticality(
-    net: nn.Module,
-    final: Mapping[str, Tensor],
-    start: Mapping[str, Tensor],
-    batches: Iterable[Any],
-    **options: Any,
-) -> Criticality:
-    """`criticality` of the final weights and buffers given as a state dict of `net`, whose own values do not matter."""
-    with held_as(net, final):
-        return criticality(net, start, batches, **options)
 
 
 def _check(draws: int, tolerance: float, relative: bool, search: str, batch_norm: str, sigma_max: float) -> None:
@@ -272,8 +264,7 @@ def _check(draws: int, tolerance: float, relative: bool, search: str, batch_norm
         raise UserError(f"tolerance: {tolerance:g} should lie above 0 and below 1 (0 is allowed with relative=True).")
     if search not in ("border", "grid"):
         raise UserError(f"search: '{search}' is neither 'border' nor 'grid'.")
-    if batch_norm not in ("as found", "refresh"):
-        raise UserError(f"batch_norm: '{batch_norm}' is neither 'as found' nor 'refresh'.")
+    known("blocks", batch_norm)
     if not 0 < sigma_max < float("inf"):
         raise UserError(f"sigma_max: {sigma_max:g} should be above 0.")
 

@@ -17,9 +17,10 @@ from transferscope.measures.intervals import bootstrap_means
 from transferscope.models.weights import blend
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
-from transferscope.probes.blocks.trials import BatchNorm, State, Trials, chosen, possible, state_of, tensors_of, trained
+from transferscope.probes.batch_norm import BatchNorm
+from transferscope.probes.blocks.trials import Trials, chosen, kept, possible, tensors_of, trained, whole
 from transferscope.probes.walks.scored import Scored
-from transferscope.probes.weights.combine import networks, starting
+from transferscope.probes.weights.combine import Net, opened
 from transferscope.streams import stream
 
 Array = NDArray[np.float64]
@@ -102,8 +103,8 @@ class LayerwiseBarrier:
 
 
 def layerwise_barrier(
-    a: nn.Module,
-    b: nn.Module | State,
+    a: Net,
+    b: Net,
     batches: Iterable[Any] | Mapping[str, Iterable[Any]],
     *,
     alphas: int | Sequence[float] = 11,
@@ -114,6 +115,7 @@ def layerwise_barrier(
     draws: int = 1000,
     precision: str = "float32",
     seed: int = 0,
+    like: nn.Module | None = None,
 ) -> LayerwiseBarrier:
     """The barrier when one block of `a` at a time is interpolated to its value in `b` (Adilova et al. 2024).
 
@@ -123,17 +125,19 @@ def layerwise_barrier(
     "as found": the block's are interpolated with its weights, all others stay a's. `draws` resamples of the images,
     from `seed`, give the intervals; a supremum of noisy values leans upward, and so do they.
 
-    Both networks are left as found. Raises UserError for two architectures, an unknown block, and labels missing.
+    `a` and `b` are networks or state dicts; `like` is a network of the form of `a`, needed where both are state dicts:
+    its own values do not matter. Nothing given is changed. Raises UserError for two architectures, an unknown block,
+    and labels missing.
     """
-    networks("layerwise_barrier", {"a": a})
-    starting("layerwise_barrier", {"b": b})
+    net, states = opened("layerwise_barrier", {"a": a, "b": b}, like)
     at = _alphas(alphas)
-    start, end = state_of(a), state_of(b)
-    trials = Trials(a, batches, batch_norm=batch_norm, statistics=statistics, images=images, precision=precision)
-    inner = tensors_of(a, trials.cut)
-    wanted, skipped = possible(a, {"a": start, "b": end}, [b for b in chosen(trials.cut, blocks) if b.name in inner])
+    start, end = whole("layerwise_barrier", "a", net, a, states["a"]), kept(states["b"])
+    trials = Trials(net, batches, batch_norm=batch_norm, statistics=statistics, images=images, precision=precision)
+    inner = tensors_of(net, trials.cut)
+    asked = [block for block in chosen(trials.cut, blocks) if block.name in inner]
+    wanted, skipped = possible(net, {"a": start, "b": end}, asked)
     trials.on(start)
-    names, moving = trials.states.names, trained(a)
+    names, moving = trials.states.names, trained(net)
     parts = {block.name: inner[block.name] for block in wanted}
     parts[ALL] = tuple(name for inside in parts.values() for name in inside)
 
@@ -149,11 +153,11 @@ def layerwise_barrier(
     for d, data in enumerate(names):
         n = trials.states.count(data)
         for word in curves:
-            whole = _rows(found[ALL], data, word, n)
+            every = _rows(found[ALL], data, word, n)
             for i, block in enumerate(parts):
                 rows = _rows(found[block], data, word, n)
                 curves[word][d, i] = rows.mean(1)
-                heights[word][d, i] = _heights(at, rows, whole, draws, seed)
+                heights[word][d, i] = _heights(at, rows, every, draws, seed)
     return LayerwiseBarrier(
         alphas=at,
         error=curves["wrong"],

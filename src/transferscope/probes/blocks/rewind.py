@@ -18,13 +18,13 @@ from transferscope.models.blocks import Block
 from transferscope.models.build import seeded
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
-from transferscope.probes.blocks.trials import BatchNorm, State, Trials, chosen, possible, state_of, tensors_of, trained
+from transferscope.probes.batch_norm import BatchNorm
+from transferscope.probes.blocks.trials import Trials, chosen, kept, possible, tensors_of, trained, whole
 from transferscope.probes.walks.scored import Scored
-from transferscope.probes.weights.combine import networks, starting
+from transferscope.probes.weights.combine import Net, State, opened
 from transferscope.streams import stream_seed
 
 Array = NDArray[np.float64]
-Net = nn.Module | State
 Cumulative = Literal["bottom", "top", "both"]
 NONE = "(none)"
 Z = 1.959964  # of 95%
@@ -119,7 +119,7 @@ class Rewind:
 
 
 def rewind(
-    net: nn.Module,
+    net: Net,
     start: Net,
     batches: Iterable[Any] | Mapping[str, Iterable[Any]],
     *,
@@ -132,12 +132,14 @@ def rewind(
     images: int = 250,
     precision: str = "float32",
     seed: int = 0,
+    like: nn.Module | None = None,
 ) -> Rewind:
     """Set one block of `net` at a time back to its value at `start`, all others final, and score the network.
 
-    (Zhang, Bengio and Singer 2022, section 3; Neyshabur et al. 2020, figure 5.) `start` and every one of `checkpoints`
-    is a network or a state dict. `batches` (x, labels) are one data set, or several by name (train, test). `redraw`
-    also draws every block anew: from a factory or another fresh network, or with True by each module's own
+    (Zhang, Bengio and Singer 2022, section 3; Neyshabur et al. 2020, figure 5.) `net`, `start` and every one of
+    `checkpoints` is a network or a state dict; `like` is a network of the form of `net`, needed where all of them are
+    state dicts: its own values do not matter. `batches` (x, labels) are one data set, or several by name (train, test).
+    `redraw` also draws every block anew: from a factory or another fresh network, or with True by each module's own
     `reset_parameters` (which a library's constructor may have overruled: prefer a factory), from `seed`. `cumulative`
     rewinds ever more blocks to `start`, from the "bottom", the "top" or "both". `blocks` names those to rewind.
 
@@ -146,67 +148,24 @@ def rewind(
     "as found": a rewound block has the statistics that belong to its values there, every other block keeps its own;
     what is lost is then in part one of fit.
 
-    The data sets are held in memory. The network is left as found. Raises UserError for a start of another
+    The data sets are held in memory. Nothing given is changed. Raises UserError for a start of another
     architecture, an unknown block and batches without labels.
     """
-    networks("rewind", {"net": net})
     given = {"start": start, **(checkpoints or {})}
-    starting("rewind", given)
-    starts = {name: state_of(one) for name, one in given.items()}
-    drawn = _redrawn(net, redraw, seed)
-    return state_rewind(
-        net,
-        net.state_dict(),
-        starts,
-        batches,
-        redrawn=drawn,
-        cumulative=cumulative,
-        blocks=blocks,
-        batch_norm=batch_norm,
-        statistics=statistics,
-        images=images,
-        precision=precision,
-    )
-
-
-@dataclass(frozen=True)
-class _Change:
-    """Blocks set to the values they have in `state`."""
-
-    name: str
-    how: str
-    checkpoint: str
-    state: State
-    blocks: tuple[Block, ...]
-
-
-def state_rewind(
-    net: nn.Module,
-    final: State,
-    starts: Mapping[str, State],
-    batches: Iterable[Any] | Mapping[str, Iterable[Any]],
-    *,
-    redrawn: State | None = None,
-    cumulative: Cumulative | None = None,
-    blocks: Sequence[str] | None = None,
-    batch_norm: BatchNorm = "refresh",
-    statistics: Iterable[Any] | None = None,
-    images: int = 250,
-    precision: str = "float32",
-) -> Rewind:
-    """`rewind` of the state dict `final` of `net` (whose own values do not matter) to each of `starts` by name.
-
-    The first of them is the start that `cumulative` goes back to; `redrawn` is the state of a fresh network.
-    """
+    words = {name: name if name == "start" else f"checkpoint '{name}'" for name in given}
+    every: dict[str, Net] = {"net": net, **{words[name]: one for name, one in given.items()}}
+    if isinstance(redraw, nn.Module | Mapping):
+        every["redraw"] = redraw
+    form, states = opened("rewind", every, like)
+    starts = {name: kept(states[words[name]]) for name in given}
     if cumulative not in (None, "bottom", "top", "both"):
         raise UserError(f"cumulative: '{cumulative}' is none of 'bottom', 'top' and 'both'.")
-    if not starts:
-        raise UserError("starts: there is none to go back to.")
-    end, moving = {n: t for n, t in state_of(final).items() if n in net.state_dict()}, trained(net)
-    trials = Trials(net, batches, batch_norm=batch_norm, statistics=statistics, images=images, precision=precision)
-    every = {"final": end, **starts, **({"redraw": redrawn} if redrawn else {})}
-    inner = tensors_of(net, trials.cut)
-    wanted, skipped = possible(net, every, [block for block in chosen(trials.cut, blocks) if block.name in inner])
+    end, moving = whole("rewind", "net", form, net, states["net"]), trained(form)
+    redrawn = kept(states["redraw"]) if isinstance(redraw, nn.Module | Mapping) else _redrawn(form, end, redraw, seed)
+    trials = Trials(form, batches, batch_norm=batch_norm, statistics=statistics, images=images, precision=precision)
+    ends = {"final": end, **starts, **({"redraw": redrawn} if redrawn else {})}
+    inner = tensors_of(form, trials.cut)
+    wanted, skipped = possible(form, ends, [block for block in chosen(trials.cut, blocks) if block.name in inner])
 
     def values(of: Iterable[Block], state: State) -> dict[str, Tensor]:
         return {name: state[name] for block in of for name in inner[block.name]}
@@ -215,8 +174,8 @@ def state_rewind(
     base: dict[str, Scored | None] = {}
     trials.on(end)
     at_start = False
-    whole = [_Change(NONE, "none", "", end, ()), *([_Change(NONE, "own", "", end, ())] if trials.refresh else [])]
-    for change in [*whole, *_changes(wanted, starts, redrawn, cumulative)]:
+    unchanged = [_Change(NONE, "none", "", end, ()), *([_Change(NONE, "own", "", end, ())] if trials.refresh else [])]
+    for change in [*unchanged, *_changes(wanted, starts, redrawn, cumulative)]:
         place, inside = f"{change.name} ({change.how})", change.blocks
         if change.how == "own":
             found = trials.own(end)
@@ -233,8 +192,8 @@ def state_rewind(
         base = base or found
         for name, of in found.items():
             score = (of.metric, float(of.loss.mean())) if of else (float("nan"), float("nan"))
-            ends = _ends(base[name], of, trials.states.metric)
-            rows.append((change.name, change.how, change.checkpoint, name, *score, *ends, far, count))
+            between = _ends(base[name], of, trials.states.metric)
+            rows.append((change.name, change.how, change.checkpoint, name, *score, *between, far, count))
     block, how, checkpoint, data, value, loss, low, high, distance, size = zip(*rows, strict=True)
     return Rewind(
         block=block,
@@ -253,6 +212,17 @@ def state_rewind(
         precision=trials.states.precision_words,
         skipped=skipped,
     )
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Blocks set to the values they have in `state`."""
+
+    name: str
+    how: str
+    checkpoint: str
+    state: State
+    blocks: tuple[Block, ...]
 
 
 def _changes(
@@ -281,16 +251,18 @@ def _ends(own: Scored | None, of: Scored | None, metric: str) -> tuple[float, fl
     return max((lost - won) / n - half, -1.0), min((lost - won) / n + half, 1.0)
 
 
-def _redrawn(net: nn.Module, redraw: bool | Net | Callable[[], nn.Module], seed: int) -> dict[str, Tensor] | None:
-    """The tensors of a freshly initialised network."""
-    if isinstance(redraw, nn.Module | Mapping):
-        return state_of(redraw)
+def _redrawn(
+    net: nn.Module, state: State, redraw: bool | Callable[[], nn.Module], seed: int
+) -> dict[str, Tensor] | None:
+    """The tensors of a freshly initialised network of the form of `net`; buffers that no module resets are those of
+    `state`."""
     if redraw is False:
         return None
     with seeded(stream_seed(seed, "redraw")):
         if callable(redraw):
-            return state_of(redraw())
+            return kept(redraw().state_dict())
         fresh = copy.deepcopy(net)
+        fresh.load_state_dict(state)
         for name, module in fresh.named_modules():
             own = [tensor for tensor, _ in module.named_parameters(recurse=False)]
             reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
@@ -302,4 +274,4 @@ def _redrawn(net: nn.Module, redraw: bool | Net | Callable[[], nn.Module], seed:
                     f"redraw: '{full}' belongs to a {type(module).__name__}, which cannot initialise itself; give "
                     "redraw=... a function that builds the network."
                 )
-    return state_of(fresh)
+    return kept(fresh.state_dict())

@@ -1,7 +1,7 @@
 """Networks in which some blocks hold other tensors: which blocks can, and how the changed networks score."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -9,16 +9,15 @@ from torch import Tensor, nn
 from transferscope.errors import UserError, did_you_mean
 from transferscope.models.blocks import Block, blocks, parameters_of
 from transferscope.models.weights import belongs
+from transferscope.probes.batch_norm import BatchNorm, known, told
 from transferscope.probes.blocks.anew import Anew
 from transferscope.probes.inputs.samples import unpacked
 from transferscope.probes.passes.prefix import Prefix
 from transferscope.probes.running import Copy, device_of, fed, undisturbed
 from transferscope.probes.walks.scored import Scored, scored
 from transferscope.probes.walks.states import DATA, States
+from transferscope.probes.weights.combine import Net, State, fitting
 from transferscope.probes.weights.distance import classifier
-
-State = Mapping[str, Tensor]
-BatchNorm = Literal["as found", "refresh"]
 
 
 class Trials:
@@ -42,14 +41,12 @@ class Trials:
         images: int = 250,
         reuse: bool = True,
     ) -> None:
-        if batch_norm not in ("as found", "refresh"):
-            raise UserError(f"batch_norm: '{batch_norm}' is neither 'as found' nor 'refresh'.")
+        kind = known("blocks", batch_norm)
         named = data if isinstance(data, Mapping) else {DATA: data}
         read = {str(name): list(unpacked(given, "data", f" of '{name}'")) for name, given in named.items()}
-        how: Literal["refresh", "as given"] = "refresh" if batch_norm == "refresh" else "as given"
-        self.states = States(net, read, statistics=statistics, batch_norm=how, precision=precision, images=images)
-        self.basis = basis(self.states.has_batch_norm, batch_norm, self.states.measured_words)
-        self.refresh = batch_norm == "refresh" and self.states.has_batch_norm
+        self.states = States(net, read, statistics=statistics, batch_norm=kind, precision=precision, images=images)
+        self.basis = told("blocks", kind, self.states.has_batch_norm, self.states.measured_words)
+        self.refresh = kind == "refresh" and self.states.has_batch_norm
         self._copy = Copy(net, precision, device_of(net))
         self._inputs = [fed(batch.x, self._copy.net) for batches in read.values() for batch in batches]
         with undisturbed([self._copy.net], "eval"):
@@ -61,7 +58,7 @@ class Trials:
     def own(self, state: State) -> dict[str, Scored | None]:
         """Every data set under the whole state dict `state` with the running statistics that it brings."""
         try:
-            return dict(self.states(state, batch_norm="as given", place="the network's own statistics"))
+            return dict(self.states(state, batch_norm="as found", place="the network's own statistics"))
         except UserError:  # outputs that are not finite
             return dict.fromkeys(self.states.names)
 
@@ -111,17 +108,19 @@ class Trials:
         return {name: values[first] for name, first in self._tied.items() if first in values}
 
 
-def basis(has_batch_norm: bool, batch_norm: BatchNorm, images: str) -> str:
-    """In words: which running statistics the networks of a comparison have; `images` as `States.measured_words`."""
-    if not has_batch_norm:
-        return "none in the network"
-    return "as found" if batch_norm == "as found" else f"re-estimated everywhere, {images}"
-
-
-def state_of(given: nn.Module | State) -> dict[str, Tensor]:
-    """The tensors of a network or of a state dict, on the CPU, in memory of their own."""
-    state = given.state_dict() if isinstance(given, nn.Module) else given
+def kept(state: State) -> dict[str, Tensor]:
+    """The tensors of a state dict on the CPU, in memory of their own."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+
+
+def whole(word: str, called: str, net: nn.Module, given: Net, state: State) -> dict[str, Tensor]:
+    """The tensors of `state`, that of `given`, which has to fill all of `net`. Raises UserError, opening with `word`,
+    where it does not."""
+    own = net.state_dict()
+    found = {name: tensor for name, tensor in kept(state).items() if name in own}
+    if given is not net:
+        fitting(word, net, {called: found})
+    return found
 
 
 def trained(net: nn.Module) -> frozenset[str]:

@@ -1,7 +1,6 @@
 """One block's valley on the training samples: points, noise, the error of a cell, and cells stopped when clear."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,26 +145,17 @@ def points_of(
     ]
 
 
-@contextmanager
-def held_as(net: nn.Module, state: State) -> Iterator[None]:
-    """The network with the values of a state dict; its own are back afterwards, also after an exception.
-
-    Raises UserError, naming the first tensor, for the state of another architecture.
-    """
-    own = net.state_dict(keep_vars=True)
+def into(net: nn.Module, state: State) -> None:
+    """Give the network the values of a state dict. Raises UserError, naming the first tensor, where they do not fit."""
+    own = net.state_dict()
     for name, tensor in own.items():
         if name not in state or state[name].shape != tensor.shape:
             raise UserError(f"final: it lacks '{name}' in the shape {list(tensor.shape)} that the network has.")
     if odd := next((name for name in state if name not in own), None):
         raise UserError(f"final: the network has no tensor '{odd}'; {did_you_mean(odd, list(own))}")
-    before = [(tensor, tensor.data) for tensor in own.values()]
-    try:
+    with torch.no_grad():
         for name, tensor in own.items():
-            tensor.data = torch.empty_like(tensor.data).copy_(state[name])
-        yield
-    finally:
-        for tensor, data in before:
-            tensor.data = data
+            tensor.copy_(state[name])
 
 
 def _rms(state: State) -> float:

@@ -18,13 +18,14 @@ from transferscope.measures.intervals import Interval, bootstrap_interval
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm, running_statistics
 from transferscope.models.precision import running
 from transferscope.probes import result
+from transferscope.probes.batch_norm import BatchNorm, known, told
 from transferscope.probes.inputs.samples import unpacked
 from transferscope.probes.running import Copy, device_of, fed
 from transferscope.probes.walks.basis import Scores, beside
 from transferscope.probes.walks.scored import Scored, scored
 from transferscope.probes.walks.soup import HELD_OUT, apart, ensemble, greedy, noted, shares
-from transferscope.probes.walks.states import DATA, States, Statistics
-from transferscope.probes.weights.combine import State, arrays, combine, fitting, networks
+from transferscope.probes.walks.states import DATA, States
+from transferscope.probes.weights.combine import Net, State, arrays, combine, fitting, opened
 from transferscope.streams import stream
 
 Kind = Literal["uniform", "greedy"]
@@ -39,7 +40,7 @@ class Average:
     `weights` (k,) of the networks in it, adding up to 1. `single`, `single_loss` (k, D); `average`, `average_loss`,
     `ensemble`, `ensemble_loss` (D,): metric in [0, 1] and cross-entropy in nats of each network, of the average, and of
     the mean of the k networks' probabilities, all on one basis: batch-norm statistics re-estimated on the same images
-    (or as given). `own`, `own_loss` (k, D): of each network with the statistics it came with; `notes` tell where that
+    (or as found). `own`, `own_loss` (k, D): of each network with the statistics it came with; `notes` tell where that
     differs by more than chance. `errors`: per data set (k + 2, n), the wrong answers on every image of the networks,
     the average and the ensemble (multi-label: share of labels).
     `recipe`: "uniform", "weighted" or "greedy". Greedy only, else empty: `held_out` (k,) the networks' scores on the
@@ -153,16 +154,17 @@ class Average:
 
 
 def average(
-    nets: Sequence[nn.Module],
+    nets: Sequence[Net],
     batches: Iterable[Any] | Mapping[str, Iterable[Any]] | None = None,
     *,
     weights: Sequence[float] | None = None,
     kind: Kind = "uniform",
     held_out: Iterable[Any] | None = None,
     statistics: Iterable[Any] | None = None,
-    batch_norm: Statistics = "refresh",
+    batch_norm: BatchNorm = "refresh",
     precision: str = "float32",
     images: int = 250,
+    like: nn.Module | None = None,
 ) -> Average:
     """Average the weights of `nets`, all of one architecture: all alike ("uniform"), by `weights` that add up to 1, or
     as a greedy soup (Wortsman et al. 2022, recipe 1).
@@ -170,44 +172,18 @@ def average(
     Greedy: networks are added best first, by their score on the batches `held_out`, as long as the soup's score there
     does not fall; those images must not be among `batches`. `batches` are (x, labels), or several such under names.
     Batch norm's statistics are re-estimated on `images` images of `statistics`, by default of `held_out`, else of the
-    first batches: of the average and, to compare like with like, of every network; "as given" averages them too.
-    Integer buffers come from the first network in the average. The networks are not changed. Raises UserError for
-    networks that do not fit, and for batch norm without any images.
+    first batches: of the average and, to compare like with like, of every network; "as found" averages them too.
+    Integer buffers come from the first network in the average. `nets` are networks or state dicts; `like` is a network
+    of their form, needed where all are state dicts: its own values do not matter. Nothing given is changed. Raises
+    UserError for networks that do not fit, and for batch norm without any images.
     """
-    nets = [] if isinstance(nets, nn.Module | type) else list(nets)
+    nets = [] if isinstance(nets, nn.Module | Mapping | type) else list(nets)
     if not nets:
         raise UserError("average: a sequence of at least two networks is needed.")
-    networks("average", {f"network {i}": net for i, net in enumerate(nets, 1)})
-    return average_states(
-        nets[0],
-        [net.state_dict() for net in nets],
-        batches,
-        weights=weights,
-        kind=kind,
-        held_out=held_out,
-        statistics=statistics,
-        batch_norm=batch_norm,
-        precision=precision,
-        images=images,
-    )
-
-
-def average_states(
-    net: nn.Module,
-    states: Sequence[State],
-    batches: Iterable[Any] | Mapping[str, Iterable[Any]] | None = None,
-    *,
-    weights: Sequence[float] | None = None,
-    kind: Kind = "uniform",
-    held_out: Iterable[Any] | None = None,
-    statistics: Iterable[Any] | None = None,
-    batch_norm: Statistics = "refresh",
-    precision: str = "float32",
-    images: int = 250,
-) -> Average:
-    """`average` of state dicts of `net`, whose own values do not matter."""
+    net, held = opened("average", {f"network {i}": one for i, one in enumerate(nets, 1)}, like)
+    states = list(held.values())
     mix = shares(len(states), weights, kind, held_out is not None)
-    fitting("average", net, {f"network {i}": state for i, state in enumerate(states, 1)})
+    fitting("average", net, held)
     named = batches if isinstance(batches, Mapping) else {} if batches is None else {DATA: batches}
     if HELD_OUT in named:
         raise UserError(f"average: a data set cannot be called '{HELD_OUT}'; give it another name.")
@@ -237,7 +213,7 @@ def average_states(
             labels, singles = scorer.labels(name), [scores[name] for scores in now.values()]
             both = ensemble([one.logits for one in singles], labels.ndim == 2)
             found[name] = [*singles, *ones, scored(both, labels, scorer.metric)]
-        used = batch_norm if scorer.has_batch_norm else "none"
+        used = told("mixture", batch_norm, scorer.has_batch_norm)
         return _result(mixed | statistics_now, mix, found, recipe, scorer.metric, used, own, notes, alone, order, tried)
 
 
@@ -285,17 +261,14 @@ def _unseen(
     net: nn.Module, states: Sequence[State], mix: Array, statistics: Iterable[Any] | None, batch_norm: Any, images: int
 ) -> tuple[dict[str, Tensor], str]:
     """The average when there is nothing to evaluate it on, with its statistics, and what became of them."""
-    if batch_norm not in ("refresh", "as given"):
-        raise UserError(f"batch_norm: '{batch_norm}' is neither 'refresh' nor 'as given'.")
-    mixed = combine(states, mix.tolist())
-    if not has_batch_norm(net):
-        return mixed, "none"
-    if batch_norm == "as given":
-        return mixed, "as given"
+    kind, there = known("mixture", batch_norm), has_batch_norm(net)
+    mixed, used = combine(states, mix.tolist()), told("mixture", kind, there)
+    if not there or kind == "as found":
+        return mixed, used
     if statistics is None:
         raise UserError(
             "average: these networks have batch norm, whose statistics have to be re-estimated on images; give "
-            "batches or statistics=, or batch_norm='as given' for averaged ones."
+            "batches or statistics=, or batch_norm='as found' for averaged ones."
         )
     twin, found, left = Copy(net, "float32", device_of(net)), list[Tensor](), images
     twin.net.load_state_dict(mixed)
@@ -309,4 +282,4 @@ def _unseen(
     with running("float32", str(twin.device)), twin.drawing():
         refresh_batch_norm(twin.net, found)
     now = running_statistics(twin.net)
-    return mixed | {name: tensor.detach().clone().to(mixed[name].dtype) for name, tensor in now.items()}, "refresh"
+    return mixed | {name: tensor.detach().clone().to(mixed[name].dtype) for name, tensor in now.items()}, used

@@ -14,11 +14,12 @@ from torch import nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.probes import result
+from transferscope.probes.batch_norm import BatchNorm, told
 from transferscope.probes.walks.basis import beside
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.walks.segment import ROUNDING, along, explored
-from transferscope.probes.walks.states import States, Statistics
-from transferscope.probes.weights.combine import State, fitting, inner, networks, trained
+from transferscope.probes.walks.states import States
+from transferscope.probes.weights.combine import Net, State, fitting, inner, opened, trained
 
 Array = NDArray[np.float64]
 Loss = Literal["error", "cross-entropy"] | Callable[[State], float]
@@ -164,8 +165,8 @@ class Basin:
 
 
 def basin(
-    a: nn.Module,
-    b: nn.Module,
+    a: Net,
+    b: Net,
     batches: Iterable[Any] | None = None,
     *,
     loss: Loss = "error",
@@ -177,63 +178,27 @@ def basin(
     limit: float = 1.0,
     seed: int = 0,
     statistics: Iterable[Any] | None = None,
-    batch_norm: Statistics = "refresh",
+    batch_norm: BatchNorm = "refresh",
     precision: str = "float32",
     images: int = 250,
+    like: nn.Module | None = None,
 ) -> Basin:
     """Epsilon and delta of the basin that networks `a` and `b` lie in (Neyshabur et al. 2020, definition 3.1).
 
     S is the segment from a to b, extended (`extend`) beyond each end as far as the loss stays within `slack` of its
     mean between them, at most `limit` times their distance (an end above that is not extended). Epsilon comes from
     `samples` points spread over S. Delta is the smallest of `per_weight` times the root of the number of trainable
-    parameters for which, in the mean over both
-    ends and `draws` draws at each, noise (condition 2) and going on along the line (condition 3) cost at least
-    2 epsilon; the grid is tried in ascending order up to the first that does. `loss` is the share of wrong answers, the
-    cross-entropy in nats, or a function of a state dict (then without `batches` and with nothing re-estimated). Batch
-    norm's statistics are re-estimated at every point, those of a and b and with noise too, on `images` images of
-    `statistics` (by default of `batches`). All draws come from `seed`; the networks are not changed.
+    parameters for which, in the mean over both ends and `draws` draws at each, noise (condition 2) and going on along
+    the line (condition 3) cost at least 2 epsilon; the grid is tried in ascending order up to the first that does.
+    `loss` is the share of wrong answers, the cross-entropy in nats, or a function of a state dict (then without
+    `batches` and with nothing re-estimated). Batch norm's statistics are re-estimated at every point, those of a and b
+    and with noise too, on `images` images of `statistics` (by default of `batches`). All draws come from `seed`. `a`
+    and `b` are networks or state dicts; `like` is a network of their form, needed where both are state dicts: its own
+    values do not matter. Nothing given is changed. Raises UserError for networks that do not fit or are the same, and
+    for options out of range.
     """
-    networks("basin", {"a": a, "b": b})
-    return state_basin(
-        a,
-        a.state_dict(),
-        b.state_dict(),
-        batches,
-        loss=loss,
-        samples=samples,
-        draws=draws,
-        per_weight=per_weight,
-        extend=extend,
-        slack=slack,
-        limit=limit,
-        seed=seed,
-        statistics=statistics,
-        batch_norm=batch_norm,
-        precision=precision,
-        images=images,
-    )
-
-
-def state_basin(
-    net: nn.Module,
-    a: State,
-    b: State,
-    batches: Iterable[Any] | None = None,
-    *,
-    loss: Loss = "error",
-    samples: int = 20,
-    draws: int = 5,
-    per_weight: Sequence[float] = PER_WEIGHT,
-    extend: bool = True,
-    slack: float = 0.01,
-    limit: float = 1.0,
-    seed: int = 0,
-    statistics: Iterable[Any] | None = None,
-    batch_norm: Statistics = "refresh",
-    precision: str = "float32",
-    images: int = 250,
-) -> Basin:
-    """`basin` of two state dicts of `net`, whose own values do not matter."""
+    net, states = opened("basin", {"a": a, "b": b}, like)
+    a, b = states["a"], states["b"]
     grid = np.unique(np.asarray(per_weight, dtype=np.float64))
     if samples < 3 or draws < 2:
         raise UserError(f"basin: samples must be at least 3 and draws at least 2, not {samples} and {draws}.")
@@ -243,7 +208,7 @@ def state_basin(
         raise UserError(f"basin: slack must be 0 or more and limit above 0, not {slack} and {limit}.")
     if isinstance(loss, type) or (not callable(loss) and loss not in ("error", "cross-entropy")):
         raise UserError(f"basin: loss '{loss}' is neither 'error', 'cross-entropy' nor a function of a state dict.")
-    fitting("basin", net, {"a": a, "b": b})
+    fitting("basin", net, states)
     if not trained(net):
         raise UserError("basin: the network has no trainable parameters, so its basin has no size.")
     if not inner(a, b, a, b, trained(net)):
@@ -259,7 +224,7 @@ def state_basin(
     notes: tuple[str, ...] = ()
     if callable(loss):
         found = explored(along(net, a, b, lambda state, place: float(loss(state)), seed), net, a, b, **how)
-        kind, own, count = "none", found["at"], 0
+        kind, own, count = told("mixture", batch_norm, False), found["at"], 0
     else:
         if batches is None:
             raise UserError("basin: batches (x, labels) are needed to evaluate the loss on.")
@@ -276,10 +241,9 @@ def state_basin(
                 return _mean(scores[name], loss)
 
             found = explored(along(net, a, b, value, seed), net, a, b, **how)
-            ends = {"a": a, "b": b}
-            alone, notes = beside(scorer, ends, dict(zip(ends, seen, strict=True)))
+            alone, notes = beside(scorer, states, dict(zip(states, seen, strict=True)))
             own = np.array([_mean(one[name], loss) for one in alone.values()])
-            kind, count = batch_norm if scorer.has_batch_norm else "none", scorer.count(name)
+            kind, count = told("mixture", batch_norm, scorer.has_batch_norm), scorer.count(name)
     if extend and found["reached"].all() and found["ends"].tolist() == [0, 1]:
         more = f"past either end the loss is at once more than {slack:g} above its mean between a and b"
         notes = (*notes, f"The segment could not be extended: {more}.")

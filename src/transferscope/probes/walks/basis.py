@@ -34,9 +34,9 @@ def beside(
 
     `now`: their scores on the basis of the comparison, which are those where nothing is re-estimated.
     """
-    if not states.has_batch_norm or states.batch_norm == "as given":
+    if not states.has_batch_norm or states.batch_norm == "as found":
         return now, ()
-    own = {word: states(state, batch_norm="as given", place=word, rows=rows) for word, state in networks.items()}
+    own = {word: states(state, batch_norm="as found", place=word, rows=rows) for word, state in networks.items()}
     data = tuple(states.names if rows is None else rows)
     told = remarks(own, now, states.metric, f"re-estimated everywhere, {states.measured_words}", data)
     return own, (*told, *sources(states, True))

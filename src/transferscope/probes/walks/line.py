@@ -11,18 +11,12 @@ from torch import Tensor, nn
 
 from transferscope.errors import UserError
 from transferscope.models.weights import belongs
+from transferscope.probes.batch_norm import BatchNorm, known, told
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.walks.states import Rows, States
 from transferscope.probes.weights.distance import classifier
 
-BatchNorm = Literal["refresh", "average", "first", "last"]
 Head = Literal["own", "a", "b"]
-KINDS = {
-    "refresh": "re-estimated at every alpha, the ends too, {images}",
-    "average": "interpolated with the weights",
-    "first": "those of network a at every alpha, the ends too",
-    "last": "those of network b at every alpha, the ends too",
-}
 HEADS = {"own": "moved with the rest of the network", "a": "that of network a", "b": "that of network b"}
 
 
@@ -48,7 +42,7 @@ class Line:
             end = self.a if self.batch_norm == "first" else self.b
             instead = {name: end[name] for name in self.states.running_names}
         found = self.states.load_between(
-            self.a, self.b, alpha, instead=instead, batch_norm="refresh" if refreshed else "as given", place=place
+            self.a, self.b, alpha, instead=instead, batch_norm="refresh" if refreshed else "as found", place=place
         )
         if refreshed:
             self._known[alpha] = found
@@ -64,15 +58,13 @@ class Line:
         found = {}
         for name, alpha in (("a", 0.0), ("b", 1.0)):
             place = f"network {name}"
-            self.states.load_between(self.a, self.b, alpha, instead={}, batch_norm="as given", place=place)
+            self.states.load_between(self.a, self.b, alpha, instead={}, batch_norm="as found", place=place)
             found[name] = self.states.score(rows, place=place)
         return found
 
     @property
     def batch_norm_words(self) -> str:
-        if not self.states.has_batch_norm:
-            return "the network has no batch norm"
-        return KINDS[self.batch_norm].format(images=self.states.measured_words)
+        return told("line", self.batch_norm, self.states.has_batch_norm, self.states.measured_words)
 
     @property
     def head_words(self) -> str:
@@ -93,8 +85,7 @@ def line(
     images: int,
 ) -> Iterator[Line]:
     """A `Line` ready to walk; what it holds is freed at the end. Raises UserError where a and b have no line."""
-    if batch_norm not in KINDS:
-        raise UserError(f"batch_norm: '{batch_norm}' is none of {', '.join(KINDS)}.")
+    batch_norm = known("line", batch_norm)
     if head not in HEADS:
         raise UserError(f"head: '{head}' is none of {', '.join(HEADS)}.")
     a, b = joined(net, a, b, head)

@@ -8,18 +8,19 @@ from typing import Annotated, Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.measures.halving import search
 from transferscope.probes import result
+from transferscope.probes.batch_norm import BatchNorm
 from transferscope.probes.walks.basis import remarks, sources
-from transferscope.probes.walks.line import BatchNorm, Head, line
+from transferscope.probes.walks.line import Head, line
 from transferscope.probes.walks.path import Measure
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.walks.states import DATA
-from transferscope.probes.weights.combine import networks
+from transferscope.probes.weights.combine import Net, opened
 from transferscope.streams import stream
 
 Array = NDArray[np.float64]
@@ -85,8 +86,8 @@ class LineBarrier:
 
 
 def line_barrier(
-    a: nn.Module,
-    b: nn.Module,
+    a: Net,
+    b: Net,
     batches: Iterable[Any],
     *,
     tolerance: float = 0.01,
@@ -97,49 +98,19 @@ def line_barrier(
     precision: str = "float32",
     seed: int = 0,
     images: int = 250,
+    like: nn.Module | None = None,
 ) -> LineBarrier:
     """How high the line from a to b rises above the chord between its ends (Entezari et al. 2022), between two bounds
     at most two tolerances apart.
 
     Alphas are judged on few images first and only those where the supremum may lie see more: see
     `measures.halving.search`. Give a torch `Dataset` of (x, label) as `batches`, and images that are not needed are not
-    read. All other arguments are those of `path`, and so is the one basis of the line; `seed` draws the order of the
-    images. A spike narrower than about a sixth of the line can be missed: for a curve to look at use `path`.
+    read. All other arguments are those of `path` (`a` and `b` may be state dicts), and so is the one basis of the line;
+    `seed` draws the order of the images. A spike narrower than about a sixth of the line can be missed: for a curve to
+    look at use `path`.
     """
-    networks("line_barrier", {"a": a, "b": b})
-    net = b if head == "b" else a
-    return state_line_barrier(
-        net,
-        a.state_dict(),
-        b.state_dict(),
-        batches,
-        tolerance=tolerance,
-        measure=measure,
-        statistics=statistics,
-        batch_norm=batch_norm,
-        head=head,
-        precision=precision,
-        seed=seed,
-        images=images,
-    )
-
-
-def state_line_barrier(
-    net: nn.Module,
-    a: Mapping[str, Tensor],
-    b: Mapping[str, Tensor],
-    batches: Iterable[Any],
-    *,
-    tolerance: float = 0.01,
-    measure: Measure = "error",
-    statistics: Iterable[Any] | None = None,
-    batch_norm: BatchNorm = "refresh",
-    head: Head = "own",
-    precision: str = "float32",
-    seed: int = 0,
-    images: int = 250,
-) -> LineBarrier:
-    """`line_barrier` of two state dicts of `net`, whose own values do not matter; its head is that of `head`."""
+    net, states = opened("line_barrier", {"b": b, "a": a} if head == "b" else {"a": a, "b": b}, like)
+    a, b = states["a"], states["b"]
     if measure not in ("error", "loss"):
         raise UserError(f"measure: '{measure}' is neither 'error' nor 'loss'.")
     if not tolerance > 0:

@@ -8,16 +8,17 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.measures.intervals import Interval
 from transferscope.probes import result
+from transferscope.probes.batch_norm import BatchNorm
 from transferscope.probes.walks.curves import measured
-from transferscope.probes.walks.line import BatchNorm, Head, chosen_alphas, line
+from transferscope.probes.walks.line import Head, chosen_alphas, line
 from transferscope.probes.walks.refine import COARSE, refined
-from transferscope.probes.weights.combine import networks
+from transferscope.probes.weights.combine import Net, opened
 
 Array = NDArray[np.float64]
 Measure = Literal["error", "loss"]
@@ -144,8 +145,8 @@ class Path:
 
 
 def path(
-    a: nn.Module,
-    b: nn.Module,
+    a: Net,
+    b: Net,
     batches: Iterable[Any] | Mapping[str, Iterable[Any]],
     *,
     alphas: int | Sequence[float] | Literal["adaptive"] = "adaptive",
@@ -157,6 +158,7 @@ def path(
     measure: Measure = "error",
     seed: int = 0,
     images: int = 250,
+    like: nn.Module | None = None,
 ) -> Path:
     """Evaluate (1 - alpha) a + alpha b over the whole state, heads and buffers included (Neyshabur et al. 2020, s. 4).
 
@@ -171,45 +173,13 @@ def path(
     tell); "average" interpolates them, "first" and "last" take those of a or b. What a and b score with the statistics
     they came with stands beside (`own_error`, ...), and `notes` tell where that differs by more than chance.
     `head`: "own" moves the head with the rest; "a" or "b" keeps that network's at every alpha. Integer buffers are a's.
-    Both networks are left as found. `seed` draws the resamples. Raises UserError for networks of different
-    architecture, weights or outputs that are not finite, data without labels, and impossible alphas.
+    `a` and `b` are networks or state dicts; `like` is a network of their form (with the head of b for head="b"), needed
+    where both are state dicts: its own values do not matter. All are left as found. `seed` draws the resamples. Raises
+    UserError for networks of different architecture, weights or outputs that are not finite, data without labels, and
+    impossible alphas.
     """
-    networks("path", {"a": a, "b": b})
-    net = b if head == "b" else a
-    return state_path(
-        net,
-        a.state_dict(),
-        b.state_dict(),
-        batches,
-        alphas=alphas,
-        statistics=statistics,
-        batch_norm=batch_norm,
-        head=head,
-        precision=precision,
-        tolerance=tolerance,
-        measure=measure,
-        seed=seed,
-        images=images,
-    )
-
-
-def state_path(
-    net: nn.Module,
-    a: Mapping[str, Tensor],
-    b: Mapping[str, Tensor],
-    batches: Iterable[Any] | Mapping[str, Iterable[Any]],
-    *,
-    alphas: int | Sequence[float] | Literal["adaptive"] = "adaptive",
-    statistics: Iterable[Any] | None = None,
-    batch_norm: BatchNorm = "refresh",
-    head: Head = "own",
-    precision: str = "float32",
-    tolerance: float = 0.01,
-    measure: Measure = "error",
-    seed: int = 0,
-    images: int = 250,
-) -> Path:
-    """`path` of two state dicts of `net`, whose own values do not matter; its head is that of `head`."""
+    net, states = opened("path", {"b": b, "a": a} if head == "b" else {"a": a, "b": b}, like)
+    a, b = states["a"], states["b"]
     if measure not in ("error", "loss"):
         raise UserError(f"measure: '{measure}' is neither 'error' nor 'loss'.")
     if not tolerance > 0:

@@ -14,9 +14,10 @@ from torch import nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.probes import result
+from transferscope.probes.batch_norm import BatchNorm, told
 from transferscope.probes.walks.basis import beside
-from transferscope.probes.walks.states import States, Statistics
-from transferscope.probes.weights.combine import State, combine, fitting, inner, networks, trained
+from transferscope.probes.walks.states import States
+from transferscope.probes.weights.combine import Net, State, combine, fitting, inner, opened, trained
 
 Array = NDArray[np.float64]
 FLAT = 1e-6  # of c's distance from a: with less of it off the line a, b the three do not span a plane
@@ -87,60 +88,33 @@ class Plane:
 
 
 def plane(
-    a: nn.Module,
-    b: nn.Module,
-    c: nn.Module,
+    a: Net,
+    b: Net,
+    c: Net,
     batches: Iterable[Any],
     *,
     steps: int = 11,
     margin: float = 0.25,
     statistics: Iterable[Any] | None = None,
-    batch_norm: Statistics = "refresh",
+    batch_norm: BatchNorm = "refresh",
     precision: str = "float32",
     images: int = 250,
+    like: nn.Module | None = None,
 ) -> Plane:
     """Score a `steps` x `steps` grid on the plane through three networks (Garipov et al. 2018, section 3).
 
     The basis is orthonormal over trainable parameters: b - a, then c - a without its part along b - a, in float64.
     The grid covers the three points and `margin` of their extent on every side. Batch norm's statistics are
     re-estimated at every point of the grid, and for the three networks themselves, on `images` images of `statistics`
-    (by default of `batches`); "as given" combines them like the weights. The networks are not changed. Raises
-    UserError for networks that do not fit or lie on one line.
+    (by default of `batches`); "as found" combines them like the weights. The three are networks or state dicts; `like`
+    is a network of their form, needed where all are state dicts: its own values do not matter. Nothing given is
+    changed. Raises UserError for networks that do not fit or lie on one line.
     """
-    networks("plane", {"a": a, "b": b, "c": c})
-    return state_plane(
-        a,
-        a.state_dict(),
-        b.state_dict(),
-        c.state_dict(),
-        batches,
-        steps=steps,
-        margin=margin,
-        statistics=statistics,
-        batch_norm=batch_norm,
-        precision=precision,
-        images=images,
-    )
-
-
-def state_plane(
-    net: nn.Module,
-    a: State,
-    b: State,
-    c: State,
-    batches: Iterable[Any],
-    *,
-    steps: int = 11,
-    margin: float = 0.25,
-    statistics: Iterable[Any] | None = None,
-    batch_norm: Statistics = "refresh",
-    precision: str = "float32",
-    images: int = 250,
-) -> Plane:
-    """`plane` of three state dicts of `net`, whose own values do not matter."""
+    net, states = opened("plane", {"a": a, "b": b, "c": c}, like)
+    a, b, c = states["a"], states["b"], states["c"]
     if steps < 2 or not (math.isfinite(margin) and margin >= 0):
         raise UserError(f"plane: steps must be at least 2 and margin 0 or more, not {steps} and {margin}.")
-    fitting("plane", net, {"a": a, "b": b, "c": c})
+    fitting("plane", net, states)
     points = _points(net, a, b, c)
     x, y = (_axis(points[:, i], steps, margin) for i in (0, 1))
     (bx, _), (cx, cy) = points[1], points[2]
@@ -154,9 +128,8 @@ def state_plane(
                 p = (u - q * cx) / bx
                 one = ask(combine([a, b, c], [1 - p - q, p, q]), place=f"point ({u:.3g}, {v:.3g})")[name]
                 found[:, i, j] = one.metric, one.loss.mean()
-        corners = {"a": a, "b": b, "c": c}
-        now = {word: ask(state, place=word) for word, state in corners.items()}
-        own, notes = beside(ask, corners, now)
+        now = {word: ask(state, place=word) for word, state in states.items()}
+        own, notes = beside(ask, states, now)
         return Plane(
             x=x,
             y=y,
@@ -168,7 +141,7 @@ def state_plane(
             own=np.array([one[name].metric for one in own.values()]),
             own_loss=np.array([one[name].loss.mean() for one in own.values()]),
             metric_name=ask.metric,
-            batch_norm=batch_norm if ask.has_batch_norm else "none",
+            batch_norm=told("mixture", batch_norm, ask.has_batch_norm),
             images=ask.count(name),
             notes=notes,
         )

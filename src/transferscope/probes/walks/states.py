@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from transferscope.measures import metrics
 from transferscope.models.floats import given_in, precision_words, working_type
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm, running_statistics
 from transferscope.models.precision import running
+from transferscope.probes.batch_norm import BatchNorm, known
 from transferscope.probes.features.tap import How
 from transferscope.probes.inputs.given import walkable
 from transferscope.probes.inputs.held import Held, joined, portioned, sent
@@ -22,7 +23,6 @@ from transferscope.probes.passes.folding import Folding, foldable
 from transferscope.probes.running import Copy, device_of, undisturbed
 from transferscope.probes.walks.scored import Scored, scored
 
-Statistics = Literal["refresh", "as given"]
 Rows = NDArray[np.int64] | slice
 DATA = "data"  # the name of data given without one
 
@@ -34,7 +34,7 @@ class States:
     Of a torch `Dataset` in their place each image (x, label) is read once too, but not before it is asked for.
     `net` itself is never touched. Batch norm's statistics of a state are re-estimated ("refresh") on `images` images
     of `statistics` (batches; the first ones; by default images spread evenly over the first data set), or taken as
-    they come ("as given"). `precision` is "float32" or "bfloat16". Raises UserError where there is no data or no
+    they come ("as found"). `precision` is "float32" or "bfloat16". Raises UserError where there is no data or no
     labels. Usable in a `with` statement, which frees the images at its end.
     """
 
@@ -44,15 +44,14 @@ class States:
         data: Iterable[Any] | Mapping[str, Iterable[Any]],
         *,
         statistics: Iterable[Any] | None = None,
-        batch_norm: Statistics = "refresh",
+        batch_norm: BatchNorm = "refresh",
         precision: str = "float32",
         images: int = 250,
     ) -> None:
         How(precision=precision)  # refuses an unknown one
-        _known(batch_norm)
         if images < 2:
             raise UserError(f"images: batch norm's statistics need at least 2 images, not {images}.")
-        self.batch_norm, self.precision, self.device = batch_norm, precision, device_of(net)
+        self.batch_norm, self.precision, self.device = known("mixture", batch_norm), precision, device_of(net)
         self.given_in, kind = given_in(net), working_type(net)
         walkable([] if statistics is None else statistics, "statistics")
         with undisturbed([net], "eval"):  # a loader may draw from the global random state
@@ -133,7 +132,7 @@ class States:
         self,
         state: Mapping[str, Tensor],
         *,
-        batch_norm: Statistics | None = None,
+        batch_norm: BatchNorm | None = None,
         place: str = "these weights",
         rows: Mapping[str, Rows] | None = None,
     ) -> dict[str, Scored]:
@@ -147,10 +146,10 @@ class States:
         return self.score(rows, place=place)
 
     def load(
-        self, state: Mapping[str, Tensor], *, batch_norm: Statistics | None = None, place: str = "these weights"
+        self, state: Mapping[str, Tensor], *, batch_norm: BatchNorm | None = None, place: str = "these weights"
     ) -> dict[str, Tensor]:
-        """Put `state` into the copy; the statistics now in it, which make `state | statistics` a state "as given"."""
-        kind = _known(batch_norm or self.batch_norm)
+        """Put `state` into the copy; the statistics now in it, which make `state | statistics` a state "as found"."""
+        kind = known("mixture", batch_norm or self.batch_norm)
         self._check(state, place)
         with torch.no_grad():
             for name, like in self._like.items():
@@ -164,7 +163,7 @@ class States:
         alpha: float,
         *,
         instead: Mapping[str, Tensor],
-        batch_norm: Statistics,
+        batch_norm: BatchNorm,
         place: str,
     ) -> dict[str, Tensor]:
         """`load` of `weights.blend(a, b, alpha) | instead` without new memory; a and b are adopted states."""
@@ -174,9 +173,9 @@ class States:
                     like.copy_(instead.get(name, (b if alpha == 1 else a)[name]))
                 else:
                     torch.lerp(a[name], b[name], alpha, out=like)
-        return self._finished(_known(batch_norm), place)
+        return self._finished(known("mixture", batch_norm), place)
 
-    def _finished(self, kind: Statistics, place: str) -> dict[str, Tensor]:
+    def _finished(self, kind: BatchNorm, place: str) -> dict[str, Tensor]:
         statistics: dict[str, Tensor] = {}
         if self._measured is not None:
             if kind == "refresh":
@@ -255,9 +254,3 @@ class States:
         if len(x) < 2:
             raise UserError("statistics: batch norm's statistics need at least 2 images, and there is 1.")
         return portioned(x, self.device)
-
-
-def _known(batch_norm: Any) -> Any:
-    if batch_norm not in ("refresh", "as given"):
-        raise UserError(f"batch_norm: '{batch_norm}' is neither 'refresh' nor 'as given'.")
-    return batch_norm

@@ -15,9 +15,10 @@ from transferscope.errors import UserError
 from transferscope.measures.intervals import wilson
 from transferscope.models.weights import belongs
 from transferscope.probes import result
+from transferscope.probes.batch_norm import BatchNorm, told
 from transferscope.probes.walks.basis import beside
-from transferscope.probes.walks.states import States, Statistics
-from transferscope.probes.weights.combine import State, combine, fitting, networks
+from transferscope.probes.walks.states import States
+from transferscope.probes.weights.combine import Net, combine, fitting, opened
 from transferscope.probes.weights.distance import classifier
 
 Array = NDArray[np.float64]
@@ -100,16 +101,17 @@ class WiseFT:
 
 
 def wise_ft(
-    start: nn.Module,
-    tuned: nn.Module,
+    start: Net,
+    tuned: Net,
     batches: Iterable[Any] | Mapping[str, Iterable[Any]],
     *,
     alphas: int | Sequence[float] = 11,
     head: str | Sequence[str] | None = None,
     statistics: Iterable[Any] | None = None,
-    batch_norm: Statistics = "refresh",
+    batch_norm: BatchNorm = "refresh",
     precision: str = "float32",
     images: int = 250,
+    like: nn.Module | None = None,
 ) -> WiseFT:
     """Walk from the pretrained `start` to `tuned` (Wortsman et al. 2022, WiSE-FT, section 3) and score every point.
 
@@ -117,38 +119,12 @@ def wise_ft(
     by itself), alpha = 0 too: that is the pretrained body under the tuned head. `batches` are (x, labels), or several
     such under names (the target's images first, then those of other domains with the same classes). `alphas`: a count
     of even steps over [0, 1], or values. The curve has one basis: batch norm's statistics are re-estimated at every
-    point, the ends too, on `images` images of `statistics` (by default of the first batches). Neither network is
-    changed. Raises UserError for bodies that do not fit.
+    point, the ends too, on `images` images of `statistics` (by default of the first batches). `start` and `tuned` are
+    networks or state dicts; `like` is a network of the form of `tuned`, needed where both are state dicts: its own
+    values do not matter. Nothing given is changed. Raises UserError for bodies that do not fit.
     """
-    networks("wise_ft", {"start": start, "tuned": tuned})
-    return state_wise_ft(
-        tuned,
-        start.state_dict(),
-        tuned.state_dict(),
-        batches,
-        alphas=alphas,
-        head=head,
-        statistics=statistics,
-        batch_norm=batch_norm,
-        precision=precision,
-        images=images,
-    )
-
-
-def state_wise_ft(
-    net: nn.Module,
-    start: State,
-    tuned: State,
-    batches: Iterable[Any] | Mapping[str, Iterable[Any]],
-    *,
-    alphas: int | Sequence[float] = 11,
-    head: str | Sequence[str] | None = None,
-    statistics: Iterable[Any] | None = None,
-    batch_norm: Statistics = "refresh",
-    precision: str = "float32",
-    images: int = 250,
-) -> WiseFT:
-    """`wise_ft` of two state dicts; `net` is of the tuned network's architecture, its own values do not matter."""
+    net, states = opened("wise_ft", {"tuned": tuned, "start": start}, like)
+    start, tuned = states["start"], states["tuned"]
     try:
         given = np.asarray(alphas)
         whole = given.ndim == 0 and given.dtype.kind in "iu"
@@ -190,6 +166,6 @@ def state_wise_ft(
             data=ask.names,
             metric_name=ask.metric,
             head_names=heads,
-            batch_norm=batch_norm if ask.has_batch_norm else "none",
+            batch_norm=told("mixture", batch_norm, ask.has_batch_norm),
             notes=notes,
         )

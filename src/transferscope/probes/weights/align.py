@@ -18,7 +18,7 @@ from transferscope.measures.matching import entries, weight_matching
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
 from transferscope.probes.weights.channels import channels
-from transferscope.probes.weights.combine import State, arrays, fitting, networks, trained
+from transferscope.probes.weights.combine import Net, State, arrays, fitting, opened, trained
 from transferscope.streams import stream
 
 Order = NDArray[np.int64]
@@ -78,24 +78,21 @@ class Alignment:
         result.save(self, path)
 
 
-def align(a: nn.Module, b: nn.Module, *, seed: int = 0, rounds: int = 100) -> Alignment:
+def align(a: Net, b: Net, *, seed: int = 0, rounds: int = 100, like: nn.Module | None = None) -> Alignment:
     """Match the channels of `b` to those of `a` by their weights (Ainsworth et al. 2023, Git Re-Basin, algorithm 1).
 
     No data is needed and neither network is changed: `.apply(b.state_dict())` or `.permuted(b)` gives the aligned b,
-    whose outputs are those of b. The groups of channels are found by tracing `a`: plain, residual and depthwise
-    convolutional networks. `seed` draws the order in which groups are visited. On a line between the aligned networks
-    re-estimate batch norm's statistics (`path` does). Raises UserError for networks of different architectures or with
-    values that are not finite, and for operations that tracing does not know.
+    whose outputs are those of b. `a` and `b` are networks or state dicts; `like` is a network of their form, needed
+    where both are state dicts: its own values do not matter. The groups of channels are found by tracing that form:
+    plain, residual and depthwise convolutional networks. `seed` draws the order in which groups are visited. On a line
+    between the aligned networks re-estimate batch norm's statistics (`path` does). Raises UserError for networks of
+    different architectures or with values that are not finite, and for operations that tracing does not know.
     """
-    networks("align", {"a": a, "b": b})
-    return state_align(a, a.state_dict(), b.state_dict(), seed=seed, rounds=rounds)
-
-
-def state_align(net: nn.Module, a: State, b: State, *, seed: int = 0, rounds: int = 100) -> Alignment:
-    """`align` of two state dicts of `net`, whose own values do not matter."""
+    net, states = opened("align", {"a": a, "b": b}, like)
+    a, b = states["a"], states["b"]
     if rounds < 1:
         raise UserError(f"align: rounds must be at least 1, not {rounds}.")
-    fitting("align", net, {"a": a, "b": b})
+    fitting("align", net, states)
     found, names = channels(net), trained(net)
     first, second = (arrays({name: state[name] for name in names}) for state in (a, b))
     matched = weight_matching(first, second, found.places, found.sizes, rng=stream(seed, "align"), rounds=rounds)

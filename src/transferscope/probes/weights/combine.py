@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from transferscope.errors import UserError
 
 State = Mapping[str, Tensor]
+Net = nn.Module | State
 
 
 def networks(word: str, given: Mapping[str, Any]) -> None:
@@ -25,9 +26,22 @@ def networks(word: str, given: Mapping[str, Any]) -> None:
             raise UserError(f"{word}: {called} has lazy layers without weights; run it once on some images.")
 
 
-def starting(word: str, given: Mapping[str, Any]) -> None:
-    """Raise UserError, opening with `word`, unless all that is given are networks or state dicts."""
-    networks(word, {called: net for called, net in given.items() if not isinstance(net, Mapping)})
+def opened(word: str, given: Mapping[str, Net], like: nn.Module | None = None) -> tuple[nn.Module, dict[str, State]]:
+    """The network whose form (architecture, device and type) is used, and the state of each that is given, by name.
+
+    The form is that of `like`, else of the first network in `given`, whose names are those in messages. Nothing is
+    copied or changed. Raises UserError, opening with `word`, for what is neither a network nor a state dict, and where
+    no network is given.
+    """
+    nets = {called: one for called, one in given.items() if not isinstance(one, Mapping)}
+    networks(word, nets if like is None else {**nets, "like": like})
+    form = next(iter(nets.values()), None) if like is None else like
+    if form is None:
+        *most, last = given
+        names = f"{most[0]} to {last}" if len(most) > 3 else f"{', '.join(most)} and {last}" if most else last
+        verb = "are state dicts" if most else "is a state dict"
+        raise UserError(f"{word}: {names} {verb}; give like=NETWORK, a network of {'their' if most else 'its'} form.")
+    return form, {called: one if isinstance(one, Mapping) else one.state_dict() for called, one in given.items()}
 
 
 def fitting(word: str, net: nn.Module, states: Mapping[str, State]) -> None:

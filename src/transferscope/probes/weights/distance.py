@@ -1,6 +1,6 @@
 """Distance: how far two networks of one architecture lie apart in weights, whole, per block, and the head by itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from transferscope import charts
 from transferscope.errors import UserError
@@ -18,7 +18,7 @@ from transferscope.models.parametrised import effective, effective_names, finite
 from transferscope.models.weights import belongs
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
-from transferscope.probes.weights.combine import networks
+from transferscope.probes.weights.combine import Net, opened
 
 Array = NDArray[np.float64]
 
@@ -100,27 +100,17 @@ class Distance:
         result.save(self, path)
 
 
-def distance(a: nn.Module, b: nn.Module, *, head: str | Sequence[str] | None = None) -> Distance:
+def distance(a: Net, b: Net, *, head: str | Sequence[str] | None = None, like: nn.Module | None = None) -> Distance:
     """L2 distance of the weights of `a` from those of `b`; for distances relative to a start, let `b` be the start.
 
     `head` names the classifier's module(s) when it is not found by itself (timm's `get_classifier`, else the last
-    linear layer); `head=()` counts everything as body. Raises UserError for networks of different architectures, and
-    for weights that are not finite.
+    linear layer); `head=()` counts everything as body. `a` and `b` are networks or state dicts; `like` is a network of
+    their form, needed where both are state dicts: its own values do not matter. Raises UserError for networks of
+    different architectures, and for weights that are not finite.
     """
-    networks("distance", {"a": a, "b": b})
-    return state_distance(a, a.state_dict(), b.state_dict(), head=head)
-
-
-def state_distance(
-    net: nn.Module,
-    a: Mapping[str, Tensor],
-    b: Mapping[str, Tensor],
-    *,
-    head: str | Sequence[str] | None = None,
-) -> Distance:
-    """`distance` of two state dicts of `net`, whose own values do not matter."""
+    net, states = opened("distance", {"a": a, "b": b}, like)
     heads = classifier(net) if head is None else (head,) if isinstance(head, str) else tuple(head)
-    a, b, trained = effective(net, a), effective(net, b), effective_names(net)
+    a, b, trained = effective(net, states["a"]), effective(net, states["b"]), effective_names(net)
     finite("distance", trained, a, b)
     in_head = [name for name in trained if belongs(name, heads)]
     body = [name for name in trained if name not in set(in_head)]

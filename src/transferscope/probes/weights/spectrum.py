@@ -21,7 +21,7 @@ from transferscope.models.weights import belongs
 from transferscope.probes import result
 from transferscope.probes.inputs.given import batch_of
 from transferscope.probes.running import fed, undisturbed
-from transferscope.probes.weights.combine import networks
+from transferscope.probes.weights.combine import Net, opened
 
 Array = NDArray[np.float64]
 
@@ -107,32 +107,22 @@ class Spectrum:
         result.save(self, path)
 
 
-def spectrum(a: nn.Module, b: nn.Module, *, k: int = 10, operator: Tensor | None = None) -> Spectrum:
+def spectrum(a: Net, b: Net, *, k: int = 10, operator: Tensor | None = None, like: nn.Module | None = None) -> Spectrum:
     """Spectra of all weights with two or more dimensions (under weight norm, spectral norm or pruning: of the weights
     that the network computes with), convolutions as (out, in kh kw) matrices, in float64.
 
     The subspaces compared have `k` dimensions, but at most a quarter of the weight's smaller side. With `operator`, a
     batch of inputs, the values of each ordinary convolution are instead those of the operator it is on inputs of the
     size it meets in `a` (circular padding, stride 1: Sedghi, Gupta & Long 2019); subspaces stay those of the matrix.
-    Weights that are single rows or columns have no spectrum. Raises UserError for networks that share no weight.
+    Weights that are single rows or columns have no spectrum. `a` and `b` are networks or state dicts; `like` is a
+    network of their form, needed where both are state dicts: its own values do not matter. Raises UserError for
+    networks that share no weight.
     """
-    networks("spectrum", {"a": a, "b": b})
-    sizes = _sizes(a, operator) if operator is not None else {}
-    return state_spectrum(a, a.state_dict(), b.state_dict(), k=k, sizes=sizes)
-
-
-def state_spectrum(
-    net: nn.Module,
-    a: Mapping[str, Tensor],
-    b: Mapping[str, Tensor],
-    *,
-    k: int = 10,
-    sizes: Mapping[str, tuple[int, int, int]] | None = None,
-) -> Spectrum:
-    """`spectrum` of two state dicts of `net`; `sizes` maps convolution weights to (height, width, groups)."""
+    net, states = opened("spectrum", {"a": a, "b": b}, like)
     if k < 1:
         raise UserError(f"spectrum: k must be at least 1, not {k}.")
-    a, b = effective(net, a), effective(net, b)
+    sizes = _sizes(net, operator) if operator is not None else {}
+    a, b = effective(net, states["a"]), effective(net, states["b"])
     names = [n for n in effective_names(net) if n in a and n in b and a[n].shape == b[n].shape]
     names = [name for name in names if a[name].ndim > 1 and min(a[name].flatten(1).shape) > 1]
     if not names:
@@ -147,7 +137,7 @@ def state_spectrum(
     for name in names:
         for found, state in zip(values, (a, b), strict=True):
             weight = state[name].detach().cpu()
-            size = (sizes or {}).get(name)
+            size = sizes.get(name)
             found[name] = measures.conv_singular_values(weight, *size) if size else measures.singular_values(weight)
         smaller = min(a[name].flatten(1).shape)
         ks.append(min(k, max(1, smaller // 4)))
