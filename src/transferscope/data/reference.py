@@ -1,29 +1,24 @@
 """References such as `folder:PATH`: which source reads them, what it lists, and their fingerprint."""
 
-import ast
-import importlib
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from transferscope import registry
 from transferscope.data.listing import Listing, check_listing, legible_names
 from transferscope.data.target import apart, from_folder, joined
-from transferscope.errors import UserError, did_you_mean, legible
+from transferscope.errors import UserError, legible
 
-_SOURCES = Path(__file__).parent / "sources"
+SOURCES = "transferscope.data.sources"
 
 
-@cache
 def source_names() -> dict[str, str]:
     """Every built-in source of images and the first line of its docstring; a source is a file of `data/sources`."""
-    files = sorted(file for file in _SOURCES.glob("*.py") if not file.stem.startswith("_"))
-    docs = {file.stem: ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "" for file in files}
-    return {name: doc.partition("\n")[0] for name, doc in docs.items()}
+    return registry.lines(SOURCES)
 
 
 def open_listing(ref: str) -> Listing:
@@ -86,17 +81,14 @@ def _resolve(reference: str) -> tuple[ModuleType, str, dict[str, Any]]:
 
 
 def _module(scheme: str, ref: str) -> ModuleType:
-    if scheme in source_names():
-        return importlib.import_module(f"transferscope.data.sources.{scheme}")
-    if "." not in scheme or not all(part.isidentifier() for part in scheme.split(".")):
-        hint = did_you_mean(scheme, tuple(source_names()))
+    shipped = scheme in registry.names(SOURCES)
+    if not shipped and not registry.is_dotted(scheme):
+        hint = registry.hint(SOURCES, scheme)
         raise UserError(f"Unknown data source '{scheme}' in '{ref}'; write scheme:rest, {hint}")
-    try:
-        module = importlib.import_module(scheme)
-    except ModuleNotFoundError as error:
-        if error.name and not scheme.startswith(error.name):
-            raise
-        raise UserError(f"The data source '{ref}' needs a module '{scheme}', which Python cannot find.") from None
+    lost = f"The data source '{ref}' needs a module '{scheme}', which cannot be imported"
+    module = registry.module(SOURCES, scheme, "", lambda why: f"{lost} ({why}).")
+    if shipped:
+        return module
     absent = [name for name in ("listing", "fingerprint") if not hasattr(module, name)]
     if absent:
         raise UserError(f"The module '{scheme}' of the data source '{ref}' has no function '{absent[0]}(rest, ...)'.")
