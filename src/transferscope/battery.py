@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from transferscope import __version__, analyses
+from transferscope import __version__, analyses, registry
 from transferscope.analyses import Chosen
 from transferscope.engine import executors
 from transferscope.engine.estimate import Past
@@ -282,8 +282,4 @@ def disk_free(folder: Path) -> int:
 
 def analysis_docs() -> dict[str, str]:
     """Name and first docstring line of every analysis, for `ls`."""
-    return {name: _first_line(analyses.load(name)) for name in analyses.names()}
-
-
-def _first_line(module: Any) -> str:
-    return (inspect.getdoc(module) or "").strip().split("\n", 1)[0]
+    return registry.lines(analyses.__name__)

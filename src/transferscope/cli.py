@@ -372,7 +372,7 @@ def ls() -> None:
 
     Example: [bold]transferscope ls[/bold]
     """
-    from transferscope import battery, data, models
+    from transferscope import battery, data, models, registry
     from transferscope.engine import executors
     from transferscope.tasks import optimisers
 
@@ -381,8 +381,8 @@ def ls() -> None:
         ("Data sources (targets:)", data.source_names()),
         ("Networks (network:)", models.network_names()),
         ("Weights (pretrained:)", models.weights_names()),
-        ("Optimisers (recipe.optimizer:)", optimisers.first_lines()),
-        ("Executors (resources.executor:)", executors.first_lines()),
+        ("Optimisers (recipe.optimizer:)", registry.lines(optimisers.__name__)),
+        ("Executors (resources.executor:)", registry.lines(executors.__name__)),
     ):
         out.print(f"\n[bold]{title}[/bold]")
         for name, line in found.items():

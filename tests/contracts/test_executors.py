@@ -8,6 +8,7 @@ import pytest
 from contract import executors as contract
 from contract.opening import check_first_line
 
+from transferscope import registry
 from transferscope.engine import executors
 from transferscope.engine.executors import Slots
 from transferscope.errors import UserError
@@ -20,7 +21,7 @@ def test_executor(name: str, check: Callable[..., None], tmp_path: Path) -> None
 
 
 def test_their_first_lines_are_shown() -> None:
-    for name, line in executors.first_lines().items():
+    for name, line in registry.lines(executors.__name__).items():
         module = importlib.import_module(f"{executors.__name__}.{name}")
         check_first_line(module)
         assert (module.__doc__ or "").startswith(line)

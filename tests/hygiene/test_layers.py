@@ -10,7 +10,7 @@ ROOT = Path(transferscope.__file__).parent
 
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "streams", "section", "shape", "memo"}),  # leaves
-    frozenset({"charts"}),
+    frozenset({"charts", "registry"}),
     frozenset({"engine", "data", "models", "measures"}),  # know nothing of each other
     frozenset({"probes"}),
     frozenset({"tasks"}),

@@ -4,8 +4,6 @@ An analysis module has a docstring (what it measures, which section of the paper
 pydantic model), ``plan(study, options)`` yielding ``(labels, step)``, and ``section(table, options) -> Section``.
 """
 
-import importlib
-import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,9 +12,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from transferscope import registry
 from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.table import Table
-from transferscope.errors import UserError, did_you_mean
+from transferscope.errors import UserError
 from transferscope.section import Section
 from transferscope.study import Study
 from transferscope.study.explain import explain
@@ -46,22 +45,17 @@ class Entry(BaseModel):
 
 def names() -> list[str]:
     """The analyses that come with the project."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return list(registry.names(__name__))
 
 
 def load(name: str) -> ModuleType:
     """The module of an analysis: a file of this folder, or a dotted path to anyone's. UserError for neither."""
-    if name in names():
-        return importlib.import_module(f"{__name__}.{name}")
-    if "." not in name:
-        raise UserError(f"analyses: '{name}' is not an analysis; {did_you_mean(name, names())}")
-    try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(f"analyses: the module '{name}' cannot be imported ({error}).") from None
-    if absent := [one for one in ("Options", "plan", "section") if not hasattr(module, one)]:
+    if name not in names() and not registry.is_dotted(name):
+        raise UserError(f"analyses: '{name}' is not an analysis; {registry.hint(__name__, name)}")
+    found = registry.module(__name__, name, "analyses", lambda why: f"the module '{name}' cannot be imported ({why}).")
+    if absent := [one for one in ("Options", "plan", "section") if not hasattr(found, one)]:
         raise UserError(f"analyses: the module '{name}' has no '{absent[0]}', as every analysis has.")
-    return module
+    return found
 
 
 def options(name: str, given: dict[str, Any], kind: str | None = None) -> Any:

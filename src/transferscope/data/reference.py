@@ -1,37 +1,24 @@
 """References such as `folder:PATH`: which source reads them, what it lists, and their fingerprint."""
 
-import ast
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from transferscope.data import sources
+from transferscope import registry
 from transferscope.data.listing import Listing, check_listing, legible_names
 from transferscope.data.target import apart, from_folder, joined
-from transferscope.errors import UserError, did_you_mean, legible
+from transferscope.errors import UserError, legible
+
+SOURCES = "transferscope.data.sources"
 
 
 def source_names() -> dict[str, str]:
     """Every built-in source of images and the first line of its docstring; a source is a file of `data/sources`."""
-    return _first_lines(tuple(sources.__path__))
-
-
-@cache  # a plan of 3,000 steps must not list the folder 3,000 times
-def _first_lines(folders: tuple[str, ...]) -> dict[str, str]:
-    """The modules of a package, or its folders with an ``__init__.py``, and the first lines of their docstrings."""
-    found = {}
-    for name in sorted(m.name for m in pkgutil.iter_modules(folders) if not m.name.startswith("_")):
-        places = [Path(folder) / place for folder in folders for place in (f"{name}.py", f"{name}/__init__.py")]
-        text = next(place for place in places if place.is_file()).read_text(encoding="utf-8")
-        found[name] = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
-    return found
+    return registry.lines(SOURCES)
 
 
 def open_listing(ref: str) -> Listing:
@@ -94,17 +81,14 @@ def _resolve(reference: str) -> tuple[ModuleType, str, dict[str, Any]]:
 
 
 def _module(scheme: str, ref: str) -> ModuleType:
-    if scheme in source_names():
-        return importlib.import_module(f"transferscope.data.sources.{scheme}")
-    if "." not in scheme or not all(part.isidentifier() for part in scheme.split(".")):
-        hint = did_you_mean(scheme, tuple(source_names()))
+    shipped = scheme in registry.names(SOURCES)
+    if not shipped and not registry.is_dotted(scheme):
+        hint = registry.hint(SOURCES, scheme)
         raise UserError(f"Unknown data source '{scheme}' in '{ref}'; write scheme:rest, {hint}")
-    try:
-        module = importlib.import_module(scheme)
-    except ModuleNotFoundError as error:
-        if error.name and not scheme.startswith(error.name):
-            raise
-        raise UserError(f"The data source '{ref}' needs a module '{scheme}', which Python cannot find.") from None
+    lost = f"The data source '{ref}' needs a module '{scheme}', which cannot be imported"
+    module = registry.module(SOURCES, scheme, "", lambda why: f"{lost} ({why}).")
+    if shipped:
+        return module
     absent = [name for name in ("listing", "fingerprint") if not hasattr(module, name)]
     if absent:
         raise UserError(f"The module '{scheme}' of the data source '{ref}' has no function '{absent[0]}(rest, ...)'.")

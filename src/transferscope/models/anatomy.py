@@ -4,7 +4,7 @@ import importlib.util
 from importlib import metadata
 from pathlib import Path
 
-from transferscope.models import refs
+from transferscope import registry
 from transferscope.models.memo import remembered
 from transferscope.models.networks import network_schemes
 
@@ -46,6 +46,6 @@ def _cut(ref: str) -> list[list[str]]:
 
 def _files(ref: str) -> list[Path]:
     """The file of a network of one's own; the shipped sources are watched by their version."""
-    scheme, _ = refs.split(ref)
+    scheme, _ = registry.split(ref)
     found = None if scheme in network_schemes() else importlib.util.find_spec(scheme)
     return [Path(found.origin)] if found and found.origin else []

@@ -3,18 +3,16 @@
 A module has ``executor(slots, options) -> Executor``; a dotted path names anyone's module.
 """
 
-import importlib
-import inspect
-import pkgutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from transferscope import registry
 from transferscope.engine.queue import Watch
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 from transferscope.engine.worker import Outcome
-from transferscope.errors import UserError, did_you_mean
+from transferscope.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -43,27 +41,21 @@ class Executor(Protocol):
 
 def names() -> list[str]:
     """The executors that come with the project."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
-
-
-def first_lines() -> dict[str, str]:
-    """The executors that come with the project and the first lines of their docstrings."""
-    modules = {name: importlib.import_module(f"{__name__}.{name}") for name in names()}
-    return {name: (inspect.getdoc(module) or "").partition("\n")[0] for name, module in modules.items()}
+    return list(registry.names(__name__))
 
 
 def check(name: str) -> None:
     """UserError unless `name` is one of them, or looks like somebody's module."""
-    if name not in names() and "." not in name:
-        raise UserError(f"'{name}' is not an executor; {did_you_mean(name, names())}")
+    if name not in names() and not registry.is_dotted(name):
+        raise UserError(f"'{name}' is not an executor; {registry.hint(__name__, name)}")
 
 
 def build(name: str, slots: Slots, options: Mapping[str, Any]) -> Executor:
     """The executor `name`. UserError where there is none."""
     check(name)
-    try:
-        module = importlib.import_module(f"{__name__}.{name}" if name in names() else name)
-        made: Executor = module.executor(slots, options)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"resources.executor: '{name}' cannot be used ({error}).") from None
+    where = "resources.executor"
+    module = registry.module(__name__, name, where, lambda why: f"'{name}' cannot be used ({why}).")
+    if not hasattr(module, "executor"):
+        raise UserError(f"{where}: '{name}' cannot be used (it has no function 'executor(slots, options)').")
+    made: Executor = module.executor(slots, options)
     return made

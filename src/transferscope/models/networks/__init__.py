@@ -8,8 +8,8 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from transferscope import registry
 from transferscope.errors import UserError, did_you_mean
-from transferscope.models import refs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
 def network_schemes() -> tuple[str, ...]:
     """The schemes shipped here."""
-    return refs.schemes(__path__)
+    return registry.names(__name__)
 
 
 def network_names() -> dict[str, str]:
     """The schemes and their first docstring lines."""
-    return refs.first_lines(__path__)
+    return registry.lines(__name__)
 
 
 def check_network_ref(ref: str) -> None:
     """Raise UserError unless `ref` is well formed and of a known scheme; whether it exists is seen at build time."""
-    scheme, name = refs.split(ref)
+    scheme, name = registry.split(ref)
     known = network_schemes()
     if scheme in known:
         if not name:
             raise UserError(f"'{ref}' lacks a name after '{scheme}:'.")
-        refs.load(__name__, __path__, scheme, "network").check(name)
-    elif name and ("." in scheme or refs.is_importable(scheme)):
-        if not refs.is_importable(scheme):
+        registry.module(__name__, scheme, "network").check(name)
+    elif name and ("." in scheme or registry.is_importable(scheme)):
+        if not registry.is_importable(scheme):
             raise UserError(f"there is no package '{scheme.split('.')[0]}' for '{ref}'; put it on PYTHONPATH.")
         if not name.isidentifier():
             raise UserError(f"'{name}' in '{ref}' is not the name of a function.")
     elif ":" not in ref:
         raise UserError(f"'{ref}' lacks its scheme; write timm:{ref} or package.module:factory.")
     else:
-        raise UserError(f"'{scheme}' in '{ref}' is not a known scheme; {did_you_mean(scheme, known)}")
+        raise UserError(f"'{scheme}' in '{ref}' is not a known scheme; {registry.hint(__name__, scheme)}")
 
 
 def make_network(ref: str, classes: int) -> "nn.Module":
@@ -50,8 +50,8 @@ def make_network(ref: str, classes: int) -> "nn.Module":
     A factory of one's own is called as `factory(num_classes=classes)`. Raises UserError, also for what it raises.
     """
     check_network_ref(ref)
-    scheme, name = refs.split(ref)
-    module = refs.load(__name__, __path__, scheme, "network")
+    scheme, name = registry.split(ref)
+    module = registry.module(__name__, scheme, "network")
     if scheme in network_schemes():
         shipped: nn.Module = module.build(name, classes)
         return shipped
@@ -74,7 +74,7 @@ def make_network(ref: str, classes: int) -> "nn.Module":
         raise
     except Exception as error:  # whatever somebody's code raises
         raise UserError(
-            f"network: '{ref}' raised {refs.told(error)} when called with num_classes={classes}."
+            f"network: '{ref}' raised {registry.told(error)} when called with num_classes={classes}."
         ) from error
     return net
 

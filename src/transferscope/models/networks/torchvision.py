@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from transferscope.errors import UserError
-from transferscope.models.refs import nearest
+from transferscope.registry import nearest
 
 if TYPE_CHECKING:
     from torch import nn

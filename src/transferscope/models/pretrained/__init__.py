@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferscope.errors import UserError, did_you_mean
-from transferscope.models import refs
+from transferscope import registry
+from transferscope.errors import UserError
 from transferscope.models.memo import remembered
 
 if TYPE_CHECKING:
@@ -32,18 +32,18 @@ PLAIN_PREPROCESSING = {
 
 def weights_schemes() -> tuple[str, ...]:
     """The schemes shipped here."""
-    return refs.schemes(__path__)
+    return registry.names(__name__)
 
 
 def weights_names() -> dict[str, str]:
     """The schemes and their first docstring lines."""
-    return refs.first_lines(__path__)
+    return registry.lines(__name__)
 
 
 def absolute_weights(ref: str, folder: Path) -> str:
     """`ref` with a relative path made to start at `folder`, where its source says that it holds one."""
-    scheme, rest = refs.split(ref)
-    if not rest or not (scheme in weights_schemes() or ("." in scheme and refs.is_importable(scheme))):
+    scheme, rest = registry.split(ref)
+    if not rest or not (scheme in weights_schemes() or ("." in scheme and registry.is_importable(scheme))):
         return ref
     module = _module(scheme)
     return f"{scheme}:{module.absolute(rest, folder)}" if hasattr(module, "absolute") else ref
@@ -55,13 +55,12 @@ def check_weights_ref(ref: str, network: str | None = None) -> None:
     Anyone's own module is imported and asked too. With `network` also unless the weights are there and fit that
     network, as far as can be seen without opening them.
     """
-    scheme, rest = refs.split(ref)
-    known = weights_schemes()
-    if scheme in known:
+    scheme, rest = registry.split(ref)
+    if scheme in weights_schemes():
         _module(scheme).check(rest, network)
     elif "." not in scheme:
-        raise UserError(f"'{ref}' is not a known source of weights; {did_you_mean(scheme, known)}")
-    elif not refs.is_importable(scheme):
+        raise UserError(f"'{ref}' is not a known source of weights; {registry.hint(__name__, scheme)}")
+    elif not registry.is_importable(scheme):
         raise UserError(f"there is no package '{scheme.split('.')[0]}' for '{ref}'; put it on PYTHONPATH.")
     else:
         module = _module(scheme)
@@ -103,10 +102,10 @@ def weights_state(ref: str, network: str) -> "Mapping[str, Tensor]":
 
 
 def _module(scheme: str) -> "ModuleType":
-    return refs.load(__name__, __path__, scheme, "weights")
+    return registry.module(__name__, scheme, "weights")
 
 
 def _checked(ref: str, network: str) -> "tuple[ModuleType, str]":
     check_weights_ref(ref, network)
-    scheme, rest = refs.split(ref)
+    scheme, rest = registry.split(ref)
     return _module(scheme), rest

@@ -4,8 +4,8 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transferscope import registry
 from transferscope.errors import UserError
-from transferscope.models import refs
 from transferscope.models.formats import unreadable
 from transferscope.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 
@@ -69,7 +69,7 @@ def _arriving(given: "Contents", network: str) -> "dict[str, Any]":
 def describe(rest: str, network: str) -> dict[str, Any]:
     """timm's preprocessing for the architecture where the network is timm's, else ImageNet mean and std, bicubic."""
     shown: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "interpolation": "bicubic"}
-    scheme, name = refs.split(network)
+    scheme, name = registry.split(network)
     if scheme == "timm":
         with contextlib.suppress(UserError):
             from transferscope.models.pretrained import timm as hub

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from transferscope import registry
 from transferscope.errors import UserError
-from transferscope.models import refs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ def check(rest: str, network: str | None) -> None:
         if rest:
             raise UserError(f"write 'timm' alone, and the tag in the network, e.g. timm:resnet18.{rest}.")
         return
-    scheme, name = refs.split(network)
+    scheme, name = registry.split(network)
     if scheme != "timm":
         raise UserError(f"'timm' are weights for a timm:NAME network, not {network}; use file:PATH.")
     if rest:
@@ -36,7 +36,7 @@ def _config(network: str) -> Any:
 
     from transferscope.models.networks.timm import known_name
 
-    name = known_name(refs.split(network)[1])
+    name = known_name(registry.split(network)[1])
     try:
         cfg = timm.get_pretrained_cfg(name)
     except RuntimeError as error:
@@ -135,5 +135,5 @@ def state(rest: str, network: str) -> "dict[str, Tensor]":
     path = locate(network)
     overlay = {"file": str(path)} if path.suffix == ".npz" else {"state_dict": dict(read_state(path))}
     with seeded(0):
-        net = timm.create_model(refs.split(network)[1], pretrained=True, pretrained_cfg_overlay=overlay)
+        net = timm.create_model(registry.split(network)[1], pretrained=True, pretrained_cfg_overlay=overlay)
     return {name: tensor.detach() for name, tensor in net.state_dict().items()}

@@ -19,8 +19,8 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from transferscope.errors import UserError, did_you_mean
-from transferscope.models import refs
+from transferscope import registry
+from transferscope.errors import UserError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -34,21 +34,16 @@ OFFERED = ("lr", "momentum", "nesterov", "weight_decay")  # fields of the recipe
 
 def names() -> list[str]:
     """The optimisers that come with the project."""
-    return list(refs.schemes(__path__))
-
-
-def first_lines() -> dict[str, str]:
-    """The optimisers that come with the project and the first lines of their docstrings."""
-    return refs.first_lines(__path__)
+    return list(registry.names(__name__))
 
 
 def check(name: str) -> None:
     """UserError unless `name` is one of them, or a module of somebody's that may exist; imports none of those."""
     if name in names():
         return
-    if "." not in name or not all(part.isidentifier() for part in name.split(".")):
-        raise UserError(f"'{name}' is not an optimiser; {did_you_mean(name, names())}")
-    if not refs.is_importable(name):
+    if not registry.is_dotted(name):
+        raise UserError(f"'{name}' is not an optimiser; {registry.hint(__name__, name)}")
+    if not registry.is_importable(name):
         raise UserError(f"there is no package '{name.split('.')[0]}' for '{name}'; put it on PYTHONPATH.")
 
 
@@ -85,4 +80,4 @@ def build(
 
 
 def _module(name: str) -> "ModuleType":
-    return refs.load(__name__, __path__, name, "recipe.optimizer")
+    return registry.module(__name__, name, "recipe.optimizer")

@@ -1,0 +1,102 @@
+"""Registries: the modules of a package are a list of names, and a dotted path stands for anyone's module beside them.
+
+Sources of images, networks, weights, analyses and executors are found so, most by a reference `scheme:rest`.
+"""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from transferscope.errors import UserError, did_you_mean
+
+
+def names(package: str) -> tuple[str, ...]:
+    """The modules of a package in alphabetical order, those with a leading underscore left out; imports none."""
+    return _names(_folders(package))
+
+
+def lines(package: str) -> dict[str, str]:
+    """Every name of a package and the first line of its module's docstring; imports none."""
+    return _lines(_folders(package))
+
+
+def module(package: str, name: str, where: str, absent: Callable[[str], str] | None = None) -> ModuleType:
+    """The module `name` of a package, else anyone's by its dotted path.
+
+    UserError, opening with `where` ("network"; "" for nothing), for one that will not import: `absent` is the rest of
+    the sentence where Python finds no such module, or none of those that it imports, given why.
+    """
+    if name in names(package):
+        return importlib.import_module(f"{package}.{name}")
+    opening = f"{where}: " if where else ""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        why = f"cannot import '{name}' ({error}); install it or put its folder on PYTHONPATH."
+        raise UserError(opening + (absent(str(error)) if absent else why)) from error
+    except Exception as error:  # whatever somebody's module does when it is imported
+        raise UserError(f"{opening}importing '{name}' raised {told(error)}.") from error
+
+
+def hint(package: str, name: str) -> str:
+    """The tail of an "unknown name" sentence: see `did_you_mean`."""
+    return did_you_mean(name, names(package))
+
+
+def nearest(name: str, known: Sequence[str], otherwise: str) -> str:
+    """The tail of an "unknown name" sentence for names too many to list: the nearest name, or `otherwise`."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean '{near[0]}'?" if near else otherwise
+
+
+def split(ref: str) -> tuple[str, str]:
+    """`"timm:resnet18"` as `("timm", "resnet18")`; the rest is empty where there is no colon."""
+    scheme, _, rest = ref.partition(":")
+    return scheme.strip(), rest.strip()
+
+
+def is_dotted(name: str) -> bool:
+    """Whether `name` is written as a path of modules, two at least, which may or may not exist."""
+    return "." in name and all(part.isidentifier() for part in name.split("."))
+
+
+def is_importable(name: str) -> bool:
+    """Whether `name` is a module, or a dotted path whose top package can be found; imports nothing."""
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return False
+    try:
+        return importlib.util.find_spec(parts[0]) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def told(error: Exception) -> str:
+    """Somebody's exception in a few words: its kind, and the first line of what it says."""
+    line = (str(error).splitlines() or [""])[0].rstrip(".")
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def _folders(package: str) -> tuple[str, ...]:
+    return tuple(importlib.import_module(package).__path__)
+
+
+@cache  # a plan of 3,000 steps must not list the folders 3,000 times
+def _names(folders: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(folders) if not m.name.startswith("_")))
+
+
+@cache
+def _lines(folders: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in _names(folders):
+        places = (Path(folder) / end for folder in folders for end in (f"{name}.py", f"{name}/__init__.py"))
+        text = next(place for place in places if place.is_file()).read_text(encoding="utf-8")
+        found[name] = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    return found
