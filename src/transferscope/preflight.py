@@ -39,7 +39,7 @@ def quick(study: Study, plan: Plan, store: Store, decoded: bool = True) -> Itera
         look = decoded or not store.has(study.data(target))
         yield _attempt(f"target {target}", lambda target=target, look=look: _target(study, target, look))
     yield _attempt("store", lambda: _store(store))
-    yield _attempt("disk", lambda: _disk(study, plan, store))
+    yield _attempt("disk", lambda: _disk(plan, store))
     yield _attempt("memory", lambda: _memory(study))
 
 
@@ -108,7 +108,7 @@ def _store(store: Store) -> str:
     return f"{store.root} can be written"
 
 
-def _disk(study: Study, plan: Plan, store: Store) -> str:
+def _disk(plan: Plan, store: Store) -> str:
     free = battery.disk_free(store.root)
     past = Past(store)
     needed = sum(past.of(step).bytes or 0 for step in plan.todo(store))

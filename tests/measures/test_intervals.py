@@ -8,7 +8,6 @@ import pytest
 from transferscope.measures.intervals import (
     bootstrap_interval,
     bootstrap_means,
-    bootstrap_statistic,
     mean_interval,
     paired_interval,
     ratio_interval,
@@ -16,7 +15,6 @@ from transferscope.measures.intervals import (
     too_few,
     wilson,
 )
-from transferscope.measures.metrics import auc
 from transferscope.measures.student import t_quantile, t_tail
 
 stats = pytest.importorskip("scipy.stats")
@@ -96,13 +94,6 @@ def test_resampled_means_equal_gathering_and_keep_rows_paired():
     rng = np.random.default_rng(1)
     np.testing.assert_allclose(means[:, 0], x[rng.integers(0, 40, (30, 40))].mean(1), rtol=1e-12)
     np.testing.assert_allclose(means[:, 1] - means[:, 0], 1, rtol=1e-12)
-
-
-def test_bootstrap_of_a_statistic_counts_undefined_resamples():
-    labels, scores = np.array([1, 0, 0, 0]), np.array([3.0, 1, 2, 4])
-    found = bootstrap_statistic(lambda i: auc(scores[i], labels[i]), 4, np.random.default_rng(0), draws=200)
-    assert found is not None and found.mean == auc(scores, labels) and "of 200" in found.note
-    assert bootstrap_statistic(lambda i: None, 4, np.random.default_rng(0)) is None
 
 
 def test_spearman_matches_scipy_with_ties_and_covers():

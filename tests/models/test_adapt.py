@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torchvision
+from filling import load_into
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models._manipulate import adapt_input_conv
 from torch import nn
@@ -10,7 +11,6 @@ from torch import nn
 from transferscope.errors import UserError
 from transferscope.models.adapt import channels
 from transferscope.models.build import build_network, head_names
-from transferscope.models.loading import load_into
 
 VIT = {"patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 16, "num_classes": 4}
 

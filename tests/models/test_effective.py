@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from filling import load_into
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from transferscope.errors import UserError
 from transferscope.models.checkpoint import read_state
-from transferscope.models.loading import Loaded, load_into
+from transferscope.models.loaded import Loaded
 
 
 def net(seed: int = 0) -> nn.Sequential:

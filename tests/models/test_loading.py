@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from filling import load_into
 from torch import Tensor, nn
 
 from transferscope.errors import UserError
 from transferscope.models.build import build_network, head_names
 from transferscope.models.loaded import Loaded
-from transferscope.models.loading import load_into
 
 RESNET, VIT = "torchvision:resnet18", "timm:test_vit"
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from filling import load_into
 from torch import Tensor, nn
 from torchvision.models.densenet import _load_state_dict as as_torchvision_loads
 
 from transferscope.errors import UserError
 from transferscope.models.build import build_network, head_names
 from transferscope.models.checkpoint import read_state
-from transferscope.models.loading import load_into
 from transferscope.models.names import found
 
 State = dict[str, Tensor]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filling import load_into, save_state
 from PIL import Image
 from skimage import data
 from timm.data import ImageNetInfo
@@ -16,10 +17,9 @@ from transferscope.errors import UserError
 from transferscope.models import describe_weights, weights_fingerprint
 from transferscope.models.build import build_network
 from transferscope.models.inits import start
-from transferscope.models.loading import load_into
 from transferscope.models.pretrained import timm as hub
 from transferscope.models.pretrained import weights_state
-from transferscope.models.weights import fingerprint_state, save_state
+from transferscope.models.weights import fingerprint_state
 
 LITE, LITE_WEIGHTS = "timm:tf_efficientnet_lite0", "package:efficientnet-lite0"
 

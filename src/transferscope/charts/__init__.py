@@ -11,6 +11,7 @@ from transferscope.charts.style import INK, arm_colours, axis, colour_of, order,
 __all__ = ["arm_colours", "bars", "beside", "dots", "forest", "heat", "lines"]
 
 Drawing = Any  # an altair LayerChart, FacetChart or HConcatChart
+RUN = "seed"  # the column that tells single runs apart
 MEAN = ".mean"  # marks the rows of means among those of single runs
 
 
@@ -23,7 +24,6 @@ def lines(
     low: str | None = None,
     high: str | None = None,
     runs: pl.DataFrame | None = None,
-    run: str = "seed",
     facet: str | None = None,
     columns: int = 3,
     title: str = "",
@@ -34,13 +34,13 @@ def lines(
     reference: float | None = None,
     height: int = 280,
 ) -> Drawing:
-    """A line per colour with a band from `low` to `high`; `runs` (same columns plus `run`) are drawn faint behind.
+    """A line per colour with a band from `low` to `high`; `runs` (same columns plus `seed`) are drawn faint behind.
 
     A text `x` keeps the order of the rows (blocks in execution order). `percent` shows fractions (0..1) in %.
     """
     import altair as alt
 
-    data = _with_runs(df, runs, run)
+    data = _with_runs(df, runs)
     base = alt.Chart().encode(x=axis(alt.X, df, x, x_title, log=log_x, nice=False), **colour_of(df, colour))
     whole = base.transform_filter(f"datum['{MEAN}']")
     value = axis(alt.Y, df, y, y_title, percent=percent)
@@ -49,7 +49,7 @@ def lines(
     if runs is not None:
         single = base.transform_filter(f"!datum['{MEAN}']")
         layers.append(
-            single.mark_line(opacity=0.3, strokeWidth=1).encode(y=value, detail=plain(alt.Detail, run, type="nominal"))
+            single.mark_line(opacity=0.3, strokeWidth=1).encode(y=value, detail=plain(alt.Detail, RUN, type="nominal"))
         )
     if low and high:
         edge = axis(alt.Y, df, low, y_title or y, percent=percent)
@@ -73,7 +73,6 @@ def dots(
     low: str | None = None,
     high: str | None = None,
     runs: pl.DataFrame | None = None,
-    run: str = "seed",
     facet: str | None = None,
     columns: int = 2,
     title: str = "",
@@ -86,7 +85,7 @@ def dots(
     """One row per category: a point (or a bar from zero), its interval, and each of `runs` as a small dot."""
     import altair as alt
 
-    data = _with_runs(df, runs, run)
+    data = _with_runs(df, runs)
     base = alt.Chart().encode(y=axis(alt.Y, df, category, category_title), **colour_of(df, colour, colour != category))
     rows = 1
     if colour and colour != category:
@@ -116,7 +115,7 @@ def dots(
         layers.append(
             single.encode(
                 x=along,
-                tooltip=tips(runs, [category, colour, run, value], {value: value_title}, {value} if percent else set()),
+                tooltip=tips(runs, [category, colour, RUN, value], {value: value_title}, {value} if percent else set()),
             )
         )
     if reference is not None:
@@ -217,7 +216,7 @@ def _finish(
     return styled(chart.properties(width=small, height=height).facet(facet=by, columns=count, data=data), title)
 
 
-def _with_runs(df: pl.DataFrame, runs: pl.DataFrame | None, run: str) -> pl.DataFrame:
+def _with_runs(df: pl.DataFrame, runs: pl.DataFrame | None) -> pl.DataFrame:
     """Means and single runs in one table, because a faceted chart has one; `.mean` tells them apart."""
     whole = df.with_columns(pl.lit(True).alias(MEAN))
     if runs is None:

@@ -81,11 +81,6 @@ def shuffle(x: torch.Tensor, permutation: np.ndarray) -> torch.Tensor:
     return moved.view(batch, channels, height, width)
 
 
-def unshuffle(x: torch.Tensor, permutation: np.ndarray) -> torch.Tensor:
-    """The inverse of `shuffle` with the same permutation."""
-    return shuffle(x, np.argsort(permutation, axis=-1))
-
-
 def moves_across_channels(permutation: np.ndarray, size: int) -> bool:
     """Whether a permutation mixes channels ("channels"), so that it may only be applied after normalisation."""
     return bool(permutation.shape[-1] > size * size)

@@ -21,7 +21,7 @@ class Course:
     """
 
     def __init__(self, steps: Iterable[Step], store: Store, watch: Watch) -> None:
-        self._queue, self._store, self._watch = Queue(list(steps), store), store, watch
+        self._queue, self._store, self._watch = Queue(list(steps)), store, watch
         self._outcomes: dict[str, Outcome] = {}
         self._asked = 0.0  # when the steps done elsewhere were last asked after
 
@@ -72,7 +72,7 @@ class Queue:
     `elsewhere` are steps that could start, but that another process is at work on.
     """
 
-    def __init__(self, steps: list[Step], store: Store) -> None:
+    def __init__(self, steps: list[Step]) -> None:
         self.steps = {step.key: step for step in steps}
         self.needs = {s.key: {i.key for i in s.inputs if i.key in self.steps} for s in steps}
         self.wanted: dict[str, list[str]] = {step.key: [] for step in steps}

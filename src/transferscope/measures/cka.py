@@ -114,15 +114,6 @@ class MinibatchCKA:
         self.samples += self._size
         self.batches += 1
 
-    def merge(self, other: "MinibatchCKA") -> None:
-        """Add another worker's finished batches; both must have the same layers and kernel."""
-        if (self.layers, self.kernel, self.bandwidth) != (other.layers, other.kernel, other.bandwidth):
-            raise ValueError("accumulators of different layers or kernels cannot be merged.")
-        for count, sums in other._groups:
-            self._absorb(count, sums)
-        self.samples += other.samples
-        self.batches += other.batches
-
     def result(self) -> CKA:
         """The map so far. Standard errors: delete-one-group jackknife over batches (several passes over the same
         samples make them too small); NaN with fewer than two batches."""

@@ -1,7 +1,6 @@
 """Intervals: Student t over seeds, bootstrap and Wilson over test examples, and the words for too few seeds."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -91,30 +90,6 @@ def bootstrap_interval(values: ArrayLike, rng: np.random.Generator, level: float
     means = bootstrap_means(x[None], rng, draws)[:, 0]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(x.mean()), float(low), float(high), len(x))
-
-
-def bootstrap_statistic(
-    statistic: Callable[[NDArray[np.int64]], float | None],
-    n: int,
-    rng: np.random.Generator,
-    level: float = 0.95,
-    draws: int = 1000,
-) -> Interval | None:
-    """Percentile bootstrap interval of any statistic of n examples; `statistic` is called with example indices (n,).
-
-    Resamples where it is None (an AUC with one class) are left out and the note counts them. None when it is
-    undefined on the sample itself.
-    """
-    value = statistic(np.arange(n, dtype=np.int64))
-    if value is None:
-        return None
-    drawn = [statistic(rng.integers(0, n, n)) for _ in range(draws)]
-    kept = [v for v in drawn if v is not None]
-    note = f"undefined in {draws - len(kept)} of {draws} resamples" if len(kept) < draws else ""
-    if 2 * len(kept) < draws:
-        return Interval(value, None, None, n, note)
-    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high), n, note)
 
 
 def bootstrap_means(rows: NDArray[np.float64], rng: np.random.Generator, draws: int) -> NDArray[np.float64]:

@@ -68,20 +68,6 @@ def fit(
     return tensors, replace(loaded, notes=tuple(notes))
 
 
-def load_into(
-    net: nn.Module,
-    state: Mapping[str, Tensor],
-    *,
-    head: tuple[str, ...],
-    min_share: float = 0.9,
-    allow: Iterable[str] = (),
-) -> Loaded:
-    """Copy `state` into the body of `net`; the head keeps its values. Errors as for `fit`, before any copy."""
-    found, loaded = fit(net, state, head=head, min_share=min_share, allow=allow)
-    net.load_state_dict(found, strict=False)
-    return loaded
-
-
 def _filled(
     net: nn.Module, body: Mapping[str, Tensor], choice: Choice, state: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], list[str]]:

@@ -1,12 +1,10 @@
-"""Weights as named tensors: save, blend, measure and identify them."""
+"""Weights as named tensors: blend, measure and identify them."""
 
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from transferscope.errors import UserError
@@ -15,12 +13,6 @@ from transferscope.errors import UserError
 def belongs(name: str, prefixes: Iterable[str]) -> bool:
     """Whether a tensor's dotted name is one of the prefixes or lies under one: `layer1.10.w` is not in `layer1.1`."""
     return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
-
-
-def save_state(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write a `.safetensors` file whose bytes depend on names and values only; tied tensors go under each name."""
-    plain = {name: state[name].detach().cpu().contiguous().clone() for name in sorted(state)}
-    save_file(plain, path)
 
 
 def blend(a: Mapping[str, Tensor], b: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:

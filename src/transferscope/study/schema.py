@@ -9,7 +9,6 @@ from transferscope.data import Target
 from transferscope.errors import UserError
 from transferscope.tasks import optimisers
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
