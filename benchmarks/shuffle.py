@@ -128,7 +128,7 @@ def step(options: argparse.Namespace, size: int = 64, batch_size: int = 32) -> N
     """Training steps, input included, on shuffled and on unshuffled batches in turn; and the input by itself."""
     table = Memory(32 * batch_size, size)
     for network in NETWORKS:
-        net = prepare(build_network(network, 10, seed=0), "float32", "cpu").train()
+        net = prepare(build_network(network, 10, seed=0), "cpu").train()
         optimizer = torch.optim.SGD(net.parameters(), 0.01, 0.9)
 
         def train(batches: Iterator[Batch], net: torch.nn.Module = net, sgd: torch.optim.SGD = optimizer) -> None:

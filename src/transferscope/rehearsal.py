@@ -64,7 +64,7 @@ def rehearse(run: Rehearsal, image: Example) -> str:
     from transferscope.models.build import build_network, seeded
     from transferscope.models.precision import prepare
 
-    net = prepare(build_network(run.network, run.classes, seed=0), "float32", "cpu").train()
+    net = prepare(build_network(run.network, run.classes, seed=0), "cpu").train()
     tried = sorted({min(size, max(2, MOST // image.pixels)) for size in (run.least, run.most)})
     for size in tried:
         with seeded(0):

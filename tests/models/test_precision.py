@@ -50,7 +50,7 @@ def _data(dtype=torch.float32):
 
 def _losses(net, precision="float32", epochs=3, fast=True, dtype=torch.float32):
     x, labels = _data(dtype)
-    net = prepare(net, precision, "cpu") if fast else net.to(dtype)
+    net = prepare(net, "cpu") if fast else net.to(dtype)
     if fast:
         x = x.contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
@@ -88,7 +88,7 @@ def test_bfloat16_reaches_the_losses_of_float32_over_seeds():
 def test_gradients_of_a_network_are_those_of_the_plain_one(ref):
     pytest.importorskip("timm")
     plain, fast = (build_network(ref, CLASSES, seed=3).double() for _ in range(2))
-    prepare(fast, "float32", "cpu")
+    prepare(fast, "cpu")
     assert list(plain.state_dict()) == list(fast.state_dict())
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for net in (plain, fast):
@@ -99,7 +99,7 @@ def test_gradients_of_a_network_are_those_of_the_plain_one(ref):
 
 def test_preparing_changes_no_weight_and_asks_for_channels_last():
     before = _net().state_dict()
-    net = prepare(_net(), "bfloat16", "cpu")
+    net = prepare(_net(), "cpu")
     for name, tensor in net.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
     assert net.body[5].weight.is_contiguous(memory_format=torch.channels_last)

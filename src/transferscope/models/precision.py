@@ -9,10 +9,10 @@ from torch import nn
 from transferscope.models import depthwise, smallmaps
 
 
-def prepare(net: nn.Module, precision: str, device: str) -> nn.Module:
+def prepare(net: nn.Module, device: str) -> nn.Module:
     """Move `net` to `device` in channels-last layout and, on a CPU, let it take faster ways to the same convolutions.
 
-    `precision` only matters to `running`; the parameters stay float32.
+    The parameters stay float32 in every precision: see `running`.
     """
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if torch.device(device).type == "cpu":

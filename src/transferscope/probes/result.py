@@ -51,6 +51,14 @@ class Later:
     shape: tuple[str | int, ...]
 
 
+class Saved:
+    """What every result can do, whatever it holds."""
+
+    def save(self, path: Path | str) -> None:
+        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
+        save(self, path)
+
+
 def save(result: Any, path: Path | str) -> None:
     """Write a result (a frozen dataclass) as one `.safetensors` file: arrays as tensors, the rest as JSON metadata.
 

@@ -23,11 +23,11 @@ Mode = Literal["eval", "as found"]
 class Copy:
     """`net` in eval mode, in memory of its own and in the type it computes in (`floats.working_type`)."""
 
-    def __init__(self, net: nn.Module, precision: str, device: torch.device) -> None:
+    def __init__(self, net: nn.Module, device: torch.device) -> None:
         self.device = device
         with widened([net]):
             twin = copy.deepcopy(net)
-        self.net = prepare(twin, precision, str(device)).eval().requires_grad_(False)
+        self.net = prepare(twin, str(device)).eval().requires_grad_(False)
 
     def drawing(self, number: int = 0) -> AbstractContextManager[None]:
         """What the network draws inside, as a dropout that is always on does, it draws alike for the same `number`."""

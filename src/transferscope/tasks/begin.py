@@ -121,7 +121,7 @@ def network(start: Start, classes: int, precision: str, work: Work) -> tuple[nn.
     )
     if start.begin is not None:
         net.load_state_dict(load_file(start.begin))
-    net = prepare(net, precision, work.device)
+    net = prepare(net, work.device)
     if work.options.get("compile"):
         net.compile()  # in place: the names of the weights stay
     return net, loaded

@@ -100,7 +100,7 @@ def network(run: Artifact, data: Artifact, at: str = "end", *, device: str = "cp
 
     net = bare(run, data)
     net.load_state_dict(weights(run, at))
-    return prepare(net, said(run)["precision"], device).eval()
+    return prepare(net, device).eval()
 
 
 def batches(

@@ -107,7 +107,7 @@ def loops(
 
     precision, device = ("float32" if way == PLAIN else way.removesuffix(COMPILED)), question.device
     layout = torch.contiguous_format if way == PLAIN else torch.channels_last
-    net = net.to(device) if way == PLAIN else prepare(net, precision, device)
+    net = net.to(device) if way == PLAIN else prepare(net, device)
     if way.endswith(COMPILED):
         net.compile()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from filling import load_into
 from safetensors.torch import save_file
 from smoke import nets
 
@@ -14,7 +15,6 @@ from contract.opening import arguments, called, check_first_line, check_light
 from transferscope import models
 from transferscope.errors import UserError
 from transferscope.models.build import build_network, head_names
-from transferscope.models.loading import load_into
 from transferscope.models.pretrained import weights_state
 
 PACKAGE = "transferscope.models.pretrained"

@@ -93,7 +93,7 @@ def measure(
         state = weights.ref if weights else None
     least, may = min_share or 0.0, allow or ()
     start = sourced(network, arm, state, len(table.classes), seed=seed, min_share=least, allow=may)
-    net = prepare(start.net, "float32", work.device).eval()
+    net = prepare(start.net, work.device).eval()
 
     how = Normalisation(tuple(mean), tuple(std))
 

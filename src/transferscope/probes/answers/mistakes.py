@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ INDICES = ("jaccard", "share_a", "share_b", "expected", "expected_jaccard", "kap
 
 
 @dataclass(frozen=True)
-class Mistakes:
+class Mistakes(result.Saved):
     """Mistakes of networks a and b on n samples: all together first, then by class (multi-label: by label).
 
     Arrays per group (G,), in the order of `groups`: `n` answers, `common` wrong in both, `only_a` and `only_b` wrong
@@ -70,10 +69,6 @@ class Mistakes:
         """Cohen's kappa of the errors by group: 0 is what independence gives."""
         rows = self.table().drop_nulls("kappa")
         return charts.dots(rows, "group", "kappa", value_title="kappa of the two error patterns", reference=0.0)
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def mistakes(

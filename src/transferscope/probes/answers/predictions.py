@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from transferscope.streams import stream_seed
 
 
 @dataclass(frozen=True)
-class Predictions:
+class Predictions(result.Saved):
     """Outputs of one network on n samples.
 
     `logits` (n, k) float32. `labels`: (n,) class indices, (n, k) of 0/1 when multi-label, empty (0,) when the batches
@@ -91,10 +90,6 @@ class Predictions:
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         cells = [{"true": str(i), "answer": str(j), "share": float(shares[i, j])} for i in range(k) for j in range(k)]
         return charts.heat(pl.DataFrame(cells), "answer", "true", "share", domain=(0, 1), percent=True)
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def predictions(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -32,7 +31,7 @@ SPAN = 100.0  # the largest noise level over the least
 
 
 @dataclass(frozen=True)
-class Criticality:
+class Criticality(result.Saved):
     """Criticality of B blocks on a grid of A points between start and final weights and S noise levels.
 
     Per block (B,): `mu` = least alpha^2 D^2 / sigma^2 over feasible cells (Chatterji et al. 2020), infinite where even
@@ -139,10 +138,6 @@ class Criticality:
             value_title="training error",
         )
 
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
-
 
 def criticality(
     net: Net,
@@ -196,7 +191,7 @@ def criticality(
     form, states = opened("criticality", {"net": net, "start": start}, like)
     given = wide_state(states["start"])
     notes, words, device = precision_notes({"net": form}), precision_words(precision, given_in(form)), device_of(form)
-    twin = Copy(form, precision, device).net
+    twin = Copy(form, device).net
     if net is not form:
         into(twin, states["net"])
     net = twin

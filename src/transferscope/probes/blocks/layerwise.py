@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ HEIGHTS = ("frankle", "entezari", "networks")
 
 
 @dataclass(frozen=True)
-class LayerwiseBarrier:
+class LayerwiseBarrier(result.Saved):
     """Curves and barriers of D data sets x B blocks x m alphas; the last "block", "(all)", is all of them together.
 
     `error` (D, B, m) in [0, 1] (several labels: the share that is wrong) and `loss` (D, B, m) in nats, with the named
@@ -96,10 +95,6 @@ class LayerwiseBarrier:
             "frankle_high",
             value_title=f"barrier in {quantity}",
         )
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def layerwise_barrier(

@@ -4,7 +4,6 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +30,7 @@ Z = 1.959964  # of 95%
 
 
 @dataclass(frozen=True)
-class Rewind:
+class Rewind(result.Saved):
     """One row per rewound set of blocks and data set; the first row of each data set is the network itself.
 
     `block` names the block; `how` is "none" (what all drops are measured from), "own" (the same network with the
@@ -112,10 +111,6 @@ class Rewind:
 
     def _of(self, data: str | None) -> pl.DataFrame:
         return self.table().filter(pl.col("data") == (self.data[-1] if data is None else data))
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def rewind(

@@ -47,7 +47,7 @@ class Trials:
         self.states = States(net, read, statistics=statistics, batch_norm=kind, precision=precision, images=images)
         self.basis = told("blocks", kind, self.states.has_batch_norm, self.states.measured_words)
         self.refresh = kind == "refresh" and self.states.has_batch_norm
-        self._copy = Copy(net, precision, device_of(net))
+        self._copy = Copy(net, device_of(net))
         self._inputs = [fed(batch.x, self._copy.net) for batches in read.values() for batch in batches]
         with undisturbed([self._copy.net], "eval"):
             self.cut = blocks(self._copy.net, self._inputs[0][:2])

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from transferscope.probes.weights.combine import networks
 
 
 @dataclass(frozen=True)
-class Grams:
+class Grams(result.Saved):
     """The U-centred Gram of each of L layers on each of B batches.
 
     `packed` (L, sum of n (n - 1) / 2) float32: upper triangles, batch after batch, with a largest entry of 1;
@@ -75,10 +74,6 @@ class Grams:
     def chart(self) -> Any:
         """CKA of the network's own layers with each other."""
         return self.similarity(self).chart()
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def grams(

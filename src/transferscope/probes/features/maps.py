@@ -1,7 +1,6 @@
 """Layer maps: CKA of the layers of two networks, or of many, as the probes return them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Similarity:
+class Similarity(result.Saved):
     """CKA of layers of network a (rows) with layers of network b (columns).
 
     `matrix` and `stderr` are (La, Lb); NaN where a layer's features are constant (those layers are in `undefined_a`,
@@ -85,13 +84,9 @@ class Similarity:
             title=f"CKA, {self.estimator}, {self.samples} samples",
         )
 
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
-
 
 @dataclass(frozen=True)
-class SimilarityMatrix:
+class SimilarityMatrix(result.Saved):
     """CKA of all layers of all networks, (L, L) with L the number of layers of all networks one after another.
 
     `layers` has one tuple of names per entry of `networks`; fields else as in `Similarity`.
@@ -162,7 +157,3 @@ class SimilarityMatrix:
         ]
         table = pl.DataFrame(cells, schema={"a": pl.String, "b": pl.String, "cka": pl.Float64})
         return charts.heat(table, "b", "a", "cka", domain=(0, 1), value_title="CKA")
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbours(result.Saved):
     """`accuracy` (L,) of k-nearest-neighbour votes in each of `layers`; every sample is left out of its own vote.
     `notes`: how the labels were read, and what else is worth knowing."""
 
@@ -46,13 +45,9 @@ class Neighbours:
         """Accuracy by layer, in execution order."""
         return charts.lines(self.table(), "layer", "accuracy", y_title=f"{self.k}-NN accuracy", percent=True)
 
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
-
 
 @dataclass(frozen=True)
-class Rotations:
+class Rotations(result.Saved):
     """Orthogonal Procrustes `distance` (L,) between layers of the same name, in [0, 2]; NaN where one is constant."""
 
     distance: Array
@@ -70,10 +65,6 @@ class Rotations:
     def chart(self) -> Any:
         """Distance by layer, in execution order."""
         return charts.lines(self.table().drop_nulls(), "layer", "distance", y_title="Procrustes distance")
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def neighbours(

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ QUERIES = 2_000  # images whose neighbours are looked for, among all
 
 
 @dataclass(frozen=True)
-class Transferability:
+class Transferability(result.Saved):
     """Scores of one network for one labelled set, from its penultimate features; of all of them, higher is better.
 
     `probe_metric`: `metric` ("accuracy" or "auc") of a ridge classifier on held-out images. `neighbours`: accuracy of
@@ -60,10 +59,6 @@ class Transferability:
         """The scores that are shares: linear probe and nearest neighbours."""
         rows = self.table().head(2).drop_nulls()
         return charts.bars(rows, "score", "value", percent=True, value_title=self.metric)
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def transferability(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -33,7 +32,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Average:
+class Average(result.Saved):
     """k networks averaged in weights, and how that does on D data sets (none when no batches were given).
 
     `state`: the average, with the batch-norm statistics it was evaluated with; `tensors` gives it as a state dict.
@@ -147,10 +146,6 @@ class Average:
         rows = self.table().drop_nulls("metric")
         facet = "data" if len(self.data) > 1 else None
         return charts.dots(rows, "network", "metric", facet=facet, value_title=self.metric, percent=True)
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def average(
@@ -270,7 +265,7 @@ def _unseen(
             "average: these networks have batch norm, whose statistics have to be re-estimated on images; give "
             "batches or statistics=, or batch_norm='as found' for averaged ones."
         )
-    twin, found, left = Copy(net, "float32", device_of(net)), list[Tensor](), images
+    twin, found, left = Copy(net, device_of(net)), list[Tensor](), images
     twin.net.load_state_dict(mixed)
     for batch in unpacked(statistics, "statistics"):
         found.append(fed(batch.x[:left], net))

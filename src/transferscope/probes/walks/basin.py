@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -28,7 +27,7 @@ PLATEAU = "The loss is the same wherever it was asked for: a plateau, whose basi
 
 
 @dataclass(frozen=True)
-class Basin:
+class Basin(result.Saved):
     """The (epsilon, delta)-basin of Neyshabur et al. 2020, definition 3.1, on the segment S through networks a and b.
 
     S reaches from alpha = `ends[0]` to `ends[1]` (a is 0, b is 1); `reached` (2,) says at which end the loss left the
@@ -158,10 +157,6 @@ class Basin:
                 reference=2 * self.epsilon,
             ),
         )
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def basin(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -28,7 +27,7 @@ ENDS = {0.0: "a", 1.0: "b"}
 
 
 @dataclass(frozen=True)
-class LineBarrier:
+class LineBarrier(result.Saved):
     """Entezari's barrier of `measure` ("error" or "loss") over the `n` images given.
 
     The value over all n images and all alphas lies in [`low`, `high`], at most two `tolerance` wide: at z = 3 for the
@@ -79,10 +78,6 @@ class LineBarrier:
             percent=self.measure == "error",
             reference=0.0,
         )
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def line_barrier(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -26,7 +25,7 @@ KINDS = ("frankle", "entezari")
 
 
 @dataclass(frozen=True)
-class Path:
+class Path(result.Saved):
     """Two networks a (alpha 0) and b (alpha 1) and the networks (1 - alpha) a + alpha b on the D data sets `names`.
 
     Per data set and alpha (D, m): `loss` (mean cross-entropy, nats), `error` (share wrong, in [0, 1]) and `score`,
@@ -122,10 +121,6 @@ class Path:
             rows.drop_nulls("score"), "alpha", "score", "data", x_title=x, y_title=self.metric, percent=True
         )
         return charts.beside(score, charts.lines(rows, "alpha", "loss", "data", x_title=x, y_title="loss (nats)"))
-
-    def save(self, path: FilePath | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
     def _at_ends(self, own: Array) -> pl.Series:
         values = [result.number(own[int(alpha)]) if alpha in (0, 1) else None for alpha in self.alphas]

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -24,7 +23,7 @@ FLAT = 1e-6  # of c's distance from a: with less of it off the line a, b the thr
 
 
 @dataclass(frozen=True)
-class Plane:
+class Plane(result.Saved):
     """A grid on the plane through networks a, b and c, in units of L2 distance between trainable parameters.
 
     `x` (columns,) runs along the line from a to b, `y` (rows,) at a right angle to it on c's side. `metric` in [0, 1]
@@ -81,10 +80,6 @@ class Plane:
             i = int(np.abs(values - place).argmin())
             near[i] = f"{near[i]}, {letter}" if i in near else letter
         return {float(v): f"{v:.{digits}f}" + (f" ({near[i]})" if i in near else "") for i, v in enumerate(values)}
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def plane(

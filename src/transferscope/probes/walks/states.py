@@ -61,7 +61,7 @@ class States:
                 raise UserError("data: no data set was given to evaluate on.")
             self.names = tuple(self._sets)
             first = self._sets[self.names[0]]
-            self._copy = Copy(net, precision, self.device)
+            self._copy = Copy(net, self.device)
             self._net = self._copy.net
             self.has_batch_norm = has_batch_norm(self._net)
             self._like = {n: t for n, t in self._net.state_dict().items() if isinstance(t, Tensor)}

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -25,7 +24,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class WiseFT:
+class WiseFT(result.Saved):
     """Networks (1 - alpha) start + alpha tuned in the body, all with the tuned network's head, on D data sets.
 
     `alphas` (m,), ascending. `metric` in [0, 1] and `loss`, the cross-entropy in nats, are (D, m); `low` and `high`
@@ -94,10 +93,6 @@ class WiseFT:
             low=low,
             high=high,
         )
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def wise_ft(

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ Order = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Alignment:
+class Alignment(result.Saved):
     """The permutation of b's hidden channels that brings its weights closest to a's; b computes the same afterwards.
 
     `orders`: one permutation (channels,) per group of channels that move together, named after the first weight that
@@ -72,10 +71,6 @@ class Alignment:
     def chart(self) -> Any:
         """Share of the channels of every group that changed place."""
         return charts.bars(self.table(), "group", "share", percent=True, value_title="channels that changed place")
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def align(a: Net, b: Net, *, seed: int = 0, rounds: int = 100, like: nn.Module | None = None) -> Alignment:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Distance:
+class Distance(result.Saved):
     """Euclidean distance between the trainable parameters of a and b (Neyshabur et al. 2020, table 2).
 
     `body` is over all blocks without the head. Per block (B,), in execution order, the head's tensors left out: `l2`,
@@ -94,10 +93,6 @@ class Distance:
         """Distance of each block, in execution order."""
         rows = self.table().filter(~pl.col("block").str.starts_with("("))
         return charts.lines(rows, "block", "l2", x_title="block", y_title="L2 distance")
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def distance(a: Net, b: Net, *, head: str | Sequence[str] | None = None, like: nn.Module | None = None) -> Distance:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class Spectrum(result.Saved):
     """Spectra of the W weight matrices that networks a and b share, in execution order of their blocks.
 
     `values_a`, `values_b`: from the weight's name to its singular values, descending. Per weight (W,): `rank_a`,
@@ -101,10 +100,6 @@ class Spectrum:
             for column, word in (("overlap", "of a and b"), ("expected", "of random subspaces"))
         ]
         return charts.lines(pl.concat(both), "weight", "overlap", "what", y_title="overlap of leading directions")
-
-    def save(self, path: Path | str) -> None:
-        """Write to one `.safetensors` file; `transferscope.load(path)` reads it."""
-        result.save(self, path)
 
 
 def spectrum(a: Net, b: Net, *, k: int = 10, operator: Tensor | None = None, like: nn.Module | None = None) -> Spectrum:
