@@ -1,4 +1,7 @@
-"""The whole battery: plan a study, execute what is missing, and turn the store's tables into the report."""
+"""The whole battery: plan a study, execute what is missing, and turn the store's tables into the report.
+
+It is long because everything that verbs have in common is here, and nowhere else.
+"""
 
 import inspect
 import logging

@@ -1,4 +1,7 @@
-"""The command line: one verb a function; heavy libraries load inside the verbs that need them."""
+"""The command line: one verb a function; heavy libraries load inside the verbs that need them.
+
+It is long because there is a verb for everything a person does; none of them is.
+"""
 
 import os
 from collections.abc import Mapping

@@ -23,6 +23,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"console", "propose"}),
     frozenset({"cli"}),
 )
+LONG = 270  # lines of a file that no reader wants to see more of
 NEVER = {("probes", "engine"): "a probe is for notebooks too, where there are no steps"}
 # (file, room it imports) -> why that is right all the same
 EXCEPTIONS: dict[tuple[str, str], str] = {}
@@ -125,3 +126,12 @@ def test_only_shape_and_data_say_what_an_image_is_like() -> None:
         if inside.parts[0] != "data" and "3 * side" in file.read_text(encoding="utf-8"):
             found.append(str(inside))
     assert found == []
+
+
+def test_a_long_file_says_why() -> None:
+    for file in ROOT.rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        assert "fmt: skip" not in text, file
+        if text.count("\n") > LONG:
+            reason = ast.get_docstring(ast.parse(text)) or ""
+            assert "long because" in reason, f"{file.relative_to(ROOT)} has {text.count(chr(10))} lines"

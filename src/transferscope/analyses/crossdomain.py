@@ -20,7 +20,7 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses
-from transferscope.analyses._shared import barriers, contrasts
+from transferscope.analyses._shared import barriers, contrasts, line_step
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
@@ -81,7 +81,7 @@ def measure(
     if open_table(data_a.path).classes != open_table(data_b.path).classes:
         return [{"same_classes": False}]
     sides = {"a": (a, data_a), "b": (b, data_b)}
-    halves = [barriers.training_images(run, data, statistics // 2, work.device) for run, data in sides.values()]
+    halves = [line_step.training_images(run, data, statistics // 2, work.device) for run, data in sides.values()]
     found = path(
         restore.weights(a),
         restore.weights(b),
@@ -96,7 +96,7 @@ def measure(
         like=restore.bare(a, data_a).to(work.device),
     )
     found.save(work.folder / "path.safetensors")
-    told = barriers.rows(found, head=barriers.head(a, b))
+    told = line_step.rows(found, head=line_step.head(a, b))
     return [{"same_classes": True, "on": row.pop("split"), **row} for row in told]
 
 

@@ -20,7 +20,7 @@ import polars as pl
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses._shared import barriers, contrasts, outcomes, phrases
+from transferscope.analyses._shared import barriers, contrasts, line_step, outcomes, phrases
 from transferscope.analyses._shared.barriers import LIMIT
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
@@ -73,11 +73,11 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
             for epoch in epochs:
                 for seed in study.seeds:
                     parent = study.run(target, arm, seed)
-                    first = barriers.fork(study, target, arm, seed, epoch, 2) if epoch else parent
-                    step = barriers.line.step(
+                    first = line_step.fork(study, target, arm, seed, epoch, 2) if epoch else parent
+                    step = line_step.line.step(
                         a=first,
                         a_at="final",
-                        b=barriers.fork(study, target, arm, seed, epoch, 1),
+                        b=line_step.fork(study, target, arm, seed, epoch, 1),
                         b_at="final",
                         data=study.data(target),
                         splits=["test"],

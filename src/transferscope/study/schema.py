@@ -1,4 +1,7 @@
-"""The parts of a study file: strict, frozen models of the recipe, the split, the weights and the resources."""
+"""The parts of a study file: strict, frozen models of the recipe, the split, the weights and the resources.
+
+It is long because the help of every key stands beneath it.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self

@@ -1,4 +1,7 @@
-"""The training loop of every arm: plain, resumable at any batch, and a pure function of its parameters."""
+"""The training loop of every arm: plain, resumable at any batch, and a pure function of its parameters.
+
+It is long because every number of a training run stands on one page.
+"""
 
 import math
 import shutil

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from transferscope.analyses._shared import barriers
+from transferscope.analyses._shared import line_step
 from transferscope.engine.step import task
 from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
@@ -34,7 +34,7 @@ def soup(
         return list(restore.batches(runs[0], data, name, images=images, device=work.device))
 
     net, states = restore.bare(runs[0], data).to(work.device), [restore.weights(run, at) for run in runs]
-    train = barriers.training_images(runs[0], data, statistics, work.device)
+    train = line_step.training_images(runs[0], data, statistics, work.device)
     precision = restore.said(runs[0])["precision"]
     how: dict[str, Any] = {"statistics": train, "images": statistics, "precision": precision, "like": net}
     test = {"test": split("test")}
@@ -64,14 +64,14 @@ def soup(
         "differs": differs,
         "measure": whole.metric,
         "images": errors.shape[1],
-        "head": barriers.head(runs[0], runs[1]),
+        "head": line_step.head(runs[0], runs[1]),
     }
     return [
         {
             "way": way,
             "used": used,
             **_scored(of, of_best, whole.metric),
-            "own_metric": barriers.known(own.get(way, float("nan"))),
+            "own_metric": line_step.known(own.get(way, float("nan"))),
             **more,
         }
         for way, (used, of) in counted.items()
@@ -88,7 +88,7 @@ def _scored(of: Any, best: Any, metric: str) -> dict[str, Any]:
     if metric == "accuracy" and of is not best:
         found = bootstrap_interval(best[2] - of[2], stream(0, "soup"))
         gain |= {"gain_low": found.low, "gain_high": found.high}
-    return {"test_metric": barriers.known(of[0]), "test_loss": of[1], **gain}
+    return {"test_metric": line_step.known(of[0]), "test_loss": of[1], **gain}
 
 
 @task("wise", version=2, cost=costs.mixtures)  # 2: the end of the curve has its statistics like all of it
@@ -122,22 +122,22 @@ def wise(
         restore.weights(run, at),
         {name: list(restore.batches(run, on or data, name, images=images, device=work.device)) for name in splits},
         alphas=alphas,
-        statistics=barriers.training_images(run, data, statistics, work.device),
+        statistics=line_step.training_images(run, data, statistics, work.device),
         images=statistics,
         precision=restore.said(run)["precision"],
         like=restore.bare(run, data).to(work.device),
     )
     found.save(work.folder / "wise.safetensors")
     test = found.data.index("test")
-    vals = [barriers.known(float(v)) for v in found.metric[0]] if on is None else [None] * len(found.alphas)
+    vals = [line_step.known(float(v)) for v in found.metric[0]] if on is None else [None] * len(found.alphas)
     return [
         {
             "way": CURVE,
             "alpha": float(alpha),
             "val_metric": vals[i],
-            "test_metric": barriers.known(float(found.metric[test, i])),
+            "test_metric": line_step.known(float(found.metric[test, i])),
             "test_loss": float(found.loss[test, i]),
-            "own_metric": barriers.known(float(found.own[test, int(alpha)])) if alpha in (0, 1) else None,
+            "own_metric": line_step.known(float(found.own[test, int(alpha)])) if alpha in (0, 1) else None,
             "differs": sum("own batch-norm statistics" in note for note in found.notes),
             "measure": found.metric_name,
             "images": int(found.images[test]),

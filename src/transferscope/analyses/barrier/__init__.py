@@ -22,7 +22,7 @@ from typing import Any
 
 import polars as pl
 
-from transferscope.analyses._shared import barriers, contrasts
+from transferscope.analyses._shared import barriers, contrasts, line_step
 from transferscope.analyses._shared.barriers import ALIGNED, NORMS, SAME_INIT
 from transferscope.analyses.barrier.drawn import draw, summary
 from transferscope.analyses.barrier.findings import connected, others, strategies
@@ -42,7 +42,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     for target in study.targets:
         for labels, a, a_at, b, b_at in _pairs_of(study, target, options):
             for norm in options.batch_norm:
-                step = barriers.line.step(
+                step = line_step.line.step(
                     a=a,
                     a_at=a_at,
                     b=b,
@@ -74,7 +74,7 @@ def _pairs_of(study: Study, target: str, options: Options) -> Iterator[tuple[dic
             if "best" in options.pairs:
                 yield {"pair": f"{name} best & last", "seed": seed, "seed_b": seed}, run, "best", run, "final"
             if options.same_init and arm == "random":
-                child = barriers.fork(study, target, arm, seed, 0, 1)
+                child = line_step.fork(study, target, arm, seed, 0, 1)
                 yield {"pair": kind_of(name) + SAME_INIT, "seed": seed, "seed_b": None}, run, at, child, at
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transferscope.analyses._shared import barriers
+from transferscope.analyses._shared import line_step
 from transferscope.engine.step import task
 from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
@@ -46,7 +46,7 @@ def measure(
         per_weight=per_weight,
         slack=slack,
         limit=limit,
-        statistics=barriers.training_images(a, data, statistics, work.device),
+        statistics=line_step.training_images(a, data, statistics, work.device),
         images=statistics,
         precision=restore.said(a)["precision"],
         like=restore.bare(a, data).to(work.device),
@@ -68,7 +68,7 @@ def measure(
         "images": found.images,
         "samples": samples,
         "draws": draws,
-        "head": barriers.head(a, b),
+        "head": line_step.head(a, b),
         "failing": "; ".join(found.failing),
         "at": float(found.at.mean()),
         "own": float(found.own.mean()),

@@ -6,7 +6,7 @@ import polars as pl
 
 from transferscope import charts
 from transferscope.analyses import similarity
-from transferscope.analyses._shared import barriers
+from transferscope.analyses._shared import barriers, line_step
 from transferscope.analyses.checkpoint.sweep import KEY, axis
 from transferscope.engine.step import Step
 from transferscope.section import Chart, Finding
@@ -34,7 +34,7 @@ def tuned(
 
 
 def _line(a: Step, a_at: str, b: Step, b_at: str, data: Step, images: int, alphas: int) -> Step:
-    return barriers.line.step(
+    return line_step.line.step(
         a=a,
         a_at=a_at,
         b=b,

@@ -1,4 +1,7 @@
-"""Module criticality: how far, and through how narrow a valley, each block had to move from its start."""
+"""Module criticality: how far, and through how narrow a valley, each block had to move from its start.
+
+It is long because half of it says what the fields of the result and the parameters mean.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

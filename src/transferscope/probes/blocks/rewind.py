@@ -1,4 +1,7 @@
-"""Rewinding: what a trained network loses when a block goes back to where it started, or is drawn anew."""
+"""Rewinding: what a trained network loses when a block goes back to where it started, or is drawn anew.
+
+It is long because half of it says what the fields of the result and the parameters mean.
+"""
 
 import copy
 import math

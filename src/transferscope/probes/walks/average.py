@@ -1,4 +1,7 @@
-"""Average: the weights of several networks averaged into one, beside the single networks and their ensemble."""
+"""Average: the weights of several networks averaged into one, beside the single networks and their ensemble.
+
+It is long because half of it says what the fields of the result and the parameters mean.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Which axes of which tensors of a network are one and the same set of channels: what may be permuted together."""
+"""Which axes of which tensors of a network are one and the same set of channels: what may be permuted together.
+
+It is long because one walk knows every operator that it can follow: what is not here is refused.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
