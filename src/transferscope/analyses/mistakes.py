@@ -22,6 +22,7 @@ from pydantic import Field
 
 from transferscope import analyses, charts
 from transferscope.analyses._shared import contrasts, phrases
+from transferscope.analyses._shared.parts import by_target
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
@@ -114,8 +115,8 @@ def section(table: Table, options: Options) -> Section:
     drawn: list[Chart] = []
     views: list[View] = []
     notes: list[str] = []
-    for (name,), rows in table.rows.group_by("target", maintain_order=True):
-        target, whole = str(name), rows.filter(pl.col("group") == "all")
+    for target, rows in by_target(table.rows):
+        whole = rows.filter(pl.col("group") == "all")
         findings += _findings(target, whole)
         drawn += _charts(target, whole)
         notes += _nothing_shared(target, whole)

@@ -22,6 +22,7 @@ from pydantic import Field
 
 from transferscope import analyses, charts
 from transferscope.analyses._shared import contrasts, phrases
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
@@ -119,27 +120,23 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
 
 def section(table: Table, options: Options) -> Section:
     """CKA of like blocks by pair, the maps, k-NN accuracy by block, and the paper's ordering of the early blocks."""
+    said = Parts()
     if table.rows.is_empty():
         return Section(TITLE, notes=["No pair of networks has finished yet."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
-    notes: list[str] = []
-    for (name,), rows in table.rows.group_by("target", maintain_order=True):
-        target = str(name)
+    for target, rows in by_target(table.rows):
         maps = rows.filter(pl.col("layer_b").is_not_null()) if "layer_b" in rows.columns else rows.clear()
         if not maps.is_empty():
             like = maps.filter(pl.col("layer_a") == pl.col("layer_b")).rename({"layer_a": "block"})
-            findings += [*_early(target, like), *_kept(target, like)]
-            drawn += _maps(target, maps, like)
-            views.append(View(f"{target}-blocks", f"CKA of like blocks on {target}", _wide(like), _caption(maps)))
-            notes += _undefined(target, like)
+            said.findings += [*_early(target, like), *_kept(target, like)]
+            said.charts += _maps(target, maps, like)
+            said.tables.append(View(f"{target}-blocks", f"CKA of like blocks on {target}", _wide(like), _caption(maps)))
+            said.notes += _undefined(target, like)
         if "accuracy" in rows.columns:
             votes = rows.filter(pl.col("accuracy").is_not_null()).rename({"layer_a": "block"})
-            findings += _votes(target, votes)
-            drawn += _vote_chart(target, votes, options.neighbours)
-    notes += contrasts.notes_on_seeds(table.rows)
-    return Section(TITLE, findings, drawn, views, notes=notes, basis=_basis(options))
+            said.findings += _votes(target, votes)
+            said.charts += _vote_chart(target, votes, options.neighbours)
+    said.notes += contrasts.notes_on_seeds(table.rows)
+    return said.section(TITLE, _basis(options))
 
 
 def _basis(options: Options) -> str:

@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from transferscope import analyses, charts
 from transferscope.analyses._shared import barriers, contrasts, line_step, outcomes, phrases
 from transferscope.analyses._shared.barriers import LIMIT
+from transferscope.analyses._shared.parts import by_target
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.errors import UserError
@@ -98,8 +99,7 @@ def section(table: Table, options: Options) -> Section:
     findings: list[Finding] = []
     drawn: list[Chart] = []
     views: list[View] = []
-    for (name,), rows in table.rows.group_by("target", maintain_order=True):
-        target = str(name)
+    for target, rows in by_target(table.rows):
         every = barriers.curves(rows, ("arm", "epoch", "seed", "split")).drop_nulls("barrier")
         if every.is_empty():
             continue

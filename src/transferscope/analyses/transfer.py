@@ -20,6 +20,7 @@ import polars as pl
 from transferscope import analyses, charts
 from transferscope.analyses._shared import contrasts, outcomes, phrases
 from transferscope.analyses._shared.outcomes import FLAT, summarise
+from transferscope.analyses._shared.parts import by_target
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.measures.intervals import mean_interval, paired_interval, ratio_interval, too_few
@@ -46,10 +47,10 @@ def section(table: Table, options: Options) -> Section:
     runs = summarise(table.rows)
     findings: list[Finding] = []
     notes: list[str] = []
-    for (target,), of_target in runs.group_by("target", maintain_order=True):
+    for target, of_target in by_target(runs):
         for arm in of_target["arm"].unique(maintain_order=True):
             if arm != "random":
-                findings += _gain(str(target), arm, of_target, notes)
+                findings += _gain(target, arm, of_target, notes)
     if few := too_few(runs["seed"].n_unique()):
         notes.append(few)
     return Section(
@@ -167,7 +168,7 @@ def _flattened(rise: pl.Series) -> str:
 def _charts(rows: pl.DataFrame) -> list[Chart]:
     """Test and training curves, one pair per target; none without a value."""
     found = []
-    for (target,), group in rows.group_by("target", maintain_order=True):
+    for target, group in by_target(rows):
         word = phrases.word(group["metric"][0])
         for split, what in (("test", "Test"), ("train", "Training")):
             y = f"{split}_metric"

@@ -46,7 +46,9 @@ def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: Iterable[s
     total = 0.0
     for name in names:
         if name not in a or name not in b or a[name].shape != b[name].shape:
-            raise UserError(f"weights: no distance over '{name}': it is missing in one of the two networks, or has another shape there.")
+            raise UserError(
+                f"weights: no distance over '{name}': it is missing in one of the two networks, or of another shape."
+            )
         gap = b[name].detach().to(torch.float64) - a[name].detach().to(torch.float64)
         total += float(torch.dot(gap.flatten(), gap.flatten()))
     return math.sqrt(total)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step, Task
 from transferscope.measures.intervals import Interval, mean_interval, too_few
 from transferscope.section import Chart, Finding, Section, Verdict, View
@@ -141,15 +142,13 @@ def section(
     """The section that `tell` makes of each target's name and rows, with the `notes` on all rows and its `basis`."""
     if rows.is_empty():
         return Section(title, notes=["No pair of networks has finished yet."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
-    for (target,), of in rows.group_by("target", maintain_order=True):
-        found, charts, view = tell(str(target), of)
-        findings += found
-        drawn += charts
-        views.append(view)
-    return Section(title, findings, drawn, views, notes=notes(rows), basis=basis)
+    said = Parts(notes=notes(rows))
+    for target, of in by_target(rows):
+        found, charts, view = tell(target, of)
+        said.findings += found
+        said.charts += charts
+        said.tables.append(view)
+    return said.section(title, basis)
 
 
 def moved(found: Interval, times: float, plus: float = 0.0) -> Interval:

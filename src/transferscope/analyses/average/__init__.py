@@ -24,6 +24,7 @@ from pydantic import Field
 
 from transferscope import analyses, charts
 from transferscope.analyses._shared import barriers, contrasts, phrases
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.average.steps import DIFFERENT, soup, wise
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
@@ -72,38 +73,34 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
 
 def section(table: Table, options: Options) -> Section:
     """Soups against single networks and the ensemble, and the curve from P to P-T on every target it was tested on."""
+    said = Parts()
     if table.rows.is_empty():
         return Section(TITLE, notes=["No average of networks has finished yet."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
-    notes: list[str] = []
     lost = [column for column in ("alpha", "val_metric", "networks") if column not in table.rows.columns]
     every = table.rows.with_columns(pl.lit(None, pl.Float64).alias(column) for column in lost)
-    for (name,), rows in every.group_by("target", maintain_order=True):
-        target = str(name)
+    for target, rows in by_target(every):
         soups = rows.filter((pl.col("what") == SOUP) & pl.col("test_metric").is_not_null())
         for (arm,), of in soups.group_by("arm", maintain_order=True):
-            findings += _soup(target, str(arm), of)
-        drawn += _soup_charts(target, soups)
+            said.findings += _soup(target, str(arm), of)
+        said.charts += _soup_charts(target, soups)
         curve = rows.filter((pl.col("what") == WISE) & pl.col("test_metric").is_not_null())
-        findings += _wise(target, curve)
-        drawn += _wise_chart(target, curve)
+        said.findings += _wise(target, curve)
+        said.charts += _wise_chart(target, curve)
         if not soups.is_empty():
-            views.append(_summary(target, soups))
+            said.tables.append(_summary(target, soups))
         apart = rows.filter((pl.col("what") == WISE) & (pl.col("way") == DIFFERENT))["on"].unique(maintain_order=True)
         if len(apart):
             others = phrases.listed([str(on) for on in apart])
-            notes.append(f"The networks of {target} were not tested on {others}, whose classes are not the same.")
+            said.notes.append(f"The networks of {target} were not tested on {others}, whose classes are not the same.")
     if "differs" in every.columns and (stale := every.filter(pl.col("differs") > 0)["target"].unique().sort()).len():
         named = phrases.listed([str(target) for target in stale])
-        notes.append(
+        said.notes.append(
             f"Networks of {named} score differently with their own batch-norm statistics, by more than chance (paired "
             "by image, beyond 2.6 standard errors); what is compared has statistics from the same training images."
         )
     seeds = table.rows.filter(pl.col("what") == WISE).with_columns(seed_b=pl.col("seed"))
     if not seeds.is_empty():
-        notes += [note for note in contrasts.notes_on_seeds(seeds) if note != contrasts.TWINS]
+        said.notes += [note for note in contrasts.notes_on_seeds(seeds) if note != contrasts.TWINS]
     basis = (
         "Single networks, averages and points between P and P-T are scored on the same test images (at most "
         f"{options.images}), in eval mode; batch-norm statistics, where there are any, are re-estimated for each from "
@@ -111,7 +108,7 @@ def section(table: Table, options: Options) -> Section:
         "on the way from P to P-T are chosen on as many validation images. "
         f"{phrases.weights(options.checkpoint)}"
     )
-    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
+    return said.section(TITLE, basis)
 
 
 def _soup(target: str, arm: str, soups: pl.DataFrame) -> list[Finding]:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from transferscope.analyses._shared import contrasts, outcomes, phrases
+from transferscope.analyses._shared.parts import by_target
 from transferscope.analyses.basin.drawn import floor, summary, walls
 from transferscope.analyses.basin.findings import basin, last
 from transferscope.analyses.basin.options import Options
@@ -51,8 +52,8 @@ def section(table: Table, options: Options) -> Section:
     findings: list[Finding] = []
     drawn: list[Chart] = []
     views: list[View] = []
-    for (name,), rows in table.rows.group_by("target", maintain_order=True):
-        target, every = str(name), last(rows)
+    for target, rows in by_target(table.rows):
+        every = last(rows)
         if every.is_empty():
             continue
         for (kind,), of in every.group_by("pair", maintain_order=True):

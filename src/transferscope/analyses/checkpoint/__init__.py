@@ -22,6 +22,7 @@ from pydantic import Field
 
 from transferscope import analyses, charts
 from transferscope.analyses._shared import outcomes
+from transferscope.analyses._shared.parts import by_target
 from transferscope.analyses.checkpoint import joined, sweep
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
@@ -103,10 +104,10 @@ def section(table: Table, options: Options) -> Section:
         if of["place"].n_unique() < 2:
             notes.append(f"On {target} there is one checkpoint only: give a series to compare several.")
             continue
-        findings += sweep.worth(str(target), str(track), of)
-        findings += _follows(str(target), str(track), of, source)
-    for (target,), of in runs.group_by("target", maintain_order=True):
-        drawn += sweep.curves(str(target), of)
+        findings += sweep.worth(target, str(track), of)
+        findings += _follows(target, str(track), of, source)
+    for target, of in by_target(runs):
+        drawn += sweep.curves(target, of)
     drawn += _source_chart(source)
     for (where,), of in joined.gathered(table.rows).group_by("where", maintain_order=True):
         findings += joined.onset(str(where), of)

@@ -7,6 +7,7 @@ import polars as pl
 
 from transferscope import charts
 from transferscope.analyses._shared import contrasts, outcomes, phrases
+from transferscope.analyses._shared.parts import by_target
 from transferscope.measures.intervals import Interval, mean_interval, paired_interval, too_few
 from transferscope.section import Chart, Finding
 
@@ -125,7 +126,7 @@ def _claim(target: str, runs: pl.DataFrame, steps: dict[int, tuple[str, Any]], u
 def unlearnt(runs: pl.DataFrame) -> list[str]:
     """A note for every target on which fine-tuning left some runs with a higher training loss than they began with."""
     found = []
-    for (target,), of in runs.drop_nulls(["loss_start", "loss_end"]).group_by("target", maintain_order=True):
+    for target, of in by_target(runs.drop_nulls(["loss_start", "loss_end"])):
         if lost := outcomes.unlearnt(of):
             found.append(
                 f"On {target}, {lost} of {of.height} runs ended with a higher training loss than they started with: "

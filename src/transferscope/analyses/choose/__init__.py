@@ -23,6 +23,7 @@ from pydantic import Field
 
 from transferscope import analyses, models
 from transferscope.analyses._shared import contrasts, outcomes
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.choose import page
 from transferscope.analyses.choose.candidates import Candidates, Entry, entries
 from transferscope.engine.step import Outside, Step, task
@@ -31,7 +32,7 @@ from transferscope.engine.table import Table
 from transferscope.engine.work import Work
 from transferscope.errors import UserError
 from transferscope.measures.scores import SCORES
-from transferscope.section import Chart, Finding, Section, View
+from transferscope.section import Section, View
 from transferscope.study import Study
 from transferscope.tasks import costs, restore
 
@@ -173,19 +174,16 @@ def _step(entry: Entry, data: Step, options: Options) -> Step:
 
 def section(table: Table, options: Options) -> Section:
     """Every candidate's scores, who comes first by which, and how well the scores foretell fine-tuning."""
+    said = Parts()
     rows = table.rows
     if rows.is_empty() or "scores" not in rows["what"]:
         return Section(TITLE, notes=["No candidate has been scored yet."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
-    notes: list[str] = []
     rows = rows.with_columns(
         pl.col(name).cast(pl.Float64) for name in (*SCORES, "tuned_metric") if name in rows.columns
     )
     seconds = page.seconds_of(table)
-    for (name,), of in rows.group_by("target", maintain_order=True):
-        target, scores = str(name), of.filter(pl.col("what") == "scores")
+    for target, of in by_target(rows):
+        scores = of.filter(pl.col("what") == "scores")
         if scores.is_empty():
             continue
         tuned = page.means(of)
@@ -198,19 +196,19 @@ def section(table: Table, options: Options) -> Section:
             "Higher is better in every column but the seconds, which belong to the machine that computed."
         )
         shown = page.summary(target, joined, seconds)
-        views.append(View(f"{target}-scores", f"Candidates for {target}", shown, caption))
+        said.tables.append(View(f"{target}-scores", f"Candidates for {target}", shown, caption))
         if scores.height < 2:
-            notes.append(f"On {target} there is one candidate only: name several to choose between them.")
+            said.notes.append(f"On {target} there is one candidate only: name several to choose between them.")
             continue
-        findings += page.first(target, scores)
-        drawn += page.places(target, scores)
+        said.findings += page.first(target, scores)
+        said.charts += page.places(target, scores)
         found, chart = page.agreement(target, joined, of)
-        findings += found
-        drawn += chart
+        said.findings += found
+        said.charts += chart
     if "run" not in rows["what"]:
-        notes.append("No candidate was fine-tuned here: whether the scores foretell it on these images is open.")
+        said.notes.append("No candidate was fine-tuned here: whether the scores foretell it on these images is open.")
     if rows.filter(pl.col("what") == "scores")["leep"].null_count():
-        notes.append(
+        said.notes.append(
             "LEEP and NCE are missing where the weights bring no head of their source, or images carry several labels."
         )
     basis = (
@@ -218,4 +216,4 @@ def section(table: Table, options: Options) -> Section:
         f"on at most {options.images:,} training images; the linear probe is fitted there and read on the validation "
         f"images. Of those fine-tuned: {outcomes.FINAL}"
     )
-    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
+    return said.section(TITLE, basis)

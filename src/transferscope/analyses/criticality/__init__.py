@@ -26,6 +26,7 @@ from typing import Any
 import polars as pl
 
 from transferscope.analyses._shared import advice, block_basis, per_block
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.criticality.drawn import bars, networks, valleys
 from transferscope.analyses.criticality.findings import VALUE, fine_tuned, own_scores, scratch, whole
 from transferscope.analyses.criticality.options import Options
@@ -33,7 +34,7 @@ from transferscope.analyses.criticality.step import measure
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.measures.intervals import too_few
-from transferscope.section import Chart, Finding, Section, View
+from transferscope.section import Section
 from transferscope.study import Study
 from transferscope.study.pairs import trained
 
@@ -54,31 +55,27 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
 
 def section(table: Table, options: Options) -> Section:
     """Criticality by block and arm, the valleys of a few blocks, and what to do with which."""
+    said = Parts()
     if table.rows.is_empty():
         return Section(TITLE, notes=["No network has been measured yet."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
-    notes: list[str] = []
-    for (name,), every in table.rows.group_by("target", maintain_order=True):
-        target = str(name)
+    for target, every in by_target(table.rows):
         rows = every.with_columns(arm=pl.col("arm").map_elements(trained, pl.String))
         scores = rows.filter(pl.col("kind") == "score").with_columns(value=(1 + VALUE).log10())
         if scores["value"].count() == 0:
             continue
-        findings += [*fine_tuned(target, scores), *scratch(target, scores), *whole(target, scores)]
+        said.findings += [*fine_tuned(target, scores), *scratch(target, scores), *whole(target, scores)]
         if (own := block_basis.own_scores(target, own_scores(scores), "on these training images")) is not None:
-            notes.append(own)
-        drawn += [*bars(target, scores, options), *valleys(target, rows, options)]
-        views += [advice.by_criticality(target, scores), networks(target, scores)]
+            said.notes.append(own)
+        said.charts += [*bars(target, scores, options), *valleys(target, rows, options)]
+        said.tables += [advice.by_criticality(target, scores), networks(target, scores)]
         if lost := int(scores["at_least"].sum()):
-            notes.append(
+            said.notes.append(
                 f"On {target} {lost} of {scores.height} blocks bear not even the least noise: their criticality is at "
                 "least the value given if they need the whole of their way. More training images, or a larger "
                 "tolerance, would tell more."
             )
     if few := too_few(table.rows["seed"].n_unique()):
-        notes.append(few)
+        said.notes.append(few)
     images = f"training images (at most {options.images})"
     basis = block_basis.read(images, options.batch_norm, "these images", options.checkpoint)
-    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
+    return said.section(TITLE, basis)

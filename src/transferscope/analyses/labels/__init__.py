@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from transferscope import analyses, charts
 from transferscope.analyses._shared import contrasts, outcomes, phrases
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.labels import worth
 from transferscope.analyses.labels.worth import ARMS, of
 from transferscope.engine.step import Step, task
@@ -96,27 +97,23 @@ def _epochs(study: Study, options: Options, fraction: float) -> int:
 
 def section(table: Table, options: Options) -> Section:
     """Both arms against the number of labels, and the random arm's labels that match the pretrained arm's score."""
+    said = Parts()
     if table.rows.is_empty():
         return Section(TITLE, notes=["No run has finished yet."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
-    notes: list[str] = []
-    for (name,), of_target in table.rows.group_by("target", maintain_order=True):
-        target = str(name)
-        notes += outcomes.undefined(of_target, "test_metric", target)
+    for target, of_target in by_target(table.rows):
+        said.notes += outcomes.undefined(of_target, "test_metric", target)
         runs = _distinct(of_target.drop_nulls(["test_metric", "images"]))
         if runs.is_empty():
             continue
         worths = worth.by_budget(runs)
-        findings += [*_gaps(target, runs), *worth.told(target, runs, worths)]
-        drawn += [*_curve(target, runs), *worth.drawn(target, worths)]
-        views.append(View(f"{target}-budgets", f"Every budget on {target}", _summary(runs, worths)))
-        notes += [*_training(target, runs), *_rising(target, runs), *worth.unfitted(target, worths)]
+        said.findings += [*_gaps(target, runs), *worth.told(target, runs, worths)]
+        said.charts += [*_curve(target, runs), *worth.drawn(target, worths)]
+        said.tables.append(View(f"{target}-budgets", f"Every budget on {target}", _summary(runs, worths)))
+        said.notes += [*_training(target, runs), *_rising(target, runs), *worth.unfitted(target, worths)]
     if few := too_few(table.rows["seed"].n_unique()):
-        notes.append(few)
+        said.notes.append(few)
     basis = f"{outcomes.FINAL} Both arms of a seed train on the same images."
-    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
+    return said.section(TITLE, basis)
 
 
 def _distinct(runs: pl.DataFrame) -> pl.DataFrame:

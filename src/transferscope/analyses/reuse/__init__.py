@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from transferscope.analyses._shared import outcomes
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.reuse.drawn import curves, lines, summary
 from transferscope.analyses.reuse.findings import enough, features, speed
 from transferscope.analyses.reuse.options import POINTS, Options
@@ -28,7 +29,7 @@ from transferscope.engine.table import Table
 from transferscope.errors import UserError, did_you_mean
 from transferscope.measures.intervals import too_few
 from transferscope.models.anatomy import block_names, body_names
-from transferscope.section import Chart, Finding, Section, View
+from transferscope.section import Section, View
 from transferscope.study import Study
 
 TITLE = "Features or statistics"
@@ -79,23 +80,19 @@ def cuts(study: Study, options: Options) -> list[int]:
 
 def section(table: Table, options: Options) -> Section:
     """The share due to features, speed, the block after which nothing is gained, and the line from none to all."""
+    said = Parts()
     if table.rows.is_empty():
         return Section(TITLE, notes=["No run has finished yet."])
     places = table.rows.select("target", "arm", "blocks", "upto").unique(maintain_order=True)
     every = outcomes.summarise(table.rows).join(places, on=["target", "arm"], how="left", maintain_order="left")
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
-    notes: list[str] = []
-    for (name,), of_target in every.group_by("target", maintain_order=True):
-        target = str(name)
-        notes += outcomes.undefined(of_target, "final", target)
+    for target, of_target in by_target(every):
+        said.notes += outcomes.undefined(of_target, "final", target)
         runs = of_target.drop_nulls(["final", "speed"])
         if runs.is_empty():
             continue
-        findings += [*features(target, runs, notes), *speed(target, runs), *enough(target, runs)]
-        drawn += [*lines(target, runs, options), *curves(target, table.rows)]
-        views.append(View(f"{target}-starts", f"Every start on {target}, means over seeds", summary(runs)))
+        said.findings += [*features(target, runs, said.notes), *speed(target, runs), *enough(target, runs)]
+        said.charts += [*lines(target, runs, options), *curves(target, table.rows)]
+        said.tables.append(View(f"{target}-starts", f"Every start on {target}, means over seeds", summary(runs)))
     if few := too_few(every["seed"].n_unique()):
-        notes.append(few)
-    return Section(TITLE, findings, drawn, views, notes=notes, basis=f"{outcomes.FINAL} {outcomes.SPEED}")
+        said.notes.append(few)
+    return said.section(TITLE, f"{outcomes.FINAL} {outcomes.SPEED}")

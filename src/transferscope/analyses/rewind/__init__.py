@@ -23,6 +23,7 @@ from typing import Any
 import polars as pl
 
 from transferscope.analyses._shared import advice, block_basis, outcomes, per_block
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.rewind.drawn import draw
 from transferscope.analyses.rewind.findings import fine_tuned, own_scores, scratch, start, together
 from transferscope.analyses.rewind.options import Options
@@ -30,7 +31,7 @@ from transferscope.analyses.rewind.step import measure
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.measures.intervals import too_few
-from transferscope.section import Chart, Finding, Section, View
+from transferscope.section import Section
 from transferscope.study import Study
 from transferscope.study.pairs import trained
 
@@ -59,41 +60,37 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
 
 def section(table: Table, options: Options) -> Section:
     """What each block's rewinding costs, how many can go back together, and what to do with which."""
+    said = Parts()
     if table.rows.is_empty():
         return Section(TITLE, notes=["No network has been rewound yet."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
-    notes: list[str] = []
-    for (name,), every in table.rows.group_by("target", maintain_order=True):
-        target = str(name)
+    for target, every in by_target(table.rows):
         rows = every.filter(pl.col("data") == options.splits[-1])
         rows = rows.with_columns(pl.col("drop").cast(pl.Float64), arm=pl.col("arm").map_elements(trained, pl.String))
         alone = start(rows, "rewind")
         if lost := alone["drop"].null_count():
             why = outcomes.UNDEFINED if alone["metric"][0] == "auc" else "their outputs are no longer finite numbers"
-            notes.append(f"On {target} {lost} of {alone.height} rewound networks have no score: {why}.")
+            said.notes.append(f"On {target} {lost} of {alone.height} rewound networks have no score: {why}.")
         if alone["drop"].count() == 0:
             continue
         if (
             own := block_basis.own_scores(target, own_scores(rows), "by more than chance (paired by image)")
         ) is not None:
-            notes.append(own)
-        findings += [
+            said.notes.append(own)
+        said.findings += [
             *fine_tuned(target, alone, options),
             *scratch(target, alone, options),
             *together(target, rows, options),
         ]
-        drawn += draw(target, rows, options)
-        views.append(advice.by_loss(target, alone, options.threshold))
+        said.charts += draw(target, rows, options)
+        said.tables.append(advice.by_loss(target, alone, options.threshold))
         tuned = rows.filter(pl.col("arm") == "P-T")
-        views += advice.frozen(target, start(tuned, "rewind"), start(tuned, "bottom"), options.threshold)
+        said.tables += advice.frozen(target, start(tuned, "rewind"), start(tuned, "bottom"), options.threshold)
     if few := too_few(table.rows["seed"].n_unique()):
-        notes.append(few)
+        said.notes.append(few)
     basis = block_basis.read(
         f"{options.splits[-1]} images (at most {options.images})",
         options.batch_norm,
         f"the same training images (at most {options.statistics})",
         options.checkpoint,
     )
-    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
+    return said.section(TITLE, basis)

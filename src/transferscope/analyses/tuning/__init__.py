@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Field
 
 from transferscope import analyses, charts
 from transferscope.analyses._shared import outcomes, phrases
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.tuning import against_full
 from transferscope.analyses.tuning.against_full import BOTH, FULL, PROBE
 from transferscope.analyses.tuning.cost import training_cost
@@ -30,7 +31,7 @@ from transferscope.engine.work import Work
 from transferscope.errors import UserError
 from transferscope.measures.intervals import mean_interval, too_few
 from transferscope.models.anatomy import block_names, body_names
-from transferscope.section import Chart, Finding, Section, View
+from transferscope.section import Chart, Section, View
 from transferscope.study import SEARCH_SEED, Study
 from transferscope.study.schema import Real, Seeds, as_tuple
 from transferscope.tasks import costs, restore
@@ -142,27 +143,23 @@ def _rates(base: tuple[float, ...], multiples: tuple[float, ...]) -> tuple[float
 
 def section(table: Table, options: Options) -> Section:
     """Every way's score and work, the cheapest that is enough, and whether probing first helps."""
+    said = Parts()
     if table.rows.is_empty():
         return Section(TITLE, notes=["No run has finished yet."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
-    notes: list[str] = []
     seconds = _seconds(table)
-    for (name,), of_target in table.rows.group_by("target", maintain_order=True):
-        target = str(name)
-        notes += outcomes.undefined(of_target, "test_metric", target)
+    for target, of_target in by_target(table.rows):
+        said.notes += outcomes.undefined(of_target, "test_metric", target)
         runs = of_target.drop_nulls("test_metric")
         if runs.is_empty():
             continue
         means = against_full.means(runs)
-        findings += against_full.told(target, runs, means, options.margin)
-        drawn += _charts(target, runs, means)
+        said.findings += against_full.told(target, runs, means, options.margin)
+        said.charts += _charts(target, runs, means)
         caption = (
             "Work: operations of training, full fine-tuning = 1. Seconds: of the training steps of one run on the "
             "machine that made it, without evaluation and without the search for a rate."
         )
-        views.append(
+        said.tables.append(
             View(
                 f"{target}-ways",
                 f"Every way of fine-tuning on {target}",
@@ -170,14 +167,14 @@ def section(table: Table, options: Options) -> Section:
                 caption,
             )
         )
-        notes += _edges(target, runs)
+        said.notes += _edges(target, runs)
     if few := too_few(table.rows["seed"].n_unique()):
-        notes.append(few)
+        said.notes.append(few)
     basis = (
         f"{outcomes.FINAL} Where several learning rates were tried, a search with a seed of its own chose one on the "
         "validation images."
     )
-    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
+    return said.section(TITLE, basis)
 
 
 def _seconds(table: Table) -> dict[tuple[str, str], list[float]]:

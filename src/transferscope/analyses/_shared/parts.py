@@ -1,0 +1,29 @@
+"""A section put together target by target."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from transferscope.section import Chart, Finding, Section, View
+
+
+@dataclass
+class Parts:
+    """What an analysis has to say, in the order of the page: each part grows from target to target."""
+
+    findings: list[Finding] = field(default_factory=list)
+    charts: list[Chart] = field(default_factory=list)
+    tables: list[View] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def section(self, title: str, basis: str) -> Section:
+        """All of it under a title; `basis` as `Section` has it."""
+        return Section(title, self.findings, self.charts, self.tables, notes=self.notes, basis=basis)
+
+
+def by_target(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Every target and its rows, in the order of the table; nothing for a table without rows."""
+    if rows.height:
+        for (name,), of in rows.group_by("target", maintain_order=True):
+            yield str(name), of
