@@ -123,3 +123,13 @@ def test_the_readme_has_the_two_commands() -> None:
     text = " ".join(readme.read_text(encoding="utf-8").split())
     assert "python -m pip install '.[quickstart]' && transferscope quickstart" in text
     assert "python -m pip install '.[dev]' && pytest" in text
+
+
+def test_contributing_names_places_that_are_there() -> None:
+    """Every path in its tables and sentences, below `src/transferscope`, the project or the tests."""
+    text = (TOP / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = {name for name in re.findall(r"`([\w./]+/[\w./]*|[\w/]+\.py)`", text) if "NAME" not in name}
+    assert len(named) > 20
+    code = TOP / "src" / "transferscope"
+    places = (code, code / "probes", TOP, TOP / "tests", TOP / "tests" / "support" / "newcomers")
+    assert sorted(name for name in named if not any((place / name).exists() for place in places)) == []
