@@ -131,5 +131,5 @@ def test_contributing_names_places_that_are_there() -> None:
     named = {name for name in re.findall(r"`([\w./]+/[\w./]*|[\w/]+\.py)`", text) if "NAME" not in name}
     assert len(named) > 20
     code = TOP / "src" / "transferscope"
-    places = (code, code / "probes", TOP, TOP / "tests", TOP / "tests" / "support" / "newcomers")
+    places = (code, code / "probes", code.parent, TOP, TOP / "tests", TOP / "tests" / "support" / "newcomers")
     assert sorted(name for name in named if not any((place / name).exists() for place in places)) == []
