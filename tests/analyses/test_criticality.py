@@ -109,6 +109,8 @@ def test_claim_9():
     assert found == ["contradicts", "contradicts"]
     text = " ".join(finding.text for finding in contrary.findings)
     assert "does NOT rise" in text and "NOT more critical" in text
+    few = " ".join(finding.text for finding in verdicts(made_up(other, seeds=1))[1].findings)
+    assert "is not shown to rise" in few and "not shown to be more critical" in few, "no interval, no such sentence"
     first = section.findings[0]
     upper = np.mean([np.log10(1 + mu * (1 + 0.01 * s) / 10) for mu in (10, 100, 1e4) for s in range(6)])
     assert (

@@ -31,8 +31,8 @@ class Interval:
         """Words for a finding, e.g. "0.731 [0.722, 0.740], n = 5"."""
         if self.low is None or self.high is None:
             why = self.note if self.note and self.n > 1 else "no interval"
-            return f"{self.mean:.{digits}f} ({why}), n = {self.n}"
-        return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}], n = {self.n}"
+            return f"{self.mean:z.{digits}f} ({why}), n = {self.n}"
+        return f"{self.mean:z.{digits}f} [{self.low:z.{digits}f}, {self.high:z.{digits}f}], n = {self.n}"
 
 
 def too_few(n: int) -> str | None:

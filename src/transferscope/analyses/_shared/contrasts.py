@@ -115,6 +115,13 @@ def verdict(effects: Sequence[Interval | None]) -> Verdict:
     return "supports" if known and len(sure) == len(effects) else "open"
 
 
+def more(gap: Interval) -> str:
+    """How a difference reads in a sentence that is no stronger than its interval."""
+    if not gap.excludes():
+        return "not shown to be more"
+    return "more" if gap.mean > 0 else "NOT more"
+
+
 def judged(text: str, effect: Interval, unit: str, claim: int, effects: Sequence[Interval | None]) -> Finding:
     """A finding on a claim of the paper, with the verdict of all `effects` the claim speaks of."""
     return Finding(text, effect.mean, effect.low, effect.high, effect.n, unit, claim, verdict(effects))

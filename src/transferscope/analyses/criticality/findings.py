@@ -45,7 +45,7 @@ def fine_tuned(target: str, scores: pl.DataFrame) -> list[Finding]:
         return []
     other = per_block.level(scratch, "value", lower)
     beside = f" ({other.mean:z.2f} in RI-T)" if other is not None else ""
-    rises = "rises" if gap.mean > 0 else "does NOT rise"
+    rises = "is not shown to rise" if not gap.excludes() else "rises" if gap.mean > 0 else "does NOT rise"
     text = (
         f"On {target}, criticality {rises} with depth in P-T: it is {low.mean:z.2f} in the lower half "
         f"({per_block.span(lower)}){beside} and {high.mean:z.2f} in the upper half, means over blocks and seeds of "
@@ -72,7 +72,7 @@ def scratch(target: str, scores: pl.DataFrame) -> list[Finding]:
         return []
     text = (
         f"On {target}, the blocks of RI-T where a stage begins ({phrases.listed(first)}) are "
-        f"{'more' if gap.mean > 0 else 'NOT more'} critical than the others: {of.mean:z.2f} against {other.mean:z.2f}. "
+        f"{contrasts.more(gap)} critical than the others: {of.mean:z.2f} against {other.mean:z.2f}. "
         f"{per_block.HEADLESS} {basis(rows)}."
     )
     return [contrasts.judged(text, gap, f"{UNIT}, stage entries minus others", 9, [gap])]

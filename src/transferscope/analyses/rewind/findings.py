@@ -85,8 +85,9 @@ def scratch(target: str, alone: pl.DataFrame, options: Options) -> list[Finding]
         return []
     text = (
         f"On {target}, rewinding a block of RI-T where a stage begins ({phrases.listed(first)}) costs "
-        f"{_points(of.mean)} {_unit(alone)} on average over blocks and seeds, {'more' if gap.mean > 0 else 'NOT more'} "
-        f"than another block ({_points(other.mean)}). {per_block.HEADLESS} {_basis(alone, options)}."
+        f"{_points(of.mean)} {_unit(alone)} on average over blocks and seeds, "
+        f"{contrasts.more(gap)} than another block ({_points(other.mean)}). {per_block.HEADLESS} "
+        f"{_basis(alone, options)}."
     )
     return [contrasts.judged(text, contrasts.moved(gap, 100), f"{_unit(alone)}, stage entries minus others", 9, [gap])]
 
