@@ -117,15 +117,8 @@ def _runs_a_gpu(study: Study, ask: Callable[[Question, Path, int], int]) -> int:
 def forecast(study: Study, store: Store, steps: Sequence[Step], ask: bool = False) -> Forecast:
     """What `steps` will cost. Where no past run tells how fast the network trains, a remembered timing does, in the
     precisions that they train in; without one the network is timed for a moment, if `ask`."""
-    past, trains = Past(store), [step for step in steps if step.task == "train"]
-    timed = None
-    if any(past.of(step).seconds is None for step in trains):
-        question = study.question(*sorted({step.params["precision"] for step in trains}))
-        timed = calibrate.remembered(question, study.memo)
-        if ask and timed is None:
-            log.info("No past run of this kind: timing the network for a moment.")
-            timed = calibrate.calibrated(question, study.memo)
-    return Forecast(past, study.network, image_counts(study), timed)
+    found = Forecast(Past(store), study.network, image_counts(study))
+    return _timed(study, found, steps, ask)
 
 
 def foresight(study: Study, store: Store, steps: Sequence[Step]) -> Forecast:
@@ -134,9 +127,22 @@ def foresight(study: Study, store: Store, steps: Sequence[Step]) -> Forecast:
     if found.total(steps, 1).seconds is not None or sum(found.passes(step) for step in steps) < WORTH:
         return found
     try:
-        return forecast(study, store, steps, ask=True)
+        return _timed(study, found, steps, ask=True)
     except UserError:  # what cannot be timed is told of once it moves
         return found
+
+
+def _timed(study: Study, found: Forecast, steps: Sequence[Step], ask: bool) -> Forecast:
+    """The forecast with the timing that it needs where past runs do not tell: a remembered one, or one `ask`ed for."""
+    trains = [step for step in steps if step.task == "train"]
+    if all(found.past.of(step).seconds is not None for step in trains):
+        return found
+    question = study.question(*sorted({step.params["precision"] for step in trains}))
+    timed = calibrate.remembered(question, study.memo)
+    if ask and timed is None:
+        log.info("No past run of this kind: timing the network for a moment.")
+        timed = calibrate.calibrated(question, study.memo)
+    return replace(found, timed=timed)
 
 
 def table(name: str, steps: Plan, store: Store, reasons: Mapping[str, str] | None = None) -> Table:

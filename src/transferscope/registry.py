@@ -77,6 +77,12 @@ def is_importable(name: str) -> bool:
         return False
 
 
+def need(name: str, asked: str) -> None:
+    """UserError unless the package of the dotted `name` can be found, which was `asked` for in these words."""
+    if not is_importable(name):
+        raise UserError(f"there is no package '{name.split('.')[0]}' for '{asked}'; put it on PYTHONPATH.")
+
+
 def told(error: Exception) -> str:
     """Somebody's exception in a few words: its kind, and the first line of what it says."""
     line = (str(error).splitlines() or [""])[0].rstrip(".")

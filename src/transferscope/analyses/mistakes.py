@@ -22,7 +22,7 @@ from pydantic import Field
 
 from transferscope import analyses, charts
 from transferscope.analyses._shared import contrasts, phrases
-from transferscope.analyses._shared.parts import by_target
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step, task
 from transferscope.engine.store import Artifact
 from transferscope.engine.table import Table
@@ -111,22 +111,19 @@ def section(table: Table, options: Options) -> Section:
     """Kappa and Jaccard of every kind of pair, what pretraining mends, errors by class, and the pictures."""
     if table.rows.is_empty():
         return Section(TITLE, notes=["No pair of runs has finished yet."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
-    notes: list[str] = []
+    said = Parts()
     for target, rows in by_target(table.rows):
         whole = rows.filter(pl.col("group") == "all")
-        findings += _findings(target, whole)
-        drawn += _charts(target, whole)
-        notes += _nothing_shared(target, whole)
-        views.append(View(f"{target}-pairs", f"Pairs on {target}, means over seeds", _summary(whole)))
+        said.findings += _findings(target, whole)
+        said.charts += _charts(target, whole)
+        said.notes += _nothing_shared(target, whole)
+        said.tables.append(View(f"{target}-pairs", f"Pairs on {target}, means over seeds", _summary(whole)))
         if not (by_class := _by_class(rows)).is_empty():
             caption = "Mean number of test images wrong, most often wrong for the second network alone first."
-            views.append(View(f"{target}-classes", f"Mistakes by class on {target}", by_class, caption))
-    notes += contrasts.notes_on_seeds(table.rows)
+            said.tables.append(View(f"{target}-classes", f"Mistakes by class on {target}", by_class, caption))
+    said.notes += contrasts.notes_on_seeds(table.rows)
     basis = f"The answers to all test images, in eval mode. {phrases.weights(options.checkpoint)}"
-    return Section(TITLE, findings, drawn, views, _pictures(table), notes, basis=basis)
+    return said.section(TITLE, basis, _pictures(table))
 
 
 def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:

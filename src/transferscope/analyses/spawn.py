@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from transferscope import analyses, charts
 from transferscope.analyses._shared import barriers, contrasts, line_step, outcomes, phrases
 from transferscope.analyses._shared.barriers import LIMIT
-from transferscope.analyses._shared.parts import by_target
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.errors import UserError
@@ -96,16 +96,14 @@ def section(table: Table, options: Options) -> Section:
     """The barrier between children against the epoch they parted at, and from when on a run is stable."""
     if table.rows.is_empty():
         return Section(TITLE, notes=["No pair of children has finished yet."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
+    said = Parts()
     for target, rows in by_target(table.rows):
         every = barriers.curves(rows, ("arm", "epoch", "seed", "split")).drop_nulls("barrier")
         if every.is_empty():
             continue
         means = _means(every)
         for (arm,), of in means.group_by("arm", maintain_order=True):
-            findings.append(_stable(target, str(arm), of, every.filter(pl.col("arm") == arm)))
+            said.findings.append(_stable(target, str(arm), of, every.filter(pl.col("arm") == arm)))
         runs = every.select("arm", "epoch", pl.col("seed"), barrier=100 * pl.col("barrier"))
         spec = charts.lines(
             means,
@@ -120,7 +118,7 @@ def section(table: Table, options: Options) -> Section:
             y_title=f"barrier between them ({barriers.points(every)})",
         )
         caption = "Thick: mean and 95% interval over seeds. Faint: single seeds. Below the rule they are connected."
-        drawn.append(Chart(f"{target}-spawn", f"Barriers between children on {target}", spec, caption))
+        said.charts.append(Chart(f"{target}-spawn", f"Barriers between children on {target}", spec, caption))
         every = every.with_columns(own=(pl.col("first_own") + pl.col("second_own")) / 2)
         shown = {
             "ends": "ends",
@@ -130,14 +128,14 @@ def section(table: Table, options: Options) -> Section:
             "barrier": "barrier",
         }
         numbers = [(100 * pl.col(c)).round(1).alias(f"{title} (%)") for c, title in shown.items()]
-        views.append(
+        said.tables.append(
             View(f"{target}-children", f"Pairs of children on {target}", every.select("arm", "epoch", "seed", *numbers))
         )
     few = contrasts.notes_on_seeds(table.rows.with_columns(seed_b=pl.col("seed")))[:1]
-    notes = [*(note for note in few if note != contrasts.TWINS), *barriers.basis(table.rows)]
+    said.notes += [*(note for note in few if note != contrasts.TWINS), *barriers.basis(table.rows)]
     statistics = f"{barriers.NORMS['refresh']} (at most {options.statistics})"
     basis = barriers.read(f"test images (at most {options.images})", statistics)
-    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
+    return said.section(TITLE, basis)
 
 
 def _means(every: pl.DataFrame) -> pl.DataFrame:

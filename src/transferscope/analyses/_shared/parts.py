@@ -1,11 +1,11 @@
 """A section put together target by target."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
-from transferscope.section import Chart, Finding, Section, View
+from transferscope.section import Chart, Finding, Picture, Section, View
 
 
 @dataclass
@@ -17,9 +17,9 @@ class Parts:
     tables: list[View] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def section(self, title: str, basis: str) -> Section:
-        """All of it under a title; `basis` as `Section` has it."""
-        return Section(title, self.findings, self.charts, self.tables, notes=self.notes, basis=basis)
+    def section(self, title: str, basis: str, pictures: Sequence[Picture] = ()) -> Section:
+        """All of it under a title; `basis` and `pictures` as `Section` has them."""
+        return Section(title, self.findings, self.charts, self.tables, pictures, self.notes, basis=basis)
 
 
 def by_target(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:

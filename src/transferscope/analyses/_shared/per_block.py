@@ -48,6 +48,14 @@ def contrast(rows: pl.DataFrame, value: str, more: Sequence[str], less: Sequence
     return mean_interval((both[value] - both[f"{value}_less"]).to_numpy()) if both.height else None
 
 
+def compared(
+    rows: pl.DataFrame, value: str, more: Sequence[str], less: Sequence[str]
+) -> tuple[Interval, Interval, Interval] | None:
+    """The contrast of two groups of blocks, and the level of each; None where any of them has no value."""
+    gap, first, second = contrast(rows, value, more, less), level(rows, value, more), level(rows, value, less)
+    return None if gap is None or first is None or second is None else (gap, first, second)
+
+
 def level(rows: pl.DataFrame, value: str, names: Sequence[str]) -> Interval | None:
     """Mean of `value` over some blocks, with its interval over seeds."""
     means = _mean(rows, value, names)

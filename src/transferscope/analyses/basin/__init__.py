@@ -19,14 +19,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from transferscope.analyses._shared import contrasts, outcomes, phrases
-from transferscope.analyses._shared.parts import by_target
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.basin.drawn import floor, summary, walls
 from transferscope.analyses.basin.findings import basin, last
 from transferscope.analyses.basin.options import Options
 from transferscope.analyses.basin.step import measure
 from transferscope.engine.step import Step
 from transferscope.engine.table import Table
-from transferscope.section import Chart, Finding, Section, View
+from transferscope.section import Section
 from transferscope.study import Study
 from transferscope.study.pairs import pairs
 
@@ -49,21 +49,19 @@ def section(table: Table, options: Options) -> Section:
     """Whether every pair's segment is a basin, the error along it, and the margins off its ends."""
     if table.rows.is_empty():
         return Section(TITLE, notes=["No pair of networks has finished yet (this analysis needs two seeds)."])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    views: list[View] = []
+    said = Parts(notes=contrasts.notes_on_seeds(table.rows))
     for target, rows in by_target(table.rows):
         every = last(rows)
         if every.is_empty():
             continue
         for (kind,), of in every.group_by("pair", maintain_order=True):
-            findings.append(basin(target, str(kind), of))
-        drawn += [*floor(target, table), *walls(target, rows)]
-        views.append(summary(target, every))
+            said.findings.append(basin(target, str(kind), of))
+        said.charts += [*floor(target, table), *walls(target, rows)]
+        said.tables.append(summary(target, every))
     basis = (
         "Every network on the segment, beyond it and under noise is scored on the same test images (at most "
         f"{options.images}), in eval mode; batch-norm statistics, where there are any, are re-estimated for each from "
         f"the same training images (at most {options.statistics}). {phrases.weights(options.checkpoint)} Standard "
         "errors are over draws of noise, not over images."
     )
-    return Section(TITLE, findings, drawn, views, notes=contrasts.notes_on_seeds(table.rows), basis=basis)
+    return said.section(TITLE, basis)

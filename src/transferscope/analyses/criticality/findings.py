@@ -39,10 +39,9 @@ def fine_tuned(target: str, scores: pl.DataFrame) -> list[Finding]:
     names = per_block.order(scores)
     lower, upper = per_block.halves(names)
     tuned, scratch = (scores.filter(pl.col("arm") == arm) for arm in ("P-T", "RI-T"))
-    low, high = per_block.level(tuned, "value", lower), per_block.level(tuned, "value", upper)
-    gap = per_block.contrast(tuned, "value", upper, lower)
-    if low is None or high is None or gap is None:
+    if (compared := per_block.compared(tuned, "value", upper, lower)) is None:
         return []
+    gap, high, low = compared
     other = per_block.level(scratch, "value", lower)
     beside = f" ({other.mean:z.2f} in RI-T)" if other is not None else ""
     rises = "is not shown to rise" if not gap.excludes() else "rises" if gap.mean > 0 else "does NOT rise"
@@ -63,13 +62,9 @@ def scratch(target: str, scores: pl.DataFrame) -> list[Finding]:
     """Claim 9, second half: in RI-T the first block and those where stages begin are critical."""
     rows = scores.filter(pl.col("arm") == "RI-T")
     first, rest = per_block.entries(per_block.order(scores))
-    gap, of, other = (
-        per_block.contrast(rows, "value", first, rest),
-        per_block.level(rows, "value", first),
-        per_block.level(rows, "value", rest),
-    )
-    if gap is None or of is None or other is None:
+    if (compared := per_block.compared(rows, "value", first, rest)) is None:
         return []
+    gap, of, other = compared
     text = (
         f"On {target}, the blocks of RI-T where a stage begins ({phrases.listed(first)}) are "
         f"{contrasts.more(gap)} critical than the others: {of.mean:z.2f} against {other.mean:z.2f}. "

@@ -42,10 +42,9 @@ def fine_tuned(target: str, alone: pl.DataFrame, options: Options) -> list[Findi
     """Claim 9, first half: the lower blocks of P-T can be rewound without harm, the upper ones less so."""
     rows, names = alone.filter(pl.col("arm") == "P-T"), per_block.order(alone)
     lower, upper = per_block.halves(names)
-    low, high = per_block.level(rows, "drop", lower), per_block.level(rows, "drop", upper)
-    gap = per_block.contrast(rows, "drop", upper, lower)
-    if low is None or high is None or gap is None:
+    if (compared := per_block.compared(rows, "drop", upper, lower)) is None:
         return []
+    gap, high, low = compared
     text = (
         f"On {target}, rewinding one block of the lower half of P-T ({per_block.span(lower)}) costs "
         f"{_points(low.mean)} {_unit(alone)} on average over blocks and seeds, "
@@ -76,13 +75,9 @@ def scratch(target: str, alone: pl.DataFrame, options: Options) -> list[Finding]
     """Claim 9, second half: in RI-T the first block and those where stages begin are critical."""
     rows = alone.filter(pl.col("arm") == "RI-T")
     first, rest = per_block.entries(per_block.order(alone))
-    gap, of, other = (
-        per_block.contrast(rows, "drop", first, rest),
-        per_block.level(rows, "drop", first),
-        per_block.level(rows, "drop", rest),
-    )
-    if gap is None or of is None or other is None:
+    if (compared := per_block.compared(rows, "drop", first, rest)) is None:
         return []
+    gap, of, other = compared
     text = (
         f"On {target}, rewinding a block of RI-T where a stage begins ({phrases.listed(first)}) costs "
         f"{_points(of.mean)} {_unit(alone)} on average over blocks and seeds, "

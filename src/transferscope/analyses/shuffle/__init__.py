@@ -23,6 +23,7 @@ from pydantic import BeforeValidator, Field
 
 from transferscope import analyses
 from transferscope.analyses._shared import contrasts, outcomes, phrases
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.shuffle.drawn import drawn, summary
 from transferscope.analyses.shuffle.examples import examples, strips
 from transferscope.analyses.shuffle.results import CHANNELS, WHOLE, Shuffled, at, gathered
@@ -30,7 +31,7 @@ from transferscope.engine.step import Step
 from transferscope.engine.table import Table
 from transferscope.errors import UserError
 from transferscope.measures.intervals import Interval, paired_interval, too_few
-from transferscope.section import Chart, Finding, Section, View
+from transferscope.section import Finding, Section
 from transferscope.study import Study
 from transferscope.study.schema import Arms, Seeds, as_tuple
 
@@ -122,28 +123,25 @@ def _arms(study: Study, options: Options) -> list[str]:
 
 def section(table: Table, options: Options) -> Section:
     """Final metric, relative drop and optimisation speed against block size; how much of the gain survives."""
-    findings: list[Finding] = []
-    charts: list[Chart] = []
-    views: list[View] = []
-    notes: list[str] = []
+    said = Parts()
     seeds: set[int] = set()
-    for (name,), rows in table.rows.group_by("target", maintain_order=True) if table.rows.height else ():
-        of = gathered(str(name), rows)
+    for target, rows in by_target(table.rows):
+        of = gathered(target, rows)
         if of is None:
             continue
-        findings += [*_drop(of), *_surviving(of), *_speed(of)]
-        charts += drawn(of)
-        views.append(summary(of))
-        notes += of.warnings()
+        said.findings += [*_drop(of), *_surviving(of), *_speed(of)]
+        said.charts += drawn(of)
+        said.tables.append(summary(of))
+        said.notes += of.warnings()
         seeds |= set(of.runs["seed"])
-    if not views:
+    if not said.tables:
         return Section(TITLE, pictures=strips(table), notes=["No run has finished yet."])
     if options.per_image:
-        notes.append("Every image was shuffled in its own way here; in the paper all share one permutation.")
+        said.notes.append("Every image was shuffled in its own way here; in the paper all share one permutation.")
     if few := too_few(len(seeds)):
-        notes.append(few)
+        said.notes.append(few)
     basis = f"{outcomes.FINAL} {outcomes.SPEED} Training and test images are shuffled alike, and never augmented."
-    return Section(TITLE, findings, charts, views, strips(table), notes, basis=basis)
+    return said.section(TITLE, basis, strips(table))
 
 
 def _drop(of: Shuffled) -> list[Finding]:

@@ -34,8 +34,7 @@ def check_network_ref(ref: str) -> None:
             raise UserError(f"'{ref}' lacks a name after '{scheme}:'.")
         registry.module(__name__, scheme, "network").check(name)
     elif name and ("." in scheme or registry.is_importable(scheme)):
-        if not registry.is_importable(scheme):
-            raise UserError(f"there is no package '{scheme.split('.')[0]}' for '{ref}'; put it on PYTHONPATH.")
+        registry.need(scheme, ref)
         if not name.isidentifier():
             raise UserError(f"'{name}' in '{ref}' is not the name of a function.")
     elif ":" not in ref:

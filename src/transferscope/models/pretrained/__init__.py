@@ -60,9 +60,8 @@ def check_weights_ref(ref: str, network: str | None = None) -> None:
         _module(scheme).check(rest, network)
     elif "." not in scheme:
         raise UserError(f"'{ref}' is not a known source of weights; {registry.hint(__name__, scheme)}")
-    elif not registry.is_importable(scheme):
-        raise UserError(f"there is no package '{scheme.split('.')[0]}' for '{ref}'; put it on PYTHONPATH.")
     else:
+        registry.need(scheme, ref)
         module = _module(scheme)
         absent = [name for name in ("fingerprint", "describe", "state") if not hasattr(module, name)]
         if absent:

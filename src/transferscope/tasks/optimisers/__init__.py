@@ -43,8 +43,7 @@ def check(name: str) -> None:
         return
     if not registry.is_dotted(name):
         raise UserError(f"'{name}' is not an optimiser; {registry.hint(__name__, name)}")
-    if not registry.is_importable(name):
-        raise UserError(f"there is no package '{name.split('.')[0]}' for '{name}'; put it on PYTHONPATH.")
+    registry.need(name, name)
 
 
 def unused(name: str) -> tuple[str, ...]:
