@@ -16,11 +16,11 @@ from dataclasses import asdict
 
 from machine import precisions, say
 from transferscope.engine.environment import worker_environment
-from transferscope.timing.pace import PLAIN, Question
+from transferscope.timing.step_time import PLAIN, Question
 
 
 def timed(question: Question, environment: dict[str, str]) -> dict[str, dict[str, float]]:
-    command = [sys.executable, "-m", "transferscope.timing.pace", json.dumps(asdict(question))]
+    command = [sys.executable, "-m", "transferscope.timing.step_time", json.dumps(asdict(question))]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 

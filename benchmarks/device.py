@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from machine import natural, say
-from transferscope.timing.pace import Question, loops
+from transferscope.timing.step_time import Question, loops
 
 CLASSES = 10
 
@@ -72,7 +72,7 @@ def _study(given: argparse.Namespace, folder: Path, **recipe: Any) -> Any:
 
 def ours(given: argparse.Namespace, folder: Path, epochs: int = 4) -> list[float]:
     """Images a second of every epoch but the first of a training run."""
-    from transferscope.data.table import open_table
+    from transferscope.data import open_squares
     from transferscope.engine.plan import Cell, Plan
     from transferscope.engine.store import Store
     from transferscope.engine.work import Work
@@ -83,9 +83,9 @@ def ours(given: argparse.Namespace, folder: Path, epochs: int = 4) -> list[float
     store.prepare()
     run = study.run("fractals", "random", int(time.time_ns() % 2**31))  # another seed each time: never cached
     for step in Plan.of([Cell("benchmark", {}, run)]).todo(store):
-        outcome = execute(step.recipe, store, Work(store.root, 4, torch.get_num_threads(), given.device))
+        outcome = execute(step.job, store, Work(store.root, 4, torch.get_num_threads(), given.device))
         assert outcome.status == "done", outcome.error
-    images = len(open_table(store.get(study.data("fractals")).path).rows["train"])
+    images = len(open_squares(store.get(study.data("fractals")).path).rows["train"])
     timing = json.loads((store.get(run).path / "timing.json").read_text())
     return [images / epoch["train_seconds"] for epoch in timing[2:]]
 

@@ -15,9 +15,8 @@ import time
 from pathlib import Path
 
 from machine import say
-from transferscope.data import open_listing
+from transferscope.data import build, open_listing
 from transferscope.data.sources import fractals
-from transferscope.data.table import build
 
 BAR = 2_000
 

@@ -19,7 +19,7 @@ from torchvision import transforms
 from torchvision.transforms import v2
 
 from machine import say
-from transferscope.data.augment import Augment
+from transferscope.data.augment import CropAndFlip
 from transferscope.data.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, eval_batches
 
 BATCH = 32
@@ -107,8 +107,8 @@ def paths(files: list[Path], folder: Path, table_size: int, size: int) -> dict[s
     }
     train = {name: drain(DataLoader(data, BATCH, shuffle=True, num_workers=0)) for name, data in loaders.items()}
     options = {"rows": rows, "labels": labels, "size": size, "batch_size": BATCH, "seed": 0}
-    train["transferscope, bilinear"] = drain(Batches(table=table, epoch=0, augment=Augment(), **options))
-    cubic = Augment(interpolation="bicubic")
+    train["transferscope, bilinear"] = drain(Batches(table=table, epoch=0, augment=CropAndFlip(), **options))
+    cubic = CropAndFlip(interpolation="bicubic")
     train["transferscope, bicubic"] = drain(Batches(table=table, epoch=0, augment=cubic, **options))
     evaluation = {
         "PIL from JPEG files": drain(DataLoader(Folder(files, transforms.Compose(centre + finish)), BATCH)),

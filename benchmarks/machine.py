@@ -18,4 +18,4 @@ def precisions(device: str = "cpu") -> tuple[str, ...]:
 
 def say(precision: str, device: str = "cpu") -> None:
     """Print the processor or GPU, its instruction set and the precision of what is timed."""
-    print(f"# {this_machine().told(device)}; {precision}", flush=True)
+    print(f"# {this_machine().describe(device)}; {precision}", flush=True)

@@ -115,7 +115,7 @@ def ours(given: argparse.Namespace, precision: str | None = None, evaluate: int 
     run = study.run("shapes", "random", given.seed)
     for step in Plan.of([Cell("benchmark", {}, run)]).todo(store):
         work = Work(store.root, cores=1, threads=1)
-        outcome = (counted("decoding", execute) if step.task == "ingest" else execute)(step.recipe, store, work)
+        outcome = (counted("decoding", execute) if step.task == "ingest" else execute)(step.job, store, work)
         assert outcome.status == "done", outcome.error
     last = store.get(run).rows[-1]
     return {"train": last["train_metric"], "test": last["test_metric"], **spent}

@@ -1,7 +1,8 @@
 """Write what the pages say of options and keys from the code: ``python docs/build.py``.
 
-One page per analysis from its docstring and its options, and the tables between ``<!-- keys: MODEL -->`` and
-``<!-- end -->`` of study-file.md from the models of a study file. The help of a field is the docstring beneath it.
+One page per analysis from its docstring and its options, and the tables of study-file.md: between the lines
+``<!-- keys: MODEL -->`` and ``<!-- end -->`` from the models of a study file, after ``<!-- augmentations -->`` from
+what `recipe.augment.then` may list. The help of a field is the docstring beneath it.
 """
 
 import inspect
@@ -15,12 +16,15 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from transferscope import analyses
+from transferscope import analyses, registry
 from transferscope.study.file import StudyFile
+from transferscope.tasks import augmentations
+from transferscope.tasks.inputs import arrays
 
 HERE = Path(__file__).parent
 STUDY_FILE = HERE / "study-file.md"
 REGION = re.compile(r"(<!-- keys: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+LISTED = re.compile(r"(<!-- augmentations -->\n).*?(<!-- end -->)", re.DOTALL)
 PLAIN = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`", NoneType: "`null`"}
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
@@ -46,13 +50,25 @@ def filled(text: str) -> str:
         place, model = known[found[2]]
         return "\n".join([found[1], *table(model, place), "", found[3]])
 
-    return REGION.sub(region, text)
+    listed = "\n".join(augmentation_table())
+    return LISTED.sub(lambda found: f"{found[1]}\n{listed}\n\n{found[2]}", REGION.sub(region, text))
+
+
+def augmentation_table() -> list[str]:
+    """The lines of a Markdown table: what each augmentation is, and beneath it its options."""
+    lines = ["| augmentation, option | values | default | meaning |", "|---|---|---|---|"]
+    for name, line in registry.lines(augmentations.__name__).items():
+        meaning = line.removeprefix(f"{name}: ")
+        lines.append(f"| **`{name}`** | | | {meaning[0].upper()}{meaning[1:]} |")
+        lines += table(augmentations.load(name).Options)[2:]
+    return lines
 
 
 def study_places() -> Iterator[tuple[str, type[BaseModel]]]:
     """Every model of a study file, and where it stands there; an analysis's entry is read where analyses are chosen."""
     yield from places(StudyFile)
     yield "analyses.NAME", analyses.Entry
+    yield "input.arrays", arrays.Options
 
 
 def places(model: type[BaseModel], place: str = "") -> Iterator[tuple[str, type[BaseModel]]]:

@@ -14,8 +14,8 @@ from transferscope.memo import Memo
 from transferscope.models.build import build_network
 from transferscope.study import Study
 from transferscope.study.schema import Resources
-from transferscope.timing import calibrate, crowd, share
-from transferscope.timing.crowd import Crowd
+from transferscope.timing import calibrate, share, throughput
+from transferscope.timing.throughput import Throughput
 
 PLENTY = Machine(cores=16, memory=128 * 10**9, gpus=("A", "A"), processor="p", system="s")
 NO_GPU = replace(PLENTY, gpus=())
@@ -81,14 +81,14 @@ def gpus(monkeypatch):
     """Two GPUs that two runs each fill; the counts that were measured."""
     asked = []
 
-    def crowd(question, count):
+    def processes(question, count):
         asked.append((count, question.ways, question.device))
-        return Crowd(count, {1: 10.0, 2: 18.0, 4: 19.0}[count], 10**9, 10**11)
+        return Throughput(count, {1: 10.0, 2: 18.0, 4: 19.0}[count], 10**9, 10**11)
 
     for module in (battery, share, calibrate):
         monkeypatch.setattr(module, "this_machine", lambda: PLENTY)
     monkeypatch.setattr("transferscope.study.steps.this_machine", lambda: PLENTY)
-    monkeypatch.setattr(share, "crowd", crowd)
+    monkeypatch.setattr(share, "throughput", processes)
     return asked
 
 
@@ -126,8 +126,8 @@ def test_images_that_cannot_be_counted_are_no_error_here(study: Study, gpus, mon
 def test_nothing_is_measured_on_a_cpu(study: Study, monkeypatch) -> None:
     for module in (battery, share, calibrate):
         monkeypatch.setattr(module, "this_machine", lambda: NO_GPU)
-    monkeypatch.setattr(share, "crowd", lambda *_: never())
-    monkeypatch.setattr(crowd.subprocess, "Popen", lambda *_, **__: never())
+    monkeypatch.setattr(share, "throughput", lambda *_: never())
+    monkeypatch.setattr(throughput.subprocess, "Popen", lambda *_, **__: never())
     assert battery.executor(study, battery.plan(study)[0].steps).slots.devices == ("cpu",) * 16
     assert not study.memo.exists() or not (study.memo / "sharing.json").exists()
 
@@ -153,7 +153,7 @@ def test_nothing_is_measured_where_nothing_is_trained(study: Study, gpus, monkey
 
 def test_a_run_of_minutes_is_timed_first_so_that_its_time_left_is_known(study: Study, monkeypatch) -> None:
     plan, store = battery.plan(study)
-    paces = {"bfloat16": calibrate.Pace(0.2, 0.002), "float32": calibrate.Pace(0.2, 0.002)}
+    paces = {"bfloat16": calibrate.StepTime(0.2, 0.002), "float32": calibrate.StepTime(0.2, 0.002)}
     monkeypatch.setattr(calibrate, "calibrated", lambda *_: calibrate.Calibration(paces, 1, 1.0, {}))
     assert battery.foresight(study, store, plan.steps).timed is None, "a run of seconds is not worth it"
     monkeypatch.setattr(battery, "WORTH", 1)
@@ -182,7 +182,7 @@ def test_the_page_names_what_weights_did_not_fill(study: Study, tmp_path) -> Non
             said = {"missing": ["conv1.weight"], "mismatched": ["bn1.bias"], "share": 0.99, "tensors_matched": 9}
             said |= {"tensors_total": 11, "parameters_matched": 9, "parameters_total": 10}  # of an earlier version
             (folder / "run.json").write_text(json.dumps({"best_epoch": 1, "loaded": said}))
-            (folder / "step.json").write_text("{}")
+            (folder / "step.json").write_text('{"params": {}}')
     missing = "not filled by the weights, so as in a random network: conv1.weight, bn1.bias"
     assert started and battery._loaded(plan, store) == [f"Weights of w.pth: {missing}."]
 

@@ -10,7 +10,7 @@ from transferscope.data.fingerprint import files_fingerprint
 from transferscope.memo import Memo
 from transferscope.models.memo import remembered
 from transferscope.timing import calibrate
-from transferscope.timing.pace import Question
+from transferscope.timing.step_time import Question
 
 
 def test_whoever_decides_first_decides_for_both(tmp_path: Path) -> None:

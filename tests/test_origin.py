@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import save_file
 from toy import nets
@@ -110,6 +111,22 @@ def test_a_resolved_study_is_a_study(series) -> None:
         assert again.run("digits", "pretrained", 1).key == one.run("digits", "pretrained", 1).key
 
 
+def test_a_series_is_fed_as_one_of_its_files_would_be(tmp_path) -> None:
+    """timm's own mean and std, also where a file is missing; ImageNet's where the network says nothing."""
+    fed = {}
+    for network in ("timm:test_vit", "timm:test_efficientnet", "torchvision:resnet18"):
+        how = {"series": ["a_1.pth", "a_2.pth"]}, {"weights": "file:a_2.pth"}
+        torch.save({"weight": torch.zeros(1)}, tmp_path / "a_2.pth")
+        one, other = (
+            Study.parse({"targets": ["digits"], "network": network, "pretrained": origin}, folder=tmp_path)
+            for origin in how
+        )
+        fed[network] = other.preprocessing()
+        (tmp_path / "a_2.pth").unlink()
+        assert fed[network] == one.preprocessing()
+    assert fed["timm:test_vit"]["mean"] != fed["torchvision:resnet18"]["mean"]
+
+
 def test_a_pattern_without_files_and_two_of_one_number(series) -> None:
     with pytest.raises(UserError, match=r"no file matches 'nothing_\*\.pth'"):
         study(series, {"series": "nothing_*.pth"}).checkpoints()
@@ -146,3 +163,13 @@ def test_checkpoints_are_looked_up_once_a_plan_and_anew_in_a_changed_study(serie
     assert [c.epoch for c in other.checkpoints()] == [2] and len(found.checkpoints()) == 3
     found.forget()
     assert [c.epoch for c in found.checkpoints()] == [2, 9]
+
+
+def test_a_part_of_every_file_of_a_series_in_a_folder_with_a_hash(tmp_path: Path) -> None:
+    folder = tmp_path / "c#k"
+    folder.mkdir()
+    for epoch in (1, 2):
+        (folder / f"ep_{epoch}.pth").touch()
+    for part in ("", "#teacher"):
+        found = origin.series((f"c#k/ep_*.pth{part}",), tmp_path)
+        assert found == [folder / f"ep_{epoch}.pth{part}" for epoch in (1, 2)]

@@ -15,9 +15,9 @@ from transferscope.models.networks import make_network
 from transferscope.models.pretrained import weights_state
 
 PACKAGES = {
-    "transferscope.data.sources": "csv digits elpv folder fractals openmoji torchvision",
-    "transferscope.models.networks": "timm torchvision",
-    "transferscope.models.pretrained": "file package timm",
+    "transferscope.data.sources": "csv digits elpv folder fractals npz openmoji torchvision",
+    "transferscope.models.networks": "open_clip timm torchvision transformers",
+    "transferscope.models.pretrained": "file package timm transformers",
     "transferscope.engine.executors": "inline local",
 }
 ASKED: dict[str, Callable[[str], object]] = {

@@ -33,7 +33,7 @@ def load(tmp_path):
 
 def test_a_plain_study(load) -> None:
     study = load()
-    assert study.seeds == (0, 1)
+    assert study.seeds == (0, 1, 2) and study.growing is None
     assert study.analyses == {"transfer": {}}
     assert study.recipe.rates("random") == (0.1,)
 
@@ -65,7 +65,7 @@ def test_short_forms(load, tmp_path) -> None:
         ({"recipe__lr": "fast"}, "recipe.lr: a learning rate is a number above 0"),
         ({"recipe__evaluate": "8"}, "recipe.evaluate: a number of images, 16 or more, or 'all' (it is 8)"),
         ({"recipe__evaluate": "some"}, "recipe.evaluate: a number of images, 16 or more, or 'all' (it is 'some')"),
-        ({"recipe__schedule": "cosin"}, "recipe.schedule: input should be 'cosine', 'multistep' or 'constant'"),
+        ({"recipe__schedule": "cosin"}, "recipe.schedule: input should be 'cosine', 'multistep', 'constant', "),
         ({"recipe__table_size": "12"}, "recipe.table_size: must be at least image_size (16)"),
         ({"targets__digits": "digit"}, "Unknown data source 'digit'"),
         ({"network": "tim:resnet18"}, "did you mean 'timm'?"),
@@ -175,6 +175,48 @@ def test_a_list_of_rates_is_searched_with_a_seed_of_its_own(load) -> None:
     assert [s.key for s in other.inputs if s.task == "choose_lr"] == [choice.key]
 
 
+def test_other_fields_are_searched_with_the_rate_arm_by_arm(load) -> None:
+    both = load(recipe__lr="[0.1, 0.2]", recipe__search="{weight_decay: [0.0, 0.1], clip_grad: {random: [null, 1.0]}}")
+    run = both.run("digits", "random", 0)
+    (choice,) = [step for step in run.inputs if step.task == "choose_fields"]
+    points = [point for point, _ in choice.params["trials"]]
+    assert len(points) == 8 and {"lr": 0.2, "weight_decay": 0.1, "clip_grad": None} in points
+    for point, trial in choice.params["trials"]:
+        assert {name: trial.params[name] for name in point} == point and trial.params["seed"] not in both.seeds
+    assert run.params["weight_decay"] is None and run.params["lr"] is choice
+    again = both.run("digits", "random", 1, lr=choice, begin=run)
+    assert again.params["weight_decay"] is None, "a rate found with other fields brings them along"
+    fixed = both.run("digits", "random", 0, weight_decay=0.1)
+    (choice,) = [step for step in fixed.inputs if step.task == "choose_fields"]
+    assert "weight_decay" not in choice.params["trials"][0][0] and fixed.params["weight_decay"] == 0.1
+    alone = load(recipe__search="{weight_decay: [0.1]}")
+    one = alone.run("digits", "random", 0)
+    assert one.key == load(recipe__weight_decay="0.1").run("digits", "random", 0).key
+    begun = alone.run("digits", "random", 1, lr=one.params["lr"], begin=one)
+    assert begun.params["weight_decay"] == 0.1, "nor does a rate that was not searched leave them behind"
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("{epochs: [1, 2]}", "recipe.search.epochs: it cannot be searched; known: weight_decay, layer_decay"),
+        ("{weight_decy: [0.1]}", "recipe.search.weight_decy: it cannot be searched; did you mean 'weight_decay'?"),
+        ("{weight_decay: 0.1}", "recipe.search.weight_decay: give a list of different values, or one per arm"),
+        ("{weight_decay: []}", "recipe.search.weight_decay: give a list of different values, or one per arm"),
+        ("{weight_decay: [0.1, 0.1]}", "recipe.search.weight_decay: give a list of different values, or one per arm"),
+        ("{weight_decay: [0.1, -1]}", "recipe.search.weight_decay: -1: input should be greater than or equal to 0"),
+        ("{weight_decay: {randm: [0.1]}}", "recipe.search.weight_decay: 'randm'"),
+        ("[weight_decay]", "recipe.search"),
+        ("{momentum: [0.5, 0.9]}", "recipe.search.momentum: 'adamw' pays no heed to it; remove it"),
+    ],
+)
+def test_a_search_that_cannot_be_is_one_sentence(load, said, sentence) -> None:
+    adamw = {"recipe__optimizer": "adamw", "recipe__lr": "0.001"} if "momentum" in said else {}
+    with pytest.raises(UserError) as error:
+        load(recipe__search=said, **adamw)
+    assert sentence in str(error.value)
+
+
 def test_golden_study_key(monkeypatch, tmp_path) -> None:
     """The keys of one training run and its data, frozen on 2026-11-23 with a made-up fingerprint of the images.
 
@@ -218,3 +260,11 @@ def test_the_settings_of_the_paper_are_a_study(tmp_path, name) -> None:
     study = Study.load(path)
     assert study.recipe.evaluate == "all" and study.recipe.precision == "float32"
     assert set(analyses.chosen(study)) == {"images", *study.analyses}
+
+
+def test_a_plateau_has_no_run_that_goes_on_from_anothers_epoch(tmp_path) -> None:
+    raw = {"targets": ["digits"], "network": "toy.nets:tiny", "arms": ["random"], "image_size": 16}
+    study = Study.parse({**raw, "recipe": {"schedule": "plateau", "precision": "float32"}}, folder=tmp_path)
+    run = study.run("digits", "random", 0)
+    with pytest.raises(UserError, match=r"recipe.schedule: it goes by a run's own scores"):
+        study.run("digits", "random", 1, begin=run, begin_at="epoch-0001", first_epoch=1)

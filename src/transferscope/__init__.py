@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transferscope.probes.features.penultimate import penultimate
     from transferscope.probes.features.similarity import similarity, similarity_matrix
     from transferscope.probes.features.transferability import transferability
+    from transferscope.probes.inputs.weights import read_weights
     from transferscope.probes.result import load
     from transferscope.probes.walks.average import average
     from transferscope.probes.walks.basin import basin
@@ -45,6 +46,7 @@ _HOME = {
     "plane": "probes.walks.plane",
     "predictions": "probes.answers.predictions",
     "procrustes": "probes.features.neighbours",
+    "read_weights": "probes.inputs.weights",
     "rewind": "probes.blocks.rewind",
     "similarity": "probes.features.similarity",
     "similarity_matrix": "probes.features.similarity",
@@ -71,6 +73,7 @@ __all__ = [
     "plane",
     "predictions",
     "procrustes",
+    "read_weights",
     "rewind",
     "similarity",
     "similarity_matrix",

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from transferscope import __version__, analyses, registry
+from transferscope import __version__, analyses, looks, registry
 from transferscope.analyses import Chosen
+from transferscope.analyses._shared import contrasts
 from transferscope.engine import executors
 from transferscope.engine.estimate import Past
 from transferscope.engine.executors import Executor, Slots
@@ -21,21 +22,26 @@ from transferscope.engine.machine import Machine, this_machine
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Outside, Step
 from transferscope.engine.store import Store
-from transferscope.engine.table import Table, gather
+from transferscope.engine.table import ResultTable, gather
 from transferscope.engine.worker import Outcome
 from transferscope.errors import UserError
 from transferscope.forecast import Forecast, image_counts
+from transferscope.measures.deciding import Design
+from transferscope.measures.intervals import Interval
+from transferscope.measures.many import by_chance_words
 from transferscope.memo import Memo
+from transferscope.models import in_words
+from transferscope.report.first_screen import Asked
 from transferscope.report.mishaps import Mishaps
-from transferscope.report.page import Part, Provenance, lost, write_report
-from transferscope.section import Section
+from transferscope.report.page import PagePart, Provenance, lost, write_report
+from transferscope.section import Finding, Section
 from transferscope.study import Study
 from transferscope.study.schema import Resources
 from transferscope.tasks import restore
-from transferscope.tasks.ingest import examples
+from transferscope.tasks.inputs import USUAL
 from transferscope.timing import calibrate
-from transferscope.timing.pace import Question
 from transferscope.timing.share import remembered, sharing
+from transferscope.timing.step_time import Question
 
 log = logging.getLogger(__name__)
 WORTH = 100_000  # passes of a run whose network is timed first: minutes on a core, even of a small network
@@ -49,7 +55,7 @@ class Results:
     written, a sentence each, with the file that holds the tracebacks."""
 
     plan: Plan
-    tables: Mapping[str, Table]
+    tables: Mapping[str, ResultTable]
     sections: Mapping[str, Section]
     report: Path
     problems: Sequence[str] = ()
@@ -97,7 +103,7 @@ def executor(study: Study, todo: Iterable[Step]) -> Executor:
     how = study.resources
     trains = any(step.task == "train" for step in todo)
     found = slots(how, sharing=partial(_runs_a_gpu, study, sharing)) if trains else known_slots(study)
-    return executors.build(how.executor, found, {"table": how.table, "compile": how.compile})
+    return executors.build(how.executor, found, {"table": how.table, "compile": how.compile, "patience": how.patience})
 
 
 def _runs_a_gpu(study: Study, ask: Callable[[Question, Path, int], int]) -> int:
@@ -106,7 +112,8 @@ def _runs_a_gpu(study: Study, ask: Callable[[Question, Path, int], int]) -> int:
     A run fills a GPU with its table of images at both sizes besides: the largest of the study is counted.
     """
     try:
-        held = sum(image.bytes for image in examples(study.data(next(iter(study.targets))).params).values())
+        first = study.data(next(iter(study.targets)))
+        held = sum(image.bytes for image in study.kind.examples(first.params).values())
         most = max(sum(images.values()) for images in image_counts(study).values())
         question = replace(study.question(), quick=False)
     except UserError:
@@ -145,52 +152,70 @@ def _timed(study: Study, found: Forecast, steps: Sequence[Step], ask: bool) -> F
     return replace(found, timed=timed)
 
 
-def table(name: str, steps: Plan, store: Store, reasons: Mapping[str, str] | None = None) -> Table:
+def table(name: str, steps: Plan, store: Store, reasons: Mapping[str, str] | None = None) -> ResultTable:
     """What the store holds for the cells of the analysis `name`; `reasons` say why steps failed, by key."""
     return gather([cell for cell in steps.cells if cell.analysis == name], store, reasons)
 
 
-def results(study: Study, outcomes: Mapping[str, Outcome] | None = None, seconds: float | None = None) -> Results:
+def results(
+    study: Study,
+    outcomes: Mapping[str, Outcome] | None = None,
+    seconds: float | None = None,
+    running: bool = False,
+    folder: Path | None = None,
+) -> Results:
     """Tables, sections and the page from what the store holds; nothing is computed. `outcomes` say why cells miss.
+
+    `running` says on the page that what is missing is still to come; `folder` is where the page goes instead of the
+    folder of the study.
 
     What raises on the way costs its own place on the page and nothing else.
     """
     steps, store = plan(study)
-    told = _settled(study, steps).resolved()
+    design = looks.design(study, store)
+    resolved = _settled(study, steps).resolved()
     reasons = failures(store) | {key: o.error for key, o in (outcomes or {}).items() if o.error}
     mishaps = Mishaps(store.root / "failures" / "report.txt")
-    tables: dict[str, Table] = {}
+    tables: dict[str, ResultTable] = {}
     sections: dict[str, Section] = {}
-    parts: list[Part] = []
+    parts: list[PagePart] = []
     for name, one in analyses.chosen(study).items():
-        found, section = _told(one, partial(table, name, steps, store, reasons), mishaps)
+        found, section = _table_and_section(one, partial(table, name, steps, store, reasons), mishaps)
+        section = contrasts.judge(section, design, len(study.seeds))
         tables[name], sections[name] = found, section
         missing = [(dict(m.labels), m.reason) for m in found.missing]
-        parts.append(Part(name, inspect.getdoc(one.module) or "", section, found.rows, missing))
+        parts.append(PagePart(name, inspect.getdoc(one.module) or "", section, found.rows, missing, one.kind))
     loaded = mishaps.attempt("What the runs loaded", partial(_loaded, steps, store), lambda said: [said])
     if parts and loaded:
         first = parts[0]
         sections[first.name] = replace(first.section, notes=[*first.section.notes, *loaded])
         parts[0] = replace(first, section=sections[first.name])
     page = write_report(
-        study.folder,
+        folder or study.folder,
         title=study.name,
         question=_question(study),
         parts=parts,
-        provenance=_provenance(told, steps, store, seconds),
+        provenance=replace(_provenance(resolved, steps, store, seconds), design=_design(design, sections)),
         mishaps=mishaps,
+        asked=_asked(study),
+        running=running,
     )
-    (study.folder / "resolved.yaml").write_text(told, encoding="utf-8")
+    if not any(found.missing for found in tables.values()) and any(_claims(sections)):
+        looks.remember(study, store)
+    if folder is None:  # its paths start from the folder of the study
+        (study.folder / "resolved.yaml").write_text(resolved, encoding="utf-8")
     return Results(steps, tables, sections, page, tuple(mishaps.said), mishaps.log)
 
 
-def _told(one: Chosen, gathered: Callable[[], Table], mishaps: Mishaps) -> tuple[Table, Section]:
+def _table_and_section(
+    one: Chosen, gathered: Callable[[], ResultTable], mishaps: Mishaps
+) -> tuple[ResultTable, Section]:
     """The table of an analysis and its section; in the place of what raises stands the sentence that says so."""
     unread: list[str] = []
 
-    def without(said: str) -> Table:
+    def without(said: str) -> ResultTable:
         unread.append(said)
-        return Table()
+        return ResultTable()
 
     found = mishaps.attempt(f"The table of '{one.name}'", gathered, without)
     if unread:
@@ -214,9 +239,22 @@ def _loaded(steps: Plan, store: Store) -> list[str]:
             continue
         name = Path(weights.ref).name if isinstance(weights, Outside) else "the pretraining"
         loaded = restore.loaded(store.get(step))
-        for line in loaded.told() if loaded else ():
+        for line in loaded.sentences() if loaded else ():
             said[f"Weights of {name}: {line}."] = None
     return list(said)
+
+
+def _claims(sections: Mapping[str, Section]) -> list[Finding]:
+    """The findings that judge a claim."""
+    return [finding for section in sections.values() for finding in section.findings if finding.effects]
+
+
+def _design(design: Design, sections: Mapping[str, Section]) -> str:
+    """How often claims are looked at and how strictly, and how many intervals would exclude 0 by chance."""
+    judged = [design.words] if _claims(sections) else []
+    found = [finding for section in sections.values() for finding in section.findings if finding.low is not None]
+    intervals = [Interval(one.effect or 0.0, one.low, one.high, one.n or 0) for one in found]
+    return " ".join([*judged, by_chance_words(intervals)]).strip()
 
 
 def _settled(study: Study, steps: Plan) -> Study:
@@ -243,14 +281,20 @@ def _failures(store: Store) -> Memo:
 
 def _question(study: Study) -> str:
     if study.pretrained is None:
-        return f"What does {study.network} learn on {', '.join(study.targets)}?"
+        return f"What does {in_words(study.network)} learn on {', '.join(study.targets)}?"
     return (
-        f"What did {study.pretrained.told} give {study.network} on {', '.join(study.targets)}, "
+        f"What did {study.pretrained.in_words} give {in_words(study.network)} on {', '.join(study.targets)}, "
         f"and where in the network does it sit?"
     )
 
 
-def _provenance(told: str, steps: Plan, store: Store, seconds: float | None) -> Provenance:
+def _asked(study: Study) -> Asked:
+    weights = study.pretrained.in_words if study.pretrained is not None else None
+    pixels = study.image_size if study.input == USUAL else None
+    return Asked(in_words(study.network), weights, pixels, len(study.seeds))
+
+
+def _provenance(resolved: str, steps: Plan, store: Store, seconds: float | None) -> Provenance:
     names = steps.labels()
     done = [(step, store.get(step).said) for step in steps.steps if store.has(step)]
     found: dict[str, str] = {"transferscope": __version__}
@@ -260,7 +304,7 @@ def _provenance(told: str, steps: Plan, store: Store, seconds: float | None) -> 
     versions = dict(sorted(found.items(), key=lambda one: order.get(one[0], len(order))))
     machines = [said["machine"] for _, said in done]
     return Provenance(
-        study=told,
+        study=resolved,
         versions=versions,
         precision=" and ".join(sorted({str(s.params["precision"]) for s in steps.steps if s.task == "train"})),
         machine=_machine(machines or [this_machine().as_dict()]),

@@ -4,7 +4,8 @@ It is long because there is a verb for everything a person does; none of them is
 """
 
 import os
-from collections.abc import Mapping
+import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +13,10 @@ import typer
 
 from transferscope import __version__
 from transferscope.console import exits, lines, tables
-from transferscope.console.asked import DEFAULT, Set, StudyFile, planned
+from transferscope.console.arguments import DEFAULT, Set, StudyFile, planned
 from transferscope.console.exits import FAILED, INCOMPLETE, REFUSED
 from transferscope.console.lines import err, out
+from transferscope.console.words import size
 from transferscope.errors import UserError, worded
 
 app = typer.Typer(
@@ -72,6 +74,8 @@ def init(
     ],
     file: Annotated[Path, typer.Option("--out", help="The study file to write.")] = DEFAULT,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
+    network: Annotated[str | None, typer.Option(help="The network, e.g. timm:vit_tiny_patch16_224.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Its pretrained weights, e.g. file:mine.pth.")] = None,
 ) -> None:
     """Look at a folder of images (or a .csv) and write a commented study for it.
 
@@ -81,7 +85,7 @@ def init(
 
     if file.exists() and not force:
         raise UserError(f"{file} is already there; choose another with --out, or overwrite it with --force.")
-    text, said = propose(images, file.parent)
+    text, said = propose(images, file.parent, network, weights)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     out.print(said, markup=False)
@@ -95,14 +99,16 @@ def check(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     Example: [bold]transferscope check study.yaml[/bold]
     """
     from transferscope import preflight
+    from transferscope.tasks.inputs import USUAL
 
     study, plan, store = planned(file, set_)
     how = study.preprocessing()
-    out.print(
-        f"Images are normalised with mean {how['mean']}, std {how['std']}, resized {how['interpolation']} "
-        f"({how['source']}).",
-        markup=False,
-    )
+    if study.input == USUAL:
+        out.print(
+            f"Images are normalised with mean {how['mean']}, std {how['std']}, resized {how['interpolation']} "
+            f"({how['source']}).",
+            markup=False,
+        )
     checks = list(preflight.quick(study, plan, store))
     if all(c.ok for c in checks):
         checks += preflight.deep(study, plan)
@@ -169,16 +175,21 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     Example: [bold]transferscope run study.yaml --set recipe.epochs=3[/bold]
 
     Exit codes: 0 done, 1 some steps failed or a part of the report could not be written, 2 wrong usage or study,
-    3 preflight refused, 4 incomplete, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.
+    3 preflight refused, 4 incomplete, 5 a disk that cannot be read or written, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
-    from transferscope import battery, preflight
+    from transferscope import battery, preflight, users
     from transferscope.console import stopping
+    from transferscope.console.early import EarlyPage
     from transferscope.console.watch import Watcher
 
     study, steps, store = planned(file, set_)
-    todo = steps.todo(store)
-    outcomes: Mapping[str, Any] = {}
-    if todo:
+    users.register(file, steps, store)
+    for said in store.damaged(steps.steps):
+        out.print(said, markup=False)
+    started = steps.todo(store)
+    outcomes: dict[str, Any] = {}
+    anew: set[str] = set()  # steps whose results were found damaged on the way
+    while todo := steps.todo(store):
         checks = list(preflight.quick(study, steps, store, decoded=False))
         if all(c.ok for c in checks) and preflight.untried(steps, store):
             checks += preflight.deep(study, steps)
@@ -196,15 +207,30 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
             stopping.stoppable(executor, resume) as caught,
             Watcher(out, steps, todo, forecast, workers, live=out.is_terminal) as watch,
         ):
-            outcomes = executor.run(todo, store, watch)
+            out.print(f"Page: {study.folder / 'report.html'}, written anew as analyses finish.", markup=False)
+            outcomes |= executor.run(
+                todo, store, EarlyPage(steps, todo, watch, partial(battery.results, study, running=True))
+            )
         battery.remember(store, outcomes)
         if caught:
             err.print(f"Stopped. To go on: {resume}", markup=False)
             raise typer.Exit(stopping.code(caught))
+        if left := {step.key for step in steps.todo(store)}:
+            lost = left - {step.key for step in todo} - anew
+            if not lost:
+                break
+            anew |= lost
+            continue
+        looked = study
+        study, steps, store = planned(file, set_)
+        users.register(file, steps, store)
+        if (seeds := len(looked.seeds)) < len(study.seeds):
+            out.print(f"With {seeds} seeds a claim is undecided: seed {len(study.seeds)} is added.")
+            battery.results(looked, outcomes)  # the page of this look stands until the next one's
     found = battery.results(study, outcomes)
     lines.findings(found)
     failed = [o for o in outcomes.values() if o.status == "failed"]
-    if not todo:
+    if not started:
         out.print("Nothing to do: every step was in the store.")
     if failed:
         lines.failures(outcomes.values())
@@ -237,16 +263,23 @@ def status(file: StudyFile = DEFAULT, set_: Set = None) -> None:
 
 
 @app.command()
-def report(file: StudyFile = DEFAULT, set_: Set = None) -> None:
+def report(
+    file: StudyFile = DEFAULT,
+    set_: Set = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="Another folder for the page, figures and tables.")] = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Write nothing into the store, not even memos.")
+    ] = False,
+) -> None:
     """Write the page, figures and tables again from what the store holds. Computes nothing; exit code 1 when a part
     of it could not be written, 4 when something is missing.
 
-    Example: [bold]transferscope report study.yaml[/bold]
+    Example: [bold]transferscope report /shared/study.yaml --read-only --out ~/page[/bold]
     """
     from transferscope import battery
 
-    study, steps, store = planned(file, set_)
-    found = battery.results(study)
+    study, steps, store = planned(file, set_, read_only=read_only)
+    found = battery.results(study, folder=out_)
     lines.findings(found)
     if found.problems:
         raise typer.Exit(FAILED)
@@ -270,6 +303,7 @@ def results(
     from transferscope import battery
     from transferscope.analyses import chosen
     from transferscope.errors import did_you_mean
+    from transferscope.report import wording
 
     study, steps, store = planned(file, set_)
     if form not in ("csv", "json"):
@@ -287,7 +321,60 @@ def results(
     for name, rows in found.items():
         if len(found) > 1:
             print(f"# {name}")
-        print(rows.write_csv(), end="")
+        lines.data(wording.csv(rows))
+
+
+@app.command()
+def verify(
+    file: StudyFile = DEFAULT,
+    set_: Set = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Set aside what is damaged; a run redoes it.")] = False,
+) -> None:
+    """Read every result of the study's store and hold it against the digests that were kept when it was written.
+
+    Exit code 1 where one is damaged.
+
+    Example: [bold]transferscope verify study.yaml --repair[/bold]
+    """
+    from transferscope.engine.integrity import set_aside
+
+    _, _, store = planned(file, set_)
+    counts = {"as written": 0, "damaged": 0, "from before there were digests": 0}
+    for task, key in list(store.entries()):
+        result = store.artifact(task, key)
+        if why := result.inspect():
+            out.print(f"{task} {key}: {why}", markup=False)
+            counts["damaged"] += 1
+            if repair:
+                set_aside(result.path)
+        else:
+            counts["as written" if result.verifiable else "from before there were digests"] += 1
+    out.print(f"Results: {', '.join(f'{count} {what}' for what, count in counts.items())}.")
+    if counts["damaged"] and repair:
+        out.print("What is damaged was set aside: the next run computes it anew.")
+    if counts["damaged"]:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def store(file: StudyFile = DEFAULT, set_: Set = None) -> None:
+    """What lies in the study's store: how many results of which task, their sizes, and the studies they are for.
+
+    Example: [bold]transferscope store study.yaml[/bold]
+    """
+    from transferscope import users
+
+    _, _, opened = planned(file, set_)
+    held = opened.sizes()
+    out.print(tables.results(held))
+    used: set[str] = set()
+    for other, said in users.registered(opened).items():
+        names = set(said["steps"]) & held.keys()
+        used |= names
+        of = f"{len(names)} results, {size(sum(held[name] for name in names))}"
+        out.print(f"{other}: {of}, last run {said['ran']}.", markup=False)
+    rest = held.keys() - used
+    out.print(f"No study known here asks for {len(rest)} of them, {size(sum(held[n] for n in rest))}.")
 
 
 @app.command()
@@ -295,13 +382,17 @@ def gc(
     files: Annotated[list[Path], typer.Argument(help="The studies whose results are kept; all share one store.")],
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")] = False,
 ) -> None:
-    """Delete results that none of the given studies asks for, and leftovers of killed runs.
+    """Delete results that no study asks for, and leftovers of killed runs.
+
+    Kept is what the given studies ask for, what others asked for when they last ran (as long as their files are there),
+    and what came after this command began.
 
     Example: [bold]transferscope gc study.yaml other.yaml --yes[/bold]
     """
-    from transferscope.console.words import size
+    from transferscope import users
     from transferscope.engine.store import folder_bytes
 
+    began = time.time()
     opened = [planned(file, None) for file in files]
     stores = {store.root.resolve() for _, _, store in opened}
     if len(stores) > 1:
@@ -309,15 +400,18 @@ def gc(
             f"gc: the studies use different stores ({', '.join(map(str, stores))}); give those of one store."
         )
     store = opened[0][2]
-    kept = {(step.task, step.key) for _, steps, _ in opened for step in steps.steps}
+    others = users.registered(store, but=files)
+    for file in others:
+        out.print(f"kept for {file}", markup=False)
+    kept = {f"{step.task}-{step.key}" for _, steps, _ in opened for step in steps.steps}
+    kept |= {name for said in others.values() for name in said["steps"]}
     total = 0
     for task, key in list(store.entries()):
-        if (task, key) not in kept:
+        if f"{task}-{key}" not in kept and store.age(task, key, began) > 0:
             freed = store.remove(task, key) if yes else folder_bytes(store.path(task, key))
             total += freed
             out.print(f"{'deleted' if yes else 'would delete'} {task} {key} ({size(freed)})", markup=False)
-    wanted = {f"{task}-{key}" for task, key in kept}
-    total += store.sweep(wanted, delete=yes)
+    total += store.sweep(kept, delete=yes)
     out.print(f"{size(total)} {'freed' if yes else 'could be freed; add --yes to do it'}.")
 
 
@@ -328,6 +422,7 @@ def bench(
     batch: Annotated[int, typer.Option(min=2, help="Images of one training step.")] = 32,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the worker that is timed.")] = 1,
+    optimizer: Annotated[str, typer.Option(help="What takes the steps, as in recipe.optimizer.")] = "sgd",
     compile_: Annotated[bool, typer.Option("--compile", help="Time torch.compile too: minutes.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
@@ -340,51 +435,56 @@ def bench(
     from transferscope import models
     from transferscope.engine.arithmetic import PRECISIONS
     from transferscope.engine.machine import this_machine
-    from transferscope.timing import pace
+    from transferscope.tasks import optimisers
+    from transferscope.tasks.recipe import Training
+    from transferscope.timing import step_time
     from transferscope.timing.calibrate import calibrated
 
     models.check_network_ref(model)
-    machine = this_machine()
+    optimisers.check(optimizer)
+    machine, how = this_machine(), Training(optimizer=optimizer).timed()
     fast = PRECISIONS if machine.has_bfloat16(device) else PRECISIONS[:1]
-    ways = (pace.PLAIN, *fast, *((w + pace.COMPILED for w in fast) if compile_ else ()))
+    ways = (step_time.PLAIN, *fast, *((w + step_time.COMPILED for w in fast) if compile_ else ()))
     with tempfile.TemporaryDirectory() as memo:  # asked for by hand: timed, and compiled, afresh
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = memo
-        timed = calibrated(pace.Question(model, image_size, batch, device, threads, ways), Path(memo))
-    rows = timed.table(batch, pace.PLAIN)
+        timed = calibrated(step_time.Question(model, image_size, batch, device, threads, ways, how=how), Path(memo))
+    rows = timed.table(batch, step_time.PLAIN)
     if json_:
         import json
 
         print(json.dumps({"rows": rows, "matmul_flops": dict(timed.matmul), "image_flops": timed.flops}, indent=1))
         return
-    out.print(f"On {machine.told(device)}.", markup=False)
-    out.print(tables.paces(rows))
+    out.print(f"On {machine.describe(device)}.", markup=False)
+    out.print(tables.step_times(rows))
     if len(fast) < len(PRECISIONS):
         out.print(f"bfloat16 is left out: {machine.natural(device)[1]}.")
     rates = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in timed.matmul.items())
     out.print(f"One image forward is {timed.flops / 1e6:.0f} MFLOP; a matrix product reaches {rates}.")
     out.print("The floor of a step is three forwards at that rate; plain is NCHW float32 as torch comes.")
     for row in rows:
-        if row["way"].endswith(pace.COMPILED):
+        if row["way"].endswith(step_time.COMPILED):
             pays = "never pays" if row["pays_after"] is None else f"pays after {row['pays_after']:.0f} steps"
             out.print(f"{row['way']}: the first step and evaluation took {row['start_seconds']:.0f} s; it {pays}.")
 
 
 @app.command()
 def ls() -> None:
-    """List the analyses, data sources, networks, weights, optimisers and executors this installation knows.
+    """List what there is here: analyses, data sources, networks, weights, optimisers, augmentations and others.
 
     Example: [bold]transferscope ls[/bold]
     """
     from transferscope import battery, data, models, registry
     from transferscope.engine import executors
-    from transferscope.tasks import optimisers
+    from transferscope.tasks import augmentations, inputs, optimisers
 
     for title, found in (
         ("Analyses (analyses:)", battery.analysis_docs()),
         ("Data sources (targets:)", data.source_names()),
+        ("Kinds of input (input:)", registry.lines(inputs.__name__)),
         ("Networks (network:)", models.network_names()),
         ("Weights (pretrained:)", models.weights_names()),
-        ("Optimisers (recipe.optimizer:)", registry.lines(optimisers.__name__)),
+        ("Optimisers (recipe.optimizer:)", optimisers.lines()),
+        ("Augmentations (recipe.augment.then:)", registry.lines(augmentations.__name__)),
         ("Executors (resources.executor:)", registry.lines(executors.__name__)),
     ):
         out.print(f"\n[bold]{title}[/bold]")

@@ -43,6 +43,11 @@ def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
     return f"known: {', '.join(known)}." if known else "none is known here."
 
 
+def a_kind(thing: object) -> str:
+    """What somebody gave in the place of something else, for a sentence: "None", "a dict"."""
+    return "None" if thing is None else f"a {type(thing).__name__}"
+
+
 def worded(labels: Mapping[str, object]) -> str:
     """The labels of a cell as a few words; what is None goes unsaid."""
     return " ".join(str(value) for value in labels.values() if value is not None)

@@ -13,8 +13,7 @@ from transferscope.data.split import assign_splits
 from transferscope.engine.estimate import Estimate, Past
 from transferscope.engine.step import Step, find
 from transferscope.study import Study
-from transferscope.tasks import costs
-from transferscope.tasks.ingest import stored_bytes
+from transferscope.tasks import costs, inputs
 from transferscope.timing.calibrate import Calibration
 
 DECODED = 200.0  # images a second that a core decodes and resizes: photographs of some hundred pixels a side
@@ -25,7 +24,7 @@ SPLITS = ("train", "val", "test")
 class Forecast:
     """Seconds of one slot and bytes of every step of a study whose network is `network`.
 
-    A kind of step that has been done is judged by `past`. Others by their work in passes (`tasks.passes`) and the
+    A kind of step that has been done is judged by `past`. Others by their work in passes (`tasks.costs`) and the
     seconds of a pass: as `timed`, or as finished steps of the network took. `images` counts them by split, for the key
     of every data step.
     """
@@ -69,20 +68,20 @@ class Forecast:
         if self.decodes(step):
             return sum(self.images[step.key].values()) / DECODED
         if self.timed is None:
-            pace = self.past.pace(self.network)
-            return None if pace is None else pace * self.passes(step)
+            rate = self.past.seconds_per_cost(self.network)
+            return None if rate is None else rate * self.passes(step)
         precision = step.params.get("precision")
-        pace_of = self.timed.paces.get(str(precision)) or next(iter(self.timed.paces.values()))
+        time_of = self.timed.step_times.get(str(precision)) or next(iter(self.timed.step_times.values()))
         if step.task == "train":
             trained, evaluated = costs.epochs(step.params, self._images(step) or costs.USUAL)
             steps: float = trained / step.params["batch_size"]
-            return pace_of.step * steps + pace_of.evaluation * evaluated
-        return pace_of.evaluation * self.passes(step)
+            return time_of.step * steps + time_of.evaluation * evaluated
+        return time_of.evaluation * self.passes(step)
 
     def _bytes(self, step: Step) -> int | None:
         params: Mapping[str, Any] = step.params
         if self.decodes(step):
-            return sum(self.images[step.key].values()) * stored_bytes(params)
+            return sum(self.images[step.key].values()) * inputs.of_step(step).stored_bytes(step.params)
         if step.task == "train" and self.timed is not None:
             kept = 4 + math.ceil(math.log2(int(params["epochs"])))  # start, powers of two, best, final
             return kept * self.timed.bytes

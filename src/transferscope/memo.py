@@ -6,7 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+
+from transferscope import whole
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Memo:
         """
         if self.file is None:
             return to({})
+        if not whole.may_write(self.file):
+            return to(self.read())
         from filelock import FileLock  # readers do without
 
         with suppress(OSError, NotImplementedError):  # also of file systems without locks
@@ -58,13 +61,5 @@ class Memo:
         return to(self.read())
 
     def _write(self, known: dict[str, Any]) -> None:
-        """In one rename, so that a reader sees the whole file or the old one."""
         assert self.file is not None
-        text = json.dumps(known, indent=self.indent, allow_nan=False) + "\n"
-        scratch = self.file.with_name(f".{self.file.name}.{uuid4().hex}")
-        try:
-            scratch.write_text(text, encoding="utf-8")
-            scratch.replace(self.file)
-        except OSError:
-            scratch.unlink(missing_ok=True)
-            raise
+        whole.write_json(self.file, known, indent=self.indent)

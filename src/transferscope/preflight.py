@@ -8,8 +8,6 @@ import numpy as np
 
 from transferscope import battery
 from transferscope.data.absent import decides, lacking
-from transferscope.data.pictures.blank import try_out
-from transferscope.data.pictures.survey import survey, unreadable
 from transferscope.engine.estimate import Past
 from transferscope.engine.machine import this_machine
 from transferscope.engine.plan import Plan
@@ -17,8 +15,10 @@ from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 from transferscope.errors import UserError
 from transferscope.forecast import split_rows
-from transferscope.rehearsal import rehearsals, rehearse
+from transferscope.models import in_words
+from transferscope.rehearsal import augmentations, rehearsals, rehearse, rehearse_augmentation
 from transferscope.study import Study
+from transferscope.tasks.inputs import USUAL
 
 RESERVE = 200_000_000  # bytes that must stay free on the disk
 
@@ -45,7 +45,13 @@ def quick(study: Study, plan: Plan, store: Store, decoded: bool = True) -> Itera
 
 def deep(study: Study, plan: Plan) -> Iterator[Check]:
     """Checks that build the network: every arm starts with every target's head and takes one step on random images
-    without a NaN; then, if all do, every network takes the batches that its runs will have. A refusal is said once."""
+    without a NaN; then, if all do, every network takes the batches that its runs will have. A refusal is said once.
+    What the recipe does to crops is tried on random pictures."""
+    for where, then in augmentations(study).items():
+        yield _attempt(
+            f"{where}.augment",
+            lambda where=where, then=then: rehearse_augmentation(where, then, study.image_size),
+        )
     counts = {len(split_rows(study, ref)[0].classes) for ref in study.targets.values()}
     refused = set()
     for arm, classes in itertools.product(study.arms, sorted(counts)):
@@ -55,7 +61,7 @@ def deep(study: Study, plan: Plan) -> Iterator[Check]:
             yield check
         refused |= set() if check.ok else {check.said}
     for run in () if refused else rehearsals(study, plan):
-        yield _attempt(f"steps on {run.target}", lambda run=run: rehearse(run, study.image))
+        yield _attempt(f"steps on {run.target}", lambda run=run: rehearse(run, study.example))
 
 
 def untried(plan: Plan, store: Store) -> bool:
@@ -69,7 +75,8 @@ def _kind(step: Step) -> tuple[object, ...]:
     """What decides whether a training run can begin."""
     names = ("network", "arm", "batch_size", "fraction", "trainable", "data", "weights")
     values = (step.params[name] for name in names)
-    return tuple(getattr(value, "fingerprint", None) or getattr(value, "key", value) for value in values)
+    then = str((step.params["augment"] or {}).get("then"))
+    return then, *(getattr(value, "fingerprint", None) or getattr(value, "key", value) for value in values)
 
 
 def _attempt(name: str, look: object) -> Check:
@@ -97,10 +104,8 @@ def _target(study: Study, target: str, look: bool) -> str:
         said += "; of groups " + ", ".join(f"{len(np.unique(groups[of])):,} {word}" for word, of in rows.items())
     notes = [*listing.notes, *lacking(listing.labels, rows, listing.classes)]
     if look:
-        found, how = survey(listing), study.data(target).params
-        notes += [*found.notes, *unreadable(found, listing)]
-        notes += try_out(listing, found, how["train_size"], how["interpolation"])
-    return "\n".join([f"{len(listing.names):,} images, {len(listing.classes)} {kind} ({said})", *notes])
+        notes += study.kind.look(listing, study.data(target).params)
+    return "\n".join([f"{len(listing.names):,} {listing.holds}, {len(listing.classes)} {kind} ({said})", *notes])
 
 
 def _store(store: Store) -> str:
@@ -135,12 +140,13 @@ def _memory(study: Study) -> str:
 def _arm(study: Study, arm: str, classes: int) -> str:
     from transferscope.models import inits
     from transferscope.models.build import build_network
+    from transferscope.models.habits import remarks
     from transferscope.models.trial import trial
 
     origin = study.checkpoints()[-1].weights if arm != "random" else None
     if isinstance(origin, Step):
         return "starts from the pretraining, which comes first"
-    net = build_network(study.network, classes, seed=0)
+    net = build_network(study.network, classes, seed=0, drops=study.recipe.drops)
     loaded = inits.start(
         arm,
         net,
@@ -152,7 +158,9 @@ def _arm(study: Study, arm: str, classes: int) -> str:
         min_share=study.pretrained.min_share if study.pretrained else 0.0,
         allow=study.pretrained.allow if study.pretrained else (),
     )
-    warning = trial(net, study.network, classes, study.image)
+    warning = trial(net, in_words(study.network), classes, study.example)
     count = f"{sum(p.numel() for p in net.parameters()):,} parameters"
-    lines = [f"{count}, random"] if loaded is None else [f"{count}; {loaded}", *loaded.told()]
-    return "\n".join([*lines, warning]).rstrip()
+    lines = [f"{count}, random"] if loaded is None else [f"{count}; {loaded}", *loaded.sentences()]
+    side = study.image_size if study.input == USUAL else None
+    told = remarks(net, study.recipe.optimizer, side) if arm == study.arms[0] else []
+    return "\n".join(filter(None, [*lines, warning, *told]))

@@ -7,13 +7,20 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import json
+import os
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from transferscope import trust
 from transferscope.errors import UserError, did_you_mean
+
+MARK = "?{"  # where a reference ends and its options begin
 
 
 def names(package: str) -> tuple[str, ...]:
@@ -29,19 +36,39 @@ def lines(package: str) -> dict[str, str]:
 def module(package: str, name: str, where: str, absent: Callable[[str], str] | None = None) -> ModuleType:
     """The module `name` of a package, else anyone's by its dotted path.
 
-    UserError, opening with `where` ("network"; "" for nothing), for one that will not import: `absent` is the rest of
-    the sentence where Python finds no such module, or none of those that it imports, given why.
+    UserError, opening with `where` ("network"; "" for nothing), for one that belongs to another user (see `trust`) and
+    for one that will not import: `absent` is the rest of the sentence where Python finds no such module, or none of
+    those that it imports, given why.
     """
     if name in names(package):
         return importlib.import_module(f"{package}.{name}")
     opening = f"{where}: " if where else ""
+    if why := trust.doubt(name):
+        raise UserError(f"{opening}{why}")
     try:
-        return importlib.import_module(name)
+        with at_home():
+            return importlib.import_module(name)
     except ImportError as error:
         why = f"cannot import '{name}' ({error}); install it or put its folder on PYTHONPATH."
         raise UserError(opening + (absent(str(error)) if absent else why)) from error
     except Exception as error:  # whatever somebody's module does when it is imported
-        raise UserError(f"{opening}importing '{name}' raised {told(error)}.") from error
+        raise UserError(f"{opening}importing '{name}' raised {reason(error)}.") from error
+
+
+@contextmanager
+def at_home() -> Iterator[None]:
+    """The working directory after the block is that before it: somebody's code may change it, and the paths of a study
+    start there."""
+    try:
+        here = os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:  # it was deleted: nothing can be kept
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(here)
 
 
 def hint(package: str, name: str) -> str:
@@ -61,6 +88,23 @@ def split(ref: str) -> tuple[str, str]:
     return scheme.strip(), rest.strip()
 
 
+def joined(ref: str, options: Mapping[str, Any]) -> str:
+    """A reference and its options as one text; canonical, so that equal options give equal texts."""
+    return ref + "?" + json.dumps(options, sort_keys=True, separators=(",", ":")) if options else ref
+
+
+def apart(reference: str) -> tuple[str, dict[str, Any]]:
+    """The plain reference and the options of what `joined` made."""
+    ref, mark, rest = reference.partition(MARK)
+    if not mark:
+        return reference, {}
+    try:
+        options = json.loads("{" + rest)
+    except ValueError:
+        return reference, {}
+    return ref, options
+
+
 def is_dotted(name: str) -> bool:
     """Whether `name` is written as a path of modules, two at least, which may or may not exist."""
     return "." in name and all(part.isidentifier() for part in name.split("."))
@@ -77,13 +121,13 @@ def is_importable(name: str) -> bool:
         return False
 
 
-def need(name: str, asked: str) -> None:
-    """UserError unless the package of the dotted `name` can be found, which was `asked` for in these words."""
+def need(name: str, ref: str) -> None:
+    """UserError unless the package of the dotted `name` can be found, which the reference `ref` names."""
     if not is_importable(name):
-        raise UserError(f"there is no package '{name.split('.')[0]}' for '{asked}'; put it on PYTHONPATH.")
+        raise UserError(f"there is no package '{name.split('.')[0]}' for '{ref}'; put it on PYTHONPATH.")
 
 
-def told(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Somebody's exception in a few words: its kind, and the first line of what it says."""
     line = (str(error).splitlines() or [""])[0].rstrip(".")
     return f"{type(error).__name__}: {line}" if line else type(error).__name__

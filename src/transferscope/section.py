@@ -1,12 +1,14 @@
 """What an analysis hands to the report: findings, charts, pictures and tables under one title."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import polars as pl
 
 Verdict = Literal["supports", "contradicts", "open"]
+Question = Literal["Gain", "Why", "Freeze", "Average", "Train", "Labels", "Checkpoint"]  # what a reader wants to know
+Light = Literal["yes", "no", "unsure"]
 
 # What the paper says, by the numbers that findings refer to.
 CLAIMS = {
@@ -39,6 +41,53 @@ class Finding:
     claim: int | None = None
     verdict: Verdict | None = None
     counted: str = "seeds"  # what n counts
+    images: int | None = None  # test images that the interval is over as well; None: over what n counts alone
+    shown: tuple[int, int] | None = None  # of an open claim of several comparisons: how many are shown, and of how many
+    needed: int | None = None  # seeds that would decide an open claim, were effects and scatter what they seem
+    note: str = ""  # why there is no interval, or the values themselves
+    effects: Sequence[Any] = ()  # the intervals that the verdict is made of, in no file; None where one is missing
+    # What it says at another error, for studies that look more than once; only where the error decides what it names.
+    again: "Callable[[float], Finding | None] | None" = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A short answer for the first screen: what to do about one `question`, on one target.
+
+    `level` is that of the interval. `again` makes the card at another error, for studies that look more than once.
+
+    `light` is "yes" or "no" only where the interval leaves out the limit that the answer hangs on. The `headline` has
+    no full stop and no letters for networks (P-T, RI-T); `sure` says how sure it is, `advice` what to do.
+    """
+
+    question: Question
+    light: Light
+    headline: str
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    unit: str = ""
+    sure: str = ""
+    advice: str = ""
+    target: str = ""
+    counted: str = "seeds"  # what n counts
+    level: float = 0.95
+    again: Callable[[float], "Card"] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a target holds; `chance` is the score of one answer for every test image, `alarms` are sentences."""
+
+    target: str
+    train: int
+    val: int
+    test: int
+    classes: int
+    kind: str = "classes"  # or "labels", of which an image may have several
+    chance: float | None = None
+    alarms: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +123,10 @@ class View:
 @dataclass(frozen=True)
 class Section:
     """One analysis's part of the page; `basis` says what its numbers were computed on, with which weights and
-    statistics, chosen by what; `problems` are sentences on what of it could not be written."""
+    statistics, chosen by what; `problems` are sentences on what of it could not be written.
+
+    `cards` are its answers for the first screen, `opening` the charts and tables it has there (and nowhere else).
+    """
 
     title: str
     findings: Sequence[Finding] = ()
@@ -84,3 +136,6 @@ class Section:
     notes: Sequence[str] = field(default=())
     problems: Sequence[str] = ()
     basis: str = ""
+    cards: Sequence[Card] = ()
+    opening: Sequence[Chart | View] = ()
+    data: Sequence[DataSet] = ()

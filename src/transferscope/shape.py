@@ -1,4 +1,4 @@
-"""Shapes: what one image of a target is like, for whoever needs images of that kind or the room they take."""
+"""Shapes: what one input of a target is like, for whoever needs inputs of that kind or the room they take."""
 
 import math
 from dataclasses import dataclass, replace
@@ -7,41 +7,45 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-BYTES = {"uint8": 1}  # of one value, by the kinds of values that a table of images stores
+BYTES = {"uint8": 1, "int16": 2, "uint16": 2, "float32": 4, "int64": 8}  # of one stored value
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green, blue in [0, 1]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image as it is stored: `shape` is (channels, height, width), `dtype` the kind of its values."""
+    """One input as it is stored: for an image `shape` is (channels, height, width); `dtype` the kind of its values."""
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     dtype: str = "uint8"
 
     @property
     def channels(self) -> int:
-        return self.shape[0]
+        """Values at one place; 1 where an input is a plain series of values."""
+        return self.shape[0] if len(self.shape) > 1 else 1
 
     @property
-    def pixels(self) -> int:
-        """Height times width."""
-        return self.shape[1] * self.shape[2]
+    def places(self) -> int:
+        """Places that hold values of every channel: of an image its pixels."""
+        return math.prod(self.shape[1:] or self.shape)
 
     @property
     def bytes(self) -> int:
-        """Of one stored image."""
+        """Of one stored input."""
         return math.prod(self.shape) * BYTES[self.dtype]
 
     def example(self, count: int, *, seed: int = 0) -> "Tensor":
-        """Random images (count, channels, height, width), float32, as normalised ones are; the same for a seed."""
+        """Random inputs (count, *shape), float32, as normalised ones are; the same for a seed."""
         import torch
 
         return torch.randn((count, *self.shape), generator=torch.Generator().manual_seed(seed))
 
-    def resized(self, side: int) -> "Example":
-        """The same kind of image as a square of `side` pixels."""
-        return replace(self, shape=(self.channels, side, side))
+    def resized(self, side: int) -> "Example | None":
+        """The same kind of image as a square of `side` pixels; None where it is no image."""
+        return replace(self, shape=(self.channels, side, side)) if len(self.shape) == 3 else None
 
     def __str__(self) -> str:
+        if len(self.shape) != 3:
+            return " x ".join(map(str, self.shape)) + " values"
         _, height, width = self.shape
         return f"{width} px" if height == width else f"{width} x {height} px"
 

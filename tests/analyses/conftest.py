@@ -11,7 +11,7 @@ from smoke import study as smoke
 from transferscope import analyses, battery
 from transferscope.engine.plan import Plan
 from transferscope.engine.store import Store
-from transferscope.engine.table import Table, gather
+from transferscope.engine.table import ResultTable, gather
 from transferscope.engine.work import Work
 from transferscope.engine.worker import Outcome, execute
 from transferscope.section import Section
@@ -32,10 +32,10 @@ class Finished:
     store: Store
     outcomes: dict[str, Outcome]
 
-    def table(self, analysis: str) -> Table:
+    def table(self, analysis: str) -> ResultTable:
         return gather([cell for cell in self.plan.cells if cell.analysis == analysis], self.store)
 
-    def section(self, analysis: str, table: Table | None = None) -> Section:
+    def section(self, analysis: str, table: ResultTable | None = None) -> Section:
         options = analyses.options(analysis, self.study.analyses[analysis])
         return analyses.load(analysis).section(table or self.table(analysis), options)
 
@@ -47,7 +47,7 @@ def finish(path: Path, changes: dict[str, str]) -> Finished:
     store.prepare()
     outcomes = {}
     for step in plan.todo(store):
-        outcomes[step.key] = execute(step.recipe, store, Work(store.root))
+        outcomes[step.key] = execute(step.job, store, Work(store.root))
         assert outcomes[step.key].status == "done", (step.task, outcomes[step.key].error)
     return Finished(study, plan, store, outcomes)
 

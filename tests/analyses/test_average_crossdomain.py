@@ -8,7 +8,7 @@ from smoke import images
 from smoke import study as smoke
 
 from transferscope import analyses
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.measures import metrics
 from transferscope.models.norm import refresh_batch_norm
 from transferscope.tasks import restore
@@ -135,7 +135,7 @@ def test_average_section_tells_and_draws_everything(finished):
 def test_more_soups_make_a_curve(finished):
     rows = finished.table("average").rows
     more = rows.filter(pl.col("networks") == 3).with_columns(networks=pl.lit(4, pl.Int64))
-    section = average.section(Table(pl.concat([rows, more])), average.Options())
+    section = average.section(ResultTable(pl.concat([rows, more])), average.Options())
     sizes = next(c for c in section.charts if c.name == "shapes-soup-size")
     assert {row["networks"] for data in sizes.spec.to_dict()["datasets"].values() for row in data} == {2, 3, 4}
 
@@ -145,7 +145,8 @@ def test_barriers_of_two_classes_are_those_of_the_auc(finished):
     assert set(rows["measure"]) == {"auc"}
     for _, of in rows.group_by("seed"):
         curve = 1 - of.sort("alpha")["metric"].to_numpy()
-        assert of["barrier"][0] == pytest.approx(curve.max() - (curve[0] + curve[-1]) / 2)
+        largest = curve.max() - (curve[0] + curve[-1]) / 2
+        assert largest - 0.2 < of["barrier"][0] <= largest + 1e-9, "chosen on some images and read on others"
     judged = next(f for f in finished.section("barrier").findings if f.claim == 7 and "On others" in f.text)
     assert judged.unit == "points of AUC" and "the test AUC" in judged.text
 
@@ -192,10 +193,10 @@ def test_crossdomain_section(finished):
     assert "Averaged half and half, the networks of shapes and again" in section.findings[0].text
     assert [v.name for v in section.tables] == ["classes", "shapes-again"] and len(section.findings) == 3
     alone = finished.table("crossdomain").rows.filter(pl.col("target_b").is_null()).head(1)
-    section = crossdomain.section(Table(alone), crossdomain.Options())
+    section = crossdomain.section(ResultTable(alone), crossdomain.Options())
     assert "one target" in section.notes[0] and section.tables
     apart = finished.table("crossdomain").rows.filter(pl.col("target_b").is_null() | (pl.col("target_b") == "others"))
-    assert "No two targets" in crossdomain.section(Table(apart), crossdomain.Options()).notes[0]
+    assert "No two targets" in crossdomain.section(ResultTable(apart), crossdomain.Options()).notes[0]
 
 
 def made_merge(middle, seeds=7):
@@ -233,7 +234,7 @@ def made_merge(middle, seeds=7):
                         "loss_barrier": 0.0,
                     }
                 )
-    return Table(pl.DataFrame(rows))
+    return ResultTable(pl.DataFrame(rows))
 
 
 def test_a_merged_network_is_set_against_the_better_one():
@@ -244,12 +245,12 @@ def test_a_merged_network_is_set_against_the_better_one():
 
 def test_sections_survive_gaps(finished):
     for module in (average, crossdomain):
-        assert module.section(Table(pl.DataFrame()), module.Options()).notes
+        assert module.section(ResultTable(pl.DataFrame()), module.Options()).notes
         rows = finished.table(module.__name__.rpartition(".")[2]).rows
         for i in range(0, rows.height, 7):
-            assert module.section(Table(rows.slice(i, 1)), module.Options()).title
+            assert module.section(ResultTable(rows.slice(i, 1)), module.Options()).title
         lost = rows.with_columns(pl.lit(None, pl.Float64).alias(c) for c in rows.columns if c.endswith("metric"))
-        assert module.section(Table(lost), module.Options()).title
+        assert module.section(ResultTable(lost), module.Options()).title
 
 
 def test_the_middle_between_two_targets_is_always_evaluated():
@@ -260,4 +261,4 @@ def test_the_middle_between_two_targets_is_always_evaluated():
 
 def test_no_curve_no_word_on_its_seeds(finished):
     soups = finished.table("average").rows.filter(pl.col("what") == average.SOUP)
-    assert not any("0 seeds" in note for note in average.section(Table(soups), average.Options()).notes)
+    assert not any("0 seeds" in note for note in average.section(ResultTable(soups), average.Options()).notes)

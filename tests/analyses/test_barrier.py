@@ -7,7 +7,7 @@ import torch
 from smoke import study as smoke
 
 from transferscope import analyses
-from transferscope.engine.table import Missing, Table
+from transferscope.engine.table import Missing, ResultTable
 from transferscope.errors import UserError
 from transferscope.measures import metrics
 from transferscope.models.norm import refresh_batch_norm
@@ -70,8 +70,9 @@ def test_points_are_those_of_a_slow_walk(finished):
         assert row["loss"] == pytest.approx(metrics.cross_entropy(out, y), abs=1e-3)
         assert row["metric"] == pytest.approx(metrics.accuracy(out, y), abs=1 / 24 + 1e-9)
     curve = 1 - np.array([row["metric"] for row in rows])
-    assert rows[0]["barrier"] == pytest.approx(curve.max() - (curve[0] + curve[-1]) / 2)
-    assert rows[0]["chord_barrier"] == pytest.approx((curve - np.linspace(curve[0], curve[-1], 5)).max())
+    frankle, chord = curve.max() - (curve[0] + curve[-1]) / 2, (curve - np.linspace(curve[0], curve[-1], 5)).max()
+    assert frankle - 0.2 < rows[0]["barrier"] <= frankle + 1e-9, "24 images: chosen on some and read on others"
+    assert chord - 0.2 < rows[0]["chord_barrier"] <= chord + 1e-9
     assert rows[0]["barrier_low"] <= rows[0]["barrier"] <= rows[0]["barrier_high"] and rows[0]["images"] == 24
     assert rows[0]["head"] == "shared"
 
@@ -102,7 +103,7 @@ def made(tuned, scratch, seeds=8, head="shared", ends=0.75):
             labels = {"target": "t", "pair": kind, "seed": seed, "seed_b": seed - 1, "batch_norm": "refresh"}
             for alpha in (0.0, 0.5, 1.0):
                 metric = ends - (bump if alpha == 0.5 else 0)
-                barrier = max(bump, 0.0)
+                barrier = max(height, 0.0) + bump - height  # a reading, which may lie below 0
                 rows.append(
                     {
                         **labels,
@@ -125,7 +126,7 @@ def made(tuned, scratch, seeds=8, head="shared", ends=0.75):
                         "statistics": "re-estimated",
                     }
                 )
-    return Table(pl.DataFrame(rows))
+    return ResultTable(pl.DataFrame(rows))
 
 
 @pytest.mark.parametrize(
@@ -135,14 +136,14 @@ def made(tuned, scratch, seeds=8, head="shared", ends=0.75):
         (-0.01, 0.4, "supports", "connect: "),
         (0.08, 0.4, "contradicts", "do NOT connect: "),
         (0.005, 0.004, "contradicts", "connect: "),
-        (0.02, 0.4, "open", "connect: "),
+        (0.02, 0.4, "open", "not shown to connect, nor to be apart: "),
     ],
 )
 def test_verdict_on_claim_seven(tuned, scratch, verdict, words):
     section = module.section(made(tuned, scratch), module.Options())
     (judged,) = [f for f in section.findings if f.claim == 7]
     assert judged.verdict == verdict and judged.n == 8 and words.rstrip() in judged.text
-    few = module.section(made(tuned, scratch, seeds=4), module.Options())
+    few = module.section(made(tuned, scratch, seeds=2), module.Options())
     assert [f.verdict for f in few.findings if f.claim == 7] == ["open"]
 
 
@@ -161,14 +162,14 @@ def test_heads_of_their_own_are_named():
 
 
 def test_section_survives_gaps(finished):
-    empty = Table(pl.DataFrame(), (Missing({"pair": "P-T & P-T"}, "failed"),))
+    empty = ResultTable(pl.DataFrame(), (Missing({"pair": "P-T & P-T"}, "failed"),))
     assert module.section(empty, module.Options()).notes
     whole = finished.table("barrier").rows
     for kind in whole["pair"].unique():
-        part = Table(whole.filter(pl.col("pair") == kind))
+        part = ResultTable(whole.filter(pl.col("pair") == kind))
         assert all(c.spec.to_dict() for c in module.section(part, module.Options()).charts)
     lost = whole.with_columns(pl.lit(None, pl.Float64).alias(n) for n in ("metric", "barrier", "chord_barrier"))
-    assert module.section(Table(lost), module.Options()).title
+    assert module.section(ResultTable(lost), module.Options()).title
 
 
 def test_options_refuse_what_is_not_there():
@@ -191,9 +192,9 @@ def test_words_fit_the_numbers():
     both, alone = (module.section(made(tuned, 0.0), module.Options()) for tuned in (0.005, 0.3))
     said = [" ".join(f.text for f in section.findings) for section in (both, alone)]
     assert "connect, too" in said[0] and "connect, too" not in said[1]
-    assert "(the worst place of each line, averaged over 7 lines; a largest value leans upward)" in said[1]
+    assert "(the worst place of each line, averaged over 7 lines; chosen on some images, read on others)" in said[1]
     rows = made(0.3, 0.4).rows.with_columns(split=pl.lit("val"))
-    section = module.section(Table(rows), module.Options(splits=("val",)))
+    section = module.section(ResultTable(rows), module.Options(splits=("val",)))
     text = " ".join(f.text for f in section.findings)
     assert "the val accuracy falls" in text and "the test accuracy" not in text
     drawn = str(section.charts[0].spec.to_dict())
@@ -202,7 +203,7 @@ def test_words_fit_the_numbers():
 
 def test_another_treatment_of_statistics_is_named():
     rows = made(0.3, 0.4).rows.with_columns(batch_norm=pl.lit("average"))
-    section = module.section(Table(rows), module.Options(batch_norm=("average",)))
+    section = module.section(ResultTable(rows), module.Options(batch_norm=("average",)))
     judged = next(f for f in section.findings if f.claim == 7)
     assert "with batch-norm statistics averaged like the weights" in judged.text
     usual = module.section(made(0.3, 0.4), module.Options())
@@ -214,6 +215,6 @@ def test_own_scores_that_differ_are_said(differs):
     rows = made(0.3, 0.4).rows
     ends = pl.col("alpha").is_in([0.0, 1.0])
     rows = rows.with_columns(own_metric=pl.when(ends).then(0.5), differs=pl.when(ends).then(pl.lit(differs)))
-    note = next(n for n in module.section(Table(rows), module.Options()).notes if n.startswith("All points"))
+    note = next(n for n in module.section(ResultTable(rows), module.Options()).notes if n.startswith("All points"))
     assert ("on average 50.0% with its own, 75.0% on the line" in note) == differs
     assert ("score alike, within chance" in note) != differs

@@ -13,10 +13,10 @@ from smoke import nets
 from smoke import study as smoke
 
 from transferscope import analyses, battery
+from transferscope.data import open_squares
 from transferscope.data.batches import normalise
-from transferscope.data.table import open_table
 from transferscope.engine.store import Store
-from transferscope.engine.table import Table, gather
+from transferscope.engine.table import ResultTable, gather
 from transferscope.engine.work import Work
 from transferscope.engine.worker import execute
 from transferscope.errors import UserError
@@ -44,7 +44,7 @@ def finished(folder: Path, choice: str, **changes: str) -> tuple[Study, list, St
     store.prepare()
     reasons = {}
     for step in plan.todo(store):
-        outcome = execute(step.recipe, store, Work(store.root))
+        outcome = execute(step.job, store, Work(store.root))
         if outcome.error:
             reasons[step.key] = outcome.error
     return study, [cell for cell in plan.cells if cell.analysis == "choose"], store, reasons
@@ -62,7 +62,7 @@ def test_scores_are_those_of_a_pass_by_hand(done) -> None:
     assert not reasons
     rows = {cell.labels["candidate"]: store.get(cell.step).rows[0] for cell in cells if cell.labels["what"] == "scores"}
     assert list(rows) == ["ours", "scratch", "wider", "scale"]
-    table = open_table(store.get(study.data("shapes")).path)
+    table = open_squares(store.get(study.data("shapes")).path)
     chosen = table.rows["train"]
     net = nets.tiny(1000).eval()
     net.load_state_dict(nets.weights(seed=1))
@@ -96,7 +96,7 @@ def test_what_depends_on_the_clock_stays_out_of_the_rows(done, tmp_path: Path) -
     shutil.copytree(store.root, other.root)
     step = cells[0].step
     other.remove(step.task, step.key)
-    assert execute(step.recipe, other, Work(other.root)).status == "done"
+    assert execute(step.job, other, Work(other.root)).status == "done"
     assert (other.get(step).path / "rows.json").read_bytes() == (store.get(step).path / "rows.json").read_bytes()
 
 
@@ -203,7 +203,7 @@ def test_options_in_short_and_in_error(tmp_path: Path) -> None:
         list(module.plan(study, lost))
 
 
-def made(scores: dict[str, list[float | None]], tuned: list[float | None], seeds: int = 3) -> Table:
+def made(scores: dict[str, list[float | None]], tuned: list[float | None], seeds: int = 3) -> ResultTable:
     """Candidates a, b, c, ... with made-up scores and fine-tuned metrics."""
     rows = []
     for place, truth in enumerate(tuned):
@@ -226,10 +226,10 @@ def made(scores: dict[str, list[float | None]], tuned: list[float | None], seeds
             rows.append(
                 {**labels, "what": "run", "seed": seed, "metric": "accuracy", "tuned_metric": truth + seed / 1e3}
             )
-    return Table(pl.DataFrame(rows, infer_schema_length=None))
+    return ResultTable(pl.DataFrame(rows, infer_schema_length=None))
 
 
-def texts(table: Table) -> list[str]:
+def texts(table: ResultTable) -> list[str]:
     section = module.section(table, module.Options())
     assert all(c.spec.to_dict() for c in section.charts)
     return [f.text for f in section.findings]
@@ -261,7 +261,7 @@ def test_findings_on_agreement_and_on_what_a_wrong_choice_costs() -> None:
 
 def test_section_survives_what_is_missing() -> None:
     options = module.Options()
-    assert module.section(Table(pl.DataFrame()), options).notes
+    assert module.section(ResultTable(pl.DataFrame()), options).notes
     untold = module.section(made({"probe_metric": RISING}, [None] * 6), options)
     assert [c.name for c in untold.charts] == ["t-scores"] and any(
         "No candidate was fine-tuned" in n for n in untold.notes
@@ -270,10 +270,10 @@ def test_section_survives_what_is_missing() -> None:
     assert texts(made({}, [0.1, 0.2])) == []
     assert texts(made({"probe_metric": [0.5, 0.5]}, [0.1, 0.2], seeds=1))
     only_runs = made({"probe_metric": RISING}, RISING).rows.filter(pl.col("what") == "run")
-    assert module.section(Table(only_runs), options).notes
+    assert module.section(ResultTable(only_runs), options).notes
     whole = made({"probe_metric": RISING, "logme": RISING}, RISING).rows
     for column in ("probe_metric", "tuned_metric"):
-        texts(Table(whole.with_columns(pl.lit(None, pl.Float64).alias(column))))
+        texts(ResultTable(whole.with_columns(pl.lit(None, pl.Float64).alias(column))))
 
 
 def test_scores_that_differ_by_rounding_elect_nobody() -> None:

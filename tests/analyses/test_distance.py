@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from pairing import seeds_of
 from safetensors.torch import load_file
 
 from transferscope import analyses
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 
 module = analyses.load("distance")
 TRAINED = ("0.weight", "1.weight", "1.bias", "3.weight", "4.weight", "4.bias", "6.weight", "7.weight", "7.bias")
@@ -37,7 +38,7 @@ def made(levels, seeds=7):
     draw = np.random.default_rng(0)
     rows = []
     for kind, level in levels.items():
-        for seed in range(seeds):
+        for seed, before in seeds_of(kind, seeds):
             parts = level * np.array([1, 2, 3]) / math.sqrt(14) * np.exp(0.02 * draw.normal(size=3))
             cells = [*zip(("a", "b", "c"), parts, strict=True), ("(body)", np.linalg.norm(parts)), ("(head)", 1.0)]
             for block, l2 in cells:
@@ -46,7 +47,7 @@ def made(levels, seeds=7):
                         "target": "t",
                         "pair": kind,
                         "seed": seed,
-                        "seed_b": seed,
+                        "seed_b": before,
                         "block": block,
                         "l2": float(l2),
                         "norm": 10.0,
@@ -54,7 +55,7 @@ def made(levels, seeds=7):
                         "size": 4,
                     }
                 )
-    return Table(pl.DataFrame(rows))
+    return ResultTable(pl.DataFrame(rows))
 
 
 PAPER = {"P-T & P-T": 193.0, "P-T & P": 165.0, "RI-T & RI-T": 815.0, "RI-T & P": 797.0}
@@ -67,7 +68,7 @@ def test_verdict_on_claim_six():
     (found,) = judged(PAPER)
     assert found.verdict == "supports" and found.effect == pytest.approx(815 - 193, rel=0.03)
     assert "two fine-tuned networks are nearer to each other" in found.text
-    assert judged(PAPER, 4)[0].verdict == "open"
+    assert judged(PAPER, 2)[0].verdict == "open"
     assert judged(PAPER | {"RI-T & P": 100.0})[0].verdict == "contradicts"
     assert judged({k: v for k, v in PAPER.items() if "P-T & P-T" not in k}) == []
 
@@ -92,10 +93,10 @@ def test_a_block_does_not_move_farther_because_it_is_larger():
             "norm": math.sqrt(size),
             "relative": 1 / (place + 1),
         }
-        for seed in range(3)
+        for seed in range(6)
         for place, (block, size) in enumerate(sizes.items())
     ]
-    (found,) = module.section(Table(pl.DataFrame(rows)), module.Options()).findings
+    (found,) = module.section(ResultTable(pl.DataFrame(rows)), module.Options()).findings
     assert found.effect == -1 and found.unit == "rank correlation of depth and the way of a single weight"
     assert "less far in later blocks than earlier: most in a, least in d" in found.text
     assert "-1.00 relative to the norm of P's block and +1.00 as L2, which grows with size" in found.text
@@ -105,8 +106,8 @@ def test_section_draws_everything_and_survives_gaps(finished):
     section = finished.section("distance")
     assert [c.name for c in section.charts] == ["shapes-body", "shapes-rms", "shapes-relative", "shapes-l2"]
     assert all(c.spec.to_dict() for c in section.charts) and section.tables[0].rows.height == 6
-    assert module.section(Table(pl.DataFrame()), module.Options()).notes
+    assert module.section(ResultTable(pl.DataFrame()), module.Options()).notes
     whole = finished.table("distance")
     for kind in whole.rows["pair"].unique():
-        part = module.section(Table(whole.rows.filter(pl.col("pair") == kind)), module.Options())
+        part = module.section(ResultTable(whole.rows.filter(pl.col("pair") == kind)), module.Options())
         assert all(c.spec.to_dict() for c in part.charts)

@@ -8,9 +8,9 @@ import pytest
 from smoke import study as smoke
 
 from transferscope import analyses
+from transferscope.data import open_squares
 from transferscope.data.split import nested_fraction
-from transferscope.data.table import open_table
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
 from transferscope.study import Study
 
@@ -32,7 +32,7 @@ def study(tmp_path: Path) -> Study:
 
 def test_rows_tell_how_many_images_and_the_end_of_each_run(done):
     rows = done.table("labels").rows
-    images = open_table(done.store.get(done.study.data("shapes")).path)
+    images = open_squares(done.store.get(done.study.data("shapes")).path)
     for cell in (c for c in done.plan.cells if c.analysis == "labels"):
         row = rows.filter(pl.all_horizontal(pl.col(name) == value for name, value in cell.labels.items())).row(
             0, named=True
@@ -118,7 +118,7 @@ def made(worths, seeds=7, noise=0.002, metric="accuracy", epochs=20, rise=0.0):
                         "rise_metric": rise,
                     }
                 )
-    return Table(pl.DataFrame(rows))
+    return ResultTable(pl.DataFrame(rows))
 
 
 def test_worth_is_read_off_the_random_arms_law():
@@ -135,6 +135,11 @@ def test_worth_is_read_off_the_random_arms_law():
     assert table["from scratch it takes"].to_list()[2:] == ["beyond the data"] * 2
 
 
+def test_a_study_that_looks_often_lights_its_card_by_its_own_level():
+    (card,) = module.section(made((300, 400, 800, 3000), seeds=4, noise=0.001), module.Options()).cards
+    assert card.light == "yes" and card.again(0.01).light == "yes" and card.again(1e-12).light == "unsure"
+
+
 def test_no_worth_below_what_was_tried():
     section = module.section(made((50, 250, 500, 1000)), module.Options())
     assert any(
@@ -146,11 +151,13 @@ def test_no_worth_below_what_was_tried():
 
 def test_no_labels_saved_and_curves_that_follow_no_law():
     section = module.section(made((100, 200, 300, 400), noise=0), module.Options())
-    saved = [f.text for f in section.findings if "worth no labels there" in f.text]
-    assert len(saved) == 4 and not any("power law" in note for note in section.notes)
+    level, *fewer = [f.text for f in section.findings if "scores as high as" in f.text]
+    assert "is not seen to be worth any labels there, which does not show" in level, "as many as there are"
+    assert len(fewer) == 3 and all(text.endswith("is worth no labels there.") for text in fewer)
+    assert not any("power law" in note for note in section.notes)
     steps = pl.when(pl.col("images") < 500).then(0.3).otherwise(0.9)
     rows = made(SIZES, noise=0).rows.with_columns(test_metric=steps)
-    section = module.section(Table(rows), module.Options())
+    section = module.section(ResultTable(rows), module.Options())
     assert any("does not follow a power law" in note for note in section.notes)
     assert not any("beyond" in f.text for f in section.findings), "what was measured is reached"
 
@@ -174,7 +181,7 @@ def test_notes_tell_how_long_and_whether_it_was_long_enough():
     assert any("same 20 epochs" in note for note in notes) and any("still rising" in note for note in notes)
     table = made(SIZES)
     rows = table.rows.with_columns(epochs=(20_000 // pl.col("images")).cast(pl.Int64))
-    notes = module.section(Table(rows), module.Options()).notes
+    notes = module.section(ResultTable(rows), module.Options()).notes
     assert any("100 images for 200, 250 images for 80" in note for note in notes)
     assert not any("still rising" in note for note in notes)
 
@@ -200,7 +207,7 @@ GAPS = {
 @pytest.mark.parametrize("gap", GAPS)
 @pytest.mark.parametrize("worths", [(300, 600, 2000, 4000), SIZES])
 def test_section_survives_gaps(gap, worths):
-    section = module.section(Table(made(worths).rows.filter(GAPS[gap])), module.Options())
+    section = module.section(ResultTable(made(worths).rows.filter(GAPS[gap])), module.Options())
     assert all(c.spec.to_dict() for c in section.charts) and section.tables
     assert all("nan" not in f.text and f.text.endswith(".") for f in section.findings)
 
@@ -222,15 +229,15 @@ def test_several_labels_an_image(tmp_path):
 
 
 def test_nothing_done_and_scores_without_a_value():
-    assert module.section(Table(pl.DataFrame()), module.Options()).notes
+    assert module.section(ResultTable(pl.DataFrame()), module.Options()).notes
     rows = made(SIZES).rows.with_columns(test_metric=pl.lit(None, pl.Float64))
-    assert "AUC is undefined" in module.section(Table(rows), module.Options()).notes[0]
+    assert "AUC is undefined" in module.section(ResultTable(rows), module.Options()).notes[0]
     rows = made(SIZES, metric="auc").rows.with_columns(rise_metric=pl.lit(None, pl.Float64))
-    assert "test AUC" in module.section(Table(rows), module.Options()).findings[0].text
+    assert "test AUC" in module.section(ResultTable(rows), module.Options()).findings[0].text
 
 
 def test_two_fractions_that_keep_the_same_images_count_once():
     rows = made((300, 600, 2000, 4000)).rows
     twice = pl.concat([rows, rows.filter(pl.col("images") == 100).with_columns(fraction=pl.lit(0.12))])
-    alone, both = (module.section(Table(of), module.Options()).findings for of in (rows, twice))
+    alone, both = (module.section(ResultTable(of), module.Options()).findings for of in (rows, twice))
     assert [(f.text, f.effect, f.low, f.n) for f in both] == [(f.text, f.effect, f.low, f.n) for f in alone]

@@ -6,7 +6,9 @@ import pytest
 from smoke import study as smoke
 
 from transferscope.analyses._shared import contrasts, phrases
+from transferscope.measures.deciding import fixed, sequential
 from transferscope.measures.intervals import Interval, mean_interval
+from transferscope.section import Section
 from transferscope.study import Study
 from transferscope.study.pairs import pairs
 
@@ -23,9 +25,9 @@ def test_every_pair_the_paper_tabulates_is_there(study):
     kinds = [pair.kind for pair in found]
     assert set(kinds) == PAPER | {"RI-T & RI"}
     assert {kind: kinds.count(kind) for kind in kinds} == {
-        "P-T & P-T": 2,
+        "P-T & P-T": 3,
         "P-T & P": 3,
-        "RI-T & RI-T": 2,
+        "RI-T & RI-T": 3,
         "RI-T & RI": 3,
         "P-T & RI-T": 3,
         "RI-T & P": 3,
@@ -54,21 +56,28 @@ def test_control_arms_and_a_study_without_weights(study):
     }
 
 
-def test_intervals_of_chained_pairs_hold_the_truth_as_often_as_they_say():
-    draw = np.random.default_rng(0)
-    x = draw.normal(size=(1500, 9))
-    values = x[:, 1:] + x[:, :-1]  # neighbours correlate by exactly one half, the worst there is
-    found = [contrasts.interval(row, chained=True) for row in values]
-    held = np.mean([of.low <= 0 <= of.high for of in found])
-    naive = np.mean([of.low <= 0 <= of.high for of in map(mean_interval, values)])
-    assert 0.94 < held < 0.985 and naive < 0.9
-    assert found[0].n == 9
+def made(values, seeds, **more):
+    """Pairs with a value by the seeds of both."""
+    return pl.DataFrame([{"seed": i, "seed_b": j, "kappa": v} for (i, j), v in zip(seeds, values, strict=True)])
 
 
-def test_interval_of_one_pair_and_of_unchained_values():
-    one = contrasts.interval([3.0], chained=True)
-    assert (one.mean, one.low, one.n) == (3.0, None, 2)
-    assert contrasts.interval([1.0, 2.0], chained=False) == mean_interval([1.0, 2.0])
+def test_values_of_pairs_of_one_arm_are_intervals_over_its_runs():
+    x = np.array([0.1, 0.5, 0.3, 0.8])
+    seeds = [(j, i) for i in range(4) for j in range(i + 1, 4)]
+    table = made([(x[i] + x[j]) / 2 for i, j in seeds], seeds)
+    found = contrasts.of_pairs(table.rename({"kappa": "plain"}), "plain", together=True)
+    own = mean_interval(x)  # leaving out a run of x's mean is the t interval of x
+    assert (found.mean, found.low, found.high) == pytest.approx((own.mean, own.low, own.high)) and found.n == 4
+    apart = contrasts.of_pairs(table.rename({"kappa": "plain"}), "plain", together=False)
+    assert apart.n == 6 and apart.high - apart.low < found.high - found.low
+
+
+def test_pairs_stay_in_the_range_of_their_value():
+    high = made([0.99, 0.95, 0.97], [(1, 0), (2, 0), (2, 1)])
+    found = contrasts.of_pairs(high, "kappa", together=True)
+    assert found.n == 3 and found.low < found.mean < found.high < 1
+    one = contrasts.of_pairs(high[:1], "kappa", together=True)
+    assert (one.mean, one.low, one.n) == (0.99, None, 2)
 
 
 def rows(**kinds):
@@ -85,12 +94,72 @@ def test_contrasts_pair_by_seed():
     assert contrasts.mean(table, "X & Y", "value") is None
 
 
-def test_verdicts_need_six_seeds_and_every_effect():
-    above, below, unsure = Interval(1, 0.5, 1.5, 6), Interval(-1, -1.5, -0.5, 6), Interval(1, -1, 3, 6)
-    assert contrasts.verdict([above, above]) == "supports"
-    assert contrasts.verdict([above, unsure]) == "open" and contrasts.verdict([above, None]) == "open"
-    assert contrasts.verdict([above, below]) == "contradicts" and contrasts.verdict([]) == "open"
-    assert contrasts.verdict([Interval(1, 0.5, 1.5, 5)]) == "open" and contrasts.verdict([None]) == "open"
+def test_verdicts_need_three_seeds_and_every_effect():
+    above, below, unsure = (mean_interval(values) for values in ([1, 1.1, 0.9], [-1, -1.1, -0.9], [1, -1, 3]))
+
+    def verdict(*effects, design=fixed(3), seeds=3):
+        return contrasts.verdict(effects, design, seeds)
+
+    assert verdict(above, above) == "supports"
+    assert verdict(above, unsure) == verdict(above, None) == verdict(None) == verdict() == "open"
+    assert verdict(above, below) == "contradicts"
+    assert verdict(mean_interval([1, 1.1]), design=fixed(2), seeds=2) == "open"
+    assert verdict(mean_interval([1, 1.1]), above) == "open", "a seed was lost"
+
+
+def test_a_look_of_several_asks_for_more():
+    clear, fair = mean_interval([1, 1.01, 0.99]), mean_interval([1, 1.5, 0.8])
+    looks = sequential(3, 8)
+    assert [contrasts.verdict([one], fixed(3), 3) for one in (clear, fair)] == ["supports"] * 2
+    assert [contrasts.verdict([one], looks, 3) for one in (clear, fair)] == ["supports", "open"]
+
+
+def test_of_many_effects_one_below_is_judged_step_by_step():
+    """Four effects: an interval at 95% that lies below 0 is no contradiction, one at 98.75% is."""
+    nothing = mean_interval([3, -2, -0.5, 1])
+    low = mean_interval([-1, -1.4, -0.6, -0.45])
+    assert low.excludes() and not low.at(1 - 0.05 / 4).excludes()
+    assert contrasts.verdict([low], fixed(4), 4) == "contradicts"
+    assert contrasts.verdict([low, nothing, nothing, nothing], fixed(4), 4) == "open"
+
+
+def test_an_open_claim_says_how_many_seeds_would_decide_it():
+    def needed(*effects, design=fixed(3)):
+        found = contrasts.judged("text", effects[0] or effects[1], "points", 1, effects)
+        (one,) = contrasts.judge(Section("title", [found]), design, 3).findings
+        return one.verdict, one.needed
+
+    clear, some, none = mean_interval([1, 1.01, 0.99]), mean_interval([1, 2.2, 0.1]), mean_interval([1, -1, 0.01])
+    assert needed(clear) == ("supports", None)
+    verdict, alone = needed(some)
+    assert verdict == "open" and 3 < alone < 15 and needed(clear, some) == ("open", alone)
+    assert needed(some, none) == ("open", None) and needed(some, None) == ("open", None)
+    assert needed(contrasts.moved(some, -1)) == ("open", alone), "against the claim as well"
+    assert needed(some, design=sequential(3, 8))[1] >= alone
+
+
+def test_an_open_claim_says_how_many_of_its_comparisons_are_shown():
+    clear, none = mean_interval([1, 1.01, 0.99]), mean_interval([1, -1, 0.01])
+    for effects, shown in (
+        ((clear, none), (1, 2)),
+        ((none, None, clear), (1, 3)),
+        ((none,), None),
+        ((clear, clear), None),
+    ):
+        found = contrasts.judged("text", clear, "points", 1, effects)
+        (one,) = contrasts.judge(Section("title", [found]), fixed(3), 3).findings
+        assert one.shown == shown
+
+
+def test_intervals_are_asked_again_at_other_levels():
+    x = [1.0, 2.0, 4.0]
+    found = contrasts.moved(contrasts.interval(x), -100, 5)
+    again = found.at(0.5)
+    plain = mean_interval(x, 0.5)
+    assert (again.low, again.high) == pytest.approx((5 - 100 * plain.high, 5 - 100 * plain.low))
+    side = contrasts.one_sided(mean_interval(x)).at(0.95)
+    assert side.low == pytest.approx(mean_interval(x, 0.9).low)
+    assert Interval(1.0, 0.5, 1.5, 3).at(0.9).low is None
 
 
 def test_words():

@@ -10,7 +10,7 @@ from smoke import study as smoke
 
 from transferscope import analyses
 from transferscope.analyses._shared import outcomes
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
 from transferscope.measures.intervals import mean_interval
 from transferscope.study import Study
@@ -127,7 +127,7 @@ def made(levels=LEVELS, seeds=7, noise=0.004, metric="accuracy"):
                         "train_loss": 1.0 - share,
                     }
                 )
-    return Table(pl.DataFrame(rows, infer_schema_length=None))
+    return ResultTable(pl.DataFrame(rows, infer_schema_length=None))
 
 
 def texts(table):
@@ -151,28 +151,47 @@ def test_no_share_of_a_gain_that_is_not_there():
     assert "not distinguishable from none" in texts(made(LEVELS | {"stats": 0.77}, seeds=3, noise=0.02))[0]
 
 
-def test_the_block_after_which_nothing_is_gained():
-    (text,) = (t for t in texts(made(LEVELS | {"transfuse:2": 0.76})) if "nothing more" in t)
-    assert "beyond pretrained values up to layer3:" in text and text.endswith("with 7 seeds.")
-    (text,) = (t for t in texts(made(seeds=3, noise=0.01)) if "nothing more" in t)
-    assert text.endswith("with 3 seeds, which may be too few to see it.")
-    (text,) = (t for t in texts(made(dict.fromkeys(LEVELS, 0.8), noise=0)) if "no block is seen to gain" in t)
-    assert "even without any, the final score is not distinguishable" in text
-    (text,) = (t for t in texts(made(LEVELS | {"transfuse:3": 0.7})) if "up to layer3 end below" in t)
+def about(table, word, **options):
+    """The only finding with a word."""
+    (text,) = (f.text for f in module.section(table, module.Options(**options)).findings if word in f.text)
+    return text
+
+
+def test_how_many_blocks_are_enough():
+    text = about(made(LEVELS | {"transfuse:2": 0.76}), "are enough")
+    assert "pretrained values up to layer3 are enough: with those above, at most 0." in text
+    assert text.endswith(
+        "points (one-sided 95%), within the margin of 2 points, are gained; those up to layer2 would cost more."
+    )
+    assert "up to layer2 are enough" in about(made(), "are enough") and "those up to layer1 would" in about(
+        made(), "are enough"
+    )
+    level = made(dict.fromkeys(LEVELS, 0.8))
+    assert "are needed in no block: without any, at most" in about(level, "needed in no block")
+    assert "is undecided" in about(made(seeds=3, noise=0.03), "are enough")
+    assert "whether those up to layer2 would do is undecided" in about(
+        made(LEVELS | {"transfuse:2": 0.781}), "are enough"
+    )
+    below = made(LEVELS | {"transfuse:3": 0.7})
+    assert "up to layer3 end more than 2 points below" in about(below, "up to layer3 end")
+    assert "up to layer2 are enough" in about(below, "are enough", margin=12)
     dip = made(LEVELS | {"transfuse:2": 0.80, "transfuse:3": 0.7})
-    assert any("layer3 end below" in t for t in texts(dip)), "it must stay gained"
+    assert about(dip, "layer3 end more than 2 points below"), "it must stay gained"
+    assert "2 seeds do not tell" in about(made(dict.fromkeys(LEVELS, 0.8), noise=0, seeds=2), "are enough")
 
 
 def test_speed_is_placed():
     found = texts(made())
     assert any("statistics alone change the optimisation speed from 47." in t for t in found)
-    assert any("gains most when pretrained values reach beyond layer1 up to layer2" in t for t in found)
+    assert any(
+        "gains most on average when pretrained values reach beyond layer1 up to layer2; beside it" in t for t in found
+    )
 
 
 def test_one_seed_makes_no_claim():
     section = module.section(made(seeds=1), module.Options())
-    assert not any("nothing more" in f.text for f in section.findings)
-    assert all(f.low is None for f in section.findings) and "Only 1 seed" in section.notes[-1]
+    assert any("1 seed does not tell whether they end less or more" in f.text for f in section.findings)
+    assert all(f.low is None for f in section.findings)
 
 
 def test_section_of_the_smoke_study_draws_everything(done):
@@ -189,10 +208,10 @@ def test_section_survives_gaps(lost):
         rows = rows.with_columns(pl.lit(None, pl.Float64).alias(lost))
     else:
         rows = rows.filter(pl.col("arm") == "stats" if lost == "all but stats" else pl.col("arm") != lost)
-    section = module.section(Table(rows), module.Options())
+    section = module.section(ResultTable(rows), module.Options())
     assert all(c.spec.to_dict() for c in section.charts)
     assert all("nan" not in f.text for f in section.findings)
-    assert module.section(Table(pl.DataFrame()), module.Options()).notes
+    assert module.section(ResultTable(pl.DataFrame()), module.Options()).notes
 
 
 def test_auc_is_called_auc():

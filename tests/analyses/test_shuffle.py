@@ -10,11 +10,11 @@ from PIL import Image
 from smoke import study as smoke
 
 from transferscope import analyses
-from transferscope.analyses.shuffle.examples import GAP, _of_every_class, guessing
+from transferscope.analyses.shuffle.examples import GAP, _of_every_class, guessing, patches
 from transferscope.analyses.shuffle.results import gathered
-from transferscope.data.shuffle import block_permutation, shuffle
-from transferscope.data.table import open_table
-from transferscope.engine.table import Missing, Table
+from transferscope.data import open_squares
+from transferscope.data.shuffle import block_permutation, block_sizes, shuffle
+from transferscope.engine.table import Missing, ResultTable
 from transferscope.errors import UserError
 from transferscope.measures import metrics
 from transferscope.study import Study
@@ -93,7 +93,31 @@ def test_fewer_seeds_shorter_runs_and_chosen_arms(study):
     [(64, [1, 4, 8, 16, 32]), (224, [1, 4, 8, 16, 32, 112]), (32, [1, 4, 8, 16]), (8, [1, 4]), (37, [1]), (1, [1])],
 )
 def test_default_blocks_divide_the_image_and_are_few(image, want):
-    assert module.sizes(image, module.Options()) == want
+    assert module.sizes(block_sizes(image), "images", module.Options()) == want
+
+
+@pytest.mark.parametrize(("patch", "more"), [(12, [12]), (16, []), (96, []), (7, []), (None, [])])
+def test_default_blocks_hold_the_patches_of_a_network_that_cuts_some(patch, more):
+    """Patches that do not divide the image, or are the image, are no blocks."""
+    assert module.sizes(block_sizes(96), "images", module.Options(), patch) == sorted([1, 4, 8, 16, 32, *more])
+
+
+def test_a_network_with_patches_gets_blocks_of_them_and_a_note(study):
+    vit = study.changed(network='timm:vit_tiny_patch16_224?{"img_size":96,"patch_size":12}', image_size=96)
+    blocks = {labels["block"] for labels, _ in cells(vit)}
+    assert blocks == {None, "whole", "1", "4", "8", "12", "16", "32"}
+    look = next(step for labels, step in cells(vit) if labels["arm"] is None)
+    assert look.params["patch"] == 12
+    plain = next(step for labels, step in cells(study) if labels["arm"] is None)
+    assert plain.params["patch"] is None and plain.neutral["patch"] is None
+    rows = pl.DataFrame({"block": ["8", "12", "24", "4", "whole", None], "patch": [None] * 5 + [12]})
+    (note,) = patches(rows)
+    assert note == (
+        "The network cuts images into patches of 12 px: blocks of 12 and 24 px keep every patch as it was and move "
+        "only its place; blocks of 4 px are cut out of patches and change what is in them; blocks of 8 px straddle "
+        "patches."
+    )
+    assert patches(rows.drop("patch")) == [] and patches(rows.with_columns(patch=None)) == []
 
 
 def test_a_block_that_does_not_divide_names_those_that_do(study):
@@ -144,7 +168,7 @@ def test_pictures_show_what_the_runs_see(done):
     sheet = np.asarray(Image.open(artifact.path / "strip.png"))
     side = 96  # three times the 32 px of the images
     assert sheet.shape == (2 * side + GAP, 4 * side + 3 * GAP, 3)
-    table = open_table(done.store.get(done.plan.cells[-1].step.params["data"]).path)
+    table = open_squares(done.store.get(done.plan.cells[-1].step.params["data"]).path)
     rows = table.rows["train"][_of_every_class(table.labels[table.rows["train"]])[:2]]
     assert len(set(table.labels[rows])) == 2
     pixels = table.gather(rows, "eval")
@@ -165,20 +189,19 @@ def test_section_of_finished_runs(done):
     assert section.tables[0].rows["block"].to_list() == BLOCKS
     (picture,) = section.pictures
     assert Image.open(io.BytesIO(picture.png)).size[0] > 100 and "blocks of 8 px" in picture.caption
-    assert any("Only 1 seed" in note for note in section.notes)
     assert all(f.verdict in (None, "open") for f in section.findings)
 
 
 def test_section_survives_gaps(done):
     whole = done.table("shuffle")
     for count in (0, 1, 2, 5):
-        part = Table(whole.rows.head(count), (Missing({"arm": "random"}, "failed"),), whole.artifacts[:count])
+        part = ResultTable(whole.rows.head(count), (Missing({"arm": "random"}, "failed"),), whole.artifacts[:count])
         assert module.section(part, module.Options()).title
     for column, values in (("block", BLOCKS), ("arm", ["random", "pretrained"])):
         for value in values:
             rows = whole.rows.filter(pl.col(column) != value)
-            assert all(c.spec.to_dict() for c in module.section(Table(rows), module.Options()).charts)
-    assert module.section(Table(pl.DataFrame()), module.Options()).notes == ["No run has finished yet."]
+            assert all(c.spec.to_dict() for c in module.section(ResultTable(rows), module.Options()).charts)
+    assert module.section(ResultTable(pl.DataFrame()), module.Options()).notes == ["No run has finished yet."]
 
 
 # -- chance ------------------------------------------------------------------------------------------------------------
@@ -215,7 +238,7 @@ def made(tuned, scratch, speeds=((0.9, 0.6), (0.9, 0.6)), seeds=7, metric="accur
                 for epoch, score in enumerate((0.1, final)):
                     split = {"train_metric": speed if epoch else 0.1, "val_metric": score, "test_metric": score}
                     rows.append({**labels, "epoch": epoch, **split, "train_loss": 1.0 - 0.1 * epoch})
-    return Table(pl.DataFrame(rows, infer_schema_length=None))
+    return ResultTable(pl.DataFrame(rows, infer_schema_length=None))
 
 
 def judged(table, claim):
@@ -234,7 +257,7 @@ def test_verdict_on_claim_two(tuned, scratch, verdict, effect):
     (found,) = judged(made(tuned, scratch), 2)
     assert found.verdict == verdict and found.effect == pytest.approx(effect, abs=2) and found.n == 7
     assert found.low <= found.effect <= found.high
-    (few,) = judged(made(tuned, scratch, seeds=5), 2)
+    (few,) = judged(made(tuned, scratch, seeds=2), 2)
     assert few.verdict == "open"
 
 
@@ -286,7 +309,7 @@ def test_without_a_gain_nothing_is_split(scratch):
 def test_auc_is_called_so_and_needs_no_known_chance():
     table = made((0.7, 0.9), (0.6, 0.7), metric="auc")
     rows = table.rows.filter(pl.col("arm").is_not_null()).drop("chance", "luck")
-    section = module.section(Table(rows), module.Options())
+    section = module.section(ResultTable(rows), module.Options())
     assert all("AUC" in f.text for f in section.findings if f.claim) and not math.isnan(section.findings[0].effect)
     assert {f.unit for f in section.findings} >= {"points of AUC"}
 

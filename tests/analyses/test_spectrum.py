@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from transferscope import analyses
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 
 module = analyses.load("spectrum")
 
@@ -40,10 +40,10 @@ def test_section_draws_everything(finished):
 
 
 def test_section_survives_gaps(finished):
-    assert module.section(Table(pl.DataFrame()), module.Options()).notes
+    assert module.section(ResultTable(pl.DataFrame()), module.Options()).notes
     whole = finished.table("spectrum")
     for kind in whole.rows["pair"].unique():
-        part = Table(
+        part = ResultTable(
             whole.rows.filter(pl.col("pair") == kind), (), tuple(a for a in whole.artifacts if a[0]["pair"] == kind)
         )
         assert all(c.spec.to_dict() for c in module.section(part, module.Options()).charts)

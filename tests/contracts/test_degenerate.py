@@ -34,7 +34,7 @@ def test_nobody_makes_a_mistake(done: Callable[[str], Done]) -> None:
         *(pl.lit(0).alias(c) for c in ("wrong_a", "wrong_b", "common", "only_a", "only_b")),
         *(pl.lit(None, pl.Float64).alias(c) for c in ("kappa", "jaccard", "share_a", "share_b", "expected_jaccard")),
     )
-    section = contract.told(of, none)
+    section = contract.section_of(of, none)
     said = " ".join(section.notes)
     assert "no mistakes to compare: no network of the pair is wrong in any of the 24 test answers" in said
     assert not section.findings and section.tables[0].rows["kappa"].null_count() == section.tables[0].rows.height

@@ -1,4 +1,5 @@
-"""One new file adds an analysis, a source of images, networks, weights, an optimiser or an executor: nothing else does.
+"""One new file adds an analysis, a source, a kind of input, networks, weights, an optimiser, an augmentation or an
+executor.
 
 Each is added twice: as a file of the project's folder (put beside it, on the package's path), and as anyone's module by
 its dotted name. Then its contract is run on it, alone.
@@ -14,7 +15,7 @@ from types import ModuleType
 import newcomers
 import pytest
 import yaml
-from contract import analyses, executors, networks, optimisers, sources, weights
+from contract import analyses, augmentations, executors, inputs, networks, optimisers, sources, weights
 from smoke import study as smoke
 
 from transferscope import battery
@@ -24,9 +25,11 @@ from transferscope.study import Study
 FILES = {
     "analysis": ("transferscope.analyses", "last_loss"),
     "source": (sources.PACKAGE, "rings"),
+    "input": (inputs.PACKAGE, "series"),
     "networks": (networks.PACKAGE, "stacks"),
     "weights": (weights.PACKAGE, "drawn"),
     "optimiser": (optimisers.PACKAGE, "spared"),
+    "augmentation": (augmentations.PACKAGE, "dimmed"),
     "executor": ("transferscope.engine.executors", "single"),
 }
 WAYS = ("a file of the folder", "a module of one's own")
@@ -79,6 +82,10 @@ def test_a_source_of_images(add: Add, tmp_path: Path) -> None:
     sources.check_source(module, tmp_path, f"{called(module, 'source')}:5")
 
 
+def test_a_kind_of_input(add: Add, tmp_path: Path) -> None:
+    inputs.check_input(add("input"), "newcomers.waves:30", "newcomers.series:small", tmp_path)
+
+
 def test_a_family_of_networks(put: Add) -> None:
     networks.check_family(put("networks"))
 
@@ -95,21 +102,26 @@ def test_an_optimiser(add: Add, tmp_path: Path) -> None:
     optimisers.check_optimiser(add("optimiser"), tmp_path)
 
 
+def test_an_augmentation(add: Add) -> None:
+    augmentations.check_augmentation(add("augmentation"), least=0.3)
+
+
 def test_an_executor(add: Add, tmp_path: Path) -> None:
     executors.check_executor(called(add("executor"), "executor"), tmp_path)
 
 
 def everything(add: Add) -> dict[str, object]:
     """A study in which everything is new."""
-    named = {kind: called(add(kind), kind) for kind in FILES}
+    named = {kind: called(add(kind), kind) for kind in FILES if kind != "input"}
     network = "stacks:3" if named["networks"] == "stacks" else "newcomers.stacks:three"
+    recipe = {"epochs": 1, "batch_size": 16, "lr": 0.01, "precision": "float32", "optimizer": named["optimiser"]}
     return {
         "targets": {"shapes": f"{named['source']}:30"},
         "network": network,
         "pretrained": f"{named['weights']}:7",
         "image_size": 32,
         "seeds": 1,
-        "recipe": {"epochs": 1, "batch_size": 16, "lr": 0.01, "precision": "float32", "optimizer": named["optimiser"]},
+        "recipe": {**recipe, "augment": {"then": [{named["augmentation"]: {"least": 0.2}}, "cutmix"]}},
         "analyses": {named["analysis"]: {}},
         "resources": {"device": "cpu", "slots": 1, "executor": named["executor"]},
     }
@@ -141,6 +153,8 @@ def test_they_are_listed_and_looked_up_by_name(put: Add, call, tmp_path: Path) -
         "network=stack:3": "did you mean 'stacks'",
         "pretrained=drwn:1": "did you mean 'drawn'",
         "recipe.optimizer=spard": "did you mean 'spared'",
+        "recipe.augment.then=dimed": "did you mean 'dimmed'",
+        "recipe.augment.then={dimmed: {lest: 0.1}}": "'dimmed' has no option 'lest'; did you mean 'least'",
         "recipe.momentum=0.5": "recipe.momentum: 'spared' pays no heed to it",
         "resources.executor=singl": "did you mean 'single'",
     }.items():

@@ -8,7 +8,7 @@ import torch
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms.v2 import functional as tv
 
-from transferscope.data.augment import Augment, crop_boxes, crop_resize, crop_resize_matmul, resize_weights
+from transferscope.data.augment import CropAndFlip, crop_boxes, crop_resize, crop_resize_matmul, resize_weights
 from transferscope.errors import UserError
 
 MODES = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
@@ -181,7 +181,7 @@ def test_flip_chance_is_kept():
 )
 def test_bad_settings_are_refused(bad):
     with pytest.raises(UserError):
-        Augment(**bad)
+        CropAndFlip(**bad)
 
 
 def test_an_unknown_filter_is_named():

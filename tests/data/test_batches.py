@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from transferscope.data.augment import Augment
-from transferscope.data.batches import Batches, Normalisation, epoch_order, eval_batches, mixup, normalise
+from transferscope.data.augment import CropAndFlip
+from transferscope.data.batches import Batches, Normalisation, eval_batches, mixup, normalise
+from transferscope.data.order import epoch_order
 from transferscope.data.shuffle import block_permutation, image_permutations, shuffle
 
 
@@ -34,8 +35,16 @@ ROWS = np.arange(3, 47)
 
 
 def training(table=None, **changes) -> Batches:
-    options = {"rows": ROWS, "labels": LABELS, "size": 16, "batch_size": 8, "seed": 1, "epoch": 2, "augment": Augment()}
-    return Batches(table=table or ArrayTable(), **{**options, **changes})
+    options = {
+        "rows": ROWS,
+        "labels": LABELS,
+        "size": 16,
+        "batch_size": 8,
+        "seed": 1,
+        "epoch": 2,
+        "augment": CropAndFlip(),
+    }
+    return Batches(table=table or ArrayTable(), **{**options, "augment": CropAndFlip(), **changes})
 
 
 def naive_batches(rows: list[int], size: int) -> list[list[int]]:
@@ -46,7 +55,7 @@ def naive_batches(rows: list[int], size: int) -> list[list[int]]:
     return cut
 
 
-@pytest.mark.parametrize("augment", [None, Augment()])
+@pytest.mark.parametrize("augment", [None, CropAndFlip()])
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 32, 33, 100])
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 17, 33, 34, 44])
 def test_an_image_left_over_joins_the_batch_before(count, size, augment):
@@ -72,7 +81,7 @@ def test_epoch_order_holds_every_row_once_and_changes_with_seed_and_epoch():
     assert (np.arange(3, 47) == ROWS).all()
 
 
-@pytest.mark.parametrize("augment", [None, Augment()])
+@pytest.mark.parametrize("augment", [None, CropAndFlip()])
 @pytest.mark.parametrize("batch_size", [1, 7, 8, 43, 44, 100])
 def test_no_row_is_dropped_or_seen_twice_and_labels_stay_with_their_images(augment, batch_size):
     batches = training(batch_size=batch_size, augment=augment)
@@ -95,6 +104,51 @@ def test_pixels_depend_on_seed_epoch_and_row_only(batch_size, mapped):
     assert all(torch.equal(subset[row], whole[row]) for row in subset)
     other = by_row(training(epoch=3))
     assert sum(torch.equal(other[row], whole[row]) for row in whole) < 3
+
+
+def darker(images, rows):
+    """What is done to an image by its row alone."""
+    return images // torch.from_numpy(1 + rows % 3).to(torch.uint8)[:, None, None, None]
+
+
+def halves(x, labels, rows):
+    """Each with the one after it, labels as they come."""
+    assert len(x) == len(labels) == len(rows)
+    return (x[:-1] + x[1:]) / 2, torch.stack([labels[:-1], labels[1:]], 1).float()
+
+
+def test_images_are_altered_between_crop_and_normalisation():
+    plain, altered = by_row(training(normalisation=None)), by_row(training(normalisation=None, alter=darker))
+    for row, image in plain.items():
+        assert torch.equal(altered[row], image // (1 + row % 3))
+    assert torch.equal(by_row(training(alter=darker))[5], normalise(altered[5][None])[0])
+    whole = by_row(training(augment=None, normalisation=None, alter=darker))
+    assert torch.equal(whole[4], torch.from_numpy(ArrayTable().images["eval"][4]).permute(2, 0, 1) // 2)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+@pytest.mark.parametrize("augment", [None, CropAndFlip()])
+@pytest.mark.parametrize("batch_size", [1, 7, 32, 43, 44])
+def test_an_image_is_mixed_with_the_next_of_the_epoch_wherever_batches_are_cut(batch_size, augment, mapped):
+    plain = by_row(training(augment=augment))
+    order = epoch_order(ROWS, seed=1, epoch=2).tolist()
+    batches = list(training(ArrayTable(mapped=mapped), augment=augment, batch_size=batch_size, mix=halves))
+    assert np.concatenate([rows for _, _, rows in batches]).tolist() == order
+    for x, y, rows in batches:
+        assert len(x) == len(y) == len(rows)
+        for image, pair, row in zip(x, y.tolist(), rows.tolist(), strict=True):
+            after = order[(order.index(row) + 1) % len(order)]
+            assert torch.equal(image, (plain[row] + plain[after]) / 2) and pair == [LABELS[row], LABELS[after]]
+    for start in range(len(batches) + 1):  # an epoch goes on in the same pairs
+        rest = list(training(augment=augment, batch_size=batch_size, mix=halves, start_batch=start))
+        assert len(rest) == len(batches) - start
+        for (x, y, rows), (x2, y2, rows2) in zip(batches[start:], rest, strict=True):
+            assert torch.equal(x, x2) and torch.equal(y, y2) and (rows == rows2).all()
+
+
+def test_an_image_by_itself_is_mixed_with_itself():
+    ((x, y, rows),) = training(rows=ROWS[:1], mix=halves)
+    assert torch.equal(x[0], by_row(training())[3]) and y.tolist() == [[LABELS[3]] * 2] and rows.tolist() == [3]
 
 
 @pytest.mark.parametrize("start", [0, 2, 5, 6, 9])

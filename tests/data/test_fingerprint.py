@@ -1,6 +1,8 @@
 """Fingerprints follow names and contents, nothing else; the memo spares reading, never a change."""
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,21 @@ def test_damaged_memo_is_ignored(tmp_path: Path) -> None:
     first = files_fingerprint(found, memo)
     (memo / fingerprint.MEMO_FILE).write_text("{ not json")
     assert files_fingerprint(found, memo) == first
+
+
+def test_a_copy_that_keeps_size_and_time_is_read(tmp_path: Path) -> None:
+    found, memo = files(tmp_path / "one"), tmp_path / "memo"
+    first, file = files_fingerprint(found, memo), found["1.bin"]
+    other = tmp_path / "other"
+    other.write_bytes(bytes(b ^ 1 for b in file.read_bytes()))
+    shutil.copystat(file, other)
+    other.replace(file)  # as rsync -t does
+    assert files_fingerprint(found, memo) != first
+
+
+def test_a_memo_of_another_shape_is_ignored(tmp_path: Path) -> None:
+    found, memo = files(tmp_path / "one"), tmp_path / "memo"
+    first = files_fingerprint(found, memo)
+    for entry in (5, {}, [], [1, 2], None):
+        (memo / fingerprint.MEMO_FILE).write_text(json.dumps({str(path): entry for path in found.values()}))
+        assert files_fingerprint(found, memo) == first

@@ -8,9 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from transferscope.data import check_ref, open_listing, source_fingerprint
+from transferscope.data import build, check_ref, open_listing, open_squares, source_fingerprint
 from transferscope.data.sources import fractals
-from transferscope.data.table import build, open_table
 from transferscope.errors import UserError
 from transferscope.streams import stream
 
@@ -116,7 +115,7 @@ def test_the_table_is_the_same_for_one_process_and_two(tmp_path) -> None:
     }
     for cores in (1, 2):
         build(open_listing("fractals:4/80"), tmp_path / str(cores), cores=cores, **how)
-    one, two = (open_table(tmp_path / name).pixels("train") for name in "12")
+    one, two = (open_squares(tmp_path / name).pixels("train") for name in "12")
     assert np.array_equal(one, two) and one.shape == (320, 48, 48, 3) and one.std() > 20
 
 

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from transferscope.data import Listing, Table, build, open_listing, open_table
+from transferscope.data import Listing, Squares, build, open_listing, open_squares
 from transferscope.data.pictures import render
 from transferscope.data.pictures.decode import open_image, square, to_rgb
 from transferscope.data.pictures.pixels import PixelFile
 from transferscope.errors import UserError
-from transferscope.tasks import ingest
+from transferscope.tasks.inputs import images as ingest
 
 SETTINGS: dict[str, Any] = {
     "train_size": 12,
@@ -33,9 +33,9 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def built(listing: Listing, folder: Path, **changes: Any) -> Table:
+def built(listing: Listing, folder: Path, **changes: Any) -> Squares:
     build(listing, folder, **{**SETTINGS, **changes})
-    return open_table(folder)
+    return open_squares(folder)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -46,7 +46,7 @@ def test_pixels_are_the_squares_of_the_images(pets: Path, tmp_path: Path) -> Non
     listing = open_listing(f"folder:{pets}")
     said: list[tuple[int, int]] = []
     report = build(listing, tmp_path / "t", **SETTINGS, tell=lambda done, total: said.append((done, total)))
-    table = open_table(tmp_path / "t")
+    table = open_squares(tmp_path / "t")
     assert said[-1] == (20, 20)
     assert report == {
         "images": 20,
@@ -79,7 +79,7 @@ def test_bytes_are_foretold_from_the_step(size: int, crop: float, pets: Path, tm
     how = {**SETTINGS, "eval_size": size, "crop": crop}
     report = build(open_listing(f"folder:{pets}"), tmp_path / "t", **how)
     assert report["bytes"] == 20 * ingest.stored_bytes(how)
-    table, seen = open_table(tmp_path / "t"), ingest.examples(how)
+    table, seen = open_squares(tmp_path / "t"), ingest.examples(how)
     assert seen == {"train": table.example("train"), "eval": table.example("eval")}
     for which, image in seen.items():
         stored = table.gather(np.arange(1), which)[0]
@@ -109,7 +109,11 @@ def test_streamed_equals_mapped(pets: Path, tmp_path: Path) -> None:
     listing = open_listing(f"folder:{pets}")
     mapped, streamed = built(listing, tmp_path / "a"), built(listing, tmp_path / "b", streamed=True)
     assert streamed.streamed and streamed.pixels("train") is None
-    assert {file.name for file in (tmp_path / "b").iterdir()} == {"table.json", "labels.safetensors"}
+    assert {file.name for file in (tmp_path / "b").iterdir()} == {
+        "table.json",
+        "labels.safetensors",
+        "marks.safetensors",
+    }
     assert mapped.names == streamed.names and mapped.skipped == streamed.skipped != ()
     assert all((mapped.rows[word] == streamed.rows[word]).all() for word in mapped.rows)
     rows = np.array([7, 0, 18, 7])
@@ -131,6 +135,16 @@ def test_streamed_table_whose_images_went_away(pets: Path, tmp_path: Path) -> No
     (pets / "cat" / "3.png").unlink()
     with pytest.raises(UserError, match=r"no longer has the image 'cat/3.png'"):
         table.gather(np.array([0]), "train")
+
+
+def test_a_streamed_picture_that_changed_is_not_read(pets: Path, tmp_path: Path) -> None:
+    table = built(open_listing(f"folder:{pets}"), tmp_path / "t", streamed=True)
+    shutil.copy(pets / "dog" / "2.png", pets / "cat" / "3.png")
+    for which in ("train", "eval"):
+        with pytest.raises(UserError, match=r"'cat/3.png' of 'folder:.*' has changed since the table was made"):
+            table.gather(np.arange(len(table)), which)
+    (tmp_path / "t" / "marks.safetensors").unlink()  # a table of before there were marks
+    assert len(open_squares(tmp_path / "t").gather(np.arange(20), "train")) == 20
 
 
 def test_bytes_do_not_depend_on_cores(pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +195,7 @@ def test_one_unreadable_in_many_is_skipped(pets: Path, tmp_path: Path) -> None:
     report = build(listing, tmp_path / "t", **SETTINGS)
     assert [entry["name"] for entry in report["skipped"]] == ["cat/0.png", "dog/2.png"]
     assert all(entry["reason"] for entry in report["skipped"])
-    table = open_table(tmp_path / "t")
+    table = open_squares(tmp_path / "t")
     assert report["images"] == len(table) == 218 and "dog/2.png" not in table.names
     assert [name for name, _ in table.skipped] == ["cat/0.png", "dog/2.png"]
     for which in ("train", "eval"):

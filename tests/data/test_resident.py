@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from transferscope.data import resident
-from transferscope.data.augment import Augment
+from transferscope.data.augment import CropAndFlip
 from transferscope.data.batches import Batches, eval_batches
 
 
@@ -61,7 +61,7 @@ def test_batches_on_a_gpu_are_those_on_a_cpu(monkeypatch, fits):
 
     def batches(device):
         options = {"table": Pixels(), "rows": rows, "labels": labels, "size": 8, "batch_size": 4, "device": device}
-        train = Batches(**options, seed=0, epoch=1, augment=Augment(), normalisation=None)
+        train = Batches(**options, seed=0, epoch=1, augment=CropAndFlip(), normalisation=None)
         evaluation = eval_batches(options["table"], rows, 4, labels=labels, normalisation=None, device=device)
         return [torch.cat([x.cpu().int() for x, _, _ in part]) for part in (train, evaluation)]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from transferscope.data import build, open_listing, open_table
+from transferscope.data import build, open_listing, open_squares
 from transferscope.data.pictures.blank import blank_note, is_blank, try_out
 from transferscope.data.pictures.survey import chosen, survey, unreadable
 from transferscope.errors import UserError
@@ -77,7 +77,7 @@ def test_one_scale_for_the_whole_target(tmp_path: Path, make: Make, suffix: str,
     """The same scene decodes alike wherever it lies, and as a float64 reference says; mapped and streamed."""
     ref = folder(tmp_path / "set", make, suffix)
     build(open_listing(ref), tmp_path / "t", **SETTINGS, streamed=streamed)
-    table = open_table(tmp_path / "t")
+    table = open_squares(tmp_path / "t")
     window = table.scale.window
     assert window is not None and words in " ".join(table.notes)
     pixels = table.gather(np.arange(16), "eval")
@@ -92,7 +92,7 @@ def test_full_range_16_bit_is_read_as_before(tmp_path: Path) -> None:
     ref = folder(tmp_path / "set", lambda label, place: (SCENE * 119_000).astype(np.uint16), "png")
     build(open_listing(ref), tmp_path / "t", **SETTINGS)
     expected = np.rint((SCENE * 119_000).astype(np.uint16) / 257)
-    assert (open_table(tmp_path / "t").gather(np.array([3]))[0] == expected[..., None]).all()
+    assert (open_squares(tmp_path / "t").gather(np.array([3]))[0] == expected[..., None]).all()
 
 
 def test_two_depths_side_by_side_are_said_and_floats_among_bytes_refused(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_kind_met_later_is_counted_as_unreadable(tmp_path: Path) -> None:
     missed = int(np.setdiff1d(np.arange(240), chosen(listing.names))[0])
     Image.fromarray(twelve_bits(0, 0)).save(tmp_path / "set" / listing.names[missed])
     build(open_listing(ref), tmp_path / "t", **SETTINGS)
-    assert open_table(tmp_path / "t").skipped == (
+    assert open_squares(tmp_path / "t").skipped == (
         (listing.names[missed], "OSError: a 16-bit picture in a target of 8-bit ones"),
     )
 
@@ -153,7 +153,7 @@ def test_a_fourth_band_that_is_a_picture_is_no_transparency(tmp_path: Path, suff
     colours = RNG.integers(0, 256, (16, 16, 4), dtype=np.uint8)
     ref = folder(tmp_path / "set", lambda *_: colours, suffix)
     build(open_listing(ref), tmp_path / "t", **SETTINGS)
-    table = open_table(tmp_path / "t")
+    table = open_squares(tmp_path / "t")
     assert (table.gather(np.array([0]))[0] == colours[..., :3]).all()
     assert "fourth band of 16 of 16 pictures" in table.notes[0]
     colours[..., 3] = 255 * (colours[..., 3] > 100)
@@ -181,7 +181,7 @@ def test_colour_of_16_bits_that_uses_few_of_them_is_refused(tmp_path: Path) -> N
     for file in (tmp_path / "set").rglob("*.png"):
         file.write_bytes(colour_png(values))
     build(open_listing(ref), tmp_path / "t", **SETTINGS)
-    assert (open_table(tmp_path / "t").gather(np.array([0]))[0] == values // 256).all()
+    assert (open_squares(tmp_path / "t").gather(np.array([0]))[0] == values // 256).all()
     for file in (tmp_path / "set").rglob("*.png"):
         file.write_bytes(colour_png(values // 16))
     with pytest.raises(UserError, match=r"16-bit colour pictures of .* use values up to 4,095 of 65,535 only"):
@@ -209,7 +209,7 @@ def test_some_blank_pictures_are_said(tmp_path: Path) -> None:
     listing = open_listing(ref)
     build(listing, tmp_path / "t", **SETTINGS)
     words = "4 of 16 pictures (25%) are nearly one colour once decoded: 'a/0.png', 'a/4.png', 'b/0.png', 'b/4.png'."
-    assert open_table(tmp_path / "t").notes == try_out(listing, survey(listing), 16, "nearest") == (words,)
+    assert open_squares(tmp_path / "t").notes == try_out(listing, survey(listing), 16, "nearest") == (words,)
     assert blank_note(["x"], 200, "lab") == ()
 
 

@@ -13,8 +13,9 @@ from transferscope.data.listing import Listing
 from transferscope.data.sheets.given import split_word
 from transferscope.data.sheets.sheet import read
 from transferscope.data.sheets.understood import understood
-from transferscope.data.target import Columns, apart
+from transferscope.data.target import Columns
 from transferscope.errors import UserError
+from transferscope.registry import apart
 
 COUNT = 24
 MARKS = ("mass", "nodule")

@@ -28,8 +28,21 @@ CHANGES = {
     "recipe.lr=fast": "study.yaml: recipe.lr: a learning rate is a number above 0",
     "recipe.lr=-1": "study.yaml: recipe.lr: a learning rate is a number above 0",
     "recipe.lr={random: 0.1, x: [a]}": "study.yaml: recipe.lr: a learning rate is a number above 0",
-    "recipe.schedule=cosin": "study.yaml: recipe.schedule: input should be 'cosine', 'multistep' or 'constant'",
+    "recipe.schedule=cosin": "study.yaml: recipe.schedule: input should be 'cosine', 'multistep', 'constant', 'step', ",
     "recipe.augment.scale=[1]": "study.yaml: the key 'recipe.augment.scale.1' is missing.",
+    "recipe.augment.then=[rotat]": "recipe.augment.then.0: 'rotat' is no augmentation; did you mean 'rotate'? (it is",
+    "recipe.augment.then=[{rotate: {degree: 9}}]": "recipe.augment.then.0: 'rotate' has no option 'degree'; did you "
+    "mean 'degrees'?",
+    "recipe.augment.then=[cutmix, {rotate: {degrees: 999}}]": "study.yaml: recipe.augment.then.1.rotate.degrees: input "
+    "should be less than or equal to 180 (it is 999).",
+    "recipe.augment.then=[cutmix, rotate]": "study.yaml: recipe.augment.then: 'cutmix' mixes images that are finished",
+    "recipe.augment.then=[{rotate: 15}]": "study.yaml: recipe.augment.then.0: 'rotate' takes a mapping from option to",
+    "recipe.augment.then=[{rotate: {}, affine: {}}]": "recipe.augment.then.0: each is a name such as rotate, or",
+    "recipe.augment.then=my_lab.foo": "study.yaml: recipe.augment.then.0: 'my_lab.foo' cannot be used",
+    "recipe.augment.then=transferscope.errors": "recipe.augment.then.0: 'transferscope.errors' cannot be used (it "
+    "needs a class 'Options'",
+    "recipe={mixup: 0.2, augment: {then: [cutmix]}}": "study.yaml: recipe.mixup: recipe.augment.then blends images",
+    "recipe.fit=padd": "study.yaml: recipe.fit: input should be 'crop', 'pad' or 'stretch' (it is 'padd').",
     "recipe.table_size=16": "study.yaml: recipe.table_size: must be at least image_size (32).",
     "seeds=many": "study.yaml: seeds: input should be a list",
     "seeds=0": "study.yaml: seeds: ",
@@ -63,13 +76,13 @@ CHANGES = {
     "analyses={images: {examples: many}}": "analyses.images: examples: input should be a valid integer",
     "analyses={my_lab.foo: {}}": "analyses: the module 'my_lab.foo' cannot be imported",
     "analyses={transferscope.errors: {}}": "analyses: the module 'transferscope.errors' has no 'Options'",
-    "recipe.optimizer=adamv": "study.yaml: recipe.optimizer: 'adamv' is not an optimiser; did you mean 'adamw'?",
+    "recipe.optimizer=adamv": "study.yaml: recipe.optimizer: 'adamv' is not an optimiser; near names are adam, ",
     "analyses=[]": "study.yaml: analyses: ",
     "split.val=0.9": "study.yaml: split: val must be above 0, and val + test below 1.",
     "resources.device=tpu": "study.yaml: resources.device: input should be 'auto', 'cpu' or 'cuda'",
     "resources.slots=0": "study.yaml: resources.slots: ",
     "recipe": "--set recipe: write KEY=VALUE, for example --set recipe.epochs=3.",
-    "recipe.lr=[1, 2": "--set recipe.lr=[1, 2: the value is not valid YAML.",
+    "recipe.lr=[1, 2": "--set recipe.lr=[1, 2 line 1: not valid YAML",
     "network.x=1": "--set network.x: 'network' is not a mapping in the study file.",
 }
 

@@ -53,6 +53,44 @@ def test_the_study_written_is_whole_and_commented(tmp_path: Path, call) -> None:
     assert call("init", "shapes", "--force").code == 0
 
 
+@pytest.mark.parametrize(
+    ("network", "size", "options", "optimizer"),
+    [
+        ("timm:vit_tiny_patch16_224", 64, {"img_size": 64}, "adamw"),
+        ("timm:convnext_atto", 32, None, "adamw"),
+        ("timm:resnet18", 32, None, None),
+    ],
+)
+def test_the_optimiser_suits_the_network(tmp_path: Path, call, network, size, options, optimizer) -> None:
+    """And the study that is written holds together as it stands: the weights alone are not there."""
+    from transferscope.study import Study
+
+    images.write(tmp_path / "shapes", each=6)
+    assert call("init", "shapes", "--network", network, cwd=tmp_path).code == 0
+    raw = yaml.safe_load((tmp_path / "study.yaml").read_text(encoding="utf-8"))
+    assert raw["network"] == ({"ref": network, "options": options} if options else network)
+    assert (raw["pretrained"], raw["image_size"], raw["recipe"].get("optimizer")) == ("timm", size, optimizer)
+    study = Study.load(tmp_path / "study.yaml")
+    assert study.recipe.optimizer == (optimizer or "sgd") and max(study.recipe.rates("pretrained")) <= 0.02
+    own = call("init", "shapes", "--force", "--network", network, "--weights", "file:mine.pth")
+    assert own.code == 0
+    assert yaml.safe_load((tmp_path / "study.yaml").read_text(encoding="utf-8"))["pretrained"] == "file:mine.pth"
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (["--network", "torchvision:resnet18"], "it brings no weights; give yours, --weights file:PATH"),
+        (["--network", "timm:nope"], "timm has no 'nope'"),
+        (["--weights", "file:mine.pth"], "say which with --network"),
+    ],
+)
+def test_a_network_that_cannot_be_is_one_sentence(tmp_path: Path, call, said, sentence) -> None:
+    images.write(tmp_path / "shapes", each=6)
+    found = call("init", "shapes", *said, cwd=tmp_path)
+    assert found.code == 2 and sentence in found.err and not (tmp_path / "study.yaml").exists()
+
+
 def test_given_splits_are_kept(tmp_path: Path, call) -> None:
     for part, each in SPLITS.items():
         images.write(tmp_path / "shapes" / part, each=each)

@@ -11,12 +11,26 @@ import pytest
 from smoke import study
 from smoke.command import environment, transferscope
 
-VERBS = ("quickstart", "init", "check", "plan", "run", "status", "report", "results", "gc", "bench", "ls")
+VERBS = (
+    "quickstart",
+    "init",
+    "check",
+    "plan",
+    "run",
+    "status",
+    "report",
+    "results",
+    "store",
+    "verify",
+    "gc",
+    "bench",
+    "ls",
+)
 
 
 def test_a_run_ends_in_findings_tables_figures_and_a_page(finished: Path) -> None:
     said = (finished / "said.txt").read_text(encoding="utf-8")
-    assert "On shapes, the final test" in said and "Report: report.html" in said
+    assert "the final test accuracy is" in said and "Report: report.html" in said
     assert len(list((finished / "store" / "ingest").iterdir())) == 1
     assert len(list((finished / "store" / "train").iterdir())) >= 4
     rows = list(csv.DictReader((finished / "tables" / "transfer.csv").open()))
@@ -43,7 +57,7 @@ def test_a_second_run_does_nothing(copied: Path, call) -> None:
     before, page = study.times(copied), (copied / "results.json").stat().st_mtime_ns
     done = transferscope("run", cwd=copied)
     assert done.returncode == 0, done.stderr
-    assert "Nothing to do" in done.stdout and "On shapes, the final test" in done.stdout
+    assert "Nothing to do" in done.stdout and "the final test accuracy is" in done.stdout
     assert study.times(copied) == before
     assert (copied / "results.json").stat().st_mtime_ns == page
 
@@ -89,7 +103,7 @@ def test_report_is_written_again_from_the_store(copied: Path, call) -> None:
     for name in (*kept, "report.html"):
         (copied / name).unlink()
     said = call("report", cwd=copied)
-    assert said.code == 0 and "On shapes, the final test" in said.out
+    assert said.code == 0 and "the final test accuracy is" in said.out
     assert {name: (copied / name).read_bytes() for name in kept} == kept
     page = (copied / "report.html").read_text(encoding="utf-8")
     assert "Networks were trained and scored in float32." in page and "<dt>Precision</dt><dd>float32</dd>" in page
@@ -118,14 +132,58 @@ def test_gc_deletes_only_what_no_study_asks_for_and_only_when_told(copied: Path,
     (copied / "small.yaml").write_text((copied / "study.yaml").read_text().replace("seeds: 2", "seeds: 1"))
     before = study.times(copied)
     assert "would delete" not in call("gc", "study.yaml", cwd=copied).out
+    spared = call("gc", "small.yaml", "--yes").out
+    assert "deleted" not in spared and f"kept for {copied / 'study.yaml'}" in spared, "it ran on this store"
+    assert call("gc", "small.yaml", "study.yaml", "--yes").out.count("deleted") == 0, "what one study wants is kept"
+    (copied / "study.yaml").rename(copied / "other.yaml")
     assert call("gc", "small.yaml").out.count("would delete train") >= 2
     assert study.times(copied) == before, "nothing goes without --yes"
-    assert call("gc", "small.yaml", "study.yaml", "--yes").out.count("deleted") == 0, "what one study wants is kept"
     assert call("gc", "small.yaml", "--yes").out.count("deleted train") >= 2
     assert call("status", "small.yaml").code == 0
-    assert call("status", "study.yaml").code == 4
+    assert call("status", "other.yaml").code == 4
     kept = study.times(copied)
     assert kept and kept.items() < before.items()
+
+
+def test_verify_finds_damage_and_a_run_mends_it(copied: Path, call) -> None:
+    assert call("verify", cwd=copied).code == 0
+    before = {file.name: file.read_bytes() for file in (copied / "tables").iterdir()}
+    weights = next((copied / "store" / "train").glob("*/final.safetensors"))
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    found = call("verify")
+    assert (
+        found.code == 1
+        and "final.safetensors has changed since it was written" in found.out
+        and "1 damaged" in found.out
+    )
+    assert call("verify", "--repair").code == 1 and call("verify").code == 0
+    assert call("status").code == 4
+    assert transferscope("run", cwd=copied).returncode == 0
+    assert {file.name: file.read_bytes() for file in (copied / "tables").iterdir()} == before
+
+
+def test_a_run_mends_an_edited_row_by_itself(copied: Path) -> None:
+    before = {file.name: file.read_bytes() for file in (copied / "tables").iterdir()}
+    rows = next((copied / "store" / "train").glob("*/rows.json"))
+    rows.write_text(rows.read_text().replace("0.", "1.", 1))
+    done = transferscope("run", cwd=copied)
+    assert done.returncode == 0 and "is damaged (rows.json" in done.stdout
+    assert {file.name: file.read_bytes() for file in (copied / "tables").iterdir()} == before
+
+
+def test_store_says_what_lies_there_and_for_whom(copied: Path, call) -> None:
+    said = call("store", cwd=copied).out
+    assert f"{copied / 'study.yaml'}: " in said and "No study known here asks for 0 of them" in said
+
+
+def test_a_reader_that_goes_away_stops_nothing(fresh: Path) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m transferscope.cli run --set analyses=[images] | head -c 1; exit ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", cwd=fresh, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and (fresh / "report.html").exists(), done.stderr
 
 
 def test_check_trains_nothing_and_says_it_is_ready(fresh: Path) -> None:

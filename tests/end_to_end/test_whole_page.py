@@ -66,13 +66,16 @@ def test_a_damaged_result_is_missing_and_named(copied: Path, call) -> None:
     assert said.code == 4 and "Traceback" not in said.out + said.err
     found = json.loads((copied / "results.json").read_text(encoding="utf-8"))["analyses"]
     (lost,) = (cell for one in found for cell in one["missing"])
-    assert "its result is damaged" in lost["reason"] and f"delete {rows.parent.relative_to(copied)}" in lost["reason"]
+    assert f"The result train {rows.parent.name} is damaged (rows.json" in lost["reason"]
 
 
 def test_rows_that_contradict_each_other_cost_their_analysis_only(copied: Path, call) -> None:
     """A record among numbers: whichever library refuses it, and be it by a panic."""
     files = sorted((copied / "store" / "train").glob("*/rows.json"))
     files[0].write_text(files[0].read_text().replace('"epoch": 1', '"epoch": {"number": 1}'))
+    said = json.loads((files[0].parent / "step.json").read_text())  # of before there were digests
+    said = {name: value for name, value in said.items() if name not in ("files", "digest")}
+    (files[0].parent / "step.json").write_text(json.dumps(said))
     said = call("report", cwd=copied)
     assert said.code == 1 and "'transfer' could not be written: " in said.out
     assert "could not be written" in (copied / "report.html").read_text(encoding="utf-8")

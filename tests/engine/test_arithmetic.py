@@ -80,7 +80,7 @@ def test_this_machine_knows_its_instructions_without_torch(monkeypatch: pytest.M
     try:
         here = machine.this_machine()
         assert here.has_bfloat16("cpu") and not here.has_bfloat16("cuda") and here.gpus == ("old",)
-        assert here.told("cpu").endswith(" (avx2, avx512_bf16)") and here.told("cuda") == "1 x old"
+        assert here.describe("cpu").endswith(" (avx2, avx512_bf16)") and here.describe("cuda") == "1 x old"
     finally:
         machine.this_machine.cache_clear()
-    assert replace(PLAIN, gpus=("A", "A", "B")).told("cuda:0") == "2 x A, 1 x B" and PLAIN.told("cpu") == "p"
+    assert replace(PLAIN, gpus=("A", "A", "B")).describe("cuda:0") == "2 x A, 1 x B" and PLAIN.describe("cpu") == "p"

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from toy import tasks
 
+from transferscope.engine.artifact import SAID
 from transferscope.engine.estimate import Estimate, Past
 from transferscope.engine.step import Step
-from transferscope.engine.store import SAID, Store
+from transferscope.engine.store import Store
 from transferscope.engine.work import Work
 from transferscope.engine.worker import execute
 
@@ -22,9 +23,9 @@ def store(tmp_path: Path) -> Store:
 
 def done(store: Store, step: Step, **said: object) -> None:
     """The step done, and other things said of it; None leaves one out."""
-    assert execute(step.recipe, store, Work(store.root)).status == "done"
+    assert execute(step.job, store, Work(store.root)).status == "done"
     file = store.path(step.task, step.key) / SAID
-    told = json.loads(file.read_text()) | said
+    told = json.loads(file.read_text()) | {"digest": None, "files": None} | said
     file.write_text(json.dumps({name: value for name, value in told.items() if value is not None}))
 
 
@@ -45,4 +46,4 @@ def test_the_pace_of_a_network_is_that_of_all_steps_that_name_it(store: Store) -
     for cost, seconds, network in ((2.0, 10.0, "a"), (6.0, 14.0, "a"), (1.0, 100.0, "b")):
         done(store, tasks.slow.step(cost=cost), seconds=seconds, params={"network": network})
     past = Past(store)
-    assert past.pace("a") == pytest.approx(24 / 8) and past.pace("b") == 100 and past.pace("c") is None
+    assert [past.seconds_per_cost(network) for network in "abc"] == [pytest.approx(24 / 8), 100, None]

@@ -63,12 +63,12 @@ GOLDEN = {
 }
 
 
-def test_a_recipe_is_plain_json_and_comes_back() -> None:
+def test_a_job_is_plain_json_and_comes_back() -> None:
     step = tasks.total.step(parts=[tasks.number.step(value=1)])
-    recipe = json.loads(json.dumps(step.recipe))
-    assert recipe["key"] == step.key
-    assert decode(recipe["params"], lambda task, key: (task, key)) == {"parts": [("number", step.inputs[0].key)]}
-    outside = json.loads(json.dumps(tasks.read.step(source=Outside("r", "f")).recipe))
+    job = json.loads(json.dumps(step.job))
+    assert job["key"] == step.key
+    assert decode(job["params"], lambda task, key: (task, key)) == {"parts": [("number", step.inputs[0].key)]}
+    outside = json.loads(json.dumps(tasks.read.step(source=Outside("r", "f")).job))
     assert decode(outside["params"], lambda *_: None) == {"source": Outside("r", "f")}
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from toy import tasks
 
-from transferscope.engine.store import SAID, Busy, Store
+from transferscope.engine.artifact import SAID
+from transferscope.engine.environment import compiled_folder
+from transferscope.engine.store import Busy, Store
 from transferscope.engine.work import Interrupted, Work
 from transferscope.engine.worker import execute
 from transferscope.errors import UserError
@@ -23,7 +25,7 @@ def store(tmp_path) -> Store:
 
 
 def _do(step, store: Store):
-    return execute(step.recipe, store, Work(store.root))
+    return execute(step.job, store, Work(store.root))
 
 
 def test_a_result_can_be_read_back(store) -> None:
@@ -63,6 +65,40 @@ def test_an_interrupted_block_keeps_its_scratch_only_when_it_resumes(store) -> N
             (scratch / "half").write_text("half")
             raise Interrupted
         assert (store.scratch("task", f"key{resumes}") / "half").exists() is resumes
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError(), RuntimeError("a bug")])
+def test_what_is_no_fault_of_the_user_keeps_the_last_save(store, error) -> None:
+    with suppress(type(error)), store.writing("task", "key", resumes=True) as scratch:
+        (scratch / "save").write_text("epoch 3")
+        raise error
+    with store.writing("task", "key", resumes=True) as scratch:
+        assert (scratch / "save").read_text() == "epoch 3"
+        (scratch / SAID).write_text("{}")
+
+
+def test_what_the_user_must_mend_begins_afresh(store) -> None:
+    with suppress(UserError), store.writing("task", "key", resumes=True) as scratch:
+        (scratch / "save").write_text("epoch 3")
+        raise UserError("the rate is too high")
+    assert not (store.scratch("task", "key") / "save").exists()
+
+
+def test_a_full_disk_is_told_whatever_library_meets_it(store) -> None:
+    outcome = _do(tasks.fail.step(how="library"), store)
+    assert outcome.status == "failed" and "the disk is full" in outcome.error
+
+
+def test_compiled_code_lies_where_nobody_else_can_write(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = compiled_folder()
+    assert folder.is_relative_to(tmp_path / "transferscope" / "compiled") and folder == compiled_folder()
+    assert {one.stat().st_mode & 0o777 for one in (folder, folder.parent)} == {0o700}
+    folder.chmod(0o777)
+    assert compiled_folder().stat().st_mode & 0o777 == 0o700
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    assert compiled_folder() != folder and compiled_folder().stat().st_mode & 0o777 == 0o700
 
 
 def test_a_folder_without_step_json_is_no_result(store) -> None:

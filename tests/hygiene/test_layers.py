@@ -9,17 +9,19 @@ import transferscope
 ROOT = Path(transferscope.__file__).parent
 
 LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "streams", "section", "shape", "memo"}),  # leaves
-    frozenset({"charts", "registry"}),
+    frozenset(
+        {"drawing", "errors", "streams", "section", "shape", "spreadsheet", "strict", "trust", "whole"}
+    ),  # leaves
+    frozenset({"charts", "drawing", "registry", "memo"}),
     frozenset({"engine", "data", "models", "measures"}),  # know nothing of each other
     frozenset({"probes"}),
     frozenset({"tasks"}),
     frozenset({"timing"}),
     frozenset({"study"}),
     frozenset({"analyses"}),
-    frozenset({"report", "forecast"}),
+    frozenset({"report", "forecast", "looks", "users"}),
     frozenset({"battery", "rehearsal"}),
-    frozenset({"preflight", "propose_table"}),
+    frozenset({"preflight", "growing"}),
     frozenset({"console", "propose"}),
     frozenset({"cli"}),
 )

@@ -1,9 +1,11 @@
-"""Barriers of curves known in closed form, and the coverage of their bootstrap intervals."""
+"""Barriers of curves known in closed form, cross-fitted heights, and per-image parts of an AUC."""
 
 import numpy as np
 import pytest
 
-from transferscope.measures.barrier import barrier, barrier_of, entezari, frankle
+from transferscope.measures.barrier import auc_values, barrier, entezari, frankle
+from transferscope.measures.crossfit import highest
+from transferscope.measures.metrics import auc
 
 ALPHAS = np.linspace(0, 1, 101)
 
@@ -49,25 +51,37 @@ def test_both_ends_must_be_there_and_values_finite():
         entezari([0.0, 1.0], [0.0, np.nan])
 
 
-def test_point_values_are_those_of_the_mean_curve():
+def test_a_single_row_of_noise_is_chosen_on_all_and_read_on_others():
     values = np.random.default_rng(0).random((11, 50))
     alphas = np.linspace(0, 1, 11)
     found = barrier(alphas, values, np.random.default_rng(1))
-    assert found.frankle.mean == frankle(alphas, values.mean(1))
-    assert found.entezari.mean == entezari(alphas, values.mean(1))
-    assert values.mean(1)[np.flatnonzero(alphas == found.frankle_alpha)[0]] == values.mean(1).max()
+    curve = values.mean(1)
+    assert curve[alphas == found.frankle_alpha] == curve.max()
+    assert found.frankle.mean < frankle(alphas, curve) and found.entezari.mean < entezari(alphas, curve)
 
 
-def test_resampling_equals_the_slow_way():
+def test_both_heights_are_those_of_the_examples_own_excess():
     values, alphas = np.random.default_rng(2).random((5, 20)), np.linspace(0, 1, 5)
     found = barrier(alphas, values, np.random.default_rng(7), draws=40)
     rng = np.random.default_rng(7)
-    picks = rng.integers(0, 20, (40, 20))
-    slow = [entezari(alphas, values[:, p].mean(1)) for p in picks]
-    assert (found.entezari.low, found.entezari.high) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])))
-    curves = np.stack([values[:, p].mean(1) for p in picks])
-    other = barrier_of(alphas, values.mean(1), curves, 20).frankle
-    assert (other.low, other.high) == pytest.approx((found.frankle.low, found.frankle.high))
+    ends = values[[0, -1]]
+    for height, above in (
+        (found.frankle, values - ends.mean(0)),
+        (found.entezari, values - ((1 - alphas)[:, None] * ends[0] + alphas[:, None] * ends[1])),
+    ):
+        slow = highest(above, rng, draws=40)
+        assert height.mean == pytest.approx(slow.mean, abs=1e-12)
+        assert height.high == pytest.approx(slow.high) and height.low == pytest.approx(max(0, slow.low))
+
+
+def test_an_interval_is_not_below_zero_unless_its_reading_is():
+    rng, below = np.random.default_rng(0), 0
+    for _ in range(40):
+        found = barrier(ALPHAS[::20], rng.random((6, 30)), rng, draws=50)
+        for height in (found.frankle, found.entezari):
+            assert min(height.mean, 0) <= height.low <= height.mean <= height.high and height.high >= 0
+            below += height.mean < 0
+    assert below > 10
 
 
 def test_the_interval_covers_a_known_barrier():
@@ -75,6 +89,32 @@ def test_the_interval_covers_a_known_barrier():
     hits = []
     for _ in range(200):
         errors = rng.random((3, 150)) < np.array([0.2, 0.6, 0.3])[:, None]
-        found = barrier(alphas, errors, rng, draws=200).entezari
+        found = barrier(alphas, errors, rng, draws=100).entezari
         hits.append(found.low <= 0.35 <= found.high)
     assert 0.89 < np.mean(hits) < 0.99
+
+
+def test_values_of_an_auc_have_it_as_mean_and_the_folds_own_as_means_of_folds():
+    """Of 400 examples the mean over a fifth is that fifth's own AUC but for terms of second order."""
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 12, (2, 400, 3)).astype(float)  # with ties
+    labels = rng.random((400, 3)) < 0.4
+    labels[:, 2] = True  # a label with one class counts for nothing
+    found = auc_values(scores, labels)
+    for i in range(2):
+        assert found[i].mean() == pytest.approx(np.mean([auc(scores[i, :, j], labels[:, j]) for j in range(2)]))
+        for fold in np.split(rng.permutation(400), 5):
+            own = np.mean([auc(scores[i, fold, j], labels[fold, j]) for j in range(2)])
+            assert found[i, fold].mean() == pytest.approx(own, abs=0.02)
+    with pytest.raises(ValueError, match="both classes"):
+        auc_values(scores[:, :, 2:], labels[:, 2:])
+
+
+def test_values_of_an_auc_are_delongs_structural_components():
+    rng = np.random.default_rng(1)
+    s, y = rng.normal(size=30), rng.random(30) < 0.3
+    found = auc_values(s[None, :, None], y[:, None])[0]
+    area = auc(s, y)
+    for i in range(30):
+        beaten = np.mean([(s[i] > s[j]) == y[i] for j in range(30) if y[j] != y[i]])
+        assert found[i] == pytest.approx(area + (beaten - area) * 30 / (y == y[i]).sum())

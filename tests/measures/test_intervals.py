@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 
 from transferscope.measures.intervals import (
-    bootstrap_interval,
-    bootstrap_means,
     mean_interval,
     paired_interval,
-    ratio_interval,
     spearman,
-    too_few,
     wilson,
 )
 from transferscope.measures.student import t_quantile, t_tail
@@ -59,41 +55,12 @@ def test_paired_interval_drops_what_seeds_share():
     assert (found.low, found.high) == pytest.approx((test.low, test.high), rel=1e-9)
 
 
-def test_ratio_interval_is_the_relative_drop():
-    found = ratio_interval([0.8, 0.5], [0.4, 0.4])
-    assert found.mean == pytest.approx((50 + 20) / 2)
-    with pytest.raises(ValueError, match="above zero"):
-        ratio_interval([0.0, 1.0], [0.0, 1.0])
-
-
 def test_wilson_matches_scipy_and_has_width_at_the_ends():
     for k, n in ((0, 125), (125, 125), (3, 10), (1, 1)):
         low, high = stats.binomtest(k, n).proportion_ci(method="wilson")
         found = wilson(k, n)
         assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
         assert found.high - found.low > 0.02
-
-
-def test_bootstrap_agrees_with_the_normal_interval():
-    x = np.random.default_rng(2).normal(3, 2, 400)
-    found = bootstrap_interval(x, np.random.default_rng(0), draws=4000)
-    half = 1.96 * x.std() / math.sqrt(400)
-    assert found.low == pytest.approx(x.mean() - half, abs=0.03)
-    assert found.high == pytest.approx(x.mean() + half, abs=0.03)
-
-
-def test_bootstrap_is_a_function_of_its_generator_only():
-    x = np.arange(50.0)
-    assert bootstrap_interval(x, np.random.default_rng(5)) == bootstrap_interval(x, np.random.default_rng(5))
-    assert bootstrap_interval(x, np.random.default_rng(5)) != bootstrap_interval(x, np.random.default_rng(6))
-
-
-def test_resampled_means_equal_gathering_and_keep_rows_paired():
-    x = np.random.default_rng(3).normal(size=40)
-    means = bootstrap_means(np.stack([x, x + 1]), np.random.default_rng(1), 30)
-    rng = np.random.default_rng(1)
-    np.testing.assert_allclose(means[:, 0], x[rng.integers(0, 40, (30, 40))].mean(1), rtol=1e-12)
-    np.testing.assert_allclose(means[:, 1] - means[:, 0], 1, rtol=1e-12)
 
 
 def test_spearman_matches_scipy_with_ties_and_covers():
@@ -104,10 +71,6 @@ def test_spearman_matches_scipy_with_ties_and_covers():
     assert spearman([1, 2, 3], [1, 2, 3]).low is None
     hits = [(i := spearman(rng.normal(size=25), rng.normal(size=25))).low < 0 < i.high for _ in range(400)]
     assert 0.91 < np.mean(hits) < 0.985
-
-
-def test_fewer_than_six_seeds_are_too_few():
-    assert too_few(6) is None and "Only 5 seeds" in too_few(5) and "1 seed:" in too_few(1)
 
 
 @pytest.mark.parametrize("values", [[], [np.nan, 1.0], [[1.0]]])

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from transferscope.measures.matching import Place, assignment, entries, weight_matching
+from transferscope.measures.matching import PermutedAxis, assignment, entries, weight_matching
 
 
 def test_assignment_is_the_best_of_all_permutations():
@@ -23,7 +23,13 @@ def test_entries_keep_the_neighbours_of_a_channel_together():
 
 
 # Three layers, 4 inputs and 3 outputs fixed; the second hidden layer's channels feed 2 entries each into the last.
-PLACES = (Place("w1", 0, 0), Place("b1", 0, 0), Place("w2", 1, 0), Place("w2", 0, 1), Place("w3", 1, 1, 2))
+PLACES = (
+    PermutedAxis("w1", 0, 0),
+    PermutedAxis("b1", 0, 0),
+    PermutedAxis("w2", 1, 0),
+    PermutedAxis("w2", 0, 1),
+    PermutedAxis("w3", 1, 1, 2),
+)
 SIZES = (6, 5)
 
 
@@ -58,7 +64,7 @@ def test_a_permuted_copy_is_recovered_exactly():
 
 def test_the_objective_never_falls_and_comes_close_to_the_best_of_all():
     rng = np.random.default_rng(2)
-    sizes, places = (4, 3), (*PLACES[:-1], Place("w3", 1, 1))
+    sizes, places = (4, 3), (*PLACES[:-1], PermutedAxis("w3", 1, 1))
     for _ in range(10):
         a, b = (
             {
@@ -84,7 +90,7 @@ def test_the_objective_never_falls_and_comes_close_to_the_best_of_all():
 
 def test_a_group_on_both_axes_of_a_tensor_never_lowers_the_objective():
     rng = np.random.default_rng(3)
-    places = (Place("w", 0, 0), Place("w", 1, 0))
+    places = (PermutedAxis("w", 0, 0), PermutedAxis("w", 1, 0))
     for _ in range(10):
         a, b = {"w": rng.normal(size=(6, 6))}, {"w": rng.normal(size=(6, 6))}
         found = weight_matching(a, b, places, (6,), rng=rng)

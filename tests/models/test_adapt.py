@@ -40,8 +40,27 @@ def test_a_stem_of_other_channels_is_adapted_and_said(given: int, word: str) -> 
     state["conv1.weight"] = torch.randn(64, given, 7, 7)
     loaded = load_into(net, state, head=("fc",))
     assert loaded.share == 1 and loaded.unfilled == ()
-    assert loaded.told() == [f"conv1.weight was made for {word} adapted to 3 channels as timm does"]
+    how = "repeated, cut and scaled, so that the outputs keep their size"  # timm makes other numbers of 3 alone
+    assert loaded.sentences() == [f"conv1.weight was made for {word} adapted to 3 channels: {how}"]
     assert torch.equal(net.get_parameter("conv1.weight"), channels(state["conv1.weight"], 3))
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(3, 1), (3, 2), (3, 4), (3, 7), (2, 1), (3, 3), (4, 1), (2, 4), (1, 5)])
+def test_what_is_said_to_be_as_timm_does_is_what_timm_does(given: int, wanted: int) -> None:
+    from timm.models import adapt_input_conv
+
+    net = nn.Sequential(nn.Conv2d(wanted, 4, 3), nn.Flatten(), nn.Linear(4, 2))
+    weight = torch.randn(4, given, 3, 3)
+    said = load_into(net, {**net.state_dict(), "0.weight": weight}, head=("2",)).sentences()
+    if given == wanted:
+        assert not said
+        return
+    try:
+        theirs = adapt_input_conv(wanted, weight)
+        alike = theirs.shape[1] == wanted and torch.allclose(theirs, net.get_parameter("0.weight"), rtol=1e-5)
+    except (NotImplementedError, AssertionError):
+        alike = False
+    assert said[0].endswith(" as timm does") == alike, said
 
 
 def test_no_other_layer_is_stretched() -> None:
@@ -50,7 +69,7 @@ def test_no_other_layer_is_stretched() -> None:
     state["layer1.0.conv1.weight"] = torch.randn(64, 32, 3, 3)
     loaded = load_into(net, state, head=("fc",))
     assert loaded.unfilled == ("layer1.0.conv1.weight",) and loaded.adapted == ()
-    assert loaded.told() == ["not filled by the weights, so as in a random network: layer1.0.conv1.weight"]
+    assert loaded.sentences() == ["not filled by the weights, so as in a random network: layer1.0.conv1.weight"]
 
 
 @pytest.mark.parametrize("side", [16, 48])
@@ -59,7 +78,7 @@ def test_torchvisions_position_embedding_is_resampled(side: int) -> None:
     state = torchvision.models.VisionTransformer(image_size=side, **VIT).state_dict()  # type: ignore[arg-type]
     loaded = load_into(net, state, head=("heads.head",))
     grid = side // 8
-    assert loaded.unfilled == () and f"{grid} x {grid} grid, resampled to 4 x 4" in loaded.told()[0]
+    assert loaded.unfilled == () and f"{grid} x {grid} grid, resampled to 4 x 4" in loaded.sentences()[0]
     expected = resample_abs_pos_embed(state["encoder.pos_embedding"], [4, 4], [grid, grid], num_prefix_tokens=1)
     torch.testing.assert_close(net.encoder.pos_embedding.detach(), expected)
 
@@ -90,7 +109,7 @@ def test_a_bias_table_of_another_window_is_resampled() -> None:
     )
     state = {n: torch.full_like(t, 0.5) if n.endswith("bias_table") else t for n, t in source.state_dict().items()}
     loaded = load_into(net, state, head=("head",))
-    assert loaded.unfilled == () and "another window" in loaded.told()[0]
+    assert loaded.unfilled == () and "another window" in loaded.sentences()[0]
     table = net.features[1][0].attn.relative_position_bias_table
     torch.testing.assert_close(table.detach(), torch.full_like(table, 0.5))
 

@@ -82,6 +82,63 @@ def test_layer1_1_does_not_take_layer1_10() -> None:
     assert parameters_of(cut["layer1.10"], names) == ("layer1.10.weight", "layer1.10.bias")
 
 
+class Wrapper(nn.Module):
+    """Somebody's shell around a network."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class Headed(nn.Module):
+    """A backbone, and a head beside it."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.norm, self.head = backbone, nn.LayerNorm(4), nn.Linear(4, 2)
+
+
+class Block2(nn.Module):
+    """Two layers, no list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+
+class Backbone(nn.Module):
+    """A stem, and blocks inside an encoder."""
+
+    def __init__(self, *elements: nn.Module) -> None:
+        super().__init__()
+        self.stem, self.encoder = nn.Linear(4, 4), nn.Module()
+        self.encoder.layer = nn.ModuleList(elements)
+
+
+@pytest.mark.parametrize("ref", ["timm:resnet18", "timm:vit_tiny_patch16_224", "torchvision:mobilenet_v3_small"])
+def test_a_wrapped_network_has_the_blocks_of_the_network(ref: str) -> None:
+    net = build_network(ref, 4, seed=0)
+    for shell, lead in ((Wrapper(net), "net."), (Wrapper(Wrapper(net)), "net.net.")):
+        assert blocks(shell) == tuple(
+            Block(lead + block.name, tuple(lead + p for p in block.prefixes)) for block in blocks(net)
+        )
+
+
+def test_a_backbone_beside_its_head_is_opened_where_it_has_stages_or_many_layers() -> None:
+    def names(net: nn.Module) -> list[str]:
+        return [block.name.removeprefix("net.") for block in blocks(net)]
+
+    staged = Headed(Backbone(Block2(), Block2()))
+    inside = ["backbone.stem", "backbone.encoder.layer.0", "backbone.encoder.layer.1", "norm", "head"]
+    assert names(staged) == names(Wrapper(staged)) == inside
+    assert len(names(Headed(Backbone(*(nn.Linear(4, 4) for _ in range(4)))))) == 6, "the norm joins the last of them"
+    assert names(Headed(Block2())) == ["backbone", "norm", "head"], "a block of a few layers is no backbone"
+    assert names(Wrapper(Block2())) == ["a", "b"], "all there is"
+
+
 def test_a_network_without_weights_is_refused() -> None:
     with pytest.raises(UserError, match="no weight layers"):
         blocks(nn.Sequential(nn.ReLU()))

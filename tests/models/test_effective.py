@@ -49,7 +49,7 @@ def test_a_weight_kept_in_parts_loads_as_the_network_used_it(way: str) -> None:
     state = source.state_dict()
     assert "0.weight" not in state
     into, found = loaded(state)
-    assert found.share == 1 and said in found.told()[0] and "3 tensors" in found.told()[0]
+    assert found.share == 1 and said in found.sentences()[0] and "3 tensors" in found.sentences()[0]
     for mine, theirs in zip(into[:3], source[:3], strict=True):
         torch.testing.assert_close(mine.weight, theirs.weight.detach(), rtol=1e-6, atol=1e-6)
 
@@ -59,7 +59,7 @@ def test_a_network_with_parts_of_its_own_gets_them_as_they_are() -> None:
     for each in (source, into):
         parametrizations.weight_norm(each[0])
     found = load_into(into, source.state_dict(), head=("3",))
-    assert found.unfilled == () and found.told() == []
+    assert found.unfilled == () and found.sentences() == []
     assert torch.equal(into[0].parametrizations.weight.original1, source[0].parametrizations.weight.original1)
 
 
@@ -91,7 +91,7 @@ def test_other_storage_is_converted_and_said(tmp_path, kind: str, word: str, err
     state = net().state_dict()
     torch.save({n: spread(kind, t) if t.ndim > 1 else t for n, t in state.items()}, tmp_path / "w.pth")
     into, found = loaded(read_state(tmp_path / "w.pth"))
-    assert found.share == 1 and f"3 tensors stored as {word}" in found.told()[0]
+    assert found.share == 1 and f"3 tensors stored as {word}" in found.sentences()[0]
     for name, tensor in into.state_dict().items():
         if not name.startswith("3"):
             assert tensor.dtype == torch.float32 and (tensor - state[name]).abs().max() <= error

@@ -45,7 +45,7 @@ def test_what_a_network_cannot_do_without_is_refused_unless_allowed_by_name(
         load(ref, state, min_share=0.5)
     allowed = load(ref, state, min_share=0.5, allow=[allow] if isinstance(allow, str) else allow)
     assert allowed.unfilled and all(name.endswith(lost) for name in allowed.unfilled)
-    assert all(name in allowed.told()[0] for name in allowed.unfilled)
+    assert all(name in allowed.sentences()[0] for name in allowed.unfilled)
 
 
 def test_the_sentence_names_what_to_allow() -> None:
@@ -64,7 +64,7 @@ def test_a_share_is_a_gate_besides() -> None:
 def test_other_tensors_may_be_missing_and_are_named() -> None:
     loaded = load(RESNET, without(RESNET, "layer1.0.conv1.weight", "layer2.0.bn1.weight"))
     assert loaded.share > 0.99 and loaded.unfilled == ("layer1.0.conv1.weight", "layer2.0.bn1.weight")
-    assert loaded.told()[0].endswith("layer1.0.conv1.weight, layer2.0.bn1.weight")
+    assert loaded.sentences()[0].endswith("layer1.0.conv1.weight, layer2.0.bn1.weight")
 
 
 def test_an_allowed_name_that_there_is_not_is_a_slip() -> None:
@@ -73,7 +73,7 @@ def test_an_allowed_name_that_there_is_not_is_a_slip() -> None:
 
 
 def test_counters_and_tables_that_a_network_makes_itself_are_not_missing() -> None:
-    assert load(RESNET, without(RESNET, "num_batches_tracked")).told() == []
+    assert load(RESNET, without(RESNET, "num_batches_tracked")).sentences() == []
     swin = "torchvision:swin_t"
     assert load(swin, without(swin, "relative_position_index")).unfilled == ()
     with pytest.raises(UserError, match=r"an embedding .*relative_position_bias_table"):
@@ -120,10 +120,10 @@ def test_weights_of_a_larger_network_are_refused_unless_allowed(ref: str, extra:
     with pytest.raises(UserError, match=sentence):
         load(ref, state)
     allowed = load(ref, state, allow=[f"{extra.rpartition('.')[0]}.*"])
-    assert allowed.told() == [f"left out, as blocks that the network does not have: {extra}"]
+    assert allowed.sentences() == [f"left out, as blocks that the network does not have: {extra}"]
 
 
 def test_heads_and_what_lies_beside_the_body_are_no_blocks_of_it() -> None:
     beside = ("projection_head.0.weight", "queue", "decoder.1.weight", "conv1.weight_scale", "fc.2.weight")
     loaded = load(RESNET, without(RESNET) | {name: torch.ones(3, 3) for name in beside})
-    assert loaded.share == 1.0 and loaded.told() == []
+    assert loaded.share == 1.0 and loaded.sentences() == []

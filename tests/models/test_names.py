@@ -16,7 +16,7 @@ from torchvision.models.densenet import _load_state_dict as as_torchvision_loads
 from transferscope.errors import UserError
 from transferscope.models.build import build_network, head_names
 from transferscope.models.checkpoint import read_state
-from transferscope.models.names import found
+from transferscope.models.layouts import found
 
 State = dict[str, Tensor]
 
@@ -137,7 +137,8 @@ def test_several_candidates_are_asked_about_and_chosen_by_name(
     for choice, state in zip(choices, (A, B), strict=True):
         assert f"#{choice}" in str(asked.value)
         net = Net()
-        assert load_into(net, read_state(tmp_path / "w.pth", choice), head=("fc",)).share == 1
+        loaded = load_into(net, read_state(tmp_path / "w.pth", choice), head=("fc",))
+        assert loaded.share == 1 and loaded.sentences()[0].startswith("the file also has other values of it, under ")
         assert body_is(net, state), choice
 
 
@@ -145,7 +146,18 @@ def test_the_same_values_twice_are_no_question_and_are_said(tmp_path: Path) -> N
     torch.save(LAYOUTS["moco v3, both the same"], tmp_path / "w.pth")
     loaded = load_into(Net(), read_state(tmp_path / "w.pth"), head=("fc",))
     assert loaded.under == "state_dict.module.base_encoder"
-    assert loaded.told() == ["the same values are also under state_dict.module.momentum_encoder"]
+    assert loaded.sentences() == ["the same values are also under state_dict.module.momentum_encoder"]
+
+
+def test_the_top_of_a_file_has_a_name_where_places_are_listed(tmp_path: Path) -> None:
+    torch.save(A | under("ema.", B), tmp_path / "w.pth")
+    loaded = load_into(Net(), read_state(tmp_path / "w.pth", "ema"), head=("fc",))
+    assert loaded.sentences()[0] == "the file also has other values of it, under (no prefix)"
+    loaded = load_into(Net(), under("again.") | A, head=("fc",))
+    assert loaded.sentences()[0] in (
+        "the same values are also under (no prefix)",
+        "the same values are also under again",
+    )
 
 
 def test_a_body_beside_the_usual_place_is_taken_only_when_asked_for(tmp_path: Path) -> None:
@@ -153,8 +165,11 @@ def test_a_body_beside_the_usual_place_is_taken_only_when_asked_for(tmp_path: Pa
     with pytest.raises(UserError, match=r"found under 'trunk'.*w\.pth#trunk'"):
         load_into(Net(), read_state(tmp_path / "w.pth"), head=("fc",))
     assert load_into(Net(), read_state(tmp_path / "w.pth", "trunk"), head=("fc",)).share == 1
-    with pytest.raises(UserError, match=r"nothing under '#trunks'; did you mean 'trunk'"):
-        read_state(tmp_path / "w.pth", "trunks")
+    for part in ("trunks", "state_dict"):
+        with pytest.raises(UserError, match=f"nothing of this network under '#{part}', it is under #trunk"):
+            load_into(Net(), read_state(tmp_path / "w.pth", part), head=("fc",))
+    with pytest.raises(UserError, match="under '#trunk', nor anywhere else in it; its keys are state_dict, trunk"):
+        load_into(nn.Conv2d(5, 7, 3), read_state(tmp_path / "w.pth", "trunk"), head=("fc",))
 
 
 def test_children_by_number_only_where_every_shape_agrees() -> None:
@@ -188,7 +203,7 @@ def test_the_older_names_of_densenet_load_as_torchvision_loads_them() -> None:
     as_torchvision_loads(theirs, given, progress=False)  # type: ignore[arg-type]
     for state in (old, {f"module.densenet121.{name}": tensor for name, tensor in old.items()}):
         loaded = load_into(ours, state, head=("classifier",))
-        assert loaded.share == 1 and "DenseNet's names" in loaded.told()[0]
+        assert loaded.share == 1 and "DenseNet's names" in loaded.sentences()[0]
         assert body_is(ours, theirs.state_dict(), "classifier")
 
 

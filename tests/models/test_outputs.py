@@ -1,13 +1,14 @@
 """What a network returns is told apart, and named where it is not a tensor of (samples, outputs)."""
 
 from collections import namedtuple
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from transferscope.errors import UserError
-from transferscope.models.outputs import answering, logits_of
+from transferscope.models.outputs import answering, logits_of, tensors_of
 
 Y = torch.zeros(4, 3)
 
@@ -16,15 +17,43 @@ def test_a_tensor_of_samples_and_outputs_is_taken_as_it_is() -> None:
     assert logits_of(Y, 4) is Y
 
 
+OTHER = torch.zeros(4, 7)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        SimpleNamespace(logits=Y, hidden=OTHER),
+        {"logits": Y, "aux": OTHER},
+        namedtuple("Out", "logits aux")(Y, OTHER),
+        {"out": Y},
+        (Y, None, (OTHER, OTHER)),
+        [torch.zeros(4, 3, 2, 2), Y, torch.zeros(4)],
+        {"loss": torch.zeros(()), "scores": Y},
+        (Y, Y),
+    ],
+)
+def test_logits_are_found_by_name_or_where_there_is_but_one_such_tensor(output: object) -> None:
+    assert logits_of(output, 4) is Y
+
+
+def test_every_tensor_is_found_in_what_a_module_returns() -> None:
+    @dataclass
+    class Out:
+        hidden: object
+        more: object = None
+
+    assert tensors_of(Out(Y, {"a": [OTHER], "b": 3})) == [Y, OTHER] and tensors_of(SimpleNamespace(x=Y)) == []
+
+
 @pytest.mark.parametrize(
     ("output", "words"),
     [
-        (SimpleNamespace(logits=Y, hidden=Y), ["SimpleNamespace", "net(x).logits"]),
-        ({"logits": Y, "aux": Y}, ["dict", "'logits', 'aux'", "net(x)['logits']"]),
-        ({"out": Y}, ["'out'", "net(x)['out']"]),
-        ((Y, Y), ["tuple of 2", "(4, 3)", "net(x)[0]"]),
-        ([torch.zeros(4, 3, 2, 2), Y], ["list of 2", "net(x)[1]"]),
-        (namedtuple("Out", "logits aux")(Y, Y), ["Out of 2", "net(x)[0]"]),
+        (SimpleNamespace(output=Y, hidden=OTHER), ["SimpleNamespace", "net(x).output"]),
+        ({"logits": Y[0], "aux": Y}, ["dict", "'logits', 'aux'", "net(x)['logits']"]),
+        ({"out": Y, "aux": OTHER}, ["'out'", "net(x)['out']"]),
+        ((Y, OTHER), ["tuple of 2", "(4, 3)", "net(x)[0]"]),
+        ([torch.zeros(4, 3, 2, 2), Y, OTHER], ["list of 3", "net(x)[1]"]),
         ((), ["tuple of 0"]),
         (torch.zeros(4), ["shape (4,)", "reshapes"]),
         (torch.zeros(4, 3, 1, 1), ["shape (4, 3, 1, 1)"]),

@@ -72,7 +72,7 @@ def test_a_hastened_network_is_the_same_network_with_hooks_and_copies():
     seen = []
     quick[1].register_forward_hook(lambda module, inputs, out: seen.append(tuple(out.shape)))
     smallmaps.hasten(quick)
-    assert [type(m) is smallmaps._Conv2d for m in quick] == [True, True, False, False]
+    assert [type(m) is smallmaps.SmallMapConv2d for m in quick] == [True, True, False, False]
     assert list(plain.state_dict()) == list(quick.state_dict())
     copied = copy.deepcopy(quick)
     with torch.no_grad():

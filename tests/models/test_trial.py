@@ -59,9 +59,9 @@ def test_good_networks_pass(net: nn.Module) -> None:
 @pytest.mark.parametrize(
     ("net", "says"),
     [
-        (Net(lambda y: SimpleNamespace(logits=y)), r"SimpleNamespace.*net\(x\)\.logits"),
-        (Net(lambda y: (y, y)), r"a tuple of 2.*net\(x\)\[0\]"),
-        (Net(lambda y: {"logits": y}), r"dict with 'logits'.*net\(x\)\['logits'\]"),
+        (Net(lambda y: SimpleNamespace(output=y, other=2 * y)), r"SimpleNamespace.*net\(x\)\.output"),
+        (Net(lambda y: (y, 2 * y)), r"a tuple of 2.*net\(x\)\[0\]"),
+        (Net(lambda y: {"a": y, "b": 2 * y}), r"dict with 'a', 'b'.*net\(x\)\['...'\]"),
         (Net(lambda y: None), "NoneType"),
         (Net(lambda y: y.argmax(1)), r"int64 tensor of shape \(4,\)"),
         (Net(channels=1), "wants images of 1 channel .*images here have 3"),

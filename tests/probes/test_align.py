@@ -218,7 +218,7 @@ def test_what_cannot_be_aligned_is_refused_in_a_sentence(net, words):
 
 def test_strangers_and_diverged_networks_are_refused():
     a = tiny(3)
-    with pytest.raises(UserError, match=r"'9\.weight' is \[3, 16\] in one network but of shape \[4, 16\] in b"):
+    with pytest.raises(UserError, match=r"'9\.weight' is \[3, 16\] in a and \[4, 16\] in b"):
         align(a, tiny(4))
     bad = copy.deepcopy(a.state_dict())
     bad["0.weight"][0] = float("nan")

@@ -85,7 +85,9 @@ def test_uniform_average_singles_and_ensemble(tmp_path):
         assert all(torch.equal(t, was[n]) for n, t in net.state_dict().items())
     gain = found.gain("best")
     errors = 1 - found.single[:, 0]
-    assert gain.mean == pytest.approx(errors.min() - (1 - found.average[0])) and gain.low <= gain.mean <= gain.high
+    smallest = errors.min() - (1 - found.average[0])
+    assert smallest - 1e-9 <= gain.mean < smallest + 0.1, "the best is chosen on some images and compared on others"
+    assert gain.low <= gain.mean <= gain.high
     assert found.gain("mean").mean == pytest.approx(errors.mean() - (1 - found.average[0]))
     assert found.gain("ensemble").mean == pytest.approx(found.average[0] - found.ensemble[0])
     found.save(tmp_path / "a.safetensors")
@@ -211,16 +213,16 @@ def test_bad_input_to_average_is_one_sentence():
         (lambda: average([nn.LazyLinear(2), nn.LazyLinear(2)]), "network 1 has lazy layers"),
         (lambda: average([tuple, nets[0]]), "network 1 is the class tuple, not a network"),
         (lambda: average([nets[0], nn.Linear]), "network 2 is the class Linear, not a network"),
-        (lambda: average([nets[0], "b.pt"]), "network 2 is a str, not a network .*; load the weights into one first"),
-        (lambda: wise_ft("resnet18", nets[0], some), "start is a str, not a network"),
-        (lambda: average([nets[0], plain(4)]), r"'3\.weight' is \[3, 6\] in one network but of shape \[4, 6\] in netw"),
+        (lambda: average([nets[0], "b.pt"]), "average: network 2: no file 'b.pt'"),
+        (lambda: wise_ft(5, nets[0], some), "start is a int, not a network"),
+        (lambda: average([nets[0], plain(4)]), r"'3\.weight' is \[3, 6\] in network 1 and \[4, 6\] in netw"),
         (lambda: average([nets[0], bad]), r"'1\.bias' holds NaN or infinite values in network 2"),
         (lambda: average(nets, weights=[1, 1]), "weights must be 2 numbers that add up to 1"),
         (lambda: average(nets, kind="best"), "neither 'uniform' nor 'greedy'"),
         (lambda: average(nets, some, kind="greedy"), "needs held_out="),
         (lambda: average(nets, some, held_out=some), "has no use for held_out="),
         (lambda: average(nets, some, kind="greedy", weights=[0.5, 0.5], held_out=some), "finds its own weights"),
-        (lambda: average([{}, {}], like=nets[0]), r"'1\.weight' is .* but missing in network 1"),
+        (lambda: average([{}, {}], like=nets[0]), r"'1\.weight' is .* and missing in network 1"),
         (lambda: average(nets, some).gain("best", "other"), "no data set 'other'"),
     ]:
         with pytest.raises(UserError, match=words):
@@ -252,7 +254,7 @@ def test_wise_ft_walks_the_body_under_the_tuned_head(tmp_path):
     assert ts.load(tmp_path / "w.safetensors").table().equals(found.table()) and found.chart().to_dict()
     with pytest.raises(UserError, match="alphas must be"):
         wise_ft(start, tuned, batches(x, y), alphas=1)
-    with pytest.raises(UserError, match=r"'1\.weight' is \[6, 48\] in one network but missing in the start"):
+    with pytest.raises(UserError, match=r"'1\.weight' is \[6, 48\] in the tuned network and missing in the start"):
         wise_ft(nn.Linear(2, 2), tuned, batches(x, y))
     with pytest.raises(UserError, match="no data set 'x'"):
         found.best("x")

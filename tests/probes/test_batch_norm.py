@@ -1,7 +1,7 @@
 """One vocabulary for batch norm's statistics: what each probe takes, what it refuses, and what its result says."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from torch import nn
 
 import transferscope as ts
 from transferscope.errors import UserError
-from transferscope.probes.batch_norm import WORDS, known, told
+from transferscope.probes.batch_norm import WORDS, BatchNorm, OfBlocks, OfLine, known, statistics_words
 
 DRAW = torch.Generator().manual_seed(0)
 X, Y = torch.randn(20, 3, 4, 4, generator=DRAW), torch.randint(0, 3, (20,), generator=DRAW)
@@ -58,8 +58,8 @@ def test_each_probe_takes_its_words_and_refuses_others(probe):
     of, ask = PROBES[probe]
     assert set(WORDS[of]) == set(SAID[of])
     for word, said in SAID[of].items():
-        told = ask(word).batch_norm
-        assert told == (said if probe != "criticality" else told) and ("20" in told) == ("20" in said)
+        found = ask(word).batch_norm
+        assert found == (said if probe != "criticality" else found) and ("20" in found) == ("20" in said)
     others = ({"refresh", "as found", "average", "first", "last", "none"} - set(WORDS[of])) | {"none"}
     for word in [*sorted(others), None, 3, ["refresh"]]:
         with pytest.raises(UserError, match=r"^batch_norm: '.*' is (neither|none of) 'refresh'[^\n]*\.$"):
@@ -81,8 +81,13 @@ def test_the_sentence_and_networks_without():
         known("line", "as given")
     with pytest.raises(UserError, match=r"'last' is neither 'refresh' nor 'as found'\.$"):
         known("blocks", "last")
-    assert [told(of, "refresh", False) for of in WORDS] == [
+    assert [statistics_words(of, "refresh", False) for of in WORDS] == [
         "the network has no batch norm",
         "none",
         "none in the network",
     ]
+
+
+def test_a_study_may_say_what_the_probe_takes():
+    assert set(get_args(OfLine)) == set(WORDS["line"]) and set(get_args(OfBlocks)) == set(WORDS["blocks"])
+    assert set(get_args(BatchNorm)) == {word for words in WORDS.values() for word in words} | {"as given"}

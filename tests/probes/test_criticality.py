@@ -279,7 +279,9 @@ def test_of_state_dicts_whatever_the_network_holds(crossed):
     for name, tensor in other.state_dict().items():
         assert tensor.data_ptr() == held[name][0] and torch.equal(tensor, held[name][1])
     assert all(module.training for module in other.modules())
-    with pytest.raises(UserError, match=r"final: it lacks 'stem\.weight' in the shape"):
+    with pytest.raises(
+        UserError, match=r"^criticality: net: only 0.0% of the body's parameters.*'stem\.weight' is missing"
+    ):
         criticality(made(plain).state_dict(), start, batched(), like=other)
 
 
@@ -381,10 +383,14 @@ def test_bad_input_is_answered_in_one_sentence(crossed):
     wrong = {**start, "two.weight": torch.zeros(3, 3)}
     lost = {**start, "one.bias": start["one.bias"] * float("nan")}
     for words, arguments, options in (
-        (r"start: it has no tensor 'stem\.weight'", (made(plain), batched()), {}),
-        (r"start: it has no tensor 'two\.bias'", (lacking, batched()), {}),
-        (r"start: 'two\.weight' is \[3, 3\] there and \[8, 8, 3, 3\] in the network", (wrong, batched()), {}),
-        (r"path: checkpoint 2: 'one\.bias' holds NaN", (start, batched()), {"path": [start, lost]}),
+        (r"'stem\.weight' is .* in net and missing in start;", (made(plain), batched()), {}),
+        (r"'two\.bias' is .* in net and missing in start;", (lacking, batched()), {}),
+        (r"'two\.weight' is \[8, 8, 3, 3\] in net and \[3, 3\] in start;", (wrong, batched()), {}),
+        (
+            r"'one\.bias' holds NaN or infinite values in checkpoint 2 of path",
+            (start, batched()),
+            {"path": [start, lost]},
+        ),
         (r"no block 'stemm'; did you mean 'stem'", (start, batched()), {"blocks": "stemm"}),
         ("none was asked for", (start, batched()), {"blocks": []}),
         ("needs the labels", (start, [data()[0]]), {}),
@@ -407,5 +413,10 @@ def test_bad_input_is_answered_in_one_sentence(crossed):
     broken = copy.deepcopy(net)
     with torch.no_grad():
         broken.fc.bias[0] = float("nan")
+    with pytest.raises(UserError, match=r"criticality: 'fc\.bias' holds NaN or infinite values in net;"):
+        criticality(broken, start, batched())
+    broken = copy.deepcopy(net)
+    with torch.no_grad():
+        broken.fc.weight.fill_(3e38)
     with pytest.raises(UserError, match="outputs for 96 of 96 samples are NaN"):
         criticality(broken, start, batched())

@@ -68,7 +68,7 @@ def test_distance_with_another_head_another_network_or_no_head(tmp_path):
     assert found.table().filter(found.table()["block"] == "(head)")["l2"][0] is None
     whole = ts.distance(a, made(seed=2), head=())
     assert whole.body > found.body and "fc" in whole.blocks
-    with pytest.raises(UserError, match=r"no distance over 'conv1\.weight'"):
+    with pytest.raises(UserError, match=r"distance: 'conv1\.weight' is .* in a and .* in b;"):
         ts.distance(a, made(seed=2, width=4))
     found.save(tmp_path / "d.safetensors")
     assert ts.load(tmp_path / "d.safetensors").table().equals(found.table())

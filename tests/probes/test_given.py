@@ -283,9 +283,9 @@ class Wrapped(nn.Module):
 
 
 RETURNED: dict[str, tuple[Callable[[Tensor], Any], str]] = {
-    "object": (lambda y: SimpleNamespace(logits=y), r"SimpleNamespace.*net\(x\)\.logits"),
-    "dict": (lambda y: OrderedDict(out=y, aux=y), r"OrderedDict with 'out', 'aux'.*net\(x\)\['out'\]"),
-    "tuple": (lambda y: (y, y), r"tuple of 2.*net\(x\)\[0\]"),
+    "object": (lambda y: SimpleNamespace(out=y, aux=y + 1), r"SimpleNamespace"),
+    "dict": (lambda y: OrderedDict(out=y, aux=y + 1), r"OrderedDict with 'out', 'aux'.*net\(x\)\['out'\]"),
+    "tuple": (lambda y: (y, y + 1), r"tuple of 2.*net\(x\)\[0\]"),
     "maps": (lambda y: y[:, :, None, None], r"\(\d+, 4, 1, 1\)"),
     "flat": (lambda y: y[:, 0], r"\(\d+,\)"),
     "classes": (lambda y: y.argmax(1, keepdim=True), "int64"),
@@ -306,7 +306,12 @@ def test_a_network_that_returns_no_tensor_of_outputs_is_named(kind: str, probe: 
     assert re.search(words, said) or "blocks" in said or "path" in said, said
 
 
-@pytest.mark.parametrize("thing", [None, "a.ckpt", 3, {"0.weight": torch.zeros(2)}, [A], nn.Linear])
+def test_a_file_that_is_not_there_is_one_sentence() -> None:
+    with pytest.raises(UserError, match=r"^distance: b: no file 'a\.ckpt'; file: takes the path of"):
+        ts.distance(A, "a.ckpt")
+
+
+@pytest.mark.parametrize("thing", [None, b"a.ckpt", 3, {"0.weight": torch.zeros(2)}, [A], nn.Linear])
 @pytest.mark.parametrize("probe", [*PROBES, "distance", "spectrum", "align"])
 def test_what_is_no_network_is_one_sentence(probe: str, thing: Any) -> None:
     ask = PROBES[probe][0] if probe in PROBES else lambda a, b, _: getattr(ts, probe)(a, b)

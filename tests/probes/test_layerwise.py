@@ -54,12 +54,13 @@ def test_curves_and_heights_are_those_of_blended_copies(batch_norm):
         error, loss = curve(a, b, names, found.alphas, data, x)
         np.testing.assert_allclose(found.error[0, i], error, atol=1e-9)
         np.testing.assert_allclose(found.loss[0, i], loss, atol=1e-5)
-        assert found.loss_height[0, i, 0, 0] == pytest.approx(frankle(found.alphas, loss), abs=1e-5)
-        assert found.loss_height[0, i, 1, 0] == pytest.approx(entezari(found.alphas, loss), abs=1e-5)
+        for k, largest in enumerate((frankle(found.alphas, loss), entezari(found.alphas, loss))):
+            assert largest - 0.1 < found.loss_height[0, i, k, 0] <= largest + 1e-5, "chosen on other images"
         ends[i] = loss
     chord = (1 - found.alphas) * ends[len(cut)][0] + found.alphas * ends[len(cut)][-1]
     for i, loss in ends.items():
-        assert found.loss_height[0, i, 2, 0] == pytest.approx((loss - chord).max(), abs=1e-5)
+        largest = (loss - chord).max()
+        assert largest - 0.1 < found.loss_height[0, i, 2, 0] <= largest + 1e-5
     low, high = found.loss_height[0, :, :, 1], found.loss_height[0, :, :, 2]
     assert (low <= high).all() and (found.loss_height[0, :, 0, 0] <= high[:, 0] + 1e-9).all()
     assert found.table().height == 2 * len(found.blocks) and found.chart().to_dict()
@@ -88,5 +89,5 @@ def test_chosen_blocks_overflow_and_bad_input():
     assert np.isfinite(found.loss_height[0, 1, :2]).all() and found.table()["frankle"].null_count() == 4
     with pytest.raises(UserError, match="alphas: give a count"):
         layerwise_barrier(a, a, data, alphas=[0.1, 1])
-    with pytest.raises(UserError, match=r"b: '0\.weight' has shape"):
+    with pytest.raises(UserError, match=r"layerwise_barrier: '0\.weight' is .* in a and .* in b;"):
         layerwise_barrier(a, residual(2, width=5), data)

@@ -124,7 +124,9 @@ def test_without_any_network_there_is_one_sentence(probe):
         ask(*states, None)
     with pytest.raises(UserError, match=rf"^{word}: like is a \w+Dict, not a network"):
         ask(*states, states[0])
-    with pytest.raises(UserError, match=rf"^{word}: .* is a str, not a network"):
+    with pytest.raises(UserError, match=rf"^{word}: .* is a bytes, not a network"):
+        ask(b"a.pt", *states[1:], network(0))
+    with pytest.raises(UserError, match=rf"^{word}: .*: no file 'a.pt'; "):
         ask("a.pt", *states[1:], network(0))
 
 
@@ -140,8 +142,31 @@ def test_all_are_named_that_have_no_network():
             call()
 
 
+def naming(tensor: str, probe: str) -> str:
+    """What every probe says of a tensor of another shape, or one that a network lacks."""
+    shape = r"(?:\[[\d, ]+\]|missing)"
+    remedy = r"give networks of one architecture, with heads of one width(?: \(head=.*\))?\.$"
+    return rf"^{probe.partition(',')[0]}: '{tensor}' is {shape} in [^;]+ and {shape} in [^;]+; {remedy}"
+
+
+@pytest.mark.parametrize("probe", [probe for probe in PROBES if probe != "spectrum"])  # which compares what is shared
+def test_another_architecture_is_one_sentence_that_names_the_tensor(probe):
+    count, ask = PROBES[probe]
+    nets = [network(i, probe) for i in range(count)]
+    wider = nn.Sequential(
+        nn.Conv2d(3, 5, 3, bias=False), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 3, 3), *nets[0][4:]
+    )
+    longer = nn.Sequential(*network(0, probe)[:3], nn.Identity(), *network(0, probe)[3:])
+    for other, tensor in ((wider, r"0\.weight"), (longer, r"\d\.\w+")):
+        for last in (other, other.state_dict()):
+            with pytest.raises(UserError, match=naming(tensor, probe)):
+                ask(*nets[:-1], last, None)
+        with pytest.raises(UserError, match=naming(tensor, probe)):
+            ask(*[net.state_dict() for net in nets], other)
+
+
 @pytest.mark.parametrize("probe", ["criticality", "layerwise_barrier", "rewind"])
-def test_a_form_that_the_weights_do_not_fit_is_one_sentence(probe):
+def test_a_form_with_another_head_is_one_sentence(probe):
     other = nn.Sequential(*network(3)[:-1], nn.Linear(12, 5))
-    with pytest.raises(UserError, match=r"'6\.weight'"):
+    with pytest.raises(UserError, match=naming(r"6\.weight", probe)):
         PROBES[probe][1](*[network(i).state_dict() for i in range(PROBES[probe][0])], other)

@@ -16,7 +16,7 @@ import transferscope
 from transferscope.errors import UserError
 from transferscope.measures.barrier import entezari, frankle
 from transferscope.probes.walks.line_barrier import line_barrier
-from transferscope.probes.walks.path import Path, path
+from transferscope.probes.walks.path import LinearPath, path
 from transferscope.probes.walks.refine import refined
 from transferscope.probes.walks.scored import Scored
 
@@ -28,7 +28,7 @@ ROUNDING = 1e-12  # of a mean of some hundred errors in float64: additions round
 
 
 @pytest.fixture(scope="module")
-def apart() -> Path:
+def apart() -> LinearPath:
     return path(A, B, TEST, alphas=11, statistics=[FRESH])
 
 
@@ -126,7 +126,8 @@ def test_heights_are_those_of_the_curves(apart):
     for measure, curve in (("error", apart.error[0]), ("loss", apart.loss[0])):
         for kind, of in (("frankle", frankle), ("entezari", entezari)):
             found = apart.barrier(measure=measure, kind=kind)
-            assert found.mean == pytest.approx(of(apart.alphas, curve)) and found.n == 300
+            largest = of(apart.alphas, curve)
+            assert largest - 0.05 < found.mean <= largest + 1e-12 and found.n == 300, "chosen on other images"
             assert found.low <= found.mean <= found.high
     i = int(np.argmax(apart.error[0]))
     assert apart.at(kind="frankle") == apart.alphas[i]
@@ -231,7 +232,7 @@ def test_frozen_parameters_move_too(apart):
 
 def test_heads_of_different_width_need_one_to_be_chosen():
     b = trained(2, classes=6)
-    with pytest.raises(UserError, match=r"'fc.weight' is \[4, 12\] in network a and \[6, 12\] in b.*head='a'"):
+    with pytest.raises(UserError, match=r"'fc.weight' is \[4, 12\] in a and \[6, 12\] in b; .*head='a'"):
         path(A, b, TEST)
     kept = path(A, b, TEST, alphas=3, head="a", batch_norm="average")
     whole = copy.deepcopy(b)
@@ -302,11 +303,12 @@ def test_saving_and_tables(apart, tmp_path):
     assert apart.chart().to_dict()["hconcat"]
 
 
-def test_seeds_decide_the_intervals_alone(apart):
+def test_seeds_decide_the_folds_alone(apart):
     same = path(A, B, TEST, alphas=11, statistics=[FRESH])
     other = path(A, B, TEST, alphas=11, statistics=[FRESH], seed=1)
     assert np.array_equal(same.heights, apart.heights) and not np.array_equal(other.heights, apart.heights)
-    assert np.array_equal(other.heights[..., [0, 3]], apart.heights[..., [0, 3]])
+    assert np.array_equal(other.heights[..., 3], apart.heights[..., 3])
+    np.testing.assert_allclose(other.heights[..., 0], apart.heights[..., 0], atol=0.05)
 
 
 def test_states_are_walked_whatever_the_network_holds(apart):
@@ -333,8 +335,8 @@ def test_states_are_walked_whatever_the_network_holds(apart):
         ({"measure": "auc"}, "neither 'error'"),
         ({"tolerance": 0}, "above 0"),
         ({"batches": []}, "no images"),
-        ({"b": Tied()}, r"'conv1.weight' is \[8, 3, 3, 3\] in network a and missing in b"),
-        ({"b": Normed(width=6)}, r"different architecture .*'conv1.weight' is \[8, 3"),
+        ({"b": Tied()}, r"'conv1.weight' is \[8, 3, 3, 3\] in a and missing in b"),
+        ({"b": Normed(width=6)}, r"path: 'conv1.weight' is \[8, 3, 3, 3\] in a and \[6, 3, 3, 3\] in b"),
     ],
 )
 def test_bad_input_is_one_sentence(options, message):
@@ -348,7 +350,7 @@ def test_broken_weights_are_named():
     b = copy.deepcopy(B)
     with torch.no_grad():
         b.bn2.weight[3] = torch.nan
-    with pytest.raises(UserError, match=r"network b: 'bn2.weight' holds NaN"):
+    with pytest.raises(UserError, match=r"path: 'bn2.weight' holds NaN or infinite values in b"):
         path(A, b, TEST)
 
 

@@ -110,7 +110,7 @@ def test_what_spans_no_plane_is_refused():
         plane(a, b, a, [(x, y)])
     with pytest.raises(UserError, match="steps must be at least 2"):
         plane(a, b, small(2), [(x, y)], steps=1)
-    with pytest.raises(UserError, match=r"of shape \[4, 4\] in c"):
+    with pytest.raises(UserError, match=r"'\w\.weight' is \[\d, 4\] in a and \[4, 4\] in c"):
         plane(a, b, small(2, 4), [(x, y)])
     with pytest.raises(UserError, match="one data set"):
         plane(a, b, small(2), {"one": [(x, y)], "two": [(x, y)]})

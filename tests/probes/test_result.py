@@ -30,6 +30,7 @@ def test_every_kind_of_result_has_its_home_and_is_among_the_files() -> None:
     assert saves == result.HOMES
     kinds = {type(ts.load(file)).__name__ for file in FIRST}
     assert kinds == set(result.HOMES)
+    assert not result.FORMER.keys() & result.HOMES.keys() and set(result.FORMER.values()) <= set(result.HOMES)
 
 
 @pytest.mark.parametrize("file", FIRST, ids=lambda file: file.stem)

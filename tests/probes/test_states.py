@@ -247,10 +247,16 @@ def changed(state, name, tensor):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (changed(NET.state_dict(), "fc.weight", torch.zeros(5, 12)), r"alpha 2: 'fc.weight' has shape \[5, 12\]"),
-        (changed(NET.state_dict(), "fc.bias", torch.zeros(1)), r"'fc.bias' has shape \[1\]"),
-        ({n: t for n, t in NET.state_dict().items() if n != "bn1.bias"}, "'bn1.bias' is missing"),
-        (changed(NET.state_dict(), "more", torch.zeros(1)), "no 'more'"),
+        (
+            changed(NET.state_dict(), "fc.weight", torch.zeros(5, 12)),
+            r"alpha 2: 'fc.weight' is \[4, 12\] in the network and \[5, 12\] in the weights given",
+        ),
+        (changed(NET.state_dict(), "fc.bias", torch.zeros(1)), r"'fc.bias' is \[4\] in the network and \[1\] in"),
+        (
+            {n: t for n, t in NET.state_dict().items() if n != "bn1.bias"},
+            r"'bn1.bias' is \[8\] in the network and missing in",
+        ),
+        (changed(NET.state_dict(), "more", torch.zeros(1)), r"'more' is missing in the network and \[1\] in"),
         (changed(NET.state_dict(), "fc.bias", torch.full((4,), torch.nan)), "'fc.bias' holds NaN"),
         (changed(NET.state_dict(), "fc.weight", torch.full((4, 12), 3e38)), "alpha 2: the outputs of .* of 200"),
         (changed(NET.state_dict(), "bn2.running_var", -torch.ones(8)), "batch norm 'bn2' is negative"),

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import polars as pl
 import pytest
 from sample_study import HOSTILE
 
-from transferscope.report import figures
+from transferscope import drawing
+from transferscope.report import figures, same_bytes
 from transferscope.section import Chart
 
 
@@ -24,12 +26,12 @@ def line(name: str = "a", top: float = 1.0) -> Chart:
 def test_every_figure_of_the_report_is_valid(report: Path) -> None:
     folder = report.parent / "figures"
     names = {path.name.partition(".")[0] for path in folder.iterdir()} - {"transfer-square"}
-    assert names == {"transfer-curves", "transfer-final", "transfer-targets", "similarity-cka"}
+    assert names == {"transfer-opening", "transfer-curves", "transfer-final", "transfer-targets", "similarity-cka"}
     for name in names:
         assert ET.parse(folder / f"{name}.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
         pdf = (folder / f"{name}.pdf").read_bytes()
         assert pdf.startswith(b"%PDF-") and pdf.rstrip().endswith(b"%%EOF")
-        assert "data" in json.loads((folder / f"{name}.vl.json").read_text())
+        assert {"data", "datasets"} & set(json.loads((folder / f"{name}.vl.json").read_text()))
     texts = [
         element.text for element in ET.parse(folder / "transfer-targets.svg").iter("{http://www.w3.org/2000/svg}text")
     ]
@@ -47,7 +49,7 @@ def test_numbers_that_are_not_finite_become_null() -> None:
     spec = figures.specification(
         Chart("n", "n", {"mark": "point", "data": {"values": [{"x": float("nan"), "y": 1 / 3}]}})
     )
-    assert spec["data"]["values"] == [{"x": None, "y": 0.333333}]
+    assert spec["data"]["values"] == [{"x": None, "y": 0.3333}]
 
 
 def test_only_a_changed_figure_is_drawn_again(tmp_path: Path) -> None:
@@ -66,9 +68,30 @@ def test_only_a_changed_figure_is_drawn_again(tmp_path: Path) -> None:
     assert (tmp_path / "a.svg").read_bytes() != first
 
 
+def test_bytes_are_those_of_the_chart_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips and gradients are numbered, and a PDF's resources ordered, by a converter that drew other things before."""
+    import altair as alt
+
+    rows = pl.DataFrame({"x": [0, 1, 2], "y": [0.0, 1.0, 0.5]})
+    base = alt.Chart(rows).mark_line(clip=True).encode(x="x", y="y", color="x", opacity="y")
+    many = Chart("many", "Many", alt.layer(base, base.mark_point(clip=True), base.mark_text(text="é")))
+    for place, before in (("alone", 0), ("after", 3)):
+        monkeypatch.setattr(drawing, "_drawer", drawing.Drawer())
+        for number in range(before):
+            figures.write_figure(tmp_path / place, f"before{number}", figures.specification(many))
+        figures.write_figure(tmp_path / place, "many", figures.specification(many))
+    for kind in ("svg", "pdf", "vl.json"):
+        assert (tmp_path / "alone" / f"many.{kind}").read_bytes() == (tmp_path / "after" / f"many.{kind}").read_bytes()
+    svg, pdf = ((tmp_path / "alone" / f"many.{kind}").read_bytes() for kind in ("svg", "pdf"))
+    numbers = [int(number) for number in re.findall(rb'id="[a-z]+_?(\d+)"', svg)]
+    assert len(numbers) > 1 and numbers == list(range(len(numbers)))
+    assert same_bytes.pdf(pdf) == pdf, "its table of objects points to them"
+    assert same_bytes.pdf(b"%PDF-1.7 of another layout") == b"%PDF-1.7 of another layout"
+
+
 def test_a_figure_never_fetches_its_data(tmp_path: Path) -> None:
     spec = {"data": {"url": "http://localhost:9/rows.csv"}, "mark": "point", "encoding": {}}
-    with pytest.raises(ValueError):
+    with pytest.raises(drawing.DrawingError, match="ValueError"):
         figures.write_figure(tmp_path, "far", spec)
 
 
@@ -86,6 +109,20 @@ def test_embedded_json_survives_and_closes_nothing() -> None:
         text = figures.embedded(value)
         assert json.loads(text) == value
         assert not set("<>&\u2028") & set(text)
+
+
+def test_packed_rows_keep_their_values_and_their_gaps() -> None:
+    spec = {"mark": "point", "datasets": {"d": [{"a": 1, "b": None}, {"b": 2.5, "c": "x"}]}}
+    table = {"columns": ["a", "b", "c"], "texts": {}, "rows": [[1, None, None], [None, 2.5, "x"]]}
+    assert figures.packed(spec) == {"mark": "point", "datasets": {"d": table}}
+    assert figures.packed({"mark": "point"}) == {"mark": "point"}
+
+
+def test_packed_words_that_repeat_are_said_once() -> None:
+    rows = [{"kind": kind, "n": n} for n, kind in enumerate(["a", "b", None, "a", "b"])]
+    packed = figures.packed({"datasets": {"d": rows}})["datasets"]["d"]
+    assert packed["texts"] == {"kind": ["a", "b"]}
+    assert packed["rows"] == [[0, 0], [1, 1], [None, 2], [0, 3], [1, 4]]
 
 
 def test_put_leaves_no_scraps_and_no_needless_writes(tmp_path: Path) -> None:

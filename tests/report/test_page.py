@@ -3,21 +3,27 @@
 import dataclasses
 import html
 import html.parser
+import io
 import json
 import math
 import re
-import xml.etree.ElementTree as ET
 from pathlib import Path
-from urllib.parse import unquote
 
+import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 from sample_study import HOSTILE, empty_part, provenance, transfer_part, write
 
-from transferscope.report import Part, write_report
+from transferscope import drawing, spreadsheet
+from transferscope.analyses import names
+from transferscope.data.sheets import sheet
+from transferscope.report import PagePart, figures, wording, write_report
 from transferscope.report import page as page_module
+from transferscope.report.claims import JUDGES, joined
+from transferscope.report.claims import claims as claims_of
 from transferscope.report.mishaps import Mishaps
-from transferscope.section import Chart, Finding, Picture, Section, View
+from transferscope.section import CLAIMS, Card, Chart, Finding, Picture, Section, View
 
 
 class Elements(html.parser.HTMLParser):
@@ -48,25 +54,27 @@ def elements(report: Path) -> Elements:
 
 
 def one_section(folder: Path, section: Section, table: pl.DataFrame | None = None) -> str:
-    part = Part("one", "What it is.", section, pl.DataFrame() if table is None else table)
+    part = PagePart("one", "What it is.", section, pl.DataFrame() if table is None else table)
     write_report(folder, title="t", question="", parts=[part], provenance=provenance())
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_hostile_text_is_shown_and_never_becomes_an_element(elements: Elements) -> None:
     scripts = [attributes for tag, attributes in elements.found if tag == "script"]
-    assert [s.get("type") for s in scripts] == ["application/json"] * 4 + [None, None]
+    assert [s.get("type") for s in scripts] == ["application/json"] * 5 + [None, None]
     assert not any(name.startswith("on") for _, attributes in elements.found for name in attributes)
-    # finding (three places), chart title, missing cell, study, step label
+    # finding, card (headline and target), chart title, missing cell, study, step label
     assert elements.text.count(HOSTILE) >= 7
     assert "<img src=x onerror=alert(2)>" in elements.text
 
 
 def test_chart_json_is_intact_and_holds_no_markup(elements: Elements) -> None:
-    charts = elements.scripts[:4]
+    charts = elements.scripts[:5]
     assert not any("<" in text or ">" in text or "&" in text for text in charts)
-    facets = json.loads(charts[2])
-    targets = {row["target"] for rows in facets["datasets"].values() for row in rows}
+    facets = json.loads(charts[3])
+    (table,) = facets["datasets"].values()
+    words = table["texts"]["target"]
+    targets = {words[row[table["columns"].index("target")]] for row in table["rows"]}
     assert targets == {"openmoji:color", HOSTILE}
 
 
@@ -94,14 +102,35 @@ def test_nothing_is_loaded_from_anywhere(elements: Elements) -> None:
     assert "url(" not in (Path(page_module.__file__).parent / "style.css").read_text()
 
 
-def test_findings_come_first_with_interval_verdict_and_notes(elements: Elements) -> None:
-    text = " ".join(elements.text.split())
-    first = text.index("Pretraining raised the final test accuracy by 15.8 points.")
-    assert first < text.index("How to read this")
-    assert "15.8 points · 95% interval 11.2 to 20.4 points · 3 seeds" in text
-    assert first < text.index("Only 3 seeds") < text.index("How to read this")  # the caveat stands with the findings
+def test_the_answers_come_first_and_findings_are_folded(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    screen, folded = text[text.index("<main>") :].split('<details class="fold"', 1)
+    said = " ".join(Elements(screen).text.split())
+    assert (
+        "Yes Pretraining helped: the final test accuracy is 82% with it and 66% from scratch, a difference of "
+        "16 points (95% interval 11 to 20); likely: the interval lies above 0, but 3 seeds are few." in said
+    )
+    assert "Pretraining raised the final test accuracy" not in said, "findings stand in their sections"
+    assert re.search(r"\b(P-T|RI-T)\b", said) is None, "letters stand in sections only"
+    shown = " ".join(Elements(folded).text.split())
+    assert shown.index("Only 3 seeds") < shown.index("Pretraining raised the final test accuracy by 15.8 points.")
+    assert "15.8 points · 95% interval 11.2 to 20.4 points · 3 seeds" in shown
     for words in ("Supports claim 1", "Leaves claim 2 open", "Contradicts claim 3"):
-        assert words in text
+        assert words in shown
+
+
+def test_questions_keep_their_order_and_say_what_would_answer_them(elements: Elements) -> None:
+    text = " ".join(elements.text.split())
+    asked = ["Was it features?", "Can a part stay frozen?", "Does averaging", "trained longer?", "save labels?"]
+    places = [text.index(words) for words in asked]
+    assert places == sorted(places)
+    assert "Not asked. This would answer it: analyses: [average]" in text
+    assert "Not answered yet: the analysis transfer has no result for it." in text
+    assert "To be surer: more seeds than 3 would narrow what is unsure (Freeze)." in text
+    assert "net was trained from some weights and from scratch at 64 px, with 3 seeds" in text
+    assert "emoji (900 images to train on, 100 to test on, 9 classes)." in text
+    assert "emoji: 50 further images are for choosing epochs and rates." in text
+    assert "Classes of fewer than 10 train images: 'flags' has 3." in text
 
 
 def test_missing_cells_are_named_with_their_reason(elements: Elements) -> None:
@@ -109,6 +138,12 @@ def test_missing_cells_are_named_with_their_reason(elements: Elements) -> None:
     assert "7 cells are missing." in text
     assert "target openmoji:color, arm random, seed 3 : the loss became NaN" in text.replace("3:", "3 :")
     assert "arm pretrained, seed 2: not run yet" in text
+
+
+def test_while_it_runs_cells_are_still_to_come(tmp_path: Path) -> None:
+    how = {"title": "t", "question": "q", "parts": [empty_part()], "provenance": provenance()}
+    page = write_report(tmp_path, **how, running=True)
+    assert "Still running: 6 cells are to come." in page.read_text(encoding="utf-8")
 
 
 def test_provenance_is_complete(elements: Elements) -> None:
@@ -132,7 +167,8 @@ def test_empty_everything_still_gives_a_page(tmp_path: Path) -> None:
     page = write_report(
         tmp_path, title="", question="", parts=[], provenance=dataclasses.replace(provenance(), steps=())
     )
-    assert "No analysis has a finding yet." in page.read_text(encoding="utf-8")
+    said = page.read_text(encoding="utf-8")
+    assert "No run tells yet whether pretraining helped." in said and "analyses: [average]" in said
     assert "No rows yet." in one_section(tmp_path / "a", empty_part().section)
 
 
@@ -160,6 +196,7 @@ def test_results_json_holds_every_finding(report: Path) -> None:
     assert summary["versions"] == {"transferscope": "0.1.0", "torch": "2.5.1"}
     first = summary["analyses"][0]
     assert tuple(Finding(**finding) for finding in first["findings"]) == transfer_part().section.findings
+    assert tuple(Card(**card) for card in first["cards"]) == transfer_part().section.cards
     reason = f"the loss became NaN in {HOSTILE}"
     assert first["missing"] == [{"labels": {"target": "openmoji:color", "arm": "random", "seed": 3}, "reason": reason}]
     assert pl.read_csv(report.parent / first["table"]).height == first["rows"] == 186
@@ -178,6 +215,19 @@ def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
     assert (tmp_path / "tables" / "one.csv").read_text() == 'list,x\n"[1, 2]",NaN\n'
 
 
+def test_cells_that_a_spreadsheet_would_compute_are_kept_from_it(tmp_path: Path) -> None:
+    once = ["=1+1", "+1 more", "-cat", "@home", "\tx", "'=x"]
+    texts = [*once, "-1.5e3", "plain", "", None, "it's"]
+    rows = pl.DataFrame({"=class": texts, "n": [-float(n) for n in range(11)], "of": [["=a"]] * 11})
+    written = wording.csv(rows)
+    read = pl.read_csv(io.BytesIO(written), infer_schema=False)
+    assert read["'=class"].to_list()[:8] == [*(f"'{text}" for text in once), "-1.5e3", "plain"]
+    assert read["n"].to_list()[1] == "-1.0", "numbers compute nothing"
+    (file := tmp_path / "t.csv").write_bytes(written)
+    assert sheet.read(file).cells["=class"] == [text or "" for text in texts]
+    assert all(spreadsheet.plain(spreadsheet.safe(text)) == text for text in texts if text is not None)
+
+
 def test_data_files_do_not_tell_of_the_machine(tmp_path: Path) -> None:
     other = dataclasses.replace(provenance(), machine={"processor": "another"}, seconds=1.0, steps=(), created="later")
     for folder, origin in (("here", provenance()), ("there", other)):
@@ -193,18 +243,23 @@ def test_writing_again_changes_no_file(tmp_path: Path, monkeypatch: pytest.Monke
 
     write(tmp_path)
     before = files()
-    monkeypatch.setattr("vl_convert.vegalite_to_svg", None)
-    monkeypatch.setattr("vl_convert.javascript_bundle", None)
+    monkeypatch.setattr(drawing.Drawer, "ask", None)
     write(tmp_path)
     assert files() == before
 
 
-def test_a_reader_without_scripts_sees_still_images(report: Path) -> None:
+def test_a_reader_without_scripts_is_led_to_the_figures(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
-    stills = re.findall(r'<noscript><img src="data:image/svg\+xml,([^"]+)" alt="[^"]+"></noscript>', text)
-    assert [ET.fromstring(unquote(html.unescape(still))).tag for still in stills] == [
-        "{http://www.w3.org/2000/svg}svg"
-    ] * 4
+    stills = re.findall(r'<noscript><p>[^<]*<a href="([^"]+)">', text)
+    assert len(stills) == 5 and all((report.parent / still).exists() for still in stills)
+    assert "data:image/svg+xml" not in text, "the files hold them"
+
+
+def test_every_file_that_is_linked_is_there(report: Path, elements: Elements) -> None:
+    hrefs = [a["href"] or "" for tag, a in elements.found if tag == "a"]
+    linked = [href for href in hrefs if not href.startswith(("#", "https:"))]  # the guide may lead elsewhere
+    assert {name.partition("/")[0] for name in linked} == {"figures", "tables"}
+    assert all((report.parent / name).exists() for name in linked)
 
 
 class Broken:
@@ -227,7 +282,7 @@ class Broken:
 )
 def test_what_cannot_be_written_costs_its_place_and_nothing_else(tmp_path: Path, section: Section) -> None:
     rows = pl.DataFrame({"n": [12345]})
-    parts = [Part("bad", "What it is.", section, rows), transfer_part()]
+    parts = [PagePart("bad", "What it is.", section, rows), transfer_part()]
     log = tmp_path / "failures" / "report.txt"
     found = Mishaps(log)
     write_report(tmp_path, title="t", question="", parts=parts, provenance=provenance(), mishaps=found)
@@ -245,5 +300,38 @@ def test_what_cannot_be_written_costs_its_place_and_nothing_else(tmp_path: Path,
 
 def test_the_basis_stands_under_the_findings(tmp_path: Path) -> None:
     text = one_section(tmp_path, Section("s", findings=(Finding("It is so."),), basis="On all test images."))
-    assert text.count("On all test images.") == 2, "where the findings are listed, and in the section"
+    assert text.count("On all test images.") == 1
     assert json.loads((tmp_path / "results.json").read_text())["analyses"][0]["basis"] == "On all test images."
+
+
+def test_findings_on_a_claim_are_joined_in_one_line(elements: Elements) -> None:
+    text = " ".join(elements.text.split())
+    claims = text[text.index("The paper’s claims, on this data") :]
+    assert "3 of 10 judged" in claims
+    assert "Not judged; this would: analyses: [mistakes]" in claims
+    assert joined(["supports", "contradicts", "open"]) == "contradicts"
+    assert joined(["supports", "open"]) == "open" and joined(["supports", "supports"]) == "supports"
+    assert joined([]) == "open"
+    (line,) = (one for one in claims_of([judged("supports"), judged("open")]) if one["verdict"])
+    assert (line["number"], line["verdict"], len(line["findings"])) == (1, "open", 2)
+    assert line["findings"][0]["verdict"] == "open", "what decides it comes first"
+    assert line["needs"] == "About 7 seeds would decide it, were effect and scatter what they seem."
+    assert claims_of([judged("supports")])[0]["needs"] == ""
+    several = claims_of([judged("open", (1, 3))])[0]["needs"]
+    assert several.startswith("Of its 3 comparisons 1 is shown. About 7 seeds")
+    assert set(JUDGES) == set(CLAIMS) and {name for names in JUDGES.values() for name in names} <= set(names())
+
+
+def judged(verdict: str, shown: tuple[int, int] | None = None) -> dict[str, object]:
+    needed = 7 if verdict == "open" else None
+    finding = {"verdict": verdict, "claim": 1, "interval": "", "needed": needed, "shown": shown}
+    return {"id": verdict, "title": verdict, "kind": "transfer", "findings": [finding]}
+
+
+def test_a_picture_on_the_page_is_small_and_the_whole_one_lies_beside_it(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    kind, shown = figures.embedded_picture(file.getvalue())
+    assert kind == "webp" and len(shown) < len(file.getvalue()) / 2
+    assert Image.open(io.BytesIO(shown)).size == (80, 80)

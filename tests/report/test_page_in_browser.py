@@ -2,30 +2,19 @@
 
 import dataclasses
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
+import browser
 import polars as pl
 import pytest
+from browser import CHROMIUM
 from sample_study import provenance
 
-from transferscope.report import Part, write_report
+from transferscope.report import PagePart, write_report
 from transferscope.section import Section, View
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--virtual-time-budget=8000",
-    "--dump-dom",
-)
+FLAGS = (*browser.FLAGS, "--virtual-time-budget=8000")
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 
@@ -41,12 +30,13 @@ def test_every_chart_is_drawn(report: Path, tmp_path: Path, width: int) -> None:
     dom = browse(report, tmp_path, f"--window-size={width},900")
     charts = re.findall(r'<div class="chart" id="([^"]+)"[^>]*data-drawn="(\w+)"', dom)
     assert charts == [
+        ("transfer-opening", "yes"),
         ("transfer-curves", "yes"),
         ("transfer-final", "yes"),
         ("transfer-targets", "yes"),
         ("similarity-cka", "yes"),
     ]
-    assert dom.count('class="marks"') == 4
+    assert dom.count('class="marks"') == 5
     assert 'data-ready="yes"' in dom
 
 
@@ -59,7 +49,7 @@ def test_injected_scripts_do_not_run(report: Path, tmp_path: Path) -> None:
     dom = browse(page, tmp_path / "profile")
     assert "document.title = 'taken'" in dom
     assert "<title>Emoji from ImageNet</title>" in dom
-    assert dom.count('class="marks"') == 4
+    assert dom.count('class="marks"') == 5
 
 
 @pytest.mark.parametrize(("width", "columns", "wide"), [(1280, 4, False), (1280, 30, True), (420, 8, True)])
@@ -70,7 +60,7 @@ def test_a_table_that_is_wider_than_the_page_says_so(tmp_path: Path, width: int,
         tmp_path,
         title="t",
         question="",
-        parts=[Part("one", "What.", section, rows)],
+        parts=[PagePart("one", "What.", section, rows)],
         provenance=dataclasses.replace(provenance(), steps=()),
     )
     dom = browse(page, tmp_path / "profile", f"--window-size={width},900")

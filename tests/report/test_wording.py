@@ -5,6 +5,8 @@ import math
 import polars as pl
 import pytest
 
+from transferscope.analyses._shared import contrasts
+from transferscope.measures.intervals import Interval
 from transferscope.report import wording
 from transferscope.section import Finding
 
@@ -34,6 +36,8 @@ def test_interval_shares_its_decimals() -> None:
     assert wording.interval(Finding("f", 3.25, -1, 14, 1, "%")) == "3.2% · 95% interval −1.0 to 14.0% · 1 seed"
     assert wording.interval(Finding("f", 0.5)) == "0.500"
     assert wording.interval(Finding("f", n=4)) == "4 seeds"
+    assert wording.interval(Finding("f", n=3, images=1381)) == "3 seeds, 1,381 images"
+    assert wording.interval(Finding("f", n=1, images=1)) == "1 seed, 1 image"
     assert wording.interval(Finding("f")) == ""
 
 
@@ -73,3 +77,9 @@ def test_durations() -> None:
 def test_table_as_text() -> None:
     table = wording.table(pl.DataFrame({"a_b": ["x", None], "n": [1.5, math.nan]}))
     assert table == {"columns": [("a b", False), ("n", True)], "rows": [["x", "1.500"], ["–", "–"]], "left": 0}
+
+
+def test_without_an_interval_the_values_are_told() -> None:
+    found = contrasts.finding("A.", Interval(0.5, None, None, 2, "values 0, 1"), "points")
+    assert wording.interval(found) == "0.500 points · values 0, 1 · 2 seeds"
+    assert wording.interval(contrasts.finding("A.", Interval(0.5, None, None, 1, "one seed"))) == "0.500 · 1 seed"

@@ -4,13 +4,16 @@ import itertools
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from transferscope import charts
-from transferscope.report import Part, Provenance, write_report
-from transferscope.section import Chart, Finding, Picture, Section, View
+from transferscope.charts import opening as drawn
+from transferscope.report import PagePart, Provenance, write_report
+from transferscope.report.first_screen import Asked
+from transferscope.section import Card, Chart, DataSet, Finding, Picture, Section, View
 
 HOSTILE = "<script>alert(1)</script><!-- </ScRiPt>"
 GUIDE = """What pretraining gave: the same recipe from random and from pretrained weights.
@@ -53,7 +56,7 @@ def over_seeds(runs: pl.DataFrame, *by: str) -> pl.DataFrame:
     return runs.group_by(*by, maintain_order=True).agg(mean, low=mean - spread, high=mean + spread)
 
 
-def transfer_part() -> Part:
+def transfer_part() -> PagePart:
     runs = learning_curves()
     last = runs.filter(pl.col("epoch") == 30)
     curves = charts.lines(
@@ -92,7 +95,7 @@ def transfer_part() -> Part:
         x_title="epoch",
         y_title="test accuracy",
     )
-    return Part(
+    return PagePart(
         name="transfer",
         docstring=GUIDE,
         section=Section(
@@ -129,13 +132,54 @@ def transfer_part() -> Part:
             tables=(View("final", "Final accuracy", over_seeds(last, "arm"), "Interval over seeds."),),
             pictures=(Picture("square", "An example image", png(), "Made up."),),
             notes=("Only 3 seeds: no significance is claimed below 6.",),
+            cards=(
+                Card(
+                    "Gain",
+                    "yes",
+                    "Pretraining helped: the final test accuracy is 82% with it and 66% from scratch",
+                    15.8,
+                    11.2,
+                    20.4,
+                    3,
+                    "points",
+                    "likely: the interval lies above 0, but 3 seeds are few",
+                    target="emoji",
+                ),
+                Card(
+                    "Freeze",
+                    "unsure",
+                    f"Freezing {HOSTILE} is not shown to be harmless",
+                    0.4,
+                    -3.1,
+                    3.9,
+                    3,
+                    "points lost (harmless: up to 1)",
+                    target="emoji",
+                ),
+            ),
+            opening=(
+                Chart("opening", "Test accuracy after every epoch", opening(runs), "Thick: mean over seeds."),
+                View(
+                    "arms", "Scores", pl.DataFrame({"trained": ["pretrained", "from scratch"], "final": ["82%", "66%"]})
+                ),
+            ),
+            data=(
+                DataSet("emoji", 900, 50, 100, 9, alarms=("Classes of fewer than 10 train images: 'flags' has 3.",)),
+            ),
         ),
         table=runs.with_columns(label=pl.lit(HOSTILE)),
         missing=(({"target": "openmoji:color", "arm": "random", "seed": 3}, f"the loss became NaN in {HOSTILE}"),),
     )
 
 
-def similarity_part() -> Part:
+def opening(runs: pl.DataFrame) -> Any:
+    scores = runs.rename({"accuracy": "score"})
+    means = scores.group_by("epoch", "arm", maintain_order=True).agg(pl.col("score").mean())
+    words = {"random": "from scratch", "pretrained": "pretrained"}
+    return drawn.curves(means, scores, words, "test accuracy", 0.11)
+
+
+def similarity_part() -> PagePart:
     blocks = ["conv1", "layer_1", "layer_2", "layer_3", "layer_4", "fc"]
     cells = [
         {"a": a, "b": b, "cka": float(np.exp(-abs(i - j) / 3))}
@@ -155,13 +199,13 @@ def similarity_part() -> Part:
         verdict="contradicts",
     )
     section = Section("Similarity of features", (finding,), (Chart("cka", "CKA, block by block", heat, "1 is alike."),))
-    return Part("similarity", "How alike the arms' features are.", section, table)
+    return PagePart("similarity", "How alike the arms' features are.", section, table)
 
 
-def empty_part() -> Part:
+def empty_part() -> PagePart:
     section = Section("Barrier", tables=(View("none", "Heights", pl.DataFrame(schema={"arm": pl.String})),))
     reasons = [({"arm": arm, "seed": seed}, "not run yet") for arm in ("random", "pretrained") for seed in range(3)]
-    return Part("barrier", "", section, pl.DataFrame(schema={"arm": pl.String, "height": pl.Float64}), reasons)
+    return PagePart("barrier", "", section, pl.DataFrame(schema={"arm": pl.String, "height": pl.Float64}), reasons)
 
 
 def provenance() -> Provenance:
@@ -184,4 +228,5 @@ def write(folder: Path) -> Path:
         question="What did ImageNet pretraining give this network on nine kinds of emoji?",
         parts=[transfer_part(), similarity_part(), empty_part()],
         provenance=provenance(),
+        asked=Asked("net", "some weights", 64, 3),
     )

@@ -1,12 +1,13 @@
-"""A small real table (scikit-learn's digits) and a function that trains on it."""
+"""A small real table (scikit-learn's digits), a function that trains on it, and one that kills such runs."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from transferscope.engine.store import Artifact
-from transferscope.engine.work import Work
+from transferscope.engine.artifact import Artifact
+from transferscope.engine.work import Interrupted, Work
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +70,80 @@ def fit(digits, tmp_path):
         return folder, train(data=digits, **{**RECIPE, **changes}, work=bench)
 
     return run
+
+
+class _StopAfter:
+    """Asks to stop after so many batches."""
+
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+@pytest.fixture
+def unhurried(fit) -> Callable[..., None]:
+    """``unhurried(4, epochs=2, ...)``: a run that is asked to stop after 4 batches, again and again, and taken up again
+    until it ends, ends in the rows and bytes of one that is left alone, and leaves no save behind."""
+
+    def same(every: int, **recipe: Any) -> None:
+        straight, rows = fit("straight", **recipe)
+        stops = 0
+        while True:
+            try:
+                folder, again = fit("stopped", work={"stopping": _StopAfter(every)}, **recipe)
+                break
+            except Interrupted:
+                stops += 1
+        assert stops >= 2
+        assert again == rows
+        assert written(folder) == written(straight)
+        assert not list(folder.glob("resume*"))
+
+    return same
+
+
+class Killed(BaseException):
+    """As `kill -9`: raised from inside, so that nothing is saved on the way out."""
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """What a run leaves that must be a pure function of its parameters, by file."""
+    return {f.name: f.read_bytes() for f in [*folder.glob("*.safetensors"), folder / "run.json"]}
+
+
+@pytest.fixture
+def unbroken(fit, monkeypatch) -> Callable[..., tuple[Path, list[dict[str, Any]]]]:
+    """``unbroken("_batch", 5, epochs=2, ...)``: (folder, rows) of a run that is left alone.
+
+    One that is killed after the first call of a method of the loop and every fifth from there, saving wherever it may,
+    and begun again until it ends, ends in the same bytes and rows.
+    """
+    from transferscope.tasks import loop
+
+    def same(method: str, every: int, least: int = 2, **recipe: Any) -> tuple[Path, list[dict[str, Any]]]:
+        straight, rows = fit("straight", **recipe)
+        original, calls = getattr(loop._Run, method), []
+
+        def dies(self, *arguments: Any) -> None:
+            original(self, *arguments)
+            calls.append(1)
+            if len(calls) % every == 1:
+                raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "SAVE_EVERY", 0.0)
+            patch.setattr(loop._Run, method, dies)
+            for _ in range(200):
+                try:
+                    folder, again = fit("killed", **recipe)
+                    break
+                except Killed:
+                    continue
+        assert len(calls) >= least, "it was killed again and again"
+        assert again == rows and written(folder) == written(straight)
+        return straight, rows
+
+    return same

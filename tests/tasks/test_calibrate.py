@@ -15,9 +15,9 @@ from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.store import Store
 from transferscope.errors import UserError
 from transferscope.study import Study
-from transferscope.timing import calibrate, pace
-from transferscope.timing.calibrate import Calibration, Pace, calibrated, remembered_precision
-from transferscope.timing.pace import Question
+from transferscope.timing import calibrate, step_time
+from transferscope.timing.calibrate import Calibration, StepTime, calibrated, remembered_precision
+from transferscope.timing.step_time import Question
 
 QUESTION = Question("timm:resnet18", 32, 4)
 
@@ -47,7 +47,7 @@ def test_a_question_is_timed_once_and_another_one_anew(asked, tmp_path):
     first = calibrated(QUESTION, tmp_path)
     assert calibrated(QUESTION, tmp_path) == first
     other = Question("timm:resnet18", 64, 4)
-    assert calibrated(other, tmp_path).paces["float32"].step == 2.0
+    assert calibrated(other, tmp_path).step_times["float32"].step == 2.0
     assert questions == [QUESTION, other]
 
 
@@ -63,7 +63,7 @@ def test_a_store_of_earlier_versions_keeps_the_precision_it_chose(tmp_path):
 
 def test_seconds_of_an_epoch_and_the_table():
     timed = Calibration(
-        {"plain": Pace(2.0, 0.2), "bfloat16": Pace(0.5, 0.05)}, 100, 1e9, {"float32": 1e9, "bfloat16": 3e9}
+        {"plain": StepTime(2.0, 0.2), "bfloat16": StepTime(0.5, 0.05)}, 100, 1e9, {"float32": 1e9, "bfloat16": 3e9}
     )
     assert timed.epoch("bfloat16", 8, 80, 100) == pytest.approx(10 * 0.5 + 100 * 0.05)
     plain, fast = timed.table(8, "plain")
@@ -74,11 +74,11 @@ def test_seconds_of_an_epoch_and_the_table():
 
 def test_compiling_pays_when_its_seconds_are_saved():
     paces = {
-        "bfloat16": Pace(0.5, 0.05, 1.0),
-        "bfloat16+compile": Pace(0.4, 0.05, 61.0),
-        "float32": Pace(1.0, 0.1, 1.0),
+        "bfloat16": StepTime(0.5, 0.05, 1.0),
+        "bfloat16+compile": StepTime(0.4, 0.05, 61.0),
+        "float32": StepTime(1.0, 0.1, 1.0),
     }
-    slow = {"float32+compile": Pace(1.0, 0.1, 90.0)}
+    slow = {"float32+compile": StepTime(1.0, 0.1, 90.0)}
     timed = Calibration(paces | slow, 100, 1e9, {"float32": 1e9, "bfloat16": 3e9})
     rows = {row["way"]: row for row in timed.table(8, "float32")}
     assert rows["bfloat16+compile"]["pays_after"] == pytest.approx(600)
@@ -87,7 +87,7 @@ def test_compiling_pays_when_its_seconds_are_saved():
 
 
 def test_a_real_process_times_every_way():
-    timed = calibrate._ask(Question("timm:test_efficientnet", 32, 4, ways=(pace.PLAIN, "float32")))
+    timed = calibrate._ask(Question("timm:test_efficientnet", 32, 4, ways=(step_time.PLAIN, "float32")))
     assert set(timed["paces"]) == {"plain", "float32"} and set(timed["matmul"]) == {"float32"}
     assert all(p["step"] > 0 and p["evaluation"] > 0 for p in timed["paces"].values())
     assert timed["flops"] > 1e5 and timed["bytes"] > 1e4 and timed["matmul"]["float32"] > 0
@@ -100,27 +100,27 @@ def test_in_a_hurry_few_images_are_computed_and_no_matrix_product(monkeypatch):
         seen.append((way, question.batch_size))
         return (lambda: None), (lambda: None)
 
-    monkeypatch.setattr(pace, "loops", loops)
-    monkeypatch.setattr(pace, "_once", lambda loop, device: seen.append("timed") or 0.1)
-    timed = pace.measure(Question("timm:test_efficientnet", 32, 32, ways=("float32",), quick=True))
+    monkeypatch.setattr(step_time, "loops", loops)
+    monkeypatch.setattr(step_time, "_once", lambda loop, device: seen.append("timed") or 0.1)
+    timed = step_time.measure(Question("timm:test_efficientnet", 32, 32, ways=("float32",), quick=True))
     assert seen[0] == ("float32", 16) and seen.count("timed") <= 8 and timed["matmul"] == {}
     assert timed["paces"]["float32"]["step"] == pytest.approx(0.2), "a step of 16 images, told for 32"
 
 
 def test_a_large_network_is_timed_on_fewer_images():
     short = Question("timm:resnet50", 224, 64, quick=True)
-    assert pace._shortened(short, 8.2e9).batch_size == 4
-    assert pace._shortened(short, 1e12).batch_size == 2
-    assert pace._shortened(short, 1e8).batch_size == 16
+    assert step_time._shortened(short, 8.2e9).batch_size == 4
+    assert step_time._shortened(short, 1e12).batch_size == 2
+    assert step_time._shortened(short, 1e8).batch_size == 16
     on_gpu = dataclasses.replace(short, device="cuda")
-    assert pace._shortened(on_gpu, 1e12) == on_gpu
-    assert pace._shortened(Question("timm:resnet50", 224, 64), 8.2e9).batch_size == 64
+    assert step_time._shortened(on_gpu, 1e12) == on_gpu
+    assert step_time._shortened(Question("timm:resnet50", 224, 64), 8.2e9).batch_size == 64
 
 
 def test_the_time_of_fewer_images_is_scaled_up(monkeypatch):
-    monkeypatch.setattr(pace, "_shortened", lambda question, flops: dataclasses.replace(question, batch_size=4))
-    monkeypatch.setattr(pace, "_timed", lambda loops, *_: dict.fromkeys(loops, 1.0))
-    timed = pace.measure(Question("timm:test_efficientnet", 32, 64, ways=("float32",), quick=True))
+    monkeypatch.setattr(step_time, "_shortened", lambda question, flops: dataclasses.replace(question, batch_size=4))
+    monkeypatch.setattr(step_time, "_timed", lambda loops, *_: dict.fromkeys(loops, 1.0))
+    timed = step_time.measure(Question("timm:test_efficientnet", 32, 64, ways=("float32",), quick=True))
     assert timed["paces"]["float32"]["step"] == 16.0
     assert timed["paces"]["float32"]["evaluation"] == 0.25
 
@@ -226,7 +226,7 @@ def _asked(tmp_path, source: str) -> "subprocess.CompletedProcess[str]":
     """A pace process asked about the network `net` of a module with that source."""
     (tmp_path / "paced.py").write_text(source)
     question = json.dumps(dataclasses.asdict(Question("paced:net", 16, 4, quick=True)))
-    command = [sys.executable, "-X", "importtime", "-m", "transferscope.timing.pace", question]
+    command = [sys.executable, "-X", "importtime", "-m", "transferscope.timing.step_time", question]
     env = environment(PYTHONPATH=f"{tmp_path}{os.pathsep}{environment()['PYTHONPATH']}")
     return subprocess.run(command, capture_output=True, text=True, env=env, check=True)
 
@@ -247,3 +247,46 @@ def test_a_pace_is_taken_without_torchs_compiler(tmp_path):
 def test_a_network_that_needs_the_compiler_has_it(tmp_path):
     done = _asked(tmp_path, "import torch._dynamo\nLIMIT = torch._dynamo.config.cache_size_limit + 1\n" + NET)
     assert json.loads(done.stdout)["paces"]["float32"]["step"] > 0
+
+
+def test_a_step_is_timed_with_the_studys_own_update(tmp_path, monkeypatch) -> None:
+    """The optimiser, the clipping, the average and what is dropped reach the process that times, by way of JSON."""
+    import torch
+
+    from transferscope.study import Study
+    from transferscope.tasks.update import Update
+
+    raw = {"targets": ["digits"], "network": "timm:test_resnet", "arms": ["random"], "image_size": 32}
+    plain = Study.parse({**raw, "recipe": {"precision": "float32"}}, folder=tmp_path).question()
+    recipe = {"precision": "float32", "optimizer": "lamb", "lr": 0.1, "clip_grad": 1.0, "ema": 0.9, "drop_path": 0.1}
+    question = Study.parse({**raw, "recipe": recipe}, folder=tmp_path).question()
+    assert plain.how == () and calibrate.key(question) != calibrate.key(plain)
+    assert step_time.question_of(json.dumps(dataclasses.asdict(question))) == question
+
+    made: list[Update] = []
+    begun = Update.__init__
+
+    def noted(self, *arguments) -> None:
+        begun(self, *arguments)
+        made.append(self)
+
+    monkeypatch.setattr(Update, "__init__", noted)
+    for asked in (plain, question):
+        net = step_time.network(asked)
+        step, _ = step_time.loops(net, "float32", asked)
+        before = net.fc.weight.detach().clone()
+        step()
+        assert not torch.equal(before, net.fc.weight)
+    usual, other = made
+    assert isinstance(usual.optimizer, torch.optim.SGD) and usual.clip is None and not usual.averaged
+    assert type(other.optimizer).__name__ == "Lamb" and other.clip == 1.0 and other.averaged
+    assert any(type(m).__name__ == "DropPath" for m in other.net.modules())
+
+
+def test_timings_of_usual_recipes_are_still_found(monkeypatch) -> None:
+    """The name of a question has nothing new in it where nothing new is asked."""
+    seen: list[object] = []
+    canonical = calibrate.canonical
+    monkeypatch.setattr(calibrate, "canonical", lambda value: seen.append(value[0]) or canonical(value))
+    calibrate.key(QUESTION)
+    assert set(seen[0]) == {"network", "image_size", "batch_size", "device", "threads", "ways", "quick", "shape"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from transferscope.engine.work import Work
-from transferscope.tasks.choose import choose_lr, chosen
+from transferscope.tasks.choose import choose_fields, choose_lr, chosen, settled
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,16 @@ def test_scores_of_all_val_images_decide_over_those_of_a_sample() -> None:
         run.rows[-1] |= {"whole_val_metric": metric, "whole_val_loss": 1.0}
     rows = choose_lr(trials=trials, work=Work(Path()))
     assert [(row["val_metric"], row["chosen"]) for row in rows] == [(0.6, False), (0.7, True)]
+
+
+def test_of_equal_settings_the_smaller_rate_wins_and_then_the_first() -> None:
+    listed = [(0.1, 0.0), (0.01, 0.5), (0.01, 0.0), (0.001, 0.0)]
+    scores = (0.7, 0.7, 0.7, 0.6)
+    trials = [
+        ({"lr": lr, "weight_decay": decay}, trial(lr, score, 1.0)[1])
+        for (lr, decay), score in zip(listed, scores, strict=True)
+    ]
+    rows = choose_fields(trials=trials, work=Work(Path()))
+    assert [(row["lr"], row["weight_decay"]) for row in rows if row["chosen"]] == [(0.01, 0.5)]
+    assert [row["val_metric"] for row in rows] == list(scores)
+    assert settled(0.3) == {"lr": 0.3}

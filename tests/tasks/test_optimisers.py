@@ -12,8 +12,9 @@ from torch import nn
 from transferscope.errors import UserError
 from transferscope.study import Study
 from transferscope.tasks import optimisers
+from transferscope.tasks.optimisers import _timm
 
-OFFERED = {"lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 0.05}
+OFFERED = {"lr": 0.1, "momentum": 0.9, "nesterov": False, "betas": None, "eps": None, "weight_decay": 0.05}
 GRADIENTS = ([0.5, -2.0, 0.0], [-0.25, 1.0, 3.0], [1.0, 1e-3, -1.0])
 RATES = (0.1, 0.05, 0.2)
 
@@ -57,38 +58,19 @@ def test_sgd_is_momentum_with_decay_in_the_gradient(nesterov: bool) -> None:
     assert after("sgd", nesterov=nesterov) == pytest.approx(found, rel=1e-12)
 
 
-def _bytes(folder: Path) -> dict[str, bytes]:
-    return {f.name: f.read_bytes() for f in [*folder.glob("*.safetensors"), folder / "run.json"]}
-
-
-class _Killed(BaseException):
-    pass
-
-
-def test_a_run_with_adamw_killed_after_every_other_batch_ends_in_the_same_bytes(fit, monkeypatch) -> None:
-    from transferscope.tasks import loop
-
-    how = {"epochs": 2, "optimizer": "adamw", "lr": 0.01}
-    straight, rows = fit("straight", **how)
-    assert rows != fit("sgd", epochs=2, lr=0.01)[1]
-    original, calls = loop._Run._batch, []
-
-    def dies(self, *arguments) -> None:
-        original(self, *arguments)
-        calls.append(1)
-        if len(calls) % 2 == 0:
-            raise _Killed  # as `kill -9`: nothing is saved on the way out
-
-    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(loop._Run, "_batch", dies)
-    for _ in range(200):
-        try:
-            folder, again = fit("killed", **how)
-            break
-        except _Killed:
-            continue
-    assert len(calls) > 10, "it was killed again and again"
-    assert again == rows and _bytes(folder) == _bytes(straight)
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"optimizer": "sgd", "lr": 0.05, "layer_decay": 0.5},
+        {"optimizer": "adamw", "lr": 0.01, "betas": [0.8, 0.99], "decay_norms": False, "layer_decay": 0.7},
+        {"optimizer": "lamb", "lr": 0.01},
+        {"optimizer": "lion", "lr": 0.001, "decay_norms": False},
+    ],
+    ids=lambda recipe: recipe["optimizer"],
+)
+def test_a_run_killed_after_every_other_batch_ends_in_the_same_bytes(recipe, fit, unbroken) -> None:
+    _, rows = unbroken("_batch", 2, 11, epochs=2, **recipe)
+    assert rows != fit("sgd", epochs=2, lr=recipe["lr"])[1]
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
 
 
@@ -109,7 +91,26 @@ def test_the_name_is_part_of_the_key_where_it_is_not_the_usual_one(tmp_path) -> 
 @pytest.mark.parametrize(
     ("recipe", "sentence"),
     [
-        ("optimizer: adamv, lr: 0.1", "recipe.optimizer: 'adamv' is not an optimiser; did you mean 'adamw'?"),
+        ("optimizer: adamv, lr: 0.1", "recipe.optimizer: 'adamv' is not an optimiser; near names are adam, "),
+        ("optimizer: lambb, lr: 0.1", "recipe.optimizer: 'lambb' is not an optimiser; near names are lamb, "),
+        ("optimizer: xyz, lr: 0.1", "'xyz' is not an optimiser; timm.optim.list_optimizers() has the others' names."),
+        ("optimizer: adahessian, lr: 0.1", "'adahessian' wants second derivatives, which training does not compute; "),
+        pytest.param(
+            "optimizer: kron, lr: 0.1",
+            "recipe.optimizer: 'kron' draws random numbers of its own, so that a stopped ",
+            marks=pytest.mark.skipif("kron" not in _timm.records(), reason="an older timm has none"),
+        ),
+        ("optimizer: madgrad, lr: 0.1", "recipe.optimizer: 'madgrad' moves weights at a rate of 0 too"),
+        ("optimizer: fusedlamb, lr: 0.1", "recipe.optimizer: 'fusedlamb' is the package apex's, which is not "),
+        ("optimizer: lion, lr: 0.1, eps: 0.1", "recipe.eps: 'lion' pays no heed to it; remove it, or leave it at null"),
+        ("optimizer: lamb, lr: 0.1, momentum: 0.5", "recipe.momentum: 'lamb' pays no heed to it; remove it, or "),
+        ("betas: [0.9, 0.99]", "recipe.betas: 'sgd' pays no heed to it; remove it, or leave it at null."),
+        ("optimizer: adan, lr: 0.1, betas: [0.9, 0.99]", "recipe.betas: 'adan' takes 3 numbers, not 2."),
+        ("optimizer: adamw, lr: 0.1, betas: [0.9, 1.0]", "recipe.betas: numbers from 0 up to, but not, 1"),
+        ("step_size: 3", "recipe.step_size: it is for 'schedule: step'; remove it, or leave it at 10."),
+        ("patience: 1, schedule: step", "recipe.patience: it is for 'schedule: plateau'; remove it, or leave it at 5."),
+        ("schedule: one-cycle, warmup: 2", "recipe.warmup: 'one-cycle' has a rise of its own; remove the key."),
+        ("layer_decay: 0", "recipe.layer_decay: input should be greater than 0"),
         ("optimizer: no_such_lab.lion, lr: 0.1", "recipe.optimizer: there is no package 'no_such_lab' for "),
         (
             "optimizer: adamw, lr: 0.1, momentum: 0.8",
@@ -170,3 +171,67 @@ def test_what_is_wrong_with_somebodys_own_is_one_sentence(mine, tmp_path) -> Non
         parsed(tmp_path, f"optimizer: {name}, lr: 0.1")  # not imported before it is needed
         with pytest.raises(UserError, match=sentence):
             optimisers.build(name, parameters, OFFERED)
+
+
+class _Matched(nn.Sequential):
+    """A network that says its layers as those of timm do."""
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        return {"stem": r"^[01]", "blocks": r"^2"}
+
+    def no_weight_decay(self) -> set[str]:
+        return {"0.weight"}
+
+
+def three(kind: type[nn.Sequential]) -> nn.Sequential:
+    return kind(nn.Linear(2, 3), nn.Linear(3, 3), nn.LayerNorm(3), nn.Linear(3, 2))
+
+
+def grouped(net: nn.Module, name: str = "adamw", **how: Any) -> dict[str, tuple[float, float]]:
+    """Of every parameter, the share of the rate and the weight decay."""
+    optimizer = optimisers.build(name, dict(net.named_parameters()), OFFERED)
+    optimisers.regroup(optimizer, net, **{"decay_norms": True, "layer_decay": 1.0} | how)
+    named = {id(p): name for name, p in net.named_parameters()}
+    held = [
+        (named[id(p)], g.get("lr_scale", 1.0), g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]
+    ]
+    assert len(held) == len(named), "each is in one group"
+    return {name: (scale, decay) for name, scale, decay in held}
+
+
+def test_norms_and_biases_are_spared_where_asked() -> None:
+    net = three(nn.Sequential)
+    assert set(grouped(net).values()) == {(1.0, 0.05)}
+    found = {name: decay for name, (_, decay) in grouped(net, "lamb", decay_norms=False).items()}
+    assert found == {name: 0.05 if p.ndim > 1 else 0.0 for name, p in net.named_parameters()}
+    assert grouped(three(_Matched), decay_norms=False)["0.weight"][1] == 0, "the network says so"
+
+
+def test_rates_fall_from_the_head_down() -> None:
+    """By the layers that the network says, else by its blocks (a norm belongs to the layer before it)."""
+    blocks = {name: scale for name, (scale, _) in grouped(three(nn.Sequential), layer_decay=0.5).items()}
+    assert [blocks[f"{n}.weight"] for n in range(4)] == [0.25, 0.5, 0.5, 1.0] == [blocks[f"{n}.bias"] for n in range(4)]
+    said = {name: scale for name, (scale, _) in grouped(three(_Matched), layer_decay=0.5).items()}
+    assert [said[f"{n}.weight"] for n in range(4)] == [0.25, 0.25, 0.5, 1.0]
+
+
+def test_layer_decay_multiplies_the_rate_of_a_step() -> None:
+    """With SGD a first step is as long as rate times gradient: the reference is arithmetic."""
+    net = three(nn.Sequential)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    optimizer = optimisers.build("sgd", dict(net.named_parameters()), OFFERED | {"weight_decay": 0.0})
+    optimisers.regroup(optimizer, net, decay_norms=True, layer_decay=0.5)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1 * group["lr_scale"]
+    for p in net.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    for name, share in {"0.weight": 0.25, "1.weight": 0.5, "3.bias": 1.0}.items():
+        moved = before[name] - dict(net.named_parameters())[name].detach()
+        assert moved.flatten().tolist() == pytest.approx([0.1 * share] * moved.numel(), rel=1e-5)  # float32
+
+
+def test_an_optimiser_that_decays_nothing_cannot_spare_norms(mine) -> None:
+    name = mine("import torch\ndef build(parameters, *, lr): return torch.optim.Rprop(parameters.values(), lr)")
+    with pytest.raises(UserError, match="the optimiser decays nothing"):
+        grouped(three(nn.Sequential), name, decay_norms=False)

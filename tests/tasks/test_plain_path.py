@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from transferscope.data.augment import Augment
+from transferscope.data import open_squares
+from transferscope.data.augment import CropAndFlip
 from transferscope.data.batches import Batches, Normalisation
-from transferscope.data.table import open_table
 from transferscope.models import depthwise, smallmaps
 from transferscope.models.build import build_network
 from transferscope.tasks.schedule import Schedule
@@ -32,7 +32,7 @@ def plain(table, epochs: int) -> tuple[list[float], list[float]]:
             batch_size=32,
             seed=0,
             epoch=epoch,
-            augment=Augment((0.5, 1.0), (0.75, 1.33), 0.0, "bilinear"),
+            augment=CropAndFlip((0.5, 1.0), (0.75, 1.33), 0.0, "bilinear"),
             normalisation=how,
         )
         net.train()
@@ -58,7 +58,7 @@ def _test_loss(net: nn.Module, table) -> float:
 
 
 def test_three_epochs_in_float32_have_the_plain_losses(fit, digits) -> None:
-    trained, tested = plain(open_table(digits.path), 3)
+    trained, tested = plain(open_squares(digits.path), 3)
     _, rows = fit("fast", **HOW)
     assert [row["running_loss"] for row in rows[1:]] == pytest.approx(trained, rel=2e-4)
     assert [row["test_loss"] for row in rows[1:]] == pytest.approx(tested, rel=1e-3)

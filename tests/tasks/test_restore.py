@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import transferscope
-from transferscope.engine.store import Artifact
+from transferscope.engine.artifact import Artifact
 from transferscope.tasks import restore
 
 ROOT = Path(transferscope.__file__).parent
-WRITERS = {"tasks/loop.py", "tasks/restore.py", "tasks/train.py", "tasks/resume.py"}
+WRITERS = {"tasks/loop.py", "tasks/restore.py", "tasks/train.py", "tasks/resume.py", "engine/integrity.py"}
 NAMES = ("run.json", "timing.json", "epoch-", "predictions-", "final.safetensors")
 
 

@@ -1,4 +1,4 @@
-"""Sharing a GPU: when a crowd stops growing, what is remembered, and real processes on a CPU."""
+"""Sharing a GPU: when one more process no longer pays, what is remembered, and real processes on a CPU."""
 
 import dataclasses
 import json
@@ -13,10 +13,10 @@ import pytest
 
 from transferscope.engine.machine import Machine
 from transferscope.errors import UserError
-from transferscope.timing import calibrate, crowd, share
-from transferscope.timing.crowd import Crowd
-from transferscope.timing.pace import Question
+from transferscope.timing import calibrate, share, throughput
 from transferscope.timing.share import best, grown, remembered, sharing
+from transferscope.timing.step_time import Question
+from transferscope.timing.throughput import Throughput
 
 GB = 10**9
 ON_GPU = Question("timm:resnet18", 32, 4, device="cuda", ways=("float32",))
@@ -27,11 +27,11 @@ def made_up(rates: dict[int, float | Exception], memory: int = 0, free: int = 0)
     """A measurement that gives `rates` and notes what it was asked for."""
     asked = []
 
-    def measure(count: int) -> Crowd:
+    def measure(count: int) -> Throughput:
         asked.append(count)
         if isinstance(rate := rates[count], Exception):
             raise rate
-        return Crowd(count, rate, memory, free)
+        return Throughput(count, rate, memory, free)
 
     return measure, asked
 
@@ -43,7 +43,7 @@ def made_up(rates: dict[int, float | Exception], memory: int = 0, free: int = 0)
         ({1: 10, 2: 20, 4: 40, 8: 80}, 7, [1, 2, 4], 4),  # cores
         ({1: 10}, 1, [1], 1),
         ({1: 10, 2: 11.4}, 16, [1, 2], 1),  # a full device: less than 1.15 times
-        ({1: 10, 2: 11.6, 4: 13.2}, 16, [1, 2, 4], 2),  # against the crowd before, not the first
+        ({1: 10, 2: 11.6, 4: 13.2}, 16, [1, 2, 4], 2),  # against the fewer before, not the first
         ({1: 10, 2: 18, 4: 9}, 16, [1, 2, 4], 2),
         ({1: 10, 2: UserError("out of memory")}, 16, [1, 2], 1),
         ({1: 10, 2: 19, 4: OSError("no processes left")}, 16, [1, 2, 4], 2),
@@ -63,14 +63,14 @@ def test_a_crowd_that_would_fill_the_memory_is_not_tried(memory: int, tried: lis
 
 
 def test_the_free_memory_is_what_the_first_process_found() -> None:
-    crowds = [Crowd(1, 10, GB, 20 * GB), Crowd(2, 20, GB, 19 * GB), Crowd(4, 40, GB, GB)]
-    assert best(crowds) == 4
-    assert best([*crowds[:2], Crowd(4, 40, 5 * GB, GB)]) == 2  # a process took more than expected
+    tried = [Throughput(1, 10, GB, 20 * GB), Throughput(2, 20, GB, 19 * GB), Throughput(4, 40, GB, GB)]
+    assert best(tried) == 4
+    assert best([*tried[:2], Throughput(4, 40, 5 * GB, GB)]) == 2  # a process took more than expected
 
 
 def test_images_that_a_run_holds_need_room() -> None:
-    crowds = [Crowd(n, 10 * n, GB, 20 * GB) for n in (1, 2, 4, 8)]
-    assert [best(crowds, held * GB) for held in (0, 1, 2, 3, 7, 8)] == [8, 8, 4, 4, 2, 1]
+    tried = [Throughput(n, 10 * n, GB, 20 * GB) for n in (1, 2, 4, 8)]
+    assert [best(tried, held * GB) for held in (0, 1, 2, 3, 7, 8)] == [8, 8, 4, 4, 2, 1]
 
 
 def test_a_single_process_that_fails_is_an_error_of_growing() -> None:
@@ -81,14 +81,14 @@ def test_a_single_process_that_fails_is_an_error_of_growing() -> None:
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """``gpu(rates)`` gives this machine a GPU and what crowds on it measure; returns the counts asked for."""
+    """``gpu(rates)`` gives this machine a GPU and what tried on it measure; returns the counts asked for."""
 
     def put(rates: dict[int, float | Exception], names: tuple[str, ...] = ("A",)) -> list[int]:
         measure, asked = made_up(rates, GB, 100 * GB)
         machine = Machine(16, 64 * GB, names, "p", "s")
         for module in (share, calibrate):
             monkeypatch.setattr(module, "this_machine", lambda: machine)
-        monkeypatch.setattr(share, "crowd", lambda question, count: measure(count))
+        monkeypatch.setattr(share, "throughput", lambda question, count: measure(count))
         return asked
 
     return put
@@ -146,7 +146,7 @@ def children() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children():
         try:
-            if "transferscope.timing.crowd" in process.cmdline():
+            if "transferscope.timing.throughput" in process.cmdline():
                 found.append(process)
         except psutil.Error:
             continue
@@ -154,21 +154,21 @@ def children() -> list[psutil.Process]:
 
 
 def test_two_processes_train_at_the_same_time() -> None:
-    found = crowd.crowd(TOY, 2, seconds=0.5)
+    found = throughput.throughput(TOY, 2, seconds=0.5)
     assert found.count == 2 and found.rate > 0 and (found.memory, found.free) == (0, 0)
     assert children() == []
 
 
 def test_a_network_that_cannot_be_built_is_one_sentence() -> None:
     with pytest.raises(UserError, match=r"^2 of nobody.nets:build at 16 px: .*no package 'nobody'"):
-        crowd.crowd(dataclasses.replace(TOY, network="nobody.nets:build"), 2)
+        throughput.throughput(dataclasses.replace(TOY, network="nobody.nets:build"), 2)
     assert children() == []
 
 
 def test_a_time_limit_ends_it(monkeypatch) -> None:
-    monkeypatch.setattr(crowd, "TIMEOUT", 0.3)
+    monkeypatch.setattr(throughput, "TIMEOUT", 0.3)
     with pytest.raises(UserError, match="no answer within"):
-        crowd.crowd(TOY, 2)
+        throughput.throughput(TOY, 2)
     assert children() == []
 
 
@@ -183,13 +183,13 @@ def test_ctrl_c_leaves_no_process_behind() -> None:
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        crowd.crowd(TOY, 2, seconds=60)
+        throughput.throughput(TOY, 2, seconds=60)
     signal.signal(signal.SIGINT, before)
     assert children() == []
 
 
 def test_a_process_whose_parent_is_gone_ends_by_itself() -> None:
-    command, environment = calibrate.process("transferscope.timing.crowd", TOY)
+    command, environment = calibrate.process("transferscope.timing.throughput", TOY)
     done = subprocess.run(command, input="", capture_output=True, text=True, env=environment, timeout=300, check=True)
     assert done.stdout == '{"free": 0}\n'
 
@@ -215,6 +215,6 @@ def test_what_a_network_prints_is_no_answer_and_dying_is_a_failure(tmp_path: Pat
     (tmp_path / "own" / "__init__.py").touch()
     (tmp_path / "own" / "nets.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    assert crowd.crowd(dataclasses.replace(TOY, network="own.nets:talker"), 1, seconds=0.1).rate > 0
+    assert throughput.throughput(dataclasses.replace(TOY, network="own.nets:talker"), 1, seconds=0.1).rate > 0
     with pytest.raises(UserError, match=r"^1 of own.nets:Dying at 16 px: a process was killed"):
-        crowd.crowd(dataclasses.replace(TOY, network="own.nets:Dying"), 1, seconds=20)
+        throughput.throughput(dataclasses.replace(TOY, network="own.nets:Dying"), 1, seconds=20)

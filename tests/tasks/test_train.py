@@ -1,6 +1,7 @@
 """The training loop: what changes, what does not, and that stopping it anywhere leaves no trace."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Outside
-from transferscope.engine.store import Artifact
-from transferscope.engine.work import Interrupted
 from transferscope.errors import UserError
+from transferscope.models import weights_fingerprint
 from transferscope.tasks.train import train
 
+from .conftest import Killed, written
+
 WEIGHTS = ("epoch-0000", "epoch-0001", "epoch-0002", "best", "final")
-
-
-def _bytes(folder: Path) -> dict[str, bytes]:
-    return {f.name: f.read_bytes() for f in [*folder.glob("*.safetensors"), folder / "run.json"]}
 
 
 def test_rows_and_files(fit) -> None:
@@ -34,11 +33,11 @@ def test_rows_and_files(fit) -> None:
 
 
 def test_predictions_are_those_of_the_rows(fit, digits) -> None:
-    from transferscope.data import open_table
+    from transferscope.data import open_squares
     from transferscope.measures.metrics import accuracy, cross_entropy
 
     folder, rows = fit("run")
-    table = open_table(digits.path)
+    table = open_squares(digits.path)
     for name, row in (("final", rows[-1]), ("best", max(rows[1:], key=lambda r: r["val_metric"]))):
         logits = load_file(folder / f"predictions-{name}.safetensors")["test"].numpy()
         labels = table.labels[table.rows["test"]]
@@ -49,7 +48,7 @@ def test_predictions_are_those_of_the_rows(fit, digits) -> None:
 def test_the_same_parameters_give_the_same_bytes(fit) -> None:
     (a, rows_a), (b, rows_b) = fit("a"), fit("b")
     assert rows_a == rows_b
-    assert _bytes(a) == _bytes(b)
+    assert written(a) == written(b)
 
 
 @pytest.mark.parametrize("seed_of", ["seed", "head_seed"])
@@ -66,75 +65,27 @@ def test_global_randomness_is_neither_read_nor_changed(fit) -> None:
     assert fit("b", epochs=1)[1] == rows_a
 
 
-class _StopAfter:
-    """Asks to stop after so many batches, again and again."""
-
-    def __init__(self, batches: int) -> None:
-        self.left = batches
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left <= 0
-
-
 @pytest.mark.parametrize("every", [1, 4, 7])
-def test_stopped_and_resumed_ends_in_the_same_bytes(fit, every) -> None:
-    straight, rows = fit("straight", epochs=2)
-    stops = 0
-    while True:
-        try:
-            folder, again = fit("stopped", epochs=2, work={"stopping": _StopAfter(every)})
-            break
-        except Interrupted:
-            stops += 1
-    assert stops >= 2
-    assert again == rows
-    assert _bytes(folder) == _bytes(straight)
-    assert not list(folder.glob("resume*"))
-
-
-class _Killed(BaseException):
-    pass
+def test_stopped_and_resumed_ends_in_the_same_bytes(unhurried, every) -> None:
+    unhurried(every, epochs=2)
 
 
 @pytest.mark.parametrize("method", ["evaluate", "save_weights", "_save_best", "_conclude"])
 @pytest.mark.parametrize("evaluate", ["all", 40])
-def test_a_kill_between_saves_ends_in_the_same_bytes(fit, monkeypatch, method, evaluate) -> None:
-    """As `kill -9` after every call of a method: the exception comes from inside, nothing is saved on the way out."""
-    from transferscope.tasks import loop
-
-    straight, rows = fit("straight", epochs=3, evaluate=evaluate)
-    original, calls = getattr(loop._Run, method), []
-
-    def dies(self, *arguments) -> None:
-        original(self, *arguments)
-        calls.append(1)
-        if len(calls) % 2:
-            raise _Killed
-
-    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(loop._Run, method, dies)
-    for _ in range(200):
-        try:
-            folder, again = fit("killed", epochs=3, evaluate=evaluate)
-            break
-        except _Killed:
-            continue
-    assert len(calls) >= 2, "it was killed"
-    assert again == rows
-    assert _bytes(folder) == _bytes(straight)
+def test_a_kill_between_saves_ends_in_the_same_bytes(unbroken, method, evaluate) -> None:
+    unbroken(method, 2, epochs=3, evaluate=evaluate)
 
 
 def test_a_run_killed_before_its_first_save_starts_again(fit, monkeypatch) -> None:
     from transferscope.tasks import loop
 
     straight, _ = fit("straight", epochs=2)
-    monkeypatch.setattr(loop._Run, "finish", lambda self: (_ for _ in ()).throw(_Killed))
-    with pytest.raises(_Killed):
+    monkeypatch.setattr(loop._Run, "finish", lambda self: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
         fit("killed", epochs=2)
     assert not list((straight.parent / "killed").glob("resume*")), "a short run writes nothing to go on from"
     monkeypatch.undo()
-    assert _bytes(fit("killed", epochs=2)[0]) == _bytes(straight)
+    assert written(fit("killed", epochs=2)[0]) == written(straight)
 
 
 def test_a_torn_save_is_not_believed(fit) -> None:
@@ -142,7 +93,7 @@ def test_a_torn_save_is_not_believed(fit) -> None:
     (straight.parent / "torn").mkdir()
     (straight.parent / "torn" / "resume.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{torn")
     folder, _ = fit("torn", epochs=1)
-    assert _bytes(folder) == _bytes(straight)
+    assert written(folder) == written(straight)
 
 
 def test_evaluating_never_changes_training(fit, monkeypatch) -> None:
@@ -160,11 +111,11 @@ def test_evaluating_never_changes_training(fit, monkeypatch) -> None:
     monkeypatch.setattr(loop._Run, "evaluate", twice)
     again, _ = fit("more", epochs=2)
     assert calls
-    assert _bytes(again) == _bytes(folder)
+    assert written(again) == written(folder)
 
 
 def test_an_epoch_sees_every_training_image_once(fit, digits, monkeypatch) -> None:
-    from transferscope.data import open_table
+    from transferscope.data import open_squares
     from transferscope.data.batches import Batches
 
     seen: list[np.ndarray] = []
@@ -177,7 +128,7 @@ def test_an_epoch_sees_every_training_image_once(fit, digits, monkeypatch) -> No
 
     monkeypatch.setattr(Batches, "__iter__", spy)
     fit("run", epochs=1)
-    assert sorted(np.concatenate(seen)) == sorted(open_table(digits.path).rows["train"])
+    assert sorted(np.concatenate(seen)) == sorted(open_squares(digits.path).rows["train"])
 
 
 def test_a_loss_that_is_not_finite_fails_and_says_where(fit) -> None:
@@ -198,7 +149,7 @@ def test_how_often_the_losses_are_read_changes_nothing(fit, monkeypatch) -> None
     monkeypatch.setattr(loop._Run, "__init__", patient)
     seldom, again = fit("seldom", epochs=2)
     assert again == rows
-    assert _bytes(seldom) == _bytes(often)
+    assert written(seldom) == written(often)
     with pytest.raises(UserError, match=r"epoch 1, batch 3 of"):
         fit("poisoned", network="toy.nets:poisoned")
 
@@ -222,7 +173,7 @@ def test_more_top_blocks_than_there_are_is_one_sentence(fit) -> None:
 
 
 def test_a_run_can_begin_from_another(fit) -> None:
-    from transferscope.engine.store import Artifact
+    from transferscope.engine.artifact import Artifact
 
     probe, _ = fit("probe", epochs=1, trainable="head")
     full, _ = fit("full", epochs=1, begin=Artifact(probe))
@@ -231,10 +182,10 @@ def test_a_run_can_begin_from_another(fit) -> None:
 
 
 def test_fractions_are_nested_and_stratified(digits) -> None:
-    from transferscope.data import open_table
+    from transferscope.data import open_squares
     from transferscope.data.split import nested_fraction
 
-    table = open_table(digits.path)
+    table = open_squares(digits.path)
     train_rows = table.rows["train"]
     half = nested_fraction(table.labels, train_rows, 0.5, seed=3)
     tenth = nested_fraction(table.labels, train_rows, 0.1, seed=3)
@@ -253,10 +204,27 @@ def test_a_shuffled_run_trains_and_tests_on_shuffled_images(fit) -> None:
     assert fit("own", augment=None, epochs=1, shuffle={"block": 3, "per_image": True})[1] != moved
 
 
+def outside(ref: str) -> Outside:
+    """Weights as a study plans them, for the network of `fit`."""
+    return Outside(ref, weights_fingerprint(ref, "toy.nets:tiny"))
+
+
+def test_weights_that_changed_since_the_plan_are_not_trained_on(fit, tmp_path) -> None:
+    first, other = (fit(name, epochs=1, seed=seed)[0] / "final.safetensors" for name, seed in (("a", 1), ("b", 2)))
+    weights = tmp_path / "weights.safetensors"
+    shutil.copy(first, weights)
+    planned = outside(f"file:{weights}")
+    shutil.copy(other, weights)
+    how = {"epochs": 1, "arm": "pretrained", "min_share": 0.9, "seed": 5}
+    with pytest.raises(UserError, match=r"weights.safetensors' has changed since the study was planned: run again"):
+        fit("changed", **how, weights=planned)
+    assert fit("again", **how, weights=outside(f"file:{weights}"))[1]
+
+
 def test_pretrained_weights_are_loaded_and_counted(fit, tmp_path) -> None:
     source, _ = fit("source", epochs=1)
     ref = f"file:{source / 'final.safetensors'}"
-    folder, _ = fit("target", epochs=1, arm="pretrained", weights=Outside(ref, "x"), min_share=0.9, seed=5)
+    folder, _ = fit("target", epochs=1, arm="pretrained", weights=outside(ref), min_share=0.9, seed=5)
     start, given = load_file(folder / "epoch-0000.safetensors"), load_file(source / "final.safetensors")
     assert torch.equal(start["0.weight"], given["0.weight"])
     assert not torch.equal(start["9.weight"], given["9.weight"])  # the head is new
@@ -271,7 +239,7 @@ def test_what_the_weights_need_not_fill_is_allowed_by_name_and_written_down(fit,
     how = {
         "epochs": 1,
         "arm": "pretrained",
-        "weights": Outside(f"file:{tmp_path}/stemless.safetensors", "x"),
+        "weights": outside(f"file:{tmp_path}/stemless.safetensors"),
         "seed": 5,
     }
     with pytest.raises(UserError, match=r"the first layer would start as in a random network: '0\.weight'"):
@@ -282,7 +250,7 @@ def test_what_the_weights_need_not_fill_is_allowed_by_name_and_written_down(fit,
 
 
 def test_a_sample_is_evaluated_in_between_and_everything_at_the_end(fit, digits) -> None:
-    from transferscope.data import open_table
+    from transferscope.data import open_squares
     from transferscope.data.split import sample
     from transferscope.measures.metrics import accuracy
 
@@ -299,7 +267,7 @@ def test_a_sample_is_evaluated_in_between_and_everything_at_the_end(fit, digits)
         everything = [all_of[f"{split}_{what}"] for split in ("val", "test") for what in ("loss", "metric")]
         assert whole == (everything if row["epoch"] in (best, 3) else [None] * 4)
         assert not any(name.startswith("whole") for name in all_of)
-    table = open_table(digits.path)
+    table = open_squares(digits.path)
     watched = np.isin(table.rows["val"], sample(table.labels, table.rows["val"], 60, seed=0))
     logits = load_file(folder / "predictions-final.safetensors")["val"].numpy()
     assert len(logits) == len(table.rows["val"]) > watched.sum() == 60
@@ -328,12 +296,12 @@ def test_what_a_save_refers_to_is_never_overwritten(fit, monkeypatch) -> None:
             self.save()
 
     def dies(self, *arguments) -> None:
-        raise _Killed
+        raise Killed
 
     monkeypatch.setattr(loop._Run, "_score", scored)
     monkeypatch.setattr(loop._Run, "_save_now_and_then", saved)
     monkeypatch.setattr(loop._Run, "_conclude", dies)
-    with pytest.raises(_Killed):
+    with pytest.raises(Killed):
         fit("run", epochs=4)
     monkeypatch.setattr(loop._Run, "_conclude", conclude)
     scores[3] = 0.2  # the second time, epoch 3 is not the best
@@ -364,6 +332,23 @@ def test_later_parameters_are_neutral() -> None:
         "evaluate": "all",
         "allow": None,
         "optimizer": "sgd",
+        "betas": None,
+        "eps": None,
+        "decay_norms": True,
+        "layer_decay": 1.0,
+        "accumulate": 1,
+        "mean_over": "batches",
+        "views": None,
+        "clip_grad": None,
+        "ema": None,
+        "drop_path": 0.0,
+        "dropout": 0.0,
+        "class_weights": None,
+        "sampler": "shuffled",
+        "early_stopping": None,
+        "input": None,
+        "step_size": 10,
+        "patience": 5,
     }
 
 
@@ -402,11 +387,13 @@ def test_both_sides_of_every_drop_are_kept(fit) -> None:
     assert saved == {f"epoch-{epoch:04d}" for epoch in (0, 1, 2, 4, 8)}
 
 
-def test_a_last_batch_of_one_image_does_not_stop_batch_norm(fit, digits) -> None:
-    from transferscope.data import open_table
+def test_a_last_batch_of_one_image_does_not_stop_batch_norm(fit, digits, monkeypatch) -> None:
+    from transferscope.data import open_squares
+    from transferscope.tasks import begin
 
-    count = len(open_table(digits.path).rows["train"])
+    count = len(open_squares(digits.path).rows["train"])
     _, rows = fit("run", network="toy.nets:narrow", epochs=1, batch_size=count - 1, augment=None)
     assert len(rows) == 2
+    monkeypatch.setattr(begin, "chosen_rows", lambda table, *_: {**table.rows, "train": table.rows["train"][:1]})
     with pytest.raises(UserError, match="cannot train on a single image"):
-        fit("single", network="toy.nets:narrow", epochs=1, batch_size=1, augment=None)
+        fit("single", network="toy.nets:narrow", epochs=1, augment=None)

@@ -14,24 +14,23 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from transferscope import registry
 from transferscope.engine.plan import Cell, Plan
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
 from transferscope.section import Section
+from transferscope.strict import Strict
 from transferscope.study import Study
 from transferscope.study.explain import explain
 
 
-class Options(BaseModel):
+class Options(Strict):
     """What every analysis's options share: strict, frozen, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class OfTrained(Options):
     """Of an analysis that looks at trained networks."""
 
-    checkpoint: Literal["final", "best"] = "final"
-    """The weights that trained networks have: the `final` ones, or those `best` on val."""
+    checkpoint: Literal["final", "best", "ema"] = "final"
+    """The weights that trained networks have: the `final` ones, those `best` on val, or the average of `recipe.ema`."""
 
 
 class Entry(BaseModel):
@@ -81,11 +80,15 @@ class Chosen:
         return self._titled(str(getattr(self.module, "TITLE", self.kind)))
 
     def plan(self, study: Study) -> Iterator[Cell]:
-        """Its cells."""
+        """Its cells. UserError where it looks at averaged weights, and the study keeps none."""
+        if isinstance(self.options, OfTrained) and self.options.checkpoint == "ema" and study.recipe.ema is None:
+            raise UserError(
+                f"analyses.{self.name}.checkpoint: no run averages its weights; set recipe.ema, say to 0.999."
+            )
         for labels, step in self.module.plan(study, self.options):
             yield Cell(self.name, labels, step)
 
-    def section(self, table: Table) -> Section:
+    def section(self, table: ResultTable) -> Section:
         """Its part of the page. TypeError where the module gives something else."""
         made = self.module.section(table, self.options)
         if not isinstance(made, Section):

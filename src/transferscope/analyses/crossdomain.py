@@ -21,11 +21,13 @@ from pydantic import Field
 
 from transferscope import analyses
 from transferscope.analyses._shared import barriers, contrasts, line_step
+from transferscope.analyses._shared.parts import Parts
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
-from transferscope.engine.store import Artifact
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.engine.work import Work
-from transferscope.section import Chart, Finding, Section, View
+from transferscope.measures.crossfit import elsewhere
+from transferscope.section import Finding, Section, View
 from transferscope.study import Study
 from transferscope.study.pairs import kind_of, trained
 from transferscope.tasks import costs
@@ -49,13 +51,13 @@ class Options(analyses.Options):
 @task("classes", version=1)
 def classes(*, data: Artifact, work: Work) -> list[dict[str, Any]]:
     """One row: how many classes a target has, and what they are called."""
-    from transferscope.data.table import open_table
+    from transferscope.tasks.inputs import open_table
 
-    names = open_table(data.path).classes
+    names = open_table(data.whole()).classes
     return [{"classes": len(names), "names": ", ".join(names)}]
 
 
-@task("crossdomain", version=2, cost=costs.mixtures)  # 2: the ends have their statistics like all between
+@task("crossdomain", version=3, cost=costs.mixtures)  # 3: barriers are chosen on some images and read on others
 def measure(
     *,
     a: Artifact,
@@ -67,18 +69,18 @@ def measure(
     statistics: int,
     work: Work,
 ) -> list[dict[str, Any]]:
-    """Rows of the line from `a` to `b` on the test images of both targets: see `_lines.rows`; `on` is "a" or "b".
+    """Rows of the line from `a` to `b` on the test images of both targets: see `line_step.rows`; `on` is "a" or "b".
 
     One row that says so where the classes of the two targets differ.
     """
     import torch
 
-    from transferscope.data.table import open_table
     from transferscope.probes.walks.path import path
     from transferscope.tasks import restore
+    from transferscope.tasks.inputs import open_table
 
     torch.set_num_threads(work.threads)
-    if open_table(data_a.path).classes != open_table(data_b.path).classes:
+    if open_table(data_a.whole()).classes != open_table(data_b.whole()).classes:
         return [{"same_classes": False}]
     sides = {"a": (a, data_a), "b": (b, data_b)}
     halves = [line_step.training_images(run, data, statistics // 2, work.device) for run, data in sides.values()]
@@ -96,8 +98,8 @@ def measure(
         like=restore.bare(a, data_a).to(work.device),
     )
     found.save(work.folder / "path.safetensors")
-    told = line_step.rows(found, head=line_step.head(a, b))
-    return [{"same_classes": True, "on": row.pop("split"), **row} for row in told]
+    rows = line_step.rows(found, head=line_step.head(a, b))
+    return [{"same_classes": True, "on": row.pop("split"), **row} for row in rows]
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
@@ -127,27 +129,27 @@ def _alphas(options: Options) -> list[float]:
     return [-options.beyond, *inside, 1 + options.beyond] if options.beyond else inside
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """Both targets' scores along each line, and whether an average of the two networks serves both."""
     rows = table.rows
     if rows.is_empty():
         return Section(TITLE, notes=["Nothing has finished yet."])
     census = rows.filter(pl.col("target_b").is_null())
-    views = []
+    said = Parts()
     if "names" in rows.columns and not census.is_empty():
         caption = "Targets can be compared when their classes have the same names in the same order."
-        views.append(View("classes", "The targets' classes", census.select("target", "classes", "names"), caption))
+        shown = census.select("target", "classes", "names")
+        said.tables.append(View("classes", "The targets' classes", shown, caption))
     lines = rows.filter(pl.col("target_b").is_not_null() & pl.col("same_classes")) if "on" in rows.columns else None
     if lines is None or lines.is_empty():
-        return Section(TITLE, tables=views, notes=[_nothing(rows, census)])
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
+        said.notes.append(_nothing(rows, census))
+        return said.section(TITLE, "")
     caption = f"Statistics of batch norm from {options.statistics} training images, half of each target. Thick: means."
     for (a, b), of in lines.group_by("target", "target_b", maintain_order=True):
         named = of.with_columns(pl.when(pl.col("on") == "a").then(pl.lit(a)).otherwise(pl.lit(b)).alias("tested on"))
         every = barriers.curves(named, ("tested on", "pair", "seed"))
-        findings += _merged(str(a), str(b), every)
-        drawn += barriers.chart(
+        said.findings += _merged(str(a), str(b), every)
+        said.charts += barriers.chart(
             f"{a}-{b}-lines",
             f"From {a} to {b}",
             named.with_columns(seed_b=pl.lit(None, pl.Int64)),
@@ -155,14 +157,14 @@ def section(table: Table, options: Options) -> Section:
             colour="tested on",
             x_title=f"from the network of {a} (0) to that of {b} (1)",
         )
-        shown = ("first", "middle", "second", "barrier", "first_own", "second_own")
-        numbers = [(100 * pl.col(c)).round(1).alias(f"{c.replace('_own', ', own statistics')} (%)") for c in shown]
-        views.append(View(f"{a}-{b}", f"Lines from {a} to {b}", every.select("tested on", "seed", *numbers)))
+        columns = ("first", "middle", "second", "barrier", "first_own", "second_own")
+        numbers = [(100 * pl.col(c)).round(1).alias(f"{c.replace('_own', ', own statistics')} (%)") for c in columns]
+        shown = every.select("tested on", "seed", *numbers)
+        said.tables.append(View(f"{a}-{b}", f"Lines from {a} to {b}", shown))
     seeds = lines.with_columns(seed_b=pl.col("seed"))
-    notes = [*(n for n in contrasts.notes_on_seeds(seeds) if n != contrasts.TWINS), *barriers.basis(lines)]
+    said.notes += [*(n for n in contrasts.notes_on_pairs(seeds) if n != contrasts.TWINS), *barriers.basis(lines)]
     statistics = f"re-estimated at every point from at most {options.statistics} training images, half of each target"
-    basis = barriers.read(f"test images (at most {options.images} of each target)", statistics)
-    return Section(TITLE, findings, drawn, views, notes=notes, basis=basis)
+    return said.section(TITLE, barriers.read(f"test images (at most {options.images} of each target)", statistics))
 
 
 def _nothing(rows: pl.DataFrame, census: pl.DataFrame) -> str:
@@ -183,20 +185,22 @@ def _merged(a: str, b: str, every: pl.DataFrame) -> list[Finding]:
     whole = whole.filter(pl.col("both") == 2)
     if whole.is_empty():
         return []
-    best = whole.select(pl.max_horizontal("first", "second"))["first"].to_numpy()
-    gain = contrasts.interval(100 * (whole["middle"].to_numpy() - best), chained=False)
+    best = elsewhere(whole.select("first", "second").to_numpy().T)
+    gain = contrasts.interval(100 * (whole["middle"].to_numpy() - best))
     means = {name: contrasts.average(whole[name]) for name in ("first", "second", "middle")}
     text = (
         f"Averaged half and half, the networks of {a} and {b} score {means['middle']:z.1%} over both targets, where "
         f"the network of {a} alone scores {means['first']:z.1%} and that of {b} {means['second']:z.1%}."
     )
-    found = [contrasts.told(text, gain, f"{barriers.points(every)} over the better one")]
+    found = [contrasts.finding(text, gain, f"{barriers.points(every)} over the one that is better in the other seeds")]
     for (on,), of in known.group_by("tested on", maintain_order=True):
-        height = contrasts.interval(100 * of["chord_barrier"].drop_nulls().to_numpy(), chained=False)
-        verb = "no barrier lies" if height.mean <= 100 * barriers.LIMIT else "a barrier lies"
+        known_heights = of["chord_barrier"].drop_nulls().to_numpy()
+        share = contrasts.interval(known_heights, name="chord_barrier")
+        height = contrasts.moved(share, 100)
+        verb = barriers.LIES[barriers.outcome(share)]
         text = (
             f"Tested on {on}, {verb} between the networks of {a} and {b}: the score falls {height.mean:z.1f} points "
             f"below the chord between its ends{barriers.worst(height.n)}."
         )
-        found.append(contrasts.told(text, height, barriers.points(every)))
+        found.append(contrasts.finding(text, height, barriers.points(every)))
     return found

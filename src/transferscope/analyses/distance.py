@@ -15,16 +15,15 @@ of the weights has no effect on the outputs: there, distance measures turning as
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from transferscope import analyses, charts
-from transferscope.analyses._shared import contrasts, phrases
+from transferscope.analyses._shared import contrasts, per_block, phrases
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
-from transferscope.engine.store import Artifact
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.engine.work import Work
-from transferscope.measures.intervals import Interval, spearman
+from transferscope.measures.intervals import Interval
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 from transferscope.study.pairs import sides
@@ -32,7 +31,6 @@ from transferscope.tasks import costs
 
 TITLE = "How far the weights moved"
 BODY, HEAD = "(body)", "(head)"
-FOLLOWS = 0.3  # rank correlation from which distance is said to follow depth
 BASIS = "Weights and biases count, buffers such as running statistics do not."
 MEASURES = {
     "rms": ("Way of a single weight", "root mean square over the weights of a block", ""),
@@ -51,7 +49,7 @@ class Options(analyses.OfTrained):
 
 @task("distance", version=2, cost=costs.fixed(costs.SMALL))  # 2: rows hold the way of a single weight
 def measure(*, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, work: Work) -> list[dict[str, Any]]:
-    """Rows of `probes.distance`: every block, then "(head)" and "(body)", with l2, norm of b, relative, rms, size."""
+    """Rows of `ts.distance`: every block, then "(head)" and "(body)", with l2, norm of b, relative, rms, size."""
     from transferscope.probes.weights.distance import distance
     from transferscope.tasks import restore
 
@@ -64,16 +62,16 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     yield from contrasts.steps(study, measure, options.checkpoint)
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """The body's distances by pair, curves by block, and where in the network fine-tuning moved most."""
     basis = f"{phrases.weights(options.checkpoint)} {BASIS} No image is looked at."
-    return contrasts.section(TITLE, table.rows, _told, basis=basis)
+    return contrasts.section(TITLE, table.rows, _of_target, basis=basis)
 
 
-def _told(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
+def _of_target(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
     rows = rows.with_columns(rms=pl.when(pl.col("size") > 0).then(pl.col("l2") / pl.col("size").sqrt()))
     body, blocks = rows.filter(pl.col("block") == BODY), rows.filter(~pl.col("block").str.starts_with("("))
-    view = View(f"{target}-body", f"L2 distances on {target}", _summary(rows), "Means over seeds.")
+    view = View(f"{target}-body", f"L2 distances on {target}", _summary_table(rows), "Means over seeds.")
     return [*_ordering(target, body), *_trend(target, blocks)], _charts(target, body, blocks), view
 
 
@@ -85,7 +83,9 @@ def _ordering(target: str, body: pl.DataFrame) -> list[Finding]:
         return []
     means = {kind: contrasts.mean(body, kind, "l2") for kind in (*near, *far)}
     said = phrases.listed([f"{_of(kind)} are {value:.3g} apart" for kind, value in means.items() if value is not None])
-    nearer = "nearer to" if gaps[0].mean > 0 else "no nearer to"
+    nearer = (
+        "not shown to be nearer to" if not gaps[0].excludes() else "nearer to" if gaps[0].mean > 0 else "NOT nearer to"
+    )
     text = (
         f"On {target}, {said} in L2 distance over the weights of the whole body: two fine-tuned networks are {nearer} "
         "each other than two from scratch."
@@ -95,15 +95,18 @@ def _ordering(target: str, body: pl.DataFrame) -> list[Finding]:
 
 def _trend(target: str, blocks: pl.DataFrame) -> list[Finding]:
     """Whether fine-tuning moved the weights of later blocks farther: Spearman's correlation of depth and the way of a
-    single weight, that of the other measures beside it."""
+    single weight, one a seed, that of the other measures beside it."""
     own = blocks.filter(pl.col("pair") == "P-T & P")
     ranks = {name: _rank(own, name) for name in MEASURES}
     if (rank := ranks["rms"]) is None:
         return []
     far = contrasts.over_seeds(own, ["block"], "rms").sort("rms")["block"]
-    trend = "farther in later blocks than in earlier ones" if rank.mean > 0 else "less far in later blocks than earlier"
-    if abs(rank.mean) <= FOLLOWS:
-        trend = "without regard to depth"
+    trend = per_block.with_depth(
+        rank,
+        "farther in later blocks than in earlier ones",
+        "less far in later blocks than earlier",
+        "by no shown trend along depth",
+    )
     others = [
         f"{found.mean:+z.2f} {word}"
         for name, word in (
@@ -118,12 +121,11 @@ def _trend(target: str, blocks: pl.DataFrame) -> list[Finding]:
         f"least in {far[0]}.{beside}"
     )
     unit = "rank correlation of depth and the way of a single weight"
-    return [Finding(text, rank.mean, rank.low, rank.high, rank.n, unit, counted="blocks")]
+    return [contrasts.finding(text, rank, unit)]
 
 
 def _rank(own: pl.DataFrame, measure: str) -> Interval | None:
-    means = contrasts.over_seeds(own, ["block"], measure)
-    return spearman(np.arange(means.height), means[measure].to_numpy()) if means.height > 1 else None
+    return per_block.along(own, measure, per_block.order(own))
 
 
 def _of(kind: str) -> str:
@@ -154,7 +156,7 @@ def _charts(target: str, body: pl.DataFrame, blocks: pl.DataFrame) -> list[Chart
     return found
 
 
-def _summary(rows: pl.DataFrame) -> pl.DataFrame:
+def _summary_table(rows: pl.DataFrame) -> pl.DataFrame:
     """One line a pair: L2 of the body with its interval, relative, and of the head."""
     found = []
     for (kind,), of in rows.group_by("pair", maintain_order=True):
@@ -162,7 +164,7 @@ def _summary(rows: pl.DataFrame) -> pl.DataFrame:
         found.append(
             {
                 "pair": kind,
-                "body": contrasts.cell(body["l2"], 2, chained=contrasts.twins(str(kind))),
+                "body": contrasts.cell(contrasts.of_pairs(body, "l2", together=contrasts.twins(str(kind))), 2),
                 "relative": body["relative"].mean(),
                 "head": head["l2"].mean(),
             }

@@ -11,18 +11,20 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from transferscope import analyses
+from transferscope.analyses._shared.parts import Parts
+from transferscope.analyses.shuffle.examples import guessing
 from transferscope.data.absent import lacking
 from transferscope.data.table import Table as Images
-from transferscope.data.table import open_table
 from transferscope.engine.step import Step
-from transferscope.engine.table import Table
-from transferscope.section import Picture, Section, View
+from transferscope.engine.table import ResultTable
+from transferscope.section import DataSet, Picture, Section, View
 from transferscope.study import Study
+from transferscope.tasks.inputs import open_table
 
+TINY = {"train": 10, "test": 5}  # images of a class, below which it is named
 MANY = 12  # classes beyond which the table shows only the largest and smallest
 
 
@@ -41,22 +43,45 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
         yield {"target": target}, study.data(target)
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """Counts, example images, skipped images, licences."""
-    notes, pictures, views = [], [], []
+    parts, pictures = Parts(), []
     for labels, artifact in table.artifacts:
         target = labels["target"]
         rows = table.rows.filter(pl.col("target") == target)
-        images = open_table(artifact.path)
+        images = open_table(artifact.whole())
         words = ", ".join(f"{len(members):,} {split}" for split, members in images.rows.items())
         kind = "labels" if images.multilabel else "classes"
         caption = f"{len(images):,} images of {len(images.classes)} {kind}: {words}."
         caption += f" Licence: {images.licence}." if images.licence else ""
-        views.append(View(f"{target}-counts", f"Images of {target}", _wide(rows), caption))
-        pictures.append(_strip(target, images, options))
+        parts.tables.append(View(f"{target}-counts", f"Images of {target}", _wide(rows), caption))
+        pictures += _strip(target, images, options)
         said = [*images.notes, *lacking(images.labels, images.rows, images.classes)]
-        notes += [*(f"{target}: {note}" for note in said), *_warnings(target, images)]
-    return Section("The images", pictures=pictures, tables=views, notes=notes)
+        notes = [*(f"{target}: {note}" for note in said), *_warnings(target, images)]
+        parts.notes += notes
+        parts.data.append(_data(target, images, rows, [*notes, *_tiny(rows)]))
+    return parts.section("The images", "", pictures)
+
+
+def _data(target: str, images: Images, rows: pl.DataFrame, alarms: list[str]) -> DataSet:
+    """The numbers of a target for the first screen."""
+    counts = {split: len(images.rows.get(split, ())) for split in ("train", "val", "test")}
+    own = images.labels[images.rows["test"]] if counts["test"] else []
+    chance = guessing(own, len(images.classes))[0] if counts["test"] else None
+    kind = "labels" if images.multilabel else "classes"
+    return DataSet(target, **counts, classes=len(images.classes), kind=kind, chance=chance, alarms=alarms)
+
+
+def _tiny(rows: pl.DataFrame) -> list[str]:
+    """A sentence on the classes of few images; those without any in a split are told of elsewhere."""
+    found = []
+    for split, least in TINY.items():
+        small = rows.filter((pl.col("split") == split) & pl.col("images").is_between(1, least - 1)).sort("images")
+        if small.height:
+            of = f"'{small['class'][0]}' has {small['images'][0]}"
+            more = f" and {small.height - 1} more" if small.height > 1 else ""
+            found.append(f"Classes of fewer than {least} {split} images: {of}{more}.")
+    return found
 
 
 def _wide(rows: pl.DataFrame) -> pl.DataFrame:
@@ -79,8 +104,8 @@ def _warnings(target: str, table: Images) -> list[str]:
     return [f"{count} {what} of {target} {was} skipped, because unreadable: {shown}{more}."]
 
 
-def _strip(target: str, table: Images, options: Options) -> Picture:
-    """One row of example images per class."""
+def _strip(target: str, table: Images, options: Options) -> list[Picture]:
+    """One row of example images per class; nothing for inputs that are no images."""
     from PIL import Image
 
     train = table.rows["train"]
@@ -88,11 +113,14 @@ def _strip(target: str, table: Images, options: Options) -> Picture:
     shown = list(range(min(len(table.classes), options.classes)))
     for number in shown:
         own = table.labels[train, number] == 1 if table.multilabel else table.labels[train] == number
-        lines.append(train[own][: options.examples])
-    side = min(table.size("eval"), 72)
+        found = table.pictures(train[own][: options.examples])
+        if found is None:
+            return []
+        lines.append(found)
+    side = min(table.example("eval").shape[-1], 72)
     sheet = Image.new("RGB", (options.examples * (side + 4), len(lines) * (side + 4)), "white")
-    for y, rows in enumerate(lines):
-        for x, pixels in enumerate(table.gather(np.asarray(rows), "eval") if len(rows) else []):
+    for y, squares in enumerate(lines):
+        for x, pixels in enumerate(squares):
             tile = Image.fromarray(pixels)
             tile.thumbnail((side, side))
             sheet.paste(tile, (x * (side + 4), y * (side + 4)))
@@ -101,4 +129,4 @@ def _strip(target: str, table: Images, options: Options) -> Picture:
     names = ", ".join(table.classes[n] for n in shown)
     more = f" (the first {len(shown)} of {len(table.classes)} classes)" if len(shown) < len(table.classes) else ""
     caption = f"Training images, one row per class from top to bottom: {names}{more}."
-    return Picture(f"{target}-examples", f"Examples of {target}", buffer.getvalue(), caption)
+    return [Picture(f"{target}-examples", f"Examples of {target}", buffer.getvalue(), caption)]

@@ -5,11 +5,12 @@ share fewer mistakes for that reason alone, so every count stands beside the one
 Pairs: two seeds of an arm, and the pretrained arm beside every other arm with the same seed. (Neyshabur, Sedghi and
 Zhang 2020, section 3 and appendix.)
 
-How to read it. *Kappa* is Cohen's kappa of the two error patterns: 0 is what independence gives, 1 is the same
-mistakes. It compares pairs of different accuracy; the plain *Jaccard index* (common mistakes over all mistakes of
-either) does not, which is why its expected value is drawn beside it. The pictures show the images of one seed that only
-one arm gets wrong, and those both do, the most confident mistakes first. Where several labels belong to an image, every
-answer counts, and an image is wrong if any label is.
+How to read it. The interval of the mistakes mended is for new trainings and new test images together. *Kappa* is
+Cohen's kappa of the two error patterns: 0 is what independence gives, 1 is the same mistakes. It compares pairs of
+different accuracy; the plain *Jaccard index* (common mistakes over all mistakes of either) does not, which is why its
+expected value is drawn beside it. The pictures show the images of one seed that only one arm gets wrong, and those both
+do, the most confident mistakes first. Where several labels belong to an image, every answer counts, and an image is
+wrong if any label is.
 """
 
 import json
@@ -21,16 +22,17 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses, charts
-from transferscope.analyses._shared import contrasts, phrases
+from transferscope.analyses._shared import contrasts, gains, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
-from transferscope.engine.store import Artifact
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.engine.work import Work
+from transferscope.measures.intervals import Interval
 from transferscope.section import Chart, Finding, Picture, Section, View
 from transferscope.study import Study
 from transferscope.study.pairs import kind_of, pairs, sides
-from transferscope.tasks import costs, restore
+from transferscope.tasks import costs, inputs, restore
 
 TITLE = "Which mistakes are shared"
 SIDE, GAP = 72, 4  # pixels of a picture in a strip, and between two
@@ -47,18 +49,17 @@ class Options(analyses.OfTrained):
 def measure(
     *, a: Artifact, b: Artifact, data: Artifact, checkpoint: str, pictures: int, work: Work
 ) -> list[dict[str, Any]]:
-    """Rows of `probes.mistakes` on the test images for two runs: "all", then every class (or label).
+    """Rows of `probes.answers.mistakes` on the test images for two runs: "all", then every class (or label).
 
     With `pictures` above 0, writes one strip of images for the mistakes of only a, only b, and both, and their classes.
     """
-    from transferscope.data.table import open_table
     from transferscope.probes.answers.mistakes import mistakes
 
-    table = open_table(data.path)
+    table = inputs.open_table(data.whole())
     rows = table.rows["test"]
     outputs = [restore.outputs(run, "test", checkpoint) for run in (a, b)]
     found = mistakes(outputs[0], outputs[1], table.labels[rows], table.classes, multilabel=table.multilabel)
-    if pictures:
+    if pictures and table.pictures(rows[:1]) is not None:
         kinds = {"only-a": found.only_a_wrong, "only-b": found.only_b_wrong, "both": found.both_wrong}
         said = {
             name: _strip(work.folder / f"{name}.png", table, rows, outputs, places, name == "only-b", pictures)
@@ -82,7 +83,7 @@ def _strip(
     sure = (gap * ((out > 0) != truth)).max(1) if table.multilabel else gap[np.arange(len(out)), truth]
     chosen = np.argsort(-sure, kind="stable")[:count]
     sheet = Image.new("RGB", (len(chosen) * (SIDE + GAP) - GAP, SIDE), "white")
-    for x, pixels in enumerate(table.gather(rows[places[chosen]], "eval")):
+    for x, pixels in enumerate(table.pictures(rows[places[chosen]])):
         tile = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
         sheet.paste(tile, (x * (SIDE + GAP), 0))
     sheet.save(path, "PNG", optimize=True)
@@ -107,23 +108,35 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                 yield {"target": target, **pair.labels}, step
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """Kappa and Jaccard of every kind of pair, what pretraining mends, errors by class, and the pictures."""
     if table.rows.is_empty():
         return Section(TITLE, notes=["No pair of runs has finished yet."])
     said = Parts()
     for target, rows in by_target(table.rows):
-        whole = rows.filter(pl.col("group") == "all")
+        whole = _with_parts(rows.filter(pl.col("group") == "all"), table, options.checkpoint)
         said.findings += _findings(target, whole)
         said.charts += _charts(target, whole)
         said.notes += _nothing_shared(target, whole)
-        said.tables.append(View(f"{target}-pairs", f"Pairs on {target}, means over seeds", _summary(whole)))
+        said.tables.append(View(f"{target}-pairs", f"Pairs on {target}, means over seeds", _summary_table(whole)))
         if not (by_class := _by_class(rows)).is_empty():
             caption = "Mean number of test images wrong, most often wrong for the second network alone first."
             said.tables.append(View(f"{target}-classes", f"Mistakes by class on {target}", by_class, caption))
-    said.notes += contrasts.notes_on_seeds(table.rows)
-    basis = f"The answers to all test images, in eval mode. {phrases.weights(options.checkpoint)}"
+    said.notes += contrasts.notes_on_pairs(table.rows)
+    basis = (
+        f"The answers to all test images, in eval mode. {phrases.weights(options.checkpoint)} Intervals of points of "
+        "error are over trainings and test images where those are named, all others over seeds."
+    )
     return said.section(TITLE, basis, _pictures(table))
+
+
+def _with_parts(rows: pl.DataFrame, table: ResultTable, checkpoint: str) -> pl.DataFrame:
+    """Pairs with the share of right answers of both networks, and every test image's part in it."""
+    for side in "ab":
+        right = (1 - pl.col(f"wrong_{side}") / pl.col("n")).alias(f"right_{side}")
+        rows = rows.with_columns(right, metric=pl.lit("accuracy"))
+        rows = gains.with_parts(rows, table, ["target", "pair", "seed", "seed_b"], f"right_{side}", checkpoint, side)
+    return rows
 
 
 def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
@@ -131,9 +144,8 @@ def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
     if (gap := contrasts.contrast(rows, "P-T & P-T", "RI-T & RI-T", "kappa")) is not None:
         tuned, scratch = (contrasts.mean(rows, kind_of(arm), "kappa") for arm in ("P-T", "RI-T"))
         text = (
-            f"On {target}, two fine-tuned networks share {'more' if gap.mean > 0 else 'fewer'} of their mistakes than "
-            f"two from scratch, accuracy allowed for: kappa is {tuned:z.2f} between two P-T and {scratch:z.2f} between "
-            "two RI-T."
+            f"On {target}, two fine-tuned networks {_shared(gap)} than two from scratch, accuracy allowed for: kappa "
+            f"is {tuned:z.2f} between two P-T and {scratch:z.2f} between two RI-T."
         )
         found.append(contrasts.judged(text, gap, "in kappa", 4, [gap]))
     for kind in rows["pair"].unique(maintain_order=True):
@@ -144,15 +156,22 @@ def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
         known = of.drop_nulls(["wrong_a", "wrong_b", "only_a", "only_b"]).filter(pl.col("n") > 0)
         if not (known["wrong_a"] + known["wrong_b"]).sum():
             continue  # no mistakes to compare: a note says so
-        net = (known["only_b"] - known["only_a"]).to_numpy()
-        n = known["n"][0]
+        (first,), (second,) = (gains.scores([known], f"right_{side}") for side in "ab")
+        net, n = first.minus(second).times(100).interval(), known["n"][0]
         text = (
             f"On {target}, of the {contrasts.average(known['wrong_b']):z.0f} mistakes that {b} makes in {n} test "
             f"answers, {a} gets {contrasts.average(known['only_b']):z.0f} right, and makes "
             f"{contrasts.average(known['only_a']):z.0f} that {b} does not."
         )
-        found.append(contrasts.told(text, contrasts.interval(100 * net / n, chained=False), "points of error"))
+        found.append(gains.told(contrasts.finding(text, net, "points of error"), net))
     return found
+
+
+def _shared(gap: Interval) -> str:
+    """How a difference of kappas reads, no stronger than its interval."""
+    if not gap.excludes():
+        return "are not shown to share more of their mistakes, nor fewer,"
+    return f"share {'more' if gap.mean > 0 else 'fewer'} of their mistakes"
 
 
 def _nothing_shared(target: str, rows: pl.DataFrame) -> list[str]:
@@ -204,7 +223,7 @@ def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
     return found
 
 
-def _summary(rows: pl.DataFrame) -> pl.DataFrame:
+def _summary_table(rows: pl.DataFrame) -> pl.DataFrame:
     counts = [pl.col(name).mean().round(1) for name in ("wrong_a", "wrong_b", "common", "expected")]
     indices = [pl.col(name).mean().round(3) for name in ("jaccard", "expected_jaccard", "kappa")]
     return rows.group_by("pair", maintain_order=True).agg(pl.len().alias("pairs"), *counts, *indices)
@@ -222,7 +241,7 @@ def _by_class(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _pictures(table: Table) -> list[Picture]:
+def _pictures(table: ResultTable) -> list[Picture]:
     """The strips of the first finished seed of each pair of different arms."""
     found: list[Picture] = []
     shown: set[tuple[str, str]] = set()
@@ -237,13 +256,13 @@ def _pictures(table: Table) -> list[Picture]:
             "only-b": f"wrong only for {b}",
             "both": f"wrong for both {a} and {b}",
         }
-        said = json.loads((artifact.path / "strips.json").read_text(encoding="utf-8"))
+        said = json.loads(artifact.file("strips.json").read_text(encoding="utf-8"))
         for name, of in said.items():
             caption = f"Seed {labels['seed']}, {of['images']} images, the surest mistakes first."
             if of["shown"]:
                 caption += (
                     " Left to right: " + ", ".join(f"{true} taken for {answer}" for true, answer in of["shown"]) + "."
                 )
-            png = (artifact.path / f"{name}.png").read_bytes()
+            png = artifact.file(f"{name}.png").read_bytes()
             found.append(Picture(f"{target}-{a}-{b}-{name}", f"On {target}, {titles[name]}", png, caption))
     return found

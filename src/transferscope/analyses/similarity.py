@@ -23,9 +23,9 @@ from pydantic import Field
 from transferscope import analyses, charts
 from transferscope.analyses._shared import contrasts, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
-from transferscope.engine.store import Artifact
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.engine.work import Work
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
@@ -71,10 +71,10 @@ def features(
     """
     import torch
 
-    from transferscope.data.table import open_table
     from transferscope.probes.features.grams import grams
     from transferscope.probes.features.neighbours import neighbours as vote
     from transferscope.tasks import restore
+    from transferscope.tasks.inputs import open_table
 
     torch.set_num_threads(work.threads)
     net, precision = restore.network(run, data, at, device=work.device), restore.said(run)["precision"]
@@ -83,7 +83,7 @@ def features(
         return restore.batches(run, data, "test", size=batch, images=images, device=work.device)
 
     grams(net, batches(), layers, pool, precision=precision).save(work.folder / "grams.safetensors")  # type: ignore[arg-type]
-    table = open_table(data.path)
+    table = open_table(data.whole())
     k = min(neighbours, images - 1, len(table.rows["test"]) - 1)
     if table.multilabel or k < 1:
         return []
@@ -118,7 +118,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
             yield {"target": target, **pair.labels}, measure.step(a=points[pair.a], b=points[pair.b])
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """CKA of like blocks by pair, the maps, k-NN accuracy by block, and the paper's ordering of the early blocks."""
     said = Parts()
     if table.rows.is_empty():
@@ -135,7 +135,7 @@ def section(table: Table, options: Options) -> Section:
             votes = rows.filter(pl.col("accuracy").is_not_null()).rename({"layer_a": "block"})
             said.findings += _votes(target, votes)
             said.charts += _vote_chart(target, votes, options.neighbours)
-    said.notes += contrasts.notes_on_seeds(table.rows)
+    said.notes += contrasts.notes_on_pairs(table.rows)
     return said.section(TITLE, _basis(options))
 
 
@@ -183,15 +183,15 @@ def _kept(target: str, like: pl.DataFrame) -> list[Finding]:
     both = ends[0].join(ends[1], on="seed", suffix="_last")
     if both.is_empty():
         return []
-    fall = contrasts.interval((both["cka_last"] - both["cka"]).to_numpy(), chained=False)
+    fall = contrasts.interval((both["cka_last"] - both["cka"]).to_numpy())
     means = contrasts.over_seeds(own.filter(pl.col("block").is_in(names)), ["block"], "cka").sort("cka")
     first, last = contrasts.average(both["cka"]), contrasts.average(both["cka_last"])
+    kept = "better than" if fall.excludes() and fall.mean < 0 else "not visibly better than"
     text = (
-        f"On {target}, fine-tuning kept the features of {names[0]} (CKA with P {first:z.2f}) "
-        f"{'better than' if fall.mean < 0 else 'no better than'} those of {names[-1]} ({last:z.2f}); it changed those "
-        f"of {means['block'][0]} most ({means['cka'][0]:z.2f})."
+        f"On {target}, fine-tuning kept the features of {names[0]} (CKA with P {first:z.2f}) {kept} those of "
+        f"{names[-1]} ({last:z.2f}); it changed those of {means['block'][0]} most ({means['cka'][0]:z.2f})."
     )
-    return [contrasts.told(text, fall, "in CKA")]
+    return [contrasts.finding(text, fall, "in CKA")]
 
 
 def _votes(target: str, votes: pl.DataFrame) -> list[Finding]:
@@ -206,7 +206,7 @@ def _votes(target: str, votes: pl.DataFrame) -> list[Finding]:
     means = {kind: contrasts.mean(last, kind, "accuracy") for kind in ("P", "P-T", "RI", "RI-T")}
     said = phrases.listed([f"{value:z.1%} for {kind}" for kind, value in means.items() if value is not None])
     text = f"On {target}, nearest neighbours in the features of {names[-1]} name the class of {said}."
-    return [contrasts.told(text, gap, "points from P to P-T")]
+    return [contrasts.finding(text, gap, "points from P to P-T")]
 
 
 def _maps(target: str, maps: pl.DataFrame, like: pl.DataFrame) -> list[Chart]:

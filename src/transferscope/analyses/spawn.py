@@ -8,9 +8,9 @@ the run ends up. (The instability analysis of Frankle et al. 2020, section 3; Ne
 How to read it. The curve shows the barrier between two children against the epoch they parted at: from the epoch on
 where it stays below 2 points the run is *stable*. A pretrained run that is stable from epoch 0 starts inside its final
 basin. All points of a line, the children themselves too, have batch-norm statistics re-estimated from the same training
-images; the children's own scores stand in the table. Each barrier is the worst place of its line and leans upward by
-about the noise. Children keep their parent's learning-rate schedule; momentum starts afresh where they part. Children
-of epoch 0 of the random arm share every initial weight and are apart only through chance in training.
+images; the children's own scores stand in the table. Each barrier is read at the worst place of its line, chosen on
+other images than it is read on. Children keep their parent's learning-rate schedule; momentum starts afresh where they
+part. Children of epoch 0 of the random arm share every initial weight and are apart only through chance in training.
 """
 
 from collections.abc import Iterator
@@ -24,11 +24,11 @@ from transferscope.analyses._shared import barriers, contrasts, line_step, outco
 from transferscope.analyses._shared.barriers import LIMIT
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
 from transferscope.section import Chart, Finding, Section, View
+from transferscope.strict import as_tuple
 from transferscope.study import Study
-from transferscope.study.schema import as_tuple
 
 TITLE = "When a run's basin is decided"
 
@@ -92,7 +92,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                     yield {"target": target, "arm": arm, "epoch": epoch, "seed": seed}, step
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """The barrier between children against the epoch they parted at, and from when on a run is stable."""
     if table.rows.is_empty():
         return Section(TITLE, notes=["No pair of children has finished yet."])
@@ -131,7 +131,7 @@ def section(table: Table, options: Options) -> Section:
         said.tables.append(
             View(f"{target}-children", f"Pairs of children on {target}", every.select("arm", "epoch", "seed", *numbers))
         )
-    few = contrasts.notes_on_seeds(table.rows.with_columns(seed_b=pl.col("seed")))[:1]
+    few = contrasts.notes_on_pairs(table.rows.with_columns(seed_b=pl.col("seed")))[:1]
     said.notes += [*(note for note in few if note != contrasts.TWINS), *barriers.basis(table.rows)]
     statistics = f"{barriers.NORMS['refresh']} (at most {options.statistics})"
     basis = barriers.read(f"test images (at most {options.images})", statistics)
@@ -142,7 +142,7 @@ def _means(every: pl.DataFrame) -> pl.DataFrame:
     """Mean barrier in points by arm and epoch, with its interval over seeds."""
     found = []
     for (arm, epoch), of in every.sort("epoch").group_by("arm", "epoch", maintain_order=True):
-        height = contrasts.interval(100 * of["barrier"].to_numpy(), chained=False)
+        height = contrasts.moved(contrasts.interval(of["barrier"].to_numpy(), name="barrier"), 100)
         found.append(
             {
                 "arm": arm,
@@ -160,23 +160,30 @@ def _means(every: pl.DataFrame) -> pl.DataFrame:
 def _stable(target: str, arm: str, means: pl.DataFrame, every: pl.DataFrame) -> Finding:
     """From which of the epochs on children of an arm connect."""
     rows = means.sort("epoch").rows(named=True)
-    stable = None
-    for row in reversed(rows):
-        if row["barrier"] > 100 * LIMIT:
+    shown = {
+        row["epoch"]: barriers.outcome(
+            contrasts.interval(every.filter(pl.col("epoch") == row["epoch"])["barrier"].to_numpy(), name="barrier")
+        )
+        for row in rows
+    }
+    stable, last = None, rows[-1]["epoch"]
+    for epoch, what in reversed(shown.items()):
+        if what != "within":
             break
-        stable = row["epoch"]
+        stable = epoch
     tried = phrases.listed([str(row["epoch"]) for row in rows])
     limit = f"(at most {100 * LIMIT:g} points)"
     if stable is None:
-        told = f"still do not connect when they part at epoch {rows[-1]['epoch']}, the last tried"
+        still = "still do not connect" if shown[last] == "beyond" else "are not shown to connect"
+        when = f"{still} when they part at epoch {last}, the last tried"
     elif stable == rows[0]["epoch"]:
-        told = f"connect {limit} whenever they part, from epoch {stable} on"
+        when = f"connect {limit} whenever they part, from epoch {stable} on"
     else:
-        told = f"connect {limit} when they part at epoch {stable} or later"
+        when = f"connect {limit} when they part at epoch {stable} or later, of which alone it is shown"
     first = every.filter(pl.col("epoch") == rows[0]["epoch"])
     text = (
-        f"On {target}, two children of one {arm} run {told} (tried: {tried}); the barrier between "
+        f"On {target}, two children of one {arm} run {when} (tried: {tried}); the barrier between "
         f"those of epoch {rows[0]['epoch']} is {rows[0]['barrier']:z.1f} points{barriers.worst(first.height)}."
     )
-    height = contrasts.interval(100 * first["barrier"].to_numpy(), chained=False)
-    return contrasts.told(text, height, barriers.points(every))
+    height = contrasts.moved(contrasts.interval(first["barrier"].to_numpy(), name="barrier"), 100)
+    return contrasts.finding(text, height, barriers.points(every))

@@ -19,9 +19,9 @@ from pydantic import Field
 
 from transferscope import analyses, charts
 from transferscope.analyses._shared import contrasts, phrases
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
-from transferscope.engine.store import Artifact
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.engine.work import Work
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
@@ -43,7 +43,7 @@ class Options(analyses.OfTrained):
 def measure(
     *, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, directions: int, work: Work
 ) -> list[dict[str, Any]]:
-    """Rows of `probes.spectrum`, one a weight matrix; the whole result is written as ``spectrum.safetensors``."""
+    """Rows of `ts.spectrum`, one a weight matrix; the whole result is written as ``spectrum.safetensors``."""
     import torch
 
     from transferscope.probes.weights.spectrum import spectrum
@@ -60,16 +60,20 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     yield from contrasts.steps(study, measure, options.checkpoint, directions=options.directions)
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """Overlap of leading directions by weight, effective ranks of starts and ends, and a few spectra."""
 
-    def told(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
+    def of_target(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
         title = f"Leading directions on {target}, means over weights and seeds"
         drawn = [*_charts(target, rows), *_spectra(target, table)]
-        return [*_overlap(target, rows), *_rank(target, rows)], drawn, View(f"{target}-pairs", title, _summary(rows))
+        return (
+            [*_overlap(target, rows), *_rank(target, rows)],
+            drawn,
+            View(f"{target}-pairs", title, _summary_table(rows)),
+        )
 
     basis = f"{phrases.weights(options.checkpoint)} No image is looked at; singular values in float64."
-    return contrasts.section(TITLE, table.rows, told, basis=basis)
+    return contrasts.section(TITLE, table.rows, of_target, basis=basis)
 
 
 def _per_pair(rows: pl.DataFrame, *values: str) -> pl.DataFrame:
@@ -89,7 +93,7 @@ def _overlap(target: str, rows: pl.DataFrame) -> list[Finding]:
         f"On {target}, P-T shares {kept:z.0%} of its leading input directions with P{scratch}, where random directions "
         f"would share {chance:z.0%}."
     )
-    return [contrasts.told(text, contrasts.interval(own["excess"].to_numpy(), chained=False), "excess overlap")]
+    return [contrasts.finding(text, contrasts.interval(own["excess"].to_numpy()), "excess overlap")]
 
 
 def _rank(target: str, rows: pl.DataFrame) -> list[Finding]:
@@ -105,7 +109,7 @@ def _rank(target: str, rows: pl.DataFrame) -> list[Finding]:
         f"On {target}, training changes the effective rank of the weights by {tuned:+z.1f}% from P and by "
         f"{scratch:+z.1f}% from a random start."
     )
-    return [contrasts.told(text, gap, "points")]
+    return [contrasts.finding(text, gap, "points")]
 
 
 def _by_block(rows: pl.DataFrame, value: str) -> pl.DataFrame:
@@ -151,7 +155,7 @@ def _own_start(kind: str) -> bool:
     return a == f"{b}-T"
 
 
-def _spectra(target: str, table: Table) -> list[Chart]:
+def _spectra(target: str, table: ResultTable) -> list[Chart]:
     """Singular values of a few weights of one seed, for the start and the end of every arm."""
     parts: list[pl.DataFrame] = []
     done: set[str] = set()
@@ -193,6 +197,6 @@ def _spectra(target: str, table: Table) -> list[Chart]:
     return [Chart(f"{target}-spectra", f"Singular values on {target}", spec, caption)]
 
 
-def _summary(rows: pl.DataFrame) -> pl.DataFrame:
+def _summary_table(rows: pl.DataFrame) -> pl.DataFrame:
     values = ("overlap", "expected", "excess", "rank_a", "rank_b")
     return rows.group_by("pair", maintain_order=True).agg(*(pl.col(v).mean().round(3) for v in values))

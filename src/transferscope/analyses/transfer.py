@@ -3,13 +3,15 @@
 Each arm is trained on each target with the same seeds, data order and augmentation. The gain is the pretrained arm's
 test metric minus the random arm's, paired by seed. (Neyshabur, Sedghi and Zhang 2020, section 2 and figure 2.)
 
-How to read it. The curves show the test metric after every epoch: the line is the mean over seeds, the faint lines are
-single seeds. A pretrained curve that starts higher but ends at the same height bought speed, not performance. If the
-random arm was still rising at the end, part of the gain is only patience: train longer before believing it. The best
-metric is read at the epoch that was best on the validation split, never on test. The relative drop is
-100 (P-T - RI-T) / P-T. Optimisation speed is the mean over epochs (without epoch 0) of the training metric, in eval
-mode. After every epoch each split is read on a fixed sample of `recipe.evaluate` images, so curves wobble by a few
-points and may end beside the final and best test figures, which are those of all test images.
+How to read it. The interval of the gain is for new trainings and new test images together: it says how far the gain
+would move if both were drawn anew, which an interval over seeds alone does not. The curves show the test metric after
+every epoch: the line is the mean over seeds, the faint lines are single seeds. A pretrained curve that starts higher
+but ends at the same height bought speed, not performance. If the random arm was still rising at the end, part of the
+gain is only patience: train longer before believing it. The best metric is read at the epoch that was best on the
+validation split, never on test. The relative drop is 100 (P-T - RI-T) / P-T. Optimisation speed is the mean over epochs
+(without epoch 0) of the training metric, in eval mode. After every epoch each split is read on a fixed sample of
+`recipe.evaluate` images, so curves wobble by a few points and may end beside the final and best test figures, which are
+those of all test images.
 """
 
 from collections.abc import Iterator
@@ -18,14 +20,16 @@ from typing import Any
 import polars as pl
 
 from transferscope import analyses, charts
-from transferscope.analyses._shared import contrasts, outcomes, phrases
+from transferscope.analyses._shared import contrasts, gains, opening, outcomes, phrases
 from transferscope.analyses._shared.outcomes import FLAT, summarise
-from transferscope.analyses._shared.parts import by_target
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step
-from transferscope.engine.table import Table
-from transferscope.measures.intervals import mean_interval, paired_interval, ratio_interval, too_few
+from transferscope.engine.table import ResultTable
+from transferscope.measures.intervals import mean_interval, paired_interval
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
+
+TITLE = "What pretraining gave"
 
 
 class Options(analyses.Options):
@@ -40,27 +44,26 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                 yield {"target": target, "arm": arm, "seed": seed}, study.run(target, arm, seed)
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """Learning curves, the gain with its interval, speed, and whether the curves had flattened."""
     if table.rows.is_empty():
-        return Section("What pretraining gave", notes=["No run has finished yet."])
-    runs = summarise(table.rows)
-    findings: list[Finding] = []
-    notes: list[str] = []
+        return Section(TITLE, notes=["No run has finished yet."])
+    said, runs, by = Parts(), summarise(table.rows), ["target", "arm", "seed"]
+    runs = gains.with_parts(gains.with_parts(runs, table, by), table, by, "best", "best")
     for target, of_target in by_target(runs):
         for arm in of_target["arm"].unique(maintain_order=True):
             if arm != "random":
-                findings += _gain(target, arm, of_target, notes)
-    if few := too_few(runs["seed"].n_unique()):
-        notes.append(few)
-    return Section(
-        "What pretraining gave",
-        findings=findings,
-        charts=_charts(table.rows),
-        tables=[View("summary", "Every arm, means over seeds", _summary(runs))],
-        notes=notes,
-        basis=f"{outcomes.FINAL} {outcomes.SPEED} The best epoch is chosen on the validation images.",
-    )
+                said.findings += _gain(target, arm, of_target, said.notes)
+        said.cards += [*opening.gain(target, of_target), *opening.train(target, of_target, table)]
+    for target, rows in by_target(table.rows):
+        said.notes += outcomes.stops(rows, target)
+        said.charts += _charts(target, rows)
+        said.opening += opening.curve(target, rows, table)
+    said.opening.append(opening.arms(runs))
+    said.tables += opening.searched(table)
+    said.tables.append(View("summary", "Every arm, means over seeds", _summary_table(runs)))
+    basis = f"{gains.basis(runs)} {outcomes.SPEED} The best epoch is chosen on the validation images."
+    return said.section(TITLE, basis)
 
 
 def _paired(runs: pl.DataFrame, arm: str) -> pl.DataFrame:
@@ -78,9 +81,17 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
         return []
     metric = pairs["metric"][0]
     unit = phrases.unit(metric)
-    final, random = pairs["final"].to_numpy(), pairs["final_random"].to_numpy()
-    gain = paired_interval(100 * final, 100 * random)
-    drop = ratio_interval(final, random) if (final > 0).all() else None
+    known = runs.filter(pl.col("seed").is_in(pairs["seed"].to_list()))
+    over = gains.over_scratch(known, arm)
+    final, random, gain = over.tuned.values, over.scratch.values, over.points.interval()
+    if over.left:
+        whole, part = gains.scores([known.filter(pl.col("arm") == name) for name in (arm, "random")])
+        notes.append(
+            f"On {target} the final scores of {arm} and random leave out seed {', '.join(map(str, over.left))}, where "
+            f"a run has not learnt; with {'it' if len(over.left) == 1 else 'them'} the gain would be "
+            f"{whole.minus(part).times(100).interval().text(1)} {unit}."
+        )
+    drop = over.tuned.drop_to(over.scratch).interval() if (final > 0).all() else None
     start = "with pretraining" if arm == "pretrained" else f"from the {arm} start"
     text = (
         f"On {target}, the final test {phrases.word(metric)} is {final.mean():z.1%} {start} and {random.mean():z.1%} "
@@ -89,18 +100,19 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     if drop is not None and gain.mean > 0 and gain.excludes(0):
         text += f", a relative drop of {drop.mean:z.0f}% without it"
     text += "."
-    judged = arm == "pretrained"
-    findings = [contrasts.judged(text, gain, unit, 1, [gain]) if judged else contrasts.told(text, gain, unit)]
+    judged = arm == "pretrained" and over.learnt  # runs that have not learnt decide nothing
+    told = contrasts.judged(text, gain, unit, 1, [gain]) if judged else contrasts.finding(text, gain, unit)
+    findings = [gains.told(told, gain)]
 
     speed = paired_interval(100 * pairs["speed"].to_numpy(), 100 * pairs["speed_random"].to_numpy())
-    known = pairs.drop_nulls("height_random")
-    reach = [_first_at_least(c, r) for c, r in zip(known["curve"], known["height_random"], strict=True)]
+    watched = pairs.drop_nulls("height_random")
+    reach = [_first_at_least(c, r) for c, r in zip(watched["curve"], watched["height_random"], strict=True)]
     epochs = int(pairs["epochs"].max())  # type: ignore[arg-type]
     text = (
         f"On {target}, {_reached(arm, reach, epochs)} training {phrases.word(metric)}, averaged over the epochs, is "
         f"{'higher than' if speed.mean > 0 else 'lower than' if speed.mean < 0 else 'the same as'} from scratch."
     )
-    findings.append(contrasts.told(text, speed, unit))
+    findings.append(contrasts.finding(text, speed, unit))
     for name, column in ((arm, ""), ("random", "_random")):
         if lost := outcomes.unlearnt(pairs, column):
             notes.append(
@@ -138,9 +150,8 @@ def _first_at_least(curve: Any, value: float) -> int | None:
     return next((epoch for epoch, score in enumerate(curve) if score is not None and score >= value), None)
 
 
-def _summary(runs: pl.DataFrame) -> pl.DataFrame:
+def _summary_table(runs: pl.DataFrame) -> pl.DataFrame:
     """Means over seeds with intervals, as text for reading; the numbers are in the CSV."""
-
     rows = []
     for (target, arm), group in runs.group_by(["target", "arm"], maintain_order=True):
         rows.append(
@@ -148,13 +159,21 @@ def _summary(runs: pl.DataFrame) -> pl.DataFrame:
                 "target": target,
                 "arm": arm,
                 "metric": phrases.word(group["metric"][0]),
-                "final": contrasts.cell(group["final"]),
-                "best (on val)": contrasts.cell(group["best"]),
-                "optimisation speed": contrasts.cell(group["speed"]),
+                "final": contrasts.seeds_cell(group["final"]),
+                "best (on val)": contrasts.seeds_cell(group["best"]),
+                "points over random at the best": _over_random(runs, str(target), str(arm)),
+                "optimisation speed": contrasts.seeds_cell(group["speed"]),
                 "flattened": _flattened(group["rise"]),
             }
         )
     return pl.DataFrame(rows)
+
+
+def _over_random(runs: pl.DataFrame, target: str, arm: str) -> str:
+    """The gain of an arm over the random one at the epochs that were best on val, as text; "-" without one."""
+    first, second = (runs.filter((pl.col("target") == target) & (pl.col("arm") == name)) for name in (arm, "random"))
+    points = gains.difference(first, second, "best")
+    return "-" if points is None or arm == "random" else points.interval().text(1)
 
 
 def _flattened(rise: pl.Series) -> str:
@@ -165,22 +184,20 @@ def _flattened(rise: pl.Series) -> str:
     return "yes" if float(found.to_numpy().mean()) <= FLAT else "no"
 
 
-def _charts(rows: pl.DataFrame) -> list[Chart]:
-    """Test and training curves, one pair per target; none without a value."""
+def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
+    """Test and training curves; none without a value."""
     found = []
-    for target, group in by_target(rows):
-        word = phrases.word(group["metric"][0])
-        for split, what in (("test", "Test"), ("train", "Training")):
-            y = f"{split}_metric"
-            runs = group.select("epoch", "arm", "seed", y).drop_nulls()
-            if runs.is_empty():  # an AUC of one class
-                continue
-            means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col(y).mean())
-            spec = charts.lines(
-                means, "epoch", y, "arm", runs=runs, x_title="epoch", y_title=f"{what} {word}", percent=True
-            )
-            caption = (
-                "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start. " + outcomes.WATCHED
-            )
-            found.append(Chart(f"{target}-{split}", f"{what} {word} on {target}", spec, caption))
+    word = phrases.word(rows["metric"][0])
+    for split, what in (("test", "Test"), ("train", "Training")):
+        y = f"{split}_metric"
+        runs = rows.select("epoch", "arm", "seed", y).drop_nulls()
+        if runs.is_empty():  # an AUC of one class
+            continue
+        means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col(y).mean())
+        runs = outcomes.trained(rows).select("epoch", "arm", "seed", y).drop_nulls()
+        spec = charts.lines(
+            means, "epoch", y, "arm", runs=runs, x_title="epoch", y_title=f"{what} {word}", percent=True
+        )
+        caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start. " + outcomes.WATCHED
+        found.append(Chart(f"{target}-{split}", f"{what} {word} on {target}", spec, caption))
     return found

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from rich.markup import escape
 
-from transferscope.console.lines import err
+from transferscope.console.lines import err, speakable
 from transferscope.errors import UserError
 
-DONE, FAILED, USAGE, REFUSED, INCOMPLETE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
+DONE, FAILED, USAGE, REFUSED, INCOMPLETE, DISK, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 5, 130, 143
 
 
 class _Lines(logging.Handler):
@@ -21,19 +21,27 @@ class _Lines(logging.Handler):
 
 
 def _heard() -> None:
-    told = logging.getLogger("transferscope")
-    told.setLevel(logging.INFO)
-    if not told.handlers:
-        told.addHandler(_Lines())
+    logger = logging.getLogger("transferscope")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        logger.addHandler(_Lines())
 
 
 def ended(app: Callable[[], object]) -> None:
-    """Run the command line; a user's mistake, or a disk's, is a sentence and exit code 2."""
+    """Run the command line; a user's mistake is a sentence and exit code 2, a disk's exit code 5."""
     _heard()
+    speakable()
     try:
         app()
     except UserError as error:
         err.print(f"[red]error:[/red] {escape(str(error))}")
+        sys.exit(USAGE)
+    except SystemExit as error:
+        if _ours(error):
+            raise
+        if isinstance(error.__context__, BrokenPipeError):  # click's way to end it
+            sys.exit(DONE)
+        err.print(f"[red]error:[/red] code that the study uses called sys.exit({error.code!r}); let it raise an error.")
         sys.exit(USAGE)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -44,4 +52,10 @@ def ended(app: Callable[[], object]) -> None:
         err.print(
             f"[red]error:[/red] Could not read or write {escape(str(error.filename or 'a file'))}: {reason(error)}."
         )
-        sys.exit(USAGE)
+        sys.exit(DISK)
+
+
+def _ours(error: SystemExit) -> bool:
+    """Whether the command line itself ended: typer exits while it handles an exception of its own or of click."""
+    cause = error.__context__
+    return cause is not None and type(cause).__module__.partition(".")[0] in ("typer", "click")

@@ -1,5 +1,9 @@
 """The two streams a verb writes to, and the short lines that several verbs print there."""
 
+import codecs
+import io
+import os
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -13,8 +17,42 @@ if TYPE_CHECKING:
     from transferscope.preflight import Check
     from transferscope.study import Study
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+LIKE = str.maketrans({"−": "-", "–": "-", "—": "-", "·": "|", "×": "x", "’": "'", "“": '"', "”": '"', "…": "..."})
+
+
+class _Stream(Console):
+    """A console whose reader may go away (``run | head``): what else there is to say goes unsaid, the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if self.stderr else sys.stdout).fileno())
+
+
+def data(content: bytes) -> None:
+    """Bytes for another program on stdout, as they are whatever the terminal's encoding."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+def speakable() -> None:
+    """Let both streams write what their encoding lacks, as on an ASCII terminal: a likeness (- for a minus sign), or
+    else as Python writes it (\\xe9). Nothing changes where they write Unicode."""
+    codecs.register_error("likeness", _likeness)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="likeness")
+
+
+def _likeness(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(LIKE)
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+out = _Stream(highlight=False, soft_wrap=True)
+err = _Stream(stderr=True, highlight=False, soft_wrap=True)
 
 
 def checks(of: "Iterable[Check]") -> None:
@@ -35,21 +73,24 @@ def precision(study: "Study", steps: "Plan") -> None:
 
 
 def findings(found: "Results") -> None:
-    """What every analysis found, each note once, what could not be written, and where the page is."""
-    from transferscope.report.wording import sentence
+    """The gain, what to do, what is wrong with the data, how much more stands on the page, what of it could not be
+    written, and where it is."""
+    from transferscope.report.first_screen import summary
 
-    for section in found.sections.values():
-        if section.findings:
-            out.print(f"\n[bold]{escape(section.title)}[/bold]")
-        for finding in section.findings:
-            out.print(f"  - {escape(sentence(finding))}")
-    for note in dict.fromkeys(note for section in found.sections.values() for note in section.notes):
-        out.print(f"[yellow]note:[/yellow] {escape(note)}")
+    out.print()
+    for line in summary(found.sections):
+        out.print(line, markup=False)
+    sections = found.sections.values()
+    for alarm in dict.fromkeys(alarm for section in sections for one in section.data for alarm in one.alarms):
+        out.print(f"[yellow]note:[/yellow] {escape(alarm)}")
+    count = sum(len(section.findings) for section in sections)
+    notes = len({note for section in sections for note in section.notes})
+    out.print(f"The page has {count} finding{'s' if count != 1 else ''} and {notes} note{'s' if notes != 1 else ''}.")
     for problem in found.problems:
         out.print(f"[red]note:[/red] {escape(problem)}")
     if found.problems:
         out.print(f"      What happened stands in {found.log}, for whoever mends it.", markup=False)
-    out.print(f"\nReport: {found.report}", markup=False, soft_wrap=True)
+    out.print(f"Report: {found.report}", markup=False, soft_wrap=True)
 
 
 def failures(outcomes: "Iterable[Outcome]") -> None:

@@ -1,4 +1,4 @@
-"""The tables that verbs print: the steps of a plan, what each analysis has, and the paces of a network."""
+"""The tables that verbs print: the steps of a plan, what each analysis has, and the step times of a network."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Column, Table
 
-from transferscope.console.words import duration
+from transferscope.console.words import duration, size
 from transferscope.errors import worded
 
 if TYPE_CHECKING:
     from transferscope.engine.plan import Plan
-    from transferscope.engine.table import Table as Results
+    from transferscope.engine.table import ResultTable
     from transferscope.forecast import Forecast
 
 
@@ -27,7 +27,7 @@ def steps(plan: "Plan", todo: Collection[str], forecast: "Forecast") -> Table:
     return table
 
 
-def cells(of: "Mapping[str, Results]") -> Table:
+def cells(of: "Mapping[str, ResultTable]") -> Table:
     """How many cells each analysis has, and how many of them are done and missing."""
     table = Table("analysis", "cells", "done", "missing", box=None)
     for name, found in of.items():
@@ -36,8 +36,18 @@ def cells(of: "Mapping[str, Results]") -> Table:
     return table
 
 
-def paces(rows: Iterable[Mapping[str, Any]]) -> Table:
-    """The ways of computing a network, from the rows of `tasks.calibrate`."""
+def results(sizes: Mapping[str, int]) -> Table:
+    """How many results of every task there are, and their bytes, by the names "task-key"."""
+    table = Table("task", Column("results", justify="right"), Column("size", justify="right"), box=None)
+    tasks = sorted({name.rpartition("-")[0] for name in sizes})
+    for task in tasks:
+        own = [held for name, held in sizes.items() if name.rpartition("-")[0] == task]
+        table.add_row(escape(task), str(len(own)), size(sum(own)))
+    return table
+
+
+def step_times(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """The ways of computing a network, from the rows of `timing.calibrate`."""
     table = Table(
         Column("way", no_wrap=True),
         "step",

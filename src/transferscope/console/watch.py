@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from transferscope.console.left import TimeLeft
 from transferscope.console.lines import err
+from transferscope.console.time_left import TimeLeft
 from transferscope.console.words import duration
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Step
@@ -36,7 +36,7 @@ class Watcher:
     _began: float = field(default_factory=time.monotonic, init=False)
     _said: float = field(default_factory=time.monotonic, init=False)
     _bars: Progress | None = field(default=None, init=False)
-    _told: bool = field(default=False, init=False)  # that another process is at work on the store
+    _announced: bool = field(default=False, init=False)  # that another process is at work on the store
 
     def __post_init__(self) -> None:
         labels = self.plan.labels()
@@ -73,8 +73,8 @@ class Watcher:
             self._progress(key, what)
         elif event == "ended":
             self._ended(key, what)
-        elif event == "elsewhere" and not self._told:
-            self._told = True
+        elif event == "elsewhere" and not self._announced:
+            self._announced = True
             self.console.print(
                 f"Another process is at work on this store, now on {self._names[key]}: its steps are left to it.",
                 markup=False,

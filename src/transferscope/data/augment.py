@@ -18,7 +18,7 @@ _BLOCK = 4096  # rows drawn from one stream: bounds memory and the cost of askin
 
 
 @dataclass(frozen=True)
-class Augment:
+class CropAndFlip:
     """How a training image is cropped: share of the area, width/height ratio, chance of a flip, resampling filter."""
 
     scale: tuple[float, float] = (0.08, 1.0)

@@ -2,26 +2,23 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from transferscope.data.augment import Augment, crop_boxes, crop_resize
+from transferscope.data.augment import CropAndFlip, crop_boxes, crop_resize
+from transferscope.data.order import Batch, Epoch, Feed, Mix
 from transferscope.data.resident import resident, sent
 from transferscope.data.shuffle import moves_across_channels, shuffle
+from transferscope.data.table import Which
+from transferscope.shape import IMAGENET_MEAN, IMAGENET_STD
 from transferscope.streams import stream
 
-Which = Literal["train", "eval"]
-Batch = tuple[torch.Tensor, torch.Tensor, np.ndarray]
 # One permutation for all images, or a function from rows (b,) to one permutation per image (b, n).
 Permutation = np.ndarray | Callable[[np.ndarray], np.ndarray]
-# The uint8 images (b, 3, S, S) at some places of an order of rows.
-Images = Callable[[slice], torch.Tensor]
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+# What is done to uint8 images (b, 3, S, S) of some rows besides cropping: the same shape.
+Alter = Callable[[torch.Tensor, np.ndarray], torch.Tensor]
 
 
 class Pixels(Protocol):
@@ -41,21 +38,6 @@ class Normalisation:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     dtype: torch.dtype = torch.float32
-
-
-def epoch_order(rows: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
-    """`rows` in the order of one epoch: each exactly once, a pure function of (rows, seed, epoch)."""
-    return stream(seed, "order", epoch).permutation(np.asarray(rows))
-
-
-def batch_starts(count: int, batch_size: int) -> np.ndarray:
-    """Where the batches of `count` images begin: every `batch_size` images, the last one short.
-
-    A last image by itself joins the batch before: batch norm has no variance to take of one image, refuses it where a
-    map is down to one place, and elsewhere ends every epoch by moving its running statistics towards that image.
-    """
-    starts = np.arange(0, count, batch_size)
-    return starts[:-1] if batch_size > 1 and len(starts) > 1 and count - starts[-1] == 1 else starts
 
 
 def normalise(
@@ -108,8 +90,10 @@ class Batches:
     """The training batches of one epoch: (images, labels, rows of the table), cut by `batch_starts`, none dropped.
 
     Images are (b, 3, size, size) channels_last: floats, or uint8 when `normalisation` is None. With `augment` they are
-    crops of the table's train images, else its eval images, which must have side `size`. `labels` belongs to the whole
-    table. An image's look depends on (seed, epoch, row) only, so `start_batch` continues an interrupted epoch.
+    crops of the table's train images, else its eval images, which must have side `size`. `alter` comes next, `mix`
+    after normalisation. `labels` belongs to the whole table; with `mix` targets (b, L) come in their place. An image's
+    look depends on (seed, epoch, row) only, so `start_batch` continues an interrupted epoch. `look`
+    is the epoch whose crops are cut, where that is another.
     """
 
     table: Pixels
@@ -119,36 +103,61 @@ class Batches:
     batch_size: int
     seed: int
     epoch: int
-    augment: Augment | None = None
+    augment: CropAndFlip | None = None
     normalisation: Normalisation | None = Normalisation()
     permutation: Permutation | None = None
     start_batch: int = 0
     device: torch.device | str = "cpu"
+    alter: Alter | None = None
+    mix: Mix | None = None
+    look: int | None = None
 
     def __len__(self) -> int:
         """The number of batches still to come."""
-        return max(0, len(batch_starts(len(self.rows), self.batch_size)) - self.start_batch)
+        return len(self._epoch)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = epoch_order(self.rows, seed=self.seed, epoch=self.epoch)
-        starts = batch_starts(len(order), self.batch_size)[self.start_batch :]
-        order = order[starts[0] :] if len(starts) else order[:0]
-        whole = _uncropped(self.table, order, "eval", self.device)
-        crop = whole if self.augment is None else self._crop(self.augment, order)
-        for start, end in pairwise([*(starts - starts[:1]), len(order)]):
-            part = slice(start, end)
-            images = crop(part)
-            if images.shape[-1] != self.size:
-                raise ValueError(f"the table's eval images have side {images.shape[-1]}, not {self.size}")
-            x = _finish(images, order[part], self.normalisation, self.permutation, self.device)
-            yield x, torch.from_numpy(self.labels[order[part]]).to(self.device), order[part]
+        return iter(self._epoch)
 
-    def _crop(self, augment: Augment, order: np.ndarray) -> Images:
+    @property
+    def _epoch(self) -> Epoch:
+        return Epoch(
+            self.rows,
+            self.labels,
+            self._feed,
+            self.batch_size,
+            self.seed,
+            self.epoch,
+            self.start_batch,
+            self.device,
+            self.mix,
+        )
+
+    def _feed(self, order: np.ndarray) -> Feed:
+        """Images as the network is to see them, of an epoch in `order`."""
+        images = (
+            _uncropped(self.table, order, "eval", self.device)
+            if self.augment is None
+            else self._crop(self.augment, order)
+        )
+
+        def feed(part: slice) -> torch.Tensor:
+            squares = images(part)
+            if squares.shape[-1] != self.size:
+                raise ValueError(f"the table's eval images have side {squares.shape[-1]}, not {self.size}")
+            if self.alter is not None:
+                squares = self.alter(squares, order[part])
+            return _finish(squares, order[part], self.normalisation, self.permutation, self.device)
+
+        return feed
+
+    def _crop(self, augment: CropAndFlip, order: np.ndarray) -> Feed:
         """The crops of one epoch: all boxes drawn at once, then cut batch by batch."""
         whole = self.table.pixels("train")
         side = (self.table.gather(order[:1], "train") if whole is None else whole).shape[1]
         options = {"table_size": side, "scale": augment.scale, "ratio": augment.ratio, "flip": augment.flip}
-        boxes, flips = crop_boxes(order, seed=self.seed, epoch=self.epoch, **options)
+        look = self.epoch if self.look is None else self.look
+        boxes, flips = crop_boxes(order, seed=self.seed, epoch=look, **options)
         on_cpu = torch.device(self.device).type == "cpu"
         held: np.ndarray | torch.Tensor | None = whole if on_cpu else resident(self.table, "train", self.device)
 
@@ -162,7 +171,7 @@ class Batches:
         return crop
 
 
-def _uncropped(table: Pixels, order: np.ndarray, which: Which, device: torch.device | str) -> Images:
+def _uncropped(table: Pixels, order: np.ndarray, which: Which, device: torch.device | str) -> Feed:
     if (held := resident(table, which, device)) is not None:
         return lambda part: held[torch.as_tensor(order[part], device=device)].permute(0, 3, 1, 2)
     return lambda part: sent(table.gather(order[part], which), device).permute(0, 3, 1, 2)

@@ -13,15 +13,15 @@ SETTLED_NS = 2_000_000_000  # a file changed within the last 2 s may change agai
 THREADS = 8
 CHUNK_BYTES = 1 << 20
 
-MEMO_FILE = "file-digests.json"  # absolute path -> [size in bytes, mtime in ns, digest]
+MEMO_FILE = "file-digests.json"  # absolute path -> [size, mtime, ctime (ns), inode, digest]
 
 
 def files_fingerprint(files: Mapping[str, Path], memo: Path | None = None, extra: Iterable[str] = ()) -> str:
     """Hex digest of every (name, content) pair in sorted order, and of the `extra` texts.
 
     Names are the caller's (relative) names, so moving the folder does not change the digest. `memo` is a folder
-    kept between calls; a file whose size and mtime are as it remembers is not read again. A lost, damaged or read-only
-    memo costs time only. Raises OSError when a file cannot be read.
+    kept between calls; a file whose size, times and inode are as it remembers is not read again. A lost, damaged or
+    read-only memo costs time only. Raises OSError when a file cannot be read.
     """
     names = sorted(files)
     digests = _digests([os.path.abspath(files[name]) for name in names], memo)  # noqa: PTH100 (links stay links)
@@ -47,17 +47,22 @@ def _digests(paths: list[str], memo: Path | None) -> list[str]:
     for index, path in enumerate(paths):
         stats[index] = os.stat(path)  # noqa: PTH116 (ten thousand calls)
         entry = known.get(path)
-        if entry and entry[:2] == [stats[index].st_size, stats[index].st_mtime_ns]:
-            found[index] = str(entry[2])
+        if isinstance(entry, list) and entry[:-1] == _state(stats[index]):
+            found[index] = str(entry[-1])
     missing = [index for index in range(len(paths)) if index not in found]
     if missing:
         with ThreadPoolExecutor(THREADS) as pool:
             fresh = pool.map(file_digest, [paths[index] for index in missing])
             found.update(zip(missing, fresh, strict=True))
-        settled = [index for index in missing if now - stats[index].st_mtime_ns > SETTLED_NS]
+        settled = [i for i in missing if now - stats[i].st_mtime_ns > SETTLED_NS]
         if settled:
-            kept.put({paths[i]: [stats[i].st_size, stats[i].st_mtime_ns, found[i]] for i in settled})
+            kept.put({paths[i]: [*_state(stats[i]), found[i]] for i in settled})
     return [found[index] for index in range(len(paths))]
+
+
+def _state(found: os.stat_result) -> list[int]:
+    """What changes with a file: a copy that keeps size and time (``cp -p``, ``rsync -t``) has a ctime of its own."""
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 
 def file_digest(path: str) -> str:

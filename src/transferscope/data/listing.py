@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from transferscope.errors import UserError, legible
 
@@ -21,18 +21,20 @@ class Listing:
     per image; `groups` the patient, site, ... that must stay on one side of a split ('' = a group of its own).
     `notes` are sentences that a reader must know of how the source was understood: columns taken as groups, files of
     kinds that were left out, a window put on the grey values; `init`, `check` and the page print them. `ref` is the
-    reference the listing was opened from; `open_listing` fills it in.
+    reference the listing was opened from; `open_listing` fills it in. `holds` says what `load` gives: PIL "images", or
+    "arrays" of numpy.
     """
 
     names: tuple[str, ...]
     classes: tuple[str, ...]
     labels: np.ndarray
-    load: Callable[[int], Image.Image]
+    load: Callable[[int], Any]
     splits: tuple[str, ...] | None = None
     groups: tuple[str, ...] | None = None
     licence: str = ""
     notes: tuple[str, ...] = ()
     ref: str = ""
+    holds: str = "images"
 
     @property
     def multilabel(self) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 
 from transferscope import registry
 from transferscope.data.listing import Listing, check_listing, legible_names
-from transferscope.data.target import apart, from_folder, joined
+from transferscope.data.target import from_folder
 from transferscope.errors import UserError, legible
+from transferscope.registry import apart, joined
 
 SOURCES = "transferscope.data.sources"
 
@@ -59,7 +60,8 @@ def absolute(ref: str, folder: Path) -> str:
 @contextmanager
 def _readable(ref: str) -> Iterator[None]:
     try:
-        yield
+        with registry.at_home():
+            yield
     except OSError as error:
         raise UserError(f"'{apart(ref)[0]}' cannot be read: {error.strerror or error} ('{error.filename}').") from error
 

@@ -4,22 +4,20 @@ The two travel as one text, `csv:FILE?{"columns":{...}}`, so that whoever is han
 is streamed) reads the same images; a target without options is the plain reference.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
 
-MARK = "?{"  # where a reference ends and its options begin
+from transferscope.registry import joined
+from transferscope.strict import Strict
 
 
 def _names(value: Any) -> Any:
@@ -34,10 +32,8 @@ def _readings(value: Any) -> Any:
     return value
 
 
-class Columns(BaseModel):
+class Columns(Strict):
     """Which column of a table is what; what is not named is recognised, and null says that there is none."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
     path: str | None = None
     """The column of paths or ids of the images."""
@@ -58,10 +54,8 @@ class Columns(BaseModel):
         return role in self.model_fields_set and getattr(self, role) is None
 
 
-class Target(BaseModel):
+class Target(Strict):
     """A reference `scheme:rest`, alone or with options for its source."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
     ref: str
     """The reference, `scheme:rest`: `folder:images`, `csv:labels.csv`."""
@@ -98,23 +92,6 @@ class Target(BaseModel):
     def reference(self) -> str:
         """Reference and options as one text."""
         return joined(self.ref, self.options)
-
-
-def joined(ref: str, options: Mapping[str, Any]) -> str:
-    """A reference and its options as one text; canonical, so that equal options give equal texts."""
-    return ref + "?" + json.dumps(options, sort_keys=True, separators=(",", ":")) if options else ref
-
-
-def apart(reference: str) -> tuple[str, dict[str, Any]]:
-    """The plain reference and the options of what `joined` made."""
-    ref, mark, rest = reference.partition(MARK)
-    if not mark:
-        return reference, {}
-    try:
-        options = json.loads("{" + rest)
-    except ValueError:
-        return reference, {}
-    return ref, options
 
 
 def from_folder(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store, folder_bytes
+from transferscope.errors import UserError
 
 SAMPLE = 200  # results read at most: enough for a median, little enough for a second
 
@@ -31,7 +32,10 @@ class Past:
         self._spent: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for task, key in list(store.entries())[-SAMPLE:]:
             artifact = store.artifact(task, key)
-            said = artifact.said
+            try:
+                said = artifact.said
+            except (OSError, UserError):  # another process removed it, or it is damaged: others tell enough
+                continue
             size, cost = folder_bytes(artifact.path), said.get("passes")
             for kind in _kinds(task, said["params"]):
                 self._bytes[kind].append(size)
@@ -42,12 +46,12 @@ class Past:
 
     def of(self, step: Step) -> Estimate:
         """The estimate of one step from the most similar finished ones."""
-        kinds = _kinds(step.task, step.recipe["params"])
+        kinds = _kinds(step.task, step.job["params"])
         rate = next((median(self._rates[kind]) for kind in kinds if kind in self._rates), None)
         size = next((int(median(self._bytes[kind])) for kind in kinds if kind in self._bytes), None)
         return Estimate(None if rate is None else rate * step.cost, size)
 
-    def pace(self, network: str) -> float | None:
+    def seconds_per_cost(self, network: str) -> float | None:
         """Seconds per cost of all finished steps that name a network; None when there are none."""
         spent = self._spent.get(network)
         return None if not spent else sum(seconds for seconds, _ in spent) / max(sum(cost for _, cost in spent), 1e-9)

@@ -30,7 +30,7 @@ class Machine:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def told(self, device: str) -> str:
+    def describe(self, device: str) -> str:
         """What computes on `device`, for a sentence: "AMD EPYC 9R14 (avx2, avx512f, avx512_bf16)"."""
         if device.startswith("cuda") and self.gpus:
             kinds = dict.fromkeys(self.gpus)
@@ -64,7 +64,7 @@ def _cores() -> int:
 def _memory() -> int:
     total = int(psutil.virtual_memory().total)
     limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+    if limit.exists() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
         total = min(total, int(text))
     return total
 
@@ -77,7 +77,9 @@ def _gpus() -> list[tuple[str, float]]:
     for query in ("name,compute_cap", "name"):
         command = [smi, f"--query-gpu={query}", "--format=csv,noheader"]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+            done = subprocess.run(
+                command, capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=10, check=True
+            )
         except (OSError, subprocess.SubprocessError):
             continue
         return shown([line for line in done.stdout.splitlines() if line.strip()], visible)

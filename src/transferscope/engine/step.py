@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
 
+REQUIRED = inspect.Parameter.empty  # of a parameter that has no default
 KEY_LENGTH = 24  # hex digits: 96 bits, no collision before the sun goes out
 
 
@@ -49,7 +50,7 @@ class Step:
         return isinstance(other, Step) and other.key == self.key
 
     @property
-    def recipe(self) -> dict[str, Any]:
+    def job(self) -> dict[str, Any]:
         """Everything a worker needs to do the step, as plain JSON."""
         return {
             "task": self.task,
@@ -95,7 +96,7 @@ def _encode(value: Any) -> Any:
 
 
 def decode(value: Any, artifact: Callable[[str, str], Any]) -> Any:
-    """Turn the parameters of a recipe back into values; ``artifact(task, key)`` stands in for each input step."""
+    """Turn the parameters of a job back into values; ``artifact(task, key)`` stands in for each input step."""
     if isinstance(value, dict):
         if "$step" in value:
             return artifact(*value["$step"])
@@ -111,24 +112,26 @@ def decode(value: Any, artifact: Callable[[str, str], Any]) -> Any:
 class Task:
     """A function made cacheable. Call it as the function it is, or plan it with `step`.
 
+    Where the function takes ``**further``, `further` names those parameters, each with its default or `REQUIRED`.
     `neutral` names parameters added later and the value at which each changes nothing: at that value it stays out of
     the key, so results made before the parameter existed are still found. `version` is raised by hand when the meaning
     of the code changes. `resumes` says that a half-finished scratch folder is of use to the next attempt. `cost` is the
-    work of a step by its parameters, in a unit that all tasks share (ours: `tasks.passes`); 1 where nobody says.
+    work of a step by its parameters, in a unit that all tasks share (ours: `tasks.costs`); 1 where nobody says.
     """
 
     name: str
     version: int
     function: Callable[..., Any]
+    further: Mapping[str, Any]
     neutral: Mapping[str, Any]
     resumes: bool
     cost: Callable[..., float] | None
 
     @cached_property
     def _defaults(self) -> dict[str, Any]:
-        """Every parameter but `work`, with its default or `Parameter.empty`."""
-        parameters = inspect.signature(self.function).parameters
-        return {name: p.default for name, p in parameters.items() if name != "work"}
+        """Every parameter but `work`, with its default or `REQUIRED`."""
+        named = [p for p in inspect.signature(self.function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        return {p.name: p.default for p in named if p.name != "work"} | dict(self.further)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
@@ -138,7 +141,7 @@ class Task:
         defaults = self._defaults
         unknown = [n for n in params if n not in defaults]
         full = {n: params.get(n, default) for n, default in defaults.items()}
-        absent = [n for n, value in full.items() if value is inspect.Parameter.empty]
+        absent = [n for n, value in full.items() if value is REQUIRED]
         if unknown or absent:
             raise TypeError(f"task {self.name}: unknown {unknown}, missing {absent}")
         call = f"{self.function.__module__}:{self.function.__qualname__}"
@@ -150,6 +153,7 @@ def task(
     name: str,
     *,
     version: int,
+    further: Mapping[str, Any] | None = None,
     neutral: Mapping[str, Any] | None = None,
     resumes: bool = False,
     cost: Callable[..., float] | None = None,
@@ -157,13 +161,13 @@ def task(
     """Decorator: a function of keyword parameters and ``work: Work``, returning rows (dicts), becomes a `Task`."""
 
     def wrap(function: Callable[..., Any]) -> Task:
-        return Task(name, version, function, neutral or {}, resumes, cost)
+        return Task(name, version, function, further or {}, neutral or {}, resumes, cost)
 
     return wrap
 
 
 def find(call: str) -> Task:
-    """The task behind a recipe's ``"module:function"``."""
+    """The task behind a job's ``"module:function"``."""
     import importlib
 
     module, _, name = call.partition(":")

@@ -1,52 +1,24 @@
 """The store: one folder a finished step, complete or absent, shared by any number of processes and machines."""
 
 import errno
-import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 
+from transferscope.engine import integrity
+from transferscope.engine.artifact import SAID, Artifact
 from transferscope.engine.step import Step
 from transferscope.errors import UserError
 
-SAID = "step.json"  # written last: a folder without it is not a result
-ROWS = "rows.json"
 SCRATCH = ".scratch"
 
 
 class Busy(Exception):
     """Another process is at work on the step."""
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A finished step's folder."""
-
-    path: Path
-
-    @cached_property
-    def said(self) -> dict[str, Any]:
-        """`step.json`: recipe, versions, machine, seconds."""
-        return dict(json.loads((self.path / SAID).read_text()))
-
-    @cached_property
-    def rows(self) -> list[dict[str, Any]]:
-        """The step's table."""
-        return list(json.loads((self.path / ROWS).read_text()))
-
-    def arrays(self, name: str) -> dict[str, np.ndarray]:
-        """The arrays of one ``.safetensors`` file of the folder."""
-        from safetensors.numpy import load_file
-
-        return dict(load_file(self.path / f"{name}.safetensors"))
 
 
 class Store:
@@ -88,7 +60,8 @@ class Store:
         """The scratch folder of one step, under its lock; renamed into place on success, dropped on failure.
 
         Yields None when another process finished the step meanwhile. The block must write `step.json` itself. With
-        `resumes`, a folder left by a killed process is handed over as it is, and an `Interrupted` block keeps it.
+        `resumes`, a folder left by a killed process is handed over as it is, and only a UserError drops it: what a
+        full disk or a bug stopped goes on from its last save.
         Raises Busy, rather than wait, where another process holds the lock.
         """
         from transferscope.engine.work import Interrupted
@@ -107,8 +80,9 @@ class Store:
                 if not resumes:
                     shutil.rmtree(scratch, ignore_errors=True)
                 raise
-            except BaseException:
-                shutil.rmtree(scratch, ignore_errors=True)
+            except BaseException as error:
+                if not resumes or isinstance(error, UserError):  # what the user must mend begins afresh
+                    shutil.rmtree(scratch, ignore_errors=True)
                 raise
             final.parent.mkdir(exist_ok=True)
             if final.exists():  # a folder without step.json: somebody's half-deleted result
@@ -117,6 +91,7 @@ class Store:
                 if file.is_file():
                     _sync(file)
             _sync(scratch)
+            _open_up(scratch)
             scratch.rename(final)
             _sync(final.parent)
             Path(f"{scratch}.lock").unlink(missing_ok=True)
@@ -143,10 +118,31 @@ class Store:
         finally:
             lock.release()
 
+    def damaged(self, steps: Iterable[Step]) -> list[str]:
+        """Set aside the results of `steps` that are not what was written, as far as a quick look tells (all small
+        files, and the sizes of the large ones); a sentence each."""
+        found = []
+        for step in (step for step in steps if self.has(step)):
+            if why := self.get(step).inspect(small=True):
+                integrity.set_aside(self.path(step.task, step.key))
+                found.append(f"The result {step.task} {step.key} is damaged ({why}): it is computed anew.")
+        return found
+
     def entries(self) -> Iterator[tuple[str, str]]:
         """(task, key) of every finished step."""
         for said in sorted(self.root.glob(f"[!.]*/*/{SAID}")):
             yield said.parent.parent.name, said.parent.name
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every finished step, by "task-key"."""
+        return {f"{task}-{key}": folder_bytes(self.path(task, key)) for task, key in self.entries()}
+
+    def age(self, task: str, key: str, now: float) -> float:
+        """Seconds since a step was finished; 0 for one that is no longer there."""
+        try:
+            return now - (self.path(task, key) / SAID).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def remove(self, task: str, key: str) -> int:
         """Delete one result; the bytes it freed."""
@@ -166,7 +162,11 @@ class Store:
                 total += folder_bytes(scratch)
                 if delete:
                     shutil.rmtree(scratch, ignore_errors=True)
-                    Path(f"{scratch}.lock").unlink(missing_ok=True)
+        for lock in sorted((self.root / SCRATCH).glob("*.lock")) if delete else ():
+            task, _, key = lock.stem.partition("-")
+            if not self.scratch(task, key).exists():
+                with suppress(Busy), self._lock(task, key):
+                    lock.unlink(missing_ok=True)
         return total
 
 
@@ -187,11 +187,12 @@ def folder_bytes(folder: Path) -> int:
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
 
 
-def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
-    """Write JSON in one rename, so that a reader sees the whole file or the old one."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
-    scratch.replace(path)
+def _open_up(folder: Path) -> None:
+    """Give all files the mode that `step.json` got by the umask: libraries write some for their owner alone."""
+    mode = (folder / SAID).stat().st_mode & 0o777
+    for path in folder.rglob("*"):
+        if path.is_file() and path.stat().st_mode & 0o777 != mode:
+            path.chmod(mode)
 
 
 def _sync(path: Path) -> None:

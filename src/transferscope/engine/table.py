@@ -7,8 +7,10 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.plan import Cell
-from transferscope.engine.store import Artifact, Store
+from transferscope.engine.store import Store
+from transferscope.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Table:
+class ResultTable:
     """Rows of an analysis with its labels as leading columns; `artifacts` pairs each finished cell with its folder.
 
     What has no value is null, never NaN, and a measured column without any value has numbers all the same: what is
@@ -38,10 +40,10 @@ class Table:
         object.__setattr__(self, "rows", numbers)
 
 
-def gather(cells: list[Cell], store: Store, reasons: Mapping[str, str] | None = None) -> Table:
+def gather(cells: list[Cell], store: Store, reasons: Mapping[str, str] | None = None) -> ResultTable:
     """Collect the rows of `cells` from the store. `reasons` maps step keys to why they failed, in this run.
 
-    A result whose rows cannot be read is missing, and its reason says where it lies.
+    A result whose rows cannot be read is missing, and its reason says so.
     """
     rows: list[dict[str, Any]] = []
     missing: list[Missing] = []
@@ -53,10 +55,9 @@ def gather(cells: list[Cell], store: Store, reasons: Mapping[str, str] | None = 
         artifact = store.get(cell.step)
         try:
             own = [{**cell.labels, **row} for row in artifact.rows]
-        except (OSError, ValueError, TypeError) as error:
-            why = f"its result is damaged ({type(error).__name__}): delete {artifact.path} and run again"
-            missing.append(Missing(cell.labels, why))
+        except (OSError, UserError) as error:
+            missing.append(Missing(cell.labels, str(error)))
             continue
         artifacts.append((cell.labels, artifact))
         rows.extend(own)
-    return Table(pl.DataFrame(rows, infer_schema_length=None), tuple(missing), tuple(artifacts))
+    return ResultTable(pl.DataFrame(rows, infer_schema_length=None), tuple(missing), tuple(artifacts))

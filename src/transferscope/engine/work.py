@@ -24,12 +24,21 @@ class Work:
 
     `folder` is the scratch folder that becomes the result; `cores` counts those of the whole run (a task alone on the
     machine may use them), `threads` those of this slot; `tell` reports progress; `stopping` is asked between batches.
+    `memo` is where the store keeps answers that save time.
     """
 
     folder: Path
+    memo: Path | None = None
     cores: int = 1
     threads: int = 1
     device: str = "cpu"
     options: Mapping[str, Any] = field(default_factory=dict)
     tell: Callable[..., None] = _silent
     stopping: Callable[[], bool] = _never
+
+    def go_on(self, **said: Any) -> None:
+        """Tell what is `said` of the progress. Raises Interrupted where the task is to stop."""
+        if self.stopping():
+            raise Interrupted
+        if said:
+            self.tell(**said)

@@ -1,6 +1,7 @@
-"""One worker: takes recipes, does the steps, returns outcomes. Results travel through the store, never through here."""
+"""One worker: takes jobs, does the steps, returns outcomes. Results travel through the store, never through here."""
 
-import importlib.metadata
+import errno
+import faulthandler
 import json
 import os
 import signal
@@ -16,12 +17,18 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal
 
+from transferscope.engine import integrity
+from transferscope.engine.artifact import ROWS, SAID, own_digest
+from transferscope.engine.environment import compiled_folder
 from transferscope.engine.machine import this_machine
 from transferscope.engine.step import decode, find
-from transferscope.engine.store import ROWS, SAID, Busy, Store, reason, write_json
+from transferscope.engine.store import Busy, Store, reason
 from transferscope.engine.work import Interrupted, Work
 from transferscope.errors import UserError, legible
+from transferscope.registry import at_home
+from transferscope.whole import sweep, write_json
 
+FULL = os.strerror(errno.ENOSPC)
 Status = Literal["done", "cached", "failed", "skipped", "interrupted", "busy"]
 
 
@@ -38,43 +45,53 @@ class Outcome:
     error: str = ""
 
 
-def execute(recipe: Mapping[str, Any], store: Store, work: Work) -> Outcome:
-    """Do one step: read its inputs from `store`, run the task in a scratch folder, rename. Never raises Exception."""
+def execute(job: Mapping[str, Any], store: Store, work: Work) -> Outcome:
+    """Do one step: read its inputs from `store`, run the task in a scratch folder, rename. Never raises Exception.
+
+    A task that changes the working directory, as somebody's code may, changes it for itself alone.
+    """
     began = time.perf_counter()
-    name, key = recipe["task"], recipe["key"]
+    name, key = job["task"], job["key"]
+    store = Store(store.root.absolute())
 
     def ended(status: Status, error: str = "") -> Outcome:
         return Outcome(key, status, time.perf_counter() - began, error)
 
     failure = store.root / "failures" / f"{name}-{key}.txt"
     try:
-        task = find(recipe["call"])
+        with at_home():
+            task = find(job["call"])
         with store.writing(name, key, resumes=task.resumes) as scratch:
             if scratch is None:
                 return ended("cached")
             cpu = time.process_time()
-            params = decode(recipe["params"], store.artifact)
-            with _logged(scratch / "log.txt"):
-                rows = task(**params, work=replace(work, folder=scratch))
+            params = decode(job["params"], store.artifact)
+            with _logged(scratch / "log.txt"), at_home():
+                rows = task(**params, work=replace(work, folder=scratch, memo=store.root / "memo"))
             (scratch / ROWS).write_text(_rows_text(rows), encoding="utf-8")
+            sweep(scratch)
             said = {
                 "task": name,
-                "version": recipe["version"],
+                "version": job["version"],
                 "key": key,
-                "params": recipe["params"],
-                "passes": recipe["passes"],
+                "params": job["params"],
+                "passes": job["passes"],
                 "seconds": round(time.perf_counter() - began, 3),
                 "cpu_seconds": round(time.process_time() - cpu, 3),
                 "threads": work.threads,
                 "device": work.device,
                 "machine": this_machine().as_dict(),
                 "versions": _versions(),
+                "files": integrity.written(scratch),
             }
-            write_json(scratch / SAID, said, indent=1)
+            write_json(scratch / SAID, {**said, "digest": own_digest(said)}, indent=1)
         failure.unlink(missing_ok=True)
         return ended("done")
     except Busy:
         return ended("busy")
+    except SystemExit as error:  # of code that is not ours
+        _keep(failure)
+        return ended("failed", f"The code that was run called sys.exit({error.code!r}) (traceback in {failure}).")
     except Interrupted:
         return ended("interrupted", "stopped before it was done; run again to go on")
     except UserError as error:
@@ -84,6 +101,8 @@ def execute(recipe: Mapping[str, Any], store: Store, work: Work) -> Outcome:
         return ended("failed", f"{_plain(error)} [{name}]")
     except Exception as error:
         _keep(failure)
+        if FULL in str(error):  # from libraries that have errors of their own
+            return ended("failed", f"Could not write {store.root}: the disk is full. [{name}]")
         why = legible(" ".join(str(error).split())[:300])
         return ended("failed", f"{type(error).__name__}: {why} (traceback in {failure})")
 
@@ -143,22 +162,18 @@ def _logged(path: Path) -> Any:
 _OWNS_OUTPUT = False
 
 
-def _compiled(root: Path) -> Path:
-    """Where a store keeps compiled code, for one kind of processor and one torch."""
-    kind = f"{this_machine().processor} torch {importlib.metadata.version('torch')}"
-    return root.resolve() / "memo" / "compiled" / "".join(c if c.isalnum() or c == "." else "-" for c in kind)
-
-
 def serve(pipe: Connection, root: str, work: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-    """A worker process's whole life. Messages in: recipes, "stop"; a closed pipe means the parent is gone."""
+    """A worker process's whole life. Messages in: jobs, "stop"; a closed pipe means the parent is gone."""
     global _OWNS_OUTPUT
     _OWNS_OUTPUT = True
     os.environ.update(environment)  # before torch is imported: OpenMP reads its threads then
     if work["options"].get("compile"):
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(_compiled(Path(root))))
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled_folder()))
+    faulthandler.enable()  # a crash leaves its stack in the step's log
+    faulthandler.register(signal.SIGUSR1)  # and so does a step that no longer moves, when it is asked
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; a Ctrl-C reaches the whole group
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    recipes: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+    jobs: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
     stop = threading.Event()
 
     def listen() -> None:
@@ -167,19 +182,19 @@ def serve(pipe: Connection, root: str, work: Mapping[str, Any], environment: Map
                 message = pipe.recv()
             except (EOFError, OSError):
                 stop.set()
-                recipes.put(None)
+                jobs.put(None)
                 return
             if message == "stop":
                 stop.set()
             else:
-                recipes.put(message)
+                jobs.put(message)
 
     threading.Thread(target=listen, daemon=True).start()
-    store = Store(Path(root))
-    while (recipe := recipes.get()) is not None:
-        key = recipe["key"]
+    store = Store(Path(root).absolute())
+    while (job := jobs.get()) is not None:
+        key = job["key"]
         bench = Work(folder=store.root, stopping=stop.is_set, tell=_teller(pipe, key), **work)
-        outcome = execute(recipe, store, bench)
+        outcome = execute(job, store, bench)
         try:
             pipe.send(("ended", asdict(outcome)))
         except OSError:

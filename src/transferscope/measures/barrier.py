@@ -1,11 +1,13 @@
-"""The barrier on the line between two networks: two definitions, each with a bootstrap interval over test examples."""
+"""The barrier on the line between two networks: two definitions, each chosen on some examples and read on others."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from transferscope.measures.intervals import Interval, bootstrap_means, wilson
+from transferscope.measures.crossfit import highest
+from transferscope.measures.intervals import Interval, wilson
+from transferscope.measures.metrics import ranks
 
 Array = NDArray[np.float64]
 
@@ -44,84 +46,65 @@ def barrier(
     values: ArrayLike,
     rng: np.random.Generator,
     level: float = 0.95,
-    draws: int = 1000,
+    draws: int = 200,
     span: float | None = None,
 ) -> Barrier:
-    """Both barriers of the mean curve of per-example losses or errors `values` (m alphas, n examples).
+    """Both barriers of per-example losses or errors `values` (m alphas, n examples), cross-fitted over the examples.
 
-    Every resample of the examples is shared by all alphas, so their pairing is kept. Where no example differs between
-    alphas all resamples agree, which n examples do not prove: give `span`, the range of one example's value (1 for an
-    error), and no interval is narrower than Wilson's bound on what 0 of n examples leave open, times `span`.
+    A largest value is chosen on some examples and read on others (`measures.crossfit.highest`), so that noise does not
+    pass for height: without a barrier the expectation is 0, and a reading may be below it. The alphas are those of the
+    suprema over all examples. Intervals are over examples and do not go below 0, where no barrier lies, unless the
+    reading does. Where no example differs between alphas n examples do not prove that none would: give `span`, the
+    range of one example's value (1 for an error), and no interval is narrower than Wilson's bound on what 0 of n
+    examples leave open, times `span`.
     """
     v = np.asarray(values, dtype=np.float64)
     if v.ndim != 2 or not v.shape[1]:
         raise ValueError(f"per-example values must be (alphas, examples) with at least one example, not {v.shape}.")
-    n = v.shape[1]
-    found = barrier_of(alphas, v.mean(1), bootstrap_means(v, rng, draws), n, level)
-    if span is None:
-        return found
-    least = span * (wilson(0, n, level).high or 0.0)
-    return replace(found, frankle=_widened(found.frankle, least), entezari=_widened(found.entezari, least))
-
-
-def barrier_of(alphas: ArrayLike, curve: ArrayLike, resampled: ArrayLike, n: int, level: float = 0.95) -> Barrier:
-    """Both barriers of any `curve` (m,) with percentile intervals from `resampled` curves (draws, m) of n examples.
-
-    For curves that are no mean over examples, such as 1 - AUC. A supremum of noisy values leans upward, and so do its
-    resamples: where there is no barrier the interval starts above 0 by about the noise.
-    """
-    a, c = _inside(alphas, curve)
-    _, r = _inside(alphas, resampled)
+    a, curves = _inside(alphas, v.T)
+    least = span * (wilson(0, v.shape[1]).high or 0.0) if span is not None else 0.0
     found = []
-    for excess in (_frankle, _entezari):
-        heights = excess(a, c)
-        low, high = np.quantile(excess(a, r).max(-1), [(1 - level) / 2, (1 + level) / 2])
-        found.append((Interval(float(heights.max()), float(low), float(high), n), float(a[heights.argmax()])))
+    for excess in (_frankle(a, curves), _entezari(a, curves)):
+        height = never_below_zero(highest(excess.T, rng, level, draws), least)
+        found.append((height, float(a[excess.mean(0).argmax()])))
     return Barrier(found[0][0], found[1][0], found[0][1], found[1][1])
 
 
-def resampled_aucs(
-    scores: ArrayLike, labels: ArrayLike, rng: np.random.Generator, draws: int = 200
-) -> NDArray[np.float64]:
-    """Mean AUCs (draws, m) of `scores` (m alphas, n examples, k labels) in `draws` resamples of the examples.
+def never_below_zero(found: Interval, least: float = 0.0) -> Interval:
+    """The interval of a height that is never below 0, at least `least` to either side of its reading.
 
-    `labels` (n, k) of 0/1. All alphas and labels share each resample; a label with one class in a resample is left
-    out of its mean, and a resample in which every label is so is drawn anew.
+    Its low end is 0 or more, or the reading where that is below 0; its high end is never below 0.
     """
-    s, y = np.asarray(scores), np.asarray(labels, dtype=bool)
-    m, n, k = s.shape
-    counts = np.zeros((draws, n))
-    for draw in range(draws):
-        for _ in range(100):
-            counts[draw] = np.bincount(rng.integers(0, n, n), minlength=n)
-            positives = counts[draw] @ y
-            if bool(np.any((positives > 0) & (positives < n))):
-                break
-        else:
-            raise ValueError("an AUC needs both classes of a label, and the resamples hold only one.")
-    out = np.empty((draws, m))
-    for i in range(m):
-        areas = np.stack([_weighted_auc(s[i, :, j], y[:, j], counts) for j in range(k)])
-        out[:, i] = np.nanmean(areas, axis=0)
-    return out
+    low, high = (found.mean if end is None else end for end in (found.low, found.high))
+    low = min(found.mean, max(0.0, min(low, found.mean - least)))
+    return replace(found, low=low, high=max(0.0, high, found.mean + least), note="")
 
 
-def _weighted_auc(scores: Array, positive: NDArray[np.bool_], counts: Array) -> Array:
-    """AUC for every row of `counts` (draws, n), how often each example was drawn; NaN where a class is missing."""
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    ups, downs = counts[:, order] * positive[order], counts[:, order] * ~positive[order]
-    below = np.concatenate([np.zeros((len(counts), 1)), np.cumsum(downs, 1)], axis=1)
-    first = np.searchsorted(ordered, ordered, side="left")
-    last = np.searchsorted(ordered, ordered, side="right")
-    beaten = (ups * (below[:, first] + below[:, last]) / 2).sum(1)
-    pairs = ups.sum(1) * downs.sum(1)
-    return np.asarray(np.divide(beaten, pairs, out=np.full(len(counts), np.nan), where=pairs > 0))
+def auc_values(scores: ArrayLike, labels: ArrayLike) -> Array:
+    """Values (m, n) whose means over the examples are the AUCs of `scores` (m alphas, n examples, k labels), averaged
+    over the labels that have both classes; `labels` (n, k) of 0/1.
 
-
-def _widened(found: Interval, least: float) -> Interval:
-    low, high = found.low or 0.0, found.mean if found.high is None else found.high
-    return replace(found, low=max(0.0, min(low, found.mean - least)), high=max(high, found.mean + least))
+    A positive has AUC + (share of negatives it outranks - AUC) n / positives, a negative likewise: to first order one
+    example's part in the AUC (DeLong et al. 1988), so that the mean over some examples is their own AUC but for terms
+    of order 1 / n. Their own AUC it is not, for a few examples may hold one class only. Raises ValueError where no
+    label has both classes.
+    """
+    s, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=bool)
+    m, n, _ = s.shape
+    both = [j for j in range(y.shape[1]) if 0 < y[:, j].sum() < n]
+    if not both:
+        raise ValueError("an AUC needs both classes of a label.")
+    out = np.zeros((m, n))
+    for j in both:
+        of = y[:, j]
+        positives = int(of.sum())
+        for i in range(m):
+            beaten = ranks(s[i, :, j])
+            beaten[of] = (beaten[of] - ranks(s[i, of, j])) / (n - positives)
+            beaten[~of] = 1 - (beaten[~of] - ranks(s[i, ~of, j])) / positives
+            area = beaten[of].mean()
+            out[i] += area + (beaten - area) * n / np.where(of, positives, n - positives)
+    return out / len(both)
 
 
 def _frankle(alphas: Array, curves: Array) -> Array:

@@ -1,8 +1,12 @@
-"""Intervals: Student t over seeds, bootstrap and Wilson over test examples, and the words for too few seeds."""
+"""Intervals: Student t over seeds, Wilson over test examples, each at any level."""
 
+import inspect
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import wraps
 from statistics import NormalDist
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from transferscope.measures.metrics import ranks
 from transferscope.measures.student import t_quantile
 
-ENOUGH_SEEDS = 6
+ALIKE = 6  # seeds that all agree: on one side of 0 by chance in 1 case of 32, two-sided
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,11 @@ class Interval:
     high: float | None
     n: int
     note: str = ""
+    again: Callable[[float], "Interval"] | None = field(default=None, compare=False, repr=False)
+
+    def at(self, level: float) -> "Interval":
+        """The interval at another level; without ends where whoever made this one did not say how."""
+        return self.again(level) if self.again else Interval(self.mean, None, None, self.n, "no other level is known")
 
     def excludes(self, value: float = 0.0) -> bool:
         """Whether the interval exists and does not hold `value`."""
@@ -35,13 +44,27 @@ class Interval:
         return f"{self.mean:z.{digits}f} [{self.low:z.{digits}f}, {self.high:z.{digits}f}], n = {self.n}"
 
 
-def too_few(n: int) -> str | None:
-    """The sentence the report prints below 6 seeds (no significance claim is made there), else None."""
-    if n >= ENOUGH_SEEDS:
-        return None
-    return f"Only {n} seed{'s' if n != 1 else ''}: below {ENOUGH_SEEDS} no claim of significance is made."
+P = ParamSpec("P")
+Found = TypeVar("Found", bound=Interval | None)
 
 
+def levelled(function: Callable[P, Found]) -> Callable[P, Found]:
+    """Decorator of a function with a parameter `level`: what it gives can be asked `at` other levels."""
+
+    @wraps(function)
+    def made(*args: P.args, **kwargs: P.kwargs) -> Found:
+        def again(level: float) -> Interval:
+            asked = inspect.signature(function).bind(*args, **kwargs).arguments
+            found: Interval = function(**{**asked, "level": level})  # type: ignore[call-arg, assignment]
+            return found
+
+        found = function(*args, **kwargs)
+        return found if found is None else replace(found, again=again)
+
+    return made
+
+
+@levelled
 def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     """Mean of one value per seed with its two-sided Student t interval; a single seed has no interval."""
     x = _vector(values)
@@ -52,24 +75,14 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
+@levelled
 def paired_interval(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
     """Mean of `a - b` with its paired t interval; element i of both belongs to seed i."""
     x, y = _pair(a, b)
     return mean_interval(x - y, level)
 
 
-def ratio_interval(pretrained: ArrayLike, random: ArrayLike, level: float = 0.95) -> Interval:
-    """The relative drop 100 (P - R) / P in percent (paper, fig. 3), one per seed, with a t interval over seeds.
-
-    The mean of per-seed ratios, not the ratio of the means: seeds are paired, and both agree when P varies little.
-    Raises ValueError where a seed's P is zero or negative.
-    """
-    p, r = _pair(pretrained, random)
-    if bool(np.any(p <= 0)):
-        raise ValueError("a relative drop needs a pretrained score above zero for every seed.")
-    return mean_interval(100 * (p - r) / p, level)
-
-
+@levelled
 def wilson(k: int, n: int, level: float = 0.95) -> Interval:
     """Share k/n with the Wilson (1927) score interval: of positive width even at 0 of n and n of n."""
     if n < 1 or not 0 <= k <= n:
@@ -80,34 +93,21 @@ def wilson(k: int, n: int, level: float = 0.95) -> Interval:
     return Interval(p, 0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half, n)
 
 
-def bootstrap_interval(values: ArrayLike, rng: np.random.Generator, level: float = 0.95, draws: int = 2000) -> Interval:
-    """Mean over test examples with its percentile bootstrap interval (Efron 1979); `values` is (n,).
+def stretched(found: Interval, level: float = 0.95) -> Interval:
+    """An interval of `level` that can be asked at others: its two halves grow like quantiles of a normal, which holds
+    for means of hundreds of values."""
 
-    Describes the finite test set only: over training runs use `mean_interval`. Width 0 when all values are equal:
-    for counts use `wilson`.
-    """
-    x = _vector(values)
-    means = bootstrap_means(x[None], rng, draws)[:, 0]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(x.mean()), float(low), float(high), len(x))
+    def at(asked: float) -> Interval:
+        if found.low is None or found.high is None:
+            return found
+        z, by = NormalDist().inv_cdf((1 + asked) / 2), NormalDist().inv_cdf((1 + level) / 2)
+        low, high = (found.mean + (end - found.mean) * z / by for end in (found.low, found.high))
+        return replace(found, low=low, high=high, again=at)
 
-
-def bootstrap_means(rows: NDArray[np.float64], rng: np.random.Generator, draws: int) -> NDArray[np.float64]:
-    """Means of every row of `rows` (m, n) over `draws` resamples of the n columns, (draws, m).
-
-    All rows share each resample, so differences between them keep their pairing. Memory is O(chunk x n).
-    """
-    n = rows.shape[1]
-    chunk = max(1, 4_000_000 // n)
-    out = np.empty((draws, rows.shape[0]))
-    for start in range(0, draws, chunk):
-        size = min(chunk, draws - start)
-        picks = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
-        counts = np.bincount(picks.ravel(), minlength=size * n).reshape(size, n)
-        out[start : start + size] = counts.astype(np.float64) @ rows.T / n
-    return out
+    return replace(found, again=at)
 
 
+@levelled
 def spearman(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval | None:
     """Spearman's rank correlation in [-1, 1], ties sharing ranks; None for under 2 pairs or a constant side.
 

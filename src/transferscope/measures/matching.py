@@ -12,7 +12,7 @@ Tensors = Mapping[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
-class Place:
+class PermutedAxis:
     """One axis of one tensor that a group of channels permutes; each channel holds `repeat` neighbouring entries."""
 
     tensor: str
@@ -51,7 +51,7 @@ def entries(order: Order, repeat: int) -> Order:
 def weight_matching(
     a: Tensors,
     b: Tensors,
-    places: Sequence[Place],
+    places: Sequence[PermutedAxis],
     sizes: Sequence[int],
     *,
     rng: np.random.Generator,
@@ -73,9 +73,9 @@ def weight_matching(
 class _Task:
     """The tensors, in the precision they came in, and which of them each group touches."""
 
-    def __init__(self, a: Tensors, b: Tensors, places: Sequence[Place], sizes: Sequence[int]) -> None:
+    def __init__(self, a: Tensors, b: Tensors, places: Sequence[PermutedAxis], sizes: Sequence[int]) -> None:
         self.a, self.b, self.sizes = a, b, sizes
-        self.axes: dict[str, list[Place]] = {}
+        self.axes: dict[str, list[PermutedAxis]] = {}
         for place in places:
             if place.tensor in a:
                 self.axes.setdefault(place.tensor, []).append(place)
@@ -142,7 +142,7 @@ class _Task:
     def value(self, t: str, orders: Sequence[Order]) -> float:
         return float(np.vdot(self.a[t].astype(np.float64), self.moved(t, orders).astype(np.float64)))
 
-    def moved(self, t: str, orders: Sequence[Order], skip: Place | None = None) -> NDArray[np.floating]:
+    def moved(self, t: str, orders: Sequence[Order], skip: PermutedAxis | None = None) -> NDArray[np.floating]:
         tensor = self.b[t]
         for place in self.axes[t]:
             if place is not skip:

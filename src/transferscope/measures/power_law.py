@@ -94,7 +94,7 @@ class Worth:
     """How many examples a curve needs for an error.
 
     `side` is "inside" (then `size` is the number), "beyond" (it needs more than were tried) or "below" (fewer than
-    were tried). An end of the 95% interval that lies outside of what was tried is None; so are both with one seed.
+    were tried). An end of the interval that lies outside of what was tried is None; so are both with one seed.
     `fitted` says whether a power law describes the curve; if not, it was read off straight lines between its points.
     """
 
@@ -115,13 +115,13 @@ class _Reading:
     fitted: bool
 
 
-def worth(sizes: ArrayLike, errors: ArrayLike, wanted: ArrayLike) -> Worth | None:
+def worth(sizes: ArrayLike, errors: ArrayLike, wanted: ArrayLike, level: float = 0.95) -> Worth | None:
     """The size at which the curve of `errors` (seeds, m) at `sizes` (m,) has the error `wanted` (seeds,), seeds paired.
 
     The law is fitted to means over seeds and never read outside the sizes tried. Where it misses the means by more than
     a tenth of their range (root mean square), it is not used: the curve, made to fall (`falling`), is then read off
     straight lines over log(size). The interval is a jackknife over seeds of the logarithm of the size with Student's t
-    (Tukey 1958). None for fewer than two different sizes.
+    (Tukey 1958) at `level`. None for fewer than two different sizes.
     """
     n, e, w = (np.asarray(x, dtype=np.float64) for x in (sizes, errors, wanted))
     if e.shape != (len(w), len(n)) or not len(w):
@@ -139,7 +139,7 @@ def worth(sizes: ArrayLike, errors: ArrayLike, wanted: ArrayLike) -> Worth | Non
         return Worth("inside", math.exp(place), None, None, 1, whole.fitted)
     without = [np.arange(seeds) != left for left in range(seeds)]
     parts = [_read(n, e[kept].mean(axis=0), float(w[kept].mean())) for kept in without]
-    spread = mean_interval([seeds * place - (seeds - 1) * part.place for part in parts])
+    spread = mean_interval([seeds * place - (seeds - 1) * part.place for part in parts], level)
     half = 0.0 if spread.high is None else spread.high - spread.mean
     sides = {part.side for part in parts}
     low = math.exp(place - half) if "below" not in sides and place - half >= ends[0] else None

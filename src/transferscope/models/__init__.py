@@ -6,12 +6,21 @@ The work is in `build` (refs to networks), `weights`, `blocks`, `inits` (the arm
 """
 
 from transferscope.models.arms import Arm, check_arm, parse_arm
-from transferscope.models.networks import check_network_ref, network_names
+from transferscope.models.networks import (
+    check_network_ref,
+    in_words,
+    meant_for,
+    network_names,
+    said,
+    settled,
+    written,
+)
 from transferscope.models.pretrained import (
     PLAIN_PREPROCESSING,
     absolute_weights,
     check_weights_ref,
     describe_weights,
+    own_weights,
     weights_fingerprint,
     weights_names,
 )
@@ -24,8 +33,14 @@ __all__ = [
     "check_network_ref",
     "check_weights_ref",
     "describe_weights",
+    "in_words",
+    "meant_for",
     "network_names",
+    "own_weights",
     "parse_arm",
+    "said",
+    "settled",
     "weights_fingerprint",
     "weights_names",
+    "written",
 ]

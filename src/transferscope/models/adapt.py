@@ -1,4 +1,4 @@
-"""Weights made for other inputs, adapted as timm does: channels of the stem, the grid of a position embedding."""
+"""Weights made for other inputs, adapted: channels of the stem, the grid of a position embedding."""
 
 import contextlib
 import math
@@ -26,10 +26,10 @@ def stem(net: nn.Module, body: Mapping[str, Tensor]) -> tuple[str, ...]:
 
 
 def channels(weight: Tensor, wanted: int) -> Tensor:
-    """A convolution's weight for `wanted` input channels (timm's `adapt_input_conv`).
+    """A convolution's weight for `wanted` input channels, from 3 of them as timm's `adapt_input_conv` has it.
 
     One channel gets the sum over those there were; more get them repeated and cut, scaled by given / wanted, so that
-    the outputs keep their size.
+    the outputs keep their size. timm refuses to make 3 of others, and other than 3 into several: there it is our own.
     """
     given = weight.shape[1]
     if wanted == 1:
@@ -49,8 +49,10 @@ def adapted(
             continue
         if name in first and _but(1, tensor, like) and like.ndim > 2 and tensor.shape[1] > 0:
             was, now = tensor.shape[1], like.shape[1]
-            said = f"{name} was made for {_count(was)}, adapted to {_count(now)} as timm does"
-            yield name, channels(tensor, now), said
+            as_timm = (was == 3 and now != 3) or (now == 1 and was < 3)
+            own = "summed" if now == 1 else "repeated, cut and scaled, so that the outputs keep their size"
+            how = " as timm does" if as_timm else f": {own}"
+            yield name, channels(tensor, now), f"{name} was made for {_count(was)}, adapted to {_count(now)}{how}"
         elif POSITION.search(name) and (resampled := _position(net, tensor, like)) is not None:
             yield name, *resampled
         elif name.endswith("bias_table") and (table := _bias_table(tensor, like)) is not None:

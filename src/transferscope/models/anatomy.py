@@ -3,10 +3,10 @@
 import importlib.util
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from transferscope import registry
 from transferscope.models.memo import remembered
-from transferscope.models.networks import network_schemes
+from transferscope.models.networks import network_schemes, parted
 
 CLASSES = 10  # width of the head of the network that is cut; it moves no block
 
@@ -22,18 +22,31 @@ def block_names(ref: str, memo: Path | None = None) -> tuple[str, ...]:
 
 def body_names(ref: str, memo: Path | None = None) -> tuple[str, ...]:
     """Those of `block_names` that hold more than the head, which never carries pretrained values."""
-    names, alone = _known(ref, memo)
+    names, alone, _ = _known(ref, memo)
     return tuple(name for name in names if name not in alone)
 
 
-def _known(ref: str, memo: Path | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of all blocks, and of those that hold nothing but the head."""
-    question = ["blocks", ref, metadata.version("torchvision")]
-    names, alone = remembered(memo, question, lambda: _cut(ref), lambda: _files(ref))
-    return tuple(names), tuple(alone)
+def patch_side(ref: str, memo: Path | None = None) -> int | None:
+    """The side in pixels of the patches that a network cuts images into, as `habits.patch_side`; kept likewise."""
+    return _known(ref, memo)[2]
 
 
-def _cut(ref: str) -> list[list[str]]:
+def adaptable_weights(ref: str, memo: Path | None = None) -> tuple[str, ...]:
+    """The names of the weights that low-rank adapters may stand on (`adapters.candidates`); remembered as the blocks
+    are."""
+    question = ["weights for adapters", ref, metadata.version("torchvision")]
+    return tuple(remembered(memo, question, lambda: _adaptable(ref), lambda: _files(ref)))
+
+
+def _known(ref: str, memo: Path | None) -> tuple[tuple[str, ...], tuple[str, ...], int | None]:
+    """The names of all blocks, and of those that hold nothing but the head; the side of its patches."""
+    question = ["blocks, wrappers opened, patches", ref, metadata.version("torchvision")]
+    names, alone, patch = remembered(memo, question, lambda: _cut(ref), lambda: _files(ref))
+    return tuple(names), tuple(alone), patch
+
+
+def _cut(ref: str) -> list[Any]:
+    from transferscope.models import habits
     from transferscope.models.blocks import blocks, parameters_of
     from transferscope.models.build import build_network, head_names
     from transferscope.models.weights import belongs
@@ -41,11 +54,19 @@ def _cut(ref: str) -> list[list[str]]:
     net = build_network(ref, CLASSES, seed=0)
     body = [name for name in net.state_dict() if not belongs(name, head_names(net, CLASSES))]
     cut = blocks(net)
-    return [[block.name for block in cut], [block.name for block in cut if not parameters_of(block, body)]]
+    alone = [block.name for block in cut if not parameters_of(block, body)]
+    return [[block.name for block in cut], alone, habits.patch_side(net)]
+
+
+def _adaptable(ref: str) -> list[str]:
+    from transferscope.models.adapters import candidates
+    from transferscope.models.build import build_network
+
+    return [name for name, *_ in candidates(build_network(ref, CLASSES, seed=0), CLASSES)]
 
 
 def _files(ref: str) -> list[Path]:
     """The file of a network of one's own; the shipped sources are watched by their version."""
-    scheme, _ = registry.split(ref)
+    scheme, *_ = parted(ref)
     found = None if scheme in network_schemes() else importlib.util.find_spec(scheme)
     return [Path(found.origin)] if found and found.origin else []

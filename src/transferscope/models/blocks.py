@@ -2,9 +2,13 @@
 
 How a network is cut: its root is opened, and so is every list of modules (Sequential, ModuleList, ModuleDict) that
 holds more than one weight layer, and every module that has a list made of such modules only (a stage, an encoder).
-Everything else is one block. A child without a weight matrix (a norm after its convolution) joins the block before it
-when that is a single layer, else is a block of its own; tensors that an opened module holds directly (a class token)
-join the next block. A weight layer is a module that owns a parameter with two or more dimensions.
+So are wrappers, from the root down: a module that alone of its parent's children holds weights, or that alone holds
+several weight layers and has a stage somewhere inside, or a list of more than three weight layers, as a backbone has
+beside its head. Everything else is one block.
+
+A child without a weight matrix (a norm after its convolution) joins the block before it when that is a single layer,
+else is a block of its own; tensors that an opened module holds directly (a class token) join the next block. A weight
+layer is a module that owns a parameter with two or more dimensions.
 """
 
 from collections.abc import Iterable
@@ -55,8 +59,12 @@ def _layers(module: nn.Module) -> int:
 
 
 def _opened(module: nn.Module) -> bool:
+    return _layers(module) > 1 if isinstance(module, LISTS) else _staged(module)
+
+
+def _staged(module: nn.Module) -> bool:
     if isinstance(module, LISTS):
-        return _layers(module) > 1
+        return _layers(module) > 3
     for child in module.children():
         if isinstance(child, LISTS):
             sizes = [(_layers(element), element) for element in child.children()]
@@ -66,9 +74,26 @@ def _opened(module: nn.Module) -> bool:
     return False
 
 
+def _wrapped(net: nn.Module) -> set[nn.Module]:
+    """The wrappers that are opened: a chain of modules from a child of the root down."""
+    found: set[nn.Module] = set()
+    inside: nn.Module | None = net
+    while inside is not None:
+        heavy = [child for child in inside.children() if any(True for _ in child.parameters())]
+        several = [child for child in heavy if _layers(child) > 1]
+        here, inside = inside, several[0] if len(several) == 1 else None
+        if inside is not None:
+            alone = len(heavy) == 1 and not any(True for _ in here.parameters(recurse=False))
+            if not alone and not any(map(_staged, inside.modules())):
+                break
+            found.add(inside)
+    return found
+
+
 def _cut(net: nn.Module) -> tuple[Block, ...]:
     done: list[tuple[list[str], bool]] = []  # prefixes of a block, whether it is a single layer
     waiting: list[str] = []  # prefixes that join the next block
+    wrappers = _wrapped(net)
 
     def visit(module: nn.Module, path: str) -> None:
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
@@ -78,7 +103,7 @@ def _cut(net: nn.Module) -> tuple[Block, ...]:
             if not any(True for _ in child.parameters()) and not any(True for _ in child.buffers()):
                 continue
             size = _layers(child)
-            if size and _opened(child):
+            if size and (child in wrappers or _opened(child)):
                 visit(child, full + ".")
             elif not size and done and (done[-1][1] or not any(True for _ in child.parameters())):
                 done[-1][0].append(full)
@@ -134,5 +159,8 @@ def top_parameters(net: nn.Module, trainable: str, classes: int) -> set[str]:
     cut = blocks(net)
     word, _, count = trainable.partition(":")
     if word != "top" or not count.isdigit() or not 1 <= int(count) <= len(cut):
-        raise UserError(f"trainable: '{trainable}' should be all, head, or top:K with K from 1 to {len(cut)} blocks.")
+        raise UserError(
+            f"trainable: '{trainable}' should be all, head, lora:R with a rank R, or top:K with K from 1 to "
+            f"{len(cut)} blocks."
+        )
     return head.union(*(parameters_of(block, names) for block in cut[-int(count) :]))

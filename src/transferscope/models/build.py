@@ -1,7 +1,7 @@
 """From a reference to a network: fresh initial values as a pure function of (ref, classes, seed), and its head."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from transferscope.errors import UserError
 from transferscope.models.networks import make_network
+from transferscope.models.weights import belongs
 from transferscope.streams import stream_seed
 
 
@@ -25,13 +26,7 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
     torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     cuda_state = torch.cuda.get_rng_state(device) if cuda else None
     try:
-        # Not torch.manual_seed, which would also reseed every GPU.
-        torch.default_generator.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        random.seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+        reseed(seed, device)
         yield
     finally:
         torch.set_rng_state(torch_state)
@@ -41,14 +36,25 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
             torch.cuda.set_rng_state(cuda_state, device)
 
 
-def build_network(ref: str, classes: int, *, seed: int) -> nn.Module:
+def reseed(seed: int, device: str | torch.device = "cpu") -> None:
+    """Seed them anew, inside a block of `seeded` for the same device alone."""
+    torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would also reseed every GPU
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
+    if torch.device(device).type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
+def build_network(ref: str, classes: int, *, seed: int, drops: Mapping[str, float] | None = None) -> nn.Module:
     """The network of `ref` with `classes` outputs, freshly initialised on the CPU, in training mode.
 
-    A pure function of its three arguments (stream `init` of the seed); global random state is left as found.
+    A pure function of its arguments (stream `init` of the seed); global random state is left as found. `drops` are the
+    rates of what it drops in training, by the recipe's keys; they change no value and no name.
     Raises UserError for an unknown network and for a factory that does not return an `nn.Module` with such a head.
     """
     with seeded(stream_seed(seed, "init")), torch.device("cpu"):
-        net = make_network(ref, classes)
+        net = make_network(ref, classes, drops)
     if not isinstance(net, nn.Module):
         raise UserError(f"network: '{ref}' returned a {type(net).__name__}, not a torch.nn.Module.")
     if lazy := [name for name, p in (*net.named_parameters(), *net.named_buffers()) if is_lazy(p)]:
@@ -63,8 +69,9 @@ def build_network(ref: str, classes: int, *, seed: int) -> nn.Module:
 def head_names(net: nn.Module, classes: int) -> tuple[str, ...]:
     """The state-dict prefixes of the classifier head, e.g. `("fc",)`; distilled networks of timm have two.
 
-    What timm's `get_classifier` names, else the last linear layer with `classes` outputs in definition order, else
-    the last such convolution. Raises UserError where there is none.
+    What timm's `get_classifier` names, of a network of transformers the layers with `classes` outputs outside its base
+    model, else the last linear layer with `classes` outputs in definition order, else the last such convolution.
+    Raises UserError where there is none.
     """
     if callable(get := getattr(net, "get_classifier", None)):
         found = get()
@@ -78,6 +85,10 @@ def head_names(net: nn.Module, classes: int) -> tuple[str, ...]:
             return names
     for kind, attribute in ((nn.Linear, "out_features"), (nn.Conv2d, "out_channels")):
         fitting = [n for n, m in net.named_modules() if isinstance(m, kind) and getattr(m, attribute) == classes and n]
+        base = getattr(net, "base_model_prefix", "")
+        outside = [name for name in fitting if not belongs(name, (str(base),))]
+        if base and outside:
+            return tuple(outside)
         if fitting:
             return (fitting[-1],)
     raise UserError(

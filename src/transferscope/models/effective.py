@@ -105,7 +105,7 @@ def suited(name: str, tensor: Tensor, like: Tensor, siblings: Mapping[str, Tenso
     Raises UserError for complex values, for whole numbers or eight-bit floats that stand for weights by a scale kept
     elsewhere, for whole numbers where weights belong, for NaN or infinite values, and for negative variances.
     """
-    told = ""
+    stored = ""
     if tensor.dtype != like.dtype:
         kind = str(tensor.dtype).removeprefix("torch.")
         if tensor.is_complex() and not like.is_complex():
@@ -120,7 +120,7 @@ def suited(name: str, tensor: Tensor, like: Tensor, siblings: Mapping[str, Tenso
                 f"weights: '{name}' holds {kind} numbers in units of a scale kept elsewhere in the file; use the "
                 "weights before quantisation."
             )
-        told = kind if like.is_floating_point() else ""
+        stored = kind if like.is_floating_point() else ""
     same = tensor.to(like.dtype, copy=True)
     if same.is_floating_point() and not bool(torch.isfinite(same).all()):
         raise UserError(
@@ -128,4 +128,4 @@ def suited(name: str, tensor: Tensor, like: Tensor, siblings: Mapping[str, Tenso
         )
     if name.rpartition(".")[2] == "running_var" and bool((same < 0).any()):
         raise UserError(f"weights: '{name}' holds negative variances; the file is damaged or holds something else.")
-    return same, told
+    return same, stored

@@ -7,6 +7,7 @@ from pathlib import Path
 
 START = 512  # bytes that are looked at
 INSIDE = ("*.safetensors", "*.pth", "*.pt", "*.bin", "*.ckpt")  # weights in a folder, the best first
+OTHER = ("optimizer", "scheduler", "sampler", "scaler", "random_states", "rng_state", "training_args")  # and no weights
 
 # The first bytes, what such a file is, and what to do about it.
 MAGIC: tuple[tuple[bytes, str, str], ...] = (
@@ -80,7 +81,7 @@ def what_the_folder_is(path: Path) -> str:
             "a folder with a distributed checkpoint; put it into one file with "
             "torch.distributed.checkpoint.format_utils.dcp_to_torch_save"
         )
-    inside = [file.name for pattern in INSIDE for file in sorted(path.glob(pattern))]
+    inside = [file.name for pattern in INSIDE for file in sorted(path.glob(pattern)) if not file.name.startswith(OTHER)]
     if inside:
         return f"a folder; name the file in it, such as file:{path / inside[0]}"
     held = ", ".join(sorted(file.name for file in path.iterdir())[:3]) or "nothing"
@@ -127,7 +128,7 @@ def _zip(path: Path) -> str | None:
 
 def _json(path: Path) -> str:
     if "index" in path.name:
-        return "the index of weights in several files; put them into one file, or name one of them"
+        return "the index of weights in several files, but without a 'weight_map' of their names; download it again"
     return "a JSON text; give the path of the weights"
 
 
@@ -142,6 +143,8 @@ def unreadable(path: Path) -> str | None:
         return f"'{path}' is {what_the_folder_is(path)}"
     if path.is_symlink() and not path.exists():
         return f"'{path}' is a link to {path.readlink()}, which is not there; fetch that file"
+    if path.exists() and not path.is_file():
+        return f"'{path}' is a pipe, a socket or a device; file: takes the path of a .safetensors or .pth file"
     if not path.is_file():
         return f"no file '{path}'; file: takes the path of a .safetensors or .pth file"
     if not os.access(path, os.R_OK):

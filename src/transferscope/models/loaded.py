@@ -49,7 +49,7 @@ class Loaded:
             f"matched{where}"
         )
 
-    def told(self) -> list[str]:
+    def sentences(self) -> list[str]:
         """What a reader must know beyond the counts, a sentence each: every unfilled tensor by name comes first."""
         lines = []
         if self.unfilled:

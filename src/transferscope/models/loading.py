@@ -57,7 +57,8 @@ def fit(
     beyond = _beyond(net, loaded)
     _gate(net, body, loaded, choice, beyond, tuple(allow))
     notes = [f"left out, as blocks that the network does not have: {_few(beyond)}"] if beyond else []
-    notes += [f"the same values are also under {', '.join(choice.also)}"] if choice.also else []
+    notes += [f"the same values are also under {_places(choice.also)}"] if choice.also else []
+    notes += [f"the file also has other values of it, under {_places(choice.besides)}"] if choice.besides else []
     tensors, stored = {}, Counter[str]()
     spread = getattr(state, "spread", {})
     for name, tensor in filled.items():
@@ -184,14 +185,20 @@ def _too_little(
 ) -> str:
     wrong = loaded.mismatched or loaded.missing
     first = next((name for name in wrong if name.endswith("weight")), wrong[0])
-    held = ", ".join(list(getattr(state, "whole", state))[:3]) or "none"
-    top = [key for key in getattr(state, "top", ()) if key not in getattr(state, "whole", state)]
+    held = ", ".join(list(getattr(state, "all_tensors", state))[:3]) or "none"
+    top = [key for key in getattr(state, "top", ()) if key not in getattr(state, "all_tensors", state)]
     keys = f", its keys are {', '.join(top[:6])}" if top else ""
+    kind = getattr(state, "kind", "")
+    keys += f"; its config.json says {kind}, whose layers may be called otherwise" if kind else ""
     return (
         f"weights: only {100 * loaded.share:.1f}% of the body's parameters are in them, less than the "
         f"{100 * min_share:g}% asked for ({_shapes(first, body, choice)}; the file's names begin with {held}{keys}); "
         "use weights of this architecture, or lower pretrained.min_share to go on regardless."
     )
+
+
+def _places(prefixes: Iterable[str]) -> str:
+    return ", ".join(prefix or "(no prefix)" for prefix in prefixes)
 
 
 def _few(names: Iterable[str], most: int = 3) -> str:

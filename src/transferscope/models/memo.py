@@ -12,7 +12,7 @@ from transferscope.memo import Memo
 def remembered(
     folder: Path | None, question: Sequence[str], answer: Callable[[], Any], files: Callable[[], Sequence[Path]]
 ) -> Any:
-    """`answer()`, a JSON value, or what it said last time while `files()` keep their sizes and times.
+    """`answer()`, a JSON value, or what it said last time while `files()` keep their sizes, times and inodes.
 
     `files` is asked only along with `answer`: both may be slow. No folder, or one that cannot be written, only
     means that nothing is remembered.
@@ -22,7 +22,7 @@ def remembered(
     kept = Memo(folder / "weights.json")
     key = json.dumps([*question, metadata.version("timm")])
     entry = kept.read().get(key)
-    if isinstance(entry, dict) and all(_stat(Path(name)) == stat for name, stat in entry["files"].items()):
+    if isinstance(entry, dict) and "answer" in entry and _as_then(entry.get("files")):
         return entry["answer"]
     value = answer()
     entry = {"answer": value, "files": {str(file): _stat(file) for file in files()}}
@@ -30,9 +30,13 @@ def remembered(
     return value
 
 
+def _as_then(files: Any) -> bool:
+    return isinstance(files, dict) and all(_stat(Path(name)) == stat for name, stat in files.items())
+
+
 def _stat(path: Path) -> list[int] | None:
     try:
         found = path.stat()
     except OSError:
         return None
-    return [found.st_size, found.st_mtime_ns]
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]

@@ -9,7 +9,7 @@ CHUNK = 2**16  # values added up at once on a CPU: they stay in its cache
 
 
 @dataclass
-class Batches:
+class Moments:
     """Mean and unbiased variance over all values, and how many there were (merged as in Chan et al. 1979)."""
 
     count: int = 0

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from transferscope.errors import UserError
-from transferscope.models.moments import Batches, Instances, measure
+from transferscope.models.moments import Instances, Moments, measure
 from transferscope.models.norm_trial import channel_axis, used_unseen
 
 NAMES = (("running_mean", "running_var"), ("moving_mean", "moving_var"), ("moving_mean", "moving_variance"))
@@ -55,7 +55,7 @@ def norms(net: nn.Module) -> dict[str, Norm]:
     """
     found = {}
     for path, module in net.named_modules():
-        held = _held(module)
+        held = _like_statistics(module)
         pair = next((pair for pair in NAMES if set(pair) <= held.keys()), None)
         if pair is not None:
             found[path] = Norm(module, *pair)
@@ -72,7 +72,7 @@ def norms(net: nn.Module) -> dict[str, Norm]:
 
 def has_batch_norm(net: nn.Module) -> bool:
     """Whether `net` keeps running statistics, in a way that is known or not."""
-    return bool(norms(net)) or any(_held(module) for module in net.modules())
+    return bool(norms(net)) or any(_like_statistics(module) for module in net.modules())
 
 
 def running_statistics(net: nn.Module) -> dict[str, Tensor]:
@@ -92,15 +92,15 @@ def refresh_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> int:
     """
     layers = norms(net)
     for path, module in net.named_modules():
-        if odd := sorted(_held(module).keys() - set(layers[path].words if path in layers else ())):
+        if odd := sorted(_like_statistics(module).keys() - set(layers[path].words if path in layers else ())):
             raise UserError(
                 f"batch norm: {_called(path, module)} keeps '{odd[0]}', which no known way re-estimates; choose "
                 "another batch_norm than 'refresh', or name its statistics running_mean and running_var."
             )
     if not layers:
         return 0
-    pooled: dict[str, Batches | Instances] = {
-        path: Instances() if isinstance(one.module, _InstanceNorm) else Batches() for path, one in layers.items()
+    pooled: dict[str, Moments | Instances] = {
+        path: Instances() if isinstance(one.module, _InstanceNorm) else Moments() for path, one in layers.items()
     }
     state = {**dict(net.named_buffers()), **running_statistics(net)}
     before = {name: tensor.clone() for name, tensor in state.items()}
@@ -150,7 +150,7 @@ def refresh_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> int:
     return seen
 
 
-def reader(path: str, one: Norm, pooled: Batches | Instances, axes: dict[str, int | None]) -> Callable[..., None]:
+def reader(path: str, one: Norm, pooled: Moments | Instances, axes: dict[str, int | None]) -> Callable[..., None]:
     """Before a call of `one`: see its input, and let it normalise this batch by the batch's own statistics."""
 
     def read(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -194,7 +194,7 @@ def _axis(path: str, one: Norm, x: Tensor, args: tuple[Any, ...], kwargs: dict[s
         ) from None
 
 
-def _held(module: nn.Module) -> dict[str, Tensor]:
+def _like_statistics(module: nn.Module) -> dict[str, Tensor]:
     """A module's own tensors of its state that are named like running statistics."""
     own = {**module._buffers, **module._parameters}
     return {name: t for name, t in own.items() if t is not None and name.startswith(STEMS) and t.is_floating_point()}

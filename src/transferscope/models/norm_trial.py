@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from transferscope.models.build import seeded
+from transferscope.models.outputs import tensors_of
 
 CLOSE = 0.02  # of the outputs' spread: rounding in half precision and a large eps stay below
 
@@ -71,18 +72,16 @@ def channel_axis(forward: Callable[[Tensor], Any], mean: Tensor, var: Tensor, x:
 def used_unseen(run: Callable[[], Any], tensors: Mapping[str, Tensor], device: torch.device) -> str | None:
     """Which of `tensors`, of modules that were never called, changes the outputs of `run` all the same."""
 
-    def outputs() -> Tensor | None:
+    def outputs() -> list[Tensor]:
         with seeded(0, device):  # a dropout that is always on draws alike
-            out = run()
-        out = out[0] if isinstance(out, tuple | list) and out else out
-        return out if isinstance(out, Tensor) else None
+            return tensors_of(run())
 
-    before = outputs() if tensors else None
+    before = outputs() if tensors else []
     for name, tensor in tensors.items():
         kept = tensor.clone()
         tensor.mul_(2).add_(1)
         after = outputs()
         tensor.copy_(kept)
-        if before is not None and after is not None and not torch.equal(before, after):
+        if len(before) != len(after) or not all(map(torch.equal, before, after)):
             return name
     return None

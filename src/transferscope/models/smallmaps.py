@@ -20,7 +20,7 @@ def hasten(net: nn.Module) -> None:
     """Let every plain dense convolution of `net` go through `conv2d` where its map is small; all else is kept."""
     for module in net.modules():
         if type(module) is nn.Conv2d and module.groups == 1 and max(module.kernel_size) > 1 and _zero_padded(module):
-            module.__class__ = _Conv2d  # unlike a patched `forward`, this survives copies of the network
+            module.__class__ = SmallMapConv2d  # unlike a patched `forward`, this survives copies of the network
 
 
 def is_small(x: Tensor, weight: Tensor) -> bool:
@@ -133,7 +133,7 @@ def _zero_padded(module: nn.Conv2d) -> bool:
     )
 
 
-class _Conv2d(nn.Conv2d):
+class SmallMapConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         if input.device.type != "cpu" or input.dim() != 4 or not is_small(input, self.weight):
             return super().forward(input)

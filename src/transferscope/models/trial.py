@@ -72,12 +72,22 @@ def _why(
         many = f"{wanted} channel" + "s" * (wanted != 1)
         return f"network: {name} wants images of {many} (its layer '{place}'), but images here have {image.channels}."
     where = f" in its layer '{place}'" if place else ""
-    told = f"network: {name} cannot take a step on images of {image}{where} ({_first_line(error)})"
-    fits = next((side for side in _sizes(net) if (other := image.resized(side)) != image and _runs(net, other)), None)
+    opening = f"network: {name} cannot take a step on images of {image}{where} ({_first_line(error)})"
+    others = ((side, image.resized(side)) for side in _sizes(net))
+    fits = next((side for side, other in others if other not in (None, image) and _runs(net, other)), None)
     if fits is not None:
-        return f"{told}; set another image_size, {fits} works."
+        own = {"img_size", "image_size"} & {*_options(net)}
+        option = f", or network.options.{min(own)}: {image.shape[-1]}" if own and len(image.shape) == 3 else ""
+        return f"{opening}; set another image_size, {fits} works{option}."
     tried = f"{OTHER_SIZES[0]} and {OTHER_SIZES[1]} px"
-    return f"{told}; it fails at {tried} too, so the network itself needs mending."
+    return f"{opening}; it fails at {tried} too, so the network itself needs mending."
+
+
+def _options(net: nn.Module) -> tuple[str, ...]:
+    """Of a network with a fixed grid of patches: by which option its size is set."""
+    if hasattr(getattr(net, "patch_embed", None), "img_size"):
+        return ("img_size",)
+    return ("image_size",) if hasattr(getattr(net, "config", None), "image_size") else ()
 
 
 def _sizes(net: nn.Module) -> tuple[int, ...]:

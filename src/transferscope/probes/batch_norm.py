@@ -4,7 +4,9 @@ from typing import Any, Literal
 
 from transferscope.errors import UserError
 
-BatchNorm = Literal["refresh", "as found", "average", "first", "last", "as given"]
+OfLine = Literal["refresh", "average", "first", "last"]
+OfBlocks = Literal["refresh", "as found"]
+BatchNorm = Literal[OfLine, OfBlocks, "as given"]
 """Of the statistics of every network of a comparison: "refresh" re-estimates them on images; "as found" leaves them as
 they come with the weights (mixed like these in a mixture), and "as given" is an older word for it; "average"
 interpolates those of both ends of a line, "first" and "last" are those of one end."""
@@ -39,6 +41,6 @@ def known(of: Of, given: Any) -> BatchNorm:
     return word
 
 
-def told(of: Of, kind: BatchNorm, there: bool, images: str = "") -> str:
+def statistics_words(of: Of, kind: BatchNorm, there: bool, images: str = "") -> str:
     """What a result says of its statistics: those of `kind`, or that no batch norm is `there`; `images` in words."""
     return WORDS[of][known(of, kind)].format(images=images) if there else NONE[of]

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from transferscope.errors import UserError
+from transferscope.errors import UserError, a_kind
 
 SAID = "result"  # the one key of the file's metadata: a second one would make the order of its bytes a matter of luck
 ROOM = "transferscope.probes."
@@ -26,9 +26,9 @@ HOMES = {
     "Grams": "features.grams",
     "LayerwiseBarrier": "blocks.layerwise",
     "LineBarrier": "walks.line_barrier",
+    "LinearPath": "walks.path",
     "Mistakes": "answers.mistakes",
     "Neighbours": "features.neighbours",
-    "Path": "walks.path",
     "Plane": "walks.plane",
     "Predictions": "answers.predictions",
     "Rewind": "blocks.rewind",
@@ -39,6 +39,7 @@ HOMES = {
     "Transferability": "features.transferability",
     "WiseFT": "walks.wise",
 }
+FORMER = {"Path": "LinearPath"}  # names that files of earlier versions hold
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,14 @@ def load(path: Path | str) -> Any:
     Results of earlier versions are read too: what they do not hold is NaN, and a note says so. Raises UserError for
     another file, and for a result that this version does not know or cannot complete.
     """
+    if not isinstance(path, str | Path):
+        raise UserError(f"load: give the path that .save() was given, not {a_kind(path)}.")
     try:
         with safe_open(Path(path), "numpy") as file:
             said = json.loads((file.metadata() or {})[SAID])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         title = str(said.pop("kind")).rpartition(":")[2]  # the first format named the file too: "module:Name"
+        title = FORMER.get(title, title)
     except (OSError, SafetensorError, KeyError, ValueError):
         raise UserError(f"{path} is not a result saved by a probe; give the path that .save() was given.") from None
     if title not in HOMES:

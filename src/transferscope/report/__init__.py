@@ -1,5 +1,5 @@
-"""Sections of analyses turned into one page, figure files, tables and a machine-readable summary."""
+"""Sections of analyses turned into one page, figure files, tables and results.json for programs."""
 
-from transferscope.report.page import Part, Provenance, write_report
+from transferscope.report.page import PagePart, Provenance, write_report
 
-__all__ = ["Part", "Provenance", "write_report"]
+__all__ = ["PagePart", "Provenance", "write_report"]

@@ -6,7 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from transferscope import whole
 from transferscope.errors import UserError
+from transferscope.registry import at_home
 
 T = TypeVar("T")
 LONGEST = 200  # characters of a reason
@@ -16,11 +18,11 @@ class Mishaps:
     """The sentences on what failed while one report was made, in order; the tracebacks go to the file `log`, if any."""
 
     def __init__(self, log: Path | None = None) -> None:
-        self.log = log
+        self.log = log if log is not None and whole.may_write(log) else None
         self.said: list[str] = []
-        if log is not None:
+        if self.log is not None:
             with suppress(OSError):
-                log.unlink(missing_ok=True)  # it would tell of an earlier report
+                self.log.unlink(missing_ok=True)  # it would tell of an earlier report
 
     def attempt(
         self,
@@ -36,7 +38,8 @@ class Mishaps:
         `what` begins the sentence ("The chart 'x'") and `rest` ends it. Exceptions of type `through` are passed on.
         """
         try:
-            return make()
+            with at_home():
+                return make()
         except through:
             raise
         except BaseException as error:  # a panic inside polars or the chart converter is no Exception

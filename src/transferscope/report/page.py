@@ -5,33 +5,38 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jinja2
 import polars as pl
 from markupsafe import Markup
 
 from transferscope.report import figures, wording
-from transferscope.report import summary as results
+from transferscope.report.claims import claims
+from transferscope.report.first_screen import Asked, first_screen
+from transferscope.report.folds import folds, of_data
 from transferscope.report.mishaps import Mishaps
-from transferscope.section import CLAIMS, Chart, Picture, Section, View
+from transferscope.report.results_json import parts_of, results_json
+from transferscope.section import Card, Chart, DataSet, Finding, Picture, Section, View
 
 Labels = Mapping[str, Any]
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Part:
-    """One analysis: its name in the study, its docstring, what it found, its tidy table, and the cells it lacks."""
+class PagePart:
+    """One analysis: its name in the study, its docstring, what it found, its tidy table, the cells it lacks, and which
+    analysis it is where its name does not say so."""
 
     name: str
     docstring: str
     section: Section
     table: pl.DataFrame
     missing: Sequence[tuple[Labels, str]] = ()
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Provenance:
     seconds: float | None = None
     steps: Sequence[tuple[str, str, float | None, Labels]] = ()
     created: str = ""
+    design: str = ""  # how often claims are looked at, and how strictly
 
 
 def write_report(
@@ -56,26 +62,35 @@ def write_report(
     *,
     title: str,
     question: str,
-    parts: Sequence[Part],
+    parts: Sequence[PagePart],
     provenance: Provenance,
     mishaps: Mishaps | None = None,
+    asked: Asked | None = None,
+    running: bool = False,
 ) -> Path:
     """Write `report.html`, `figures/`, `tables/` and `results.json` into `folder` and return the page's path.
 
-    The same study gives the same bytes in every file but the page, which also tells of the machine, and the PDFs, whose
-    converter lists its resources in any order. Files whose content would not change are left alone. A chart, picture,
-    table or section that cannot be written costs its place on the page, where one sentence says why; `mishaps` then
-    holds that sentence. A disk that cannot be written is nobody's fault here: its OSError is passed on.
+    The same study gives the same bytes in every file but the page, which also tells of the machine. Files whose content
+    would not change are left alone. A chart, picture, table or section that cannot be written costs its place on the
+    page, where one sentence says why; `mishaps` then holds that sentence. A disk that cannot be written is nobody's
+    fault here: its OSError is passed on. `running`: what is missing is still to come.
     """
     mishaps = mishaps or Mishaps()
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "report.html"
     written = [_written(folder, part, mishaps) for part in parts]
     sections = [shown for _, shown in written]
-    said = results.summary(title, question, written, provenance.precision, provenance.versions)
+    basis = {"precision": provenance.precision or None, "design": provenance.design or None}
+    said = results_json(title, question, written, {**basis, "versions": provenance.versions})
     figures.put(folder / "results.json", (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode())
 
-    script, label = figures.library(page)
+    unshown: list[str] = []
+
+    def without(said: str) -> tuple[str, str]:
+        unshown.append(said)
+        return "", ""
+
+    script, label = mishaps.attempt("The script that shows the charts", partial(figures.library, page), without)
     style, start = (HERE / "style.css").read_text(encoding="utf-8"), (HERE / "page.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
@@ -84,18 +99,28 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": wording.number, "labels": wording.labels, "duration": wording.duration}
+    environment.filters |= {
+        "number": wording.number,
+        "labels": wording.labels,
+        "duration": wording.duration,
+        "letters": wording.letters,
+    }
+    first = [(shown["id"], shown["kind"], part.section) for part, shown in written]
+    opening = [one for shown in sections for one in shown["opening"]]
     html = environment.get_template("page.html.j2").render(
         title=title,
         question=question,
-        sections=sections,
-        letters=any(
-            "P-T" in finding["text"] or "RI-T" in finding["text"] for s in sections for finding in s["findings"]
-        ),
-        notes=list(dict.fromkeys(note for section in sections for note in section["notes"])),
-        problems=sum(len(one["problems"]) + sum(bool(o["problem"]) for o in results.parts(one)) for one in sections),
+        screen=first_screen(first, asked, provenance.steps),
+        opening_charts=[one for one in opening if "columns" not in one],
+        opening_tables=[one for one in opening if "columns" in one],
+        asked_for_gain=any(shown["kind"] == "transfer" for shown in sections),
+        folds=folds(sections),
+        data_sections=of_data(sections),
+        unshown=unshown,
+        problems=sum(len(one["problems"]) + sum(bool(o["problem"]) for o in parts_of(one)) for one in sections),
         missing=sum(len(part.missing) for part in parts),
-        claims=_claims(sections),
+        running=running,
+        claims=claims(sections),
         provenance=provenance,
         tasks=_tasks(provenance),
         style=Markup(style),
@@ -113,10 +138,10 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "unnamed"
 
 
-def _written(folder: Path, part: Part, mishaps: Mishaps) -> tuple[Part, dict[str, Any]]:
+def _written(folder: Path, part: PagePart, mishaps: Mishaps) -> tuple[PagePart, dict[str, Any]]:
     """A part with what the template needs to know of it; one that cannot be told of keeps its name and its table."""
 
-    def bare(problem: str) -> tuple[Part, dict[str, Any]]:
+    def bare(problem: str) -> tuple[PagePart, dict[str, Any]]:
         left = replace(part, section=lost(part.name, str(part.section.title), part.table, problem), docstring="")
         return left, _section(folder, left, mishaps)
 
@@ -132,7 +157,7 @@ def lost(name: str, title: str, rows: pl.DataFrame, problem: str) -> Section:
     return Section(title, tables=[View("rows", f"All rows of {name}", rows)], problems=[problem])
 
 
-def _section(folder: Path, part: Part, mishaps: Mishaps) -> dict[str, Any]:
+def _section(folder: Path, part: PagePart, mishaps: Mishaps) -> dict[str, Any]:
     """What the template needs to know of one analysis; writes its figures."""
     section, taken = part.section, set[str]()
     lead, guide = wording.prose(part.docstring)
@@ -147,9 +172,14 @@ def _section(folder: Path, part: Part, mishaps: Mishaps) -> dict[str, Any]:
     charts = each("chart", section.charts, lambda chart: _chart(folder / "figures", name(chart), chart))
     pictures = each("picture", section.pictures, lambda picture: _picture(folder / "figures", name(picture), picture))
     tables: list[dict[str, Any]] = each("table", section.tables, lambda view: wording.table(view.rows))
+    drawn = [one for one in section.opening if isinstance(one, Chart)]
+    opening = each("chart", drawn, lambda chart: _chart(folder / "figures", name(chart), chart))
+    listed = [one for one in section.opening if not isinstance(one, Chart)]
+    opening += each("table", listed, lambda view: wording.table(view.rows))
     return {
         "id": slug(part.name),
         "name": part.name,
+        "kind": part.kind or part.name,
         "title": section.title,
         "lead": lead,
         "guide": guide,
@@ -159,12 +189,17 @@ def _section(folder: Path, part: Part, mishaps: Mishaps) -> dict[str, Any]:
                 "interval": wording.interval(finding),
                 "whisker": wording.whisker(finding),
                 "verdict": finding.verdict,
+                "needed": finding.needed,
+                "shown": finding.shown,
                 "claim": finding.claim,
                 "words": wording.verdict(finding),
             }
             for finding in section.findings
         ],
-        "records": [asdict(finding) for finding in section.findings],
+        "records": [_record(finding, "effects", "again") for finding in section.findings],
+        "cards": [_record(card, "again") for card in section.cards],
+        "data": [_record(one) for one in section.data],
+        "opening": opening,
         "charts": charts,
         "pictures": pictures,
         "tables": tables,
@@ -174,6 +209,11 @@ def _section(folder: Path, part: Part, mishaps: Mishaps) -> dict[str, Any]:
         "missing": [(wording.labels(cell), reason) for cell, reason in part.missing],
         "rows": part.table.height,
     }
+
+
+def _record(of: Finding | Card | DataSet, *without: str) -> dict[str, Any]:
+    """A finding, a card or the numbers of a target for programs, without what its verdict or light was made of."""
+    return {one.name: getattr(of, one.name) for one in fields(of) if one.name not in without}
 
 
 def _each(what: str, thing: Any, show: Callable[[Any], dict[str, Any]], mishaps: Mishaps) -> dict[str, Any]:
@@ -190,28 +230,14 @@ def _each(what: str, thing: Any, show: Callable[[Any], dict[str, Any]], mishaps:
 
 def _chart(folder: Path, name: str, chart: Chart) -> dict[str, Any]:
     spec = figures.specification(chart)
-    svg = figures.write_figure(folder, name, spec)
-    still = "data:image/svg+xml," + quote(svg, safe=" =:/;,.()-_")
-    return {"name": name, "json": Markup(figures.embedded(spec)), "still": still}
+    figures.write_figure(folder, name, spec)
+    return {"name": name, "json": Markup(figures.embedded(figures.packed(spec)))}
 
 
 def _picture(folder: Path, name: str, picture: Picture) -> dict[str, Any]:
     figures.put(folder / f"{name}.png", picture.png)
-    return {"name": name, "url": "data:image/png;base64," + base64.b64encode(picture.png).decode()}
-
-
-def _claims(sections: Sequence[Labels]) -> list[dict[str, Any]]:
-    """Every judged claim of the paper in the order of its number, with the findings that judge it."""
-    judged: dict[int, list[dict[str, Any]]] = {}
-    for section in sections:
-        for finding in section["findings"]:
-            if finding["verdict"] and finding["claim"] is not None:
-                judged.setdefault(finding["claim"], []).append(
-                    {**finding, "id": section["id"], "section": section["title"]}
-                )
-    return [
-        {"number": claim, "statement": CLAIMS.get(claim, ""), "findings": judged[claim]} for claim in sorted(judged)
-    ]
+    kind, shown = figures.embedded_picture(picture.png)
+    return {"name": name, "url": f"data:image/{kind};base64," + base64.b64encode(shown).decode()}
 
 
 def _tasks(provenance: Provenance) -> list[tuple[str, int, float]]:

@@ -7,8 +7,10 @@ from typing import Any
 
 import polars as pl
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from transferscope import spreadsheet
+from transferscope.measures import rounding
 from transferscope.section import Finding
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "html_block", "html_inline"])
@@ -53,9 +55,44 @@ def interval(finding: Finding) -> str:
     if finding.low is not None and finding.high is not None:
         again = unit if " " not in unit.strip() else ""  # a unit of several words is said once
         words.append(f"95% interval {text(finding.low)} to {text(finding.high)}{again}")
+    elif finding.note:
+        words.append(finding.note)
     if finding.n is not None:
-        words.append(f"{finding.n} {finding.counted if finding.n != 1 else finding.counted.removesuffix('s')}")
+        count = f"{finding.n} {finding.counted if finding.n != 1 else finding.counted.removesuffix('s')}"
+        images = f", {finding.images:,} image{'s' * (finding.images != 1)}" if finding.images is not None else ""
+        words.append(f"{count}{images}")
     return " · ".join(words)
+
+
+def measured(effect: float | None, low: float | None, high: float | None, unit: str, level: float = 0.95) -> str:
+    """A number with its unit and its 95% interval, rounded to what the interval bears; empty without a number.
+
+    What a unit says in brackets stands behind the interval.
+    """
+    if effect is None or not math.isfinite(effect):
+        return ""
+    known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
+    decimals = rounding.places(effect, low, high)
+    what, _, more = unit.removesuffix(")").partition(" (")
+    value = rounding.text(effect, decimals)
+    said = f"{value} {what.replace('points', 'point', 1) if value in ('1', '−1') else what}".rstrip()
+    behind = f"; {more}" if more else ""
+    if low is None or high is None or not known:
+        return f"{said} (no interval{behind})"
+    return f"{said} ({level:.0%} interval {rounding.text(low, decimals)} to {rounding.text(high, decimals)}{behind})"
+
+
+_LETTERS = {
+    "P-T": "pretrained, then trained",
+    "RI-T": "trained from scratch",
+}
+_LETTER = re.compile(r"(?<![\w-])(RI-T|P-T)(?![\w-])")
+
+
+def letters(text: Any) -> Markup:
+    """Text for the page in which the letters of networks explain themselves when pointed at."""
+    said = str(escape(text))
+    return Markup(_LETTER.sub(lambda hit: f'<abbr title="{_LETTERS[hit[0]]}">{hit[0]}</abbr>', said))
 
 
 def sentence(finding: Finding) -> str:
@@ -142,7 +179,8 @@ def _unbroken(text: str) -> str:
 
 
 def csv(rows: pl.DataFrame) -> bytes:
-    """The table as CSV; lists and records become JSON text, because a CSV cell holds one value."""
+    """The table as CSV, UTF-8; lists and records become JSON text, because a CSV cell holds one value, and texts that
+    a spreadsheet would compute get an apostrophe before them (`spreadsheet.safe`)."""
     import json
 
     nested = [name for name, dtype in rows.schema.items() if dtype.is_nested() or dtype == pl.Object]
@@ -150,4 +188,10 @@ def csv(rows: pl.DataFrame) -> bytes:
         pl.Series(name, [json.dumps(value, default=str) for value in rows[name].to_list()], pl.String)
         for name in nested
     ]
-    return rows.with_columns(texts).write_csv().encode()
+    rows = rows.with_columns(texts)
+    words = [name for name, dtype in rows.schema.items() if dtype in (pl.String, pl.Categorical, pl.Enum)]
+    rows = rows.with_columns(
+        pl.Series(name, [None if text is None else spreadsheet.safe(text) for text in rows[name].to_list()], pl.String)
+        for name in words
+    )
+    return rows.rename({name: spreadsheet.safe(name) for name in rows.columns}).write_csv().encode()

@@ -19,8 +19,15 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     message = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list").rstrip(".")
     if not key:
         return f"{where}: {message}{'' if message.endswith('?') else '.'}"
-    given = repr(first["input"])
-    return f"{where}: {key}: {message[0].lower() + message[1:]} (it is {given[:60]})."
+    return f"{where}: {key}: {message[0].lower() + message[1:]} (it is {_given(first['input'])})."
+
+
+def _given(value: Any) -> str:
+    """What was written, as Python writes it, if that is short."""
+    try:
+        return repr(value)[:60]
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _fields(model: type[BaseModel], path: list[str]) -> list[str]:

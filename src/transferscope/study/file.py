@@ -7,26 +7,35 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from transferscope import data, models
+from transferscope import data, models, registry
 from transferscope.data import Target
 from transferscope.engine import executors
-from transferscope.errors import UserError
+from transferscope.errors import UserError, legible
+from transferscope.measures.deciding import LEAST, MOST_PLANNED
+from transferscope.strict import Strict
+from transferscope.study import yaml_text
 from transferscope.study.explain import explain
-from transferscope.study.schema import Arms, Chosen, Origin, Part, Recipe, Resources, Seeds, Split, Targets
+from transferscope.study.schema import Arms, Chosen, Input, Network, Origin, Resources, Seeds, Split, Targets
+from transferscope.tasks import inputs
+from transferscope.tasks.recipe import Recipe, Training
 
 
-class StudyFile(Part):
+class StudyFile(Strict):
     """One study: targets x arms x seeds, a recipe, and the analyses to run on them."""
 
     name: str = "study"
-    """The title of the report; the name of the file's folder when left out."""
+    """The title of the report; when left out the name of the file, or of its folder where that is `study.yaml`."""
     targets: Targets
     """The images to train on, by a name of yours; a list of references, or a single one, is fine too."""
-    image_size: Annotated[int, Field(ge=8)] = 64
+    image_size: Annotated[int, Field(ge=8, le=16384)] = 64
     """Side in pixels of what the network sees."""
-    network: str
-    """`timm:NAME`, `torchvision:NAME`, or `package.module:factory`, your own function taking `num_classes` and
-    returning a network from images of three channels to one tensor of logits."""
+    input: Input = inputs.USUAL
+    """What the network is fed: `images`, `arrays`, or your own kind by the dotted name of its module, which
+    `{arrays: {jitter: 0.1}}` gives options."""
+    network: Network
+    """`timm:NAME`, `torchvision:NAME`, `transformers:FOLDER` (or a name in the hub's cache), or
+    `package.module:factory`, your own function taking `num_classes` and returning a network from images of three
+    channels to logits; `{ref: timm:NAME, options: {img_size: 32}}` hands the factory keyword arguments."""
     pretrained: Origin = None
     """Where the pretrained weights come from; a text is short for `{weights: ...}`, and null leaves only the arm
     `random`."""
@@ -34,8 +43,11 @@ class StudyFile(Part):
     """The starts to compare: `random`; `pretrained`; the controls `stats` (every tensor redrawn with the pretrained
     mean and variance), `permuted` (the pretrained values shuffled within each tensor), `transfuse:K` and
     `transfuse:K+stats` (pretrained up to block K)."""
-    seeds: Seeds = (0, 1)
-    """The replicas of every arm: a count (the first so many, from 0), or a list."""
+    seeds: Annotated[Seeds, "`{from: 3, to: 8}`"] = (0, 1, 2)
+    """The replicas of every arm, fixed in advance: a count (the first so many, from 0), or a list; `{from: 3, to: 8}`
+    adds one at a time until every claim is decided."""
+    growing: tuple[int, int] | None = Field(default=None, exclude=True)
+    """The first and the last look of seeds that are added one at a time; not a key of the file."""
     head: Literal["shared", "per-seed"] = "shared"
     """The new head's initial values: `shared` by all replicas, or drawn `per-seed`."""
     split: Split = Split()
@@ -53,17 +65,24 @@ class StudyFile(Part):
     def _consistent(self) -> Self:
         for name, target in self.targets.items():
             _checked(f"targets.{name}", lambda target: data.check_ref(self.reference(target)), target)
+        _checked("input", inputs.check, self.input)
+        _check_options(self.input)
         _checked("network", models.check_network_ref, self.network)
         for arm in self.arms:
             _checked("arms", models.check_arm, arm)
             if arm != "random" and self.pretrained is None:
                 raise ValueError(f"arms: '{arm}' needs weights to start from: add 'pretrained: ...'")
             _checked("recipe.lr", self.recipe.rates, arm)
-        for arm in self.recipe.lr if isinstance(self.recipe.lr, dict) else ():
-            if arm != "transfuse":
-                _checked("recipe.lr", models.check_arm, arm)
+        by_arm = {"recipe.lr": self.recipe.lr, **{f"recipe.search.{k}": said for k, said in self.recipe.search.items()}}
+        for where, said in by_arm.items():
+            for arm in said if isinstance(said, dict) else ():
+                if arm != "transfuse":
+                    _checked(where, models.check_arm, arm)
         try:
             self.recipe.check_optimiser("recipe")
+            self.recipe.check_schedule("recipe")
+            self.recipe.check_search("recipe")
+            self.recipe.check_mixing("recipe")
         except UserError as error:
             raise ValueError(str(error)) from None
         self._check_origin()
@@ -73,6 +92,8 @@ class StudyFile(Part):
                 raise ValueError(f"{key}: {', '.join(twice)} is listed twice")
         if self.split.val <= 0 or self.split.val + self.split.test >= 1:
             raise ValueError("split: val must be above 0, and val + test below 1")
+        if self.input != inputs.USUAL and "augment" in self.recipe.model_fields_set and self.recipe.augment is not None:
+            raise ValueError(f"recipe.augment: it cuts images, and the input is {self.input}; remove it, or give null")
         if self.recipe.table_size is not None and self.recipe.table_size < self.image_size:
             raise ValueError(f"recipe.table_size: must be at least image_size ({self.image_size})")
         return self
@@ -102,30 +123,36 @@ class StudyFile(Part):
             raise UserError(f"There is no study file {path}; 'transferscope init FOLDER' writes one.") from None
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"The study file {path} cannot be read: {error}.") from None
-        try:
-            raw = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f" line {mark.line + 1}" if mark else ""
-            raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error}).") from None
+        raw = yaml_text.read(text, str(path))
         if not isinstance(raw, dict):
             raise UserError(f"{path}: a study is a mapping of keys such as 'targets:' and 'network:'.")
         for key, value in (changes or {}).items():
             _set(raw, key, value)
         raw.pop("folder", None)
+        if path.stem != "study":
+            raw.setdefault("name", legible(path.stem))
         return cls.parse(raw, where=str(path), folder=path.parent)
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], *, where: str = "study", folder: Path = Path()) -> Self:
         """A study from plain values. UserError in one sentence."""
+        if "growing" in raw:
+            raise UserError(f"{where}: unknown key 'growing'; 'seeds: {{from: 3, to: 8}}' adds seeds one at a time.")
         try:
-            return cls.model_validate({"name": folder.resolve().name or "study", **raw, "folder": folder})
+            seeds = _looks(raw["seeds"]) if isinstance(raw.get("seeds"), Mapping) else {}
+            said = {"name": legible(folder.resolve().name) or "study", **raw, **seeds, "folder": folder}
+            return cls.model_validate(said | _network(raw, where, folder))
         except ValidationError as error:
             raise UserError(explain(error, cls, where)) from None
+        except ValueError as error:
+            raise UserError(f"{where}: seeds: {error}.") from None
 
     def resolved(self) -> str:
         """The study as YAML with every default written out."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+        said = self.model_dump(mode="json")
+        if self.growing is not None:
+            said["seeds"] = dict(zip(("from", "to"), self.growing, strict=True))
+        return yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=120)
 
     @property
     def store_folder(self) -> Path:
@@ -143,7 +170,10 @@ class StudyFile(Part):
     def pretraining_recipe(self) -> Recipe:
         """The study's recipe with what `pretrained.recipe` changes. UserError for what no recipe has."""
         changed = self.pretrained.recipe if self.pretrained else {}
-        kept = self.recipe.model_dump(exclude_unset=True)
+        kept = self.recipe.model_dump(exclude_unset=True, exclude={"search"})
+        for key in changed:
+            if key in Recipe.model_fields and key not in {"search", *Training.model_fields}:
+                raise UserError(f"pretrained.recipe.{key}: all images are decoded alike; set recipe.{key}.")
         try:
             recipe = Recipe.model_validate({**kept, **changed})
         except ValidationError as error:
@@ -152,9 +182,63 @@ class StudyFile(Part):
         if other != usual and "lr" not in changed:
             raise UserError(f"pretrained.recipe.lr: the study's rates are those of {usual}; give '{other}' its own.")
         recipe.check_optimiser("pretrained.recipe")
+        recipe.check_schedule("pretrained.recipe")
+        recipe.check_mixing("pretrained.recipe")
         if len(recipe.rates("random")) > 1:
             raise UserError("pretrained.recipe.lr: pretraining takes one learning rate; give one number.")
+        if recipe.search:
+            raise UserError("pretrained.recipe.search: pretraining takes one value of everything; remove it.")
         return recipe
+
+
+def _looks(said: Mapping[str, Any]) -> dict[str, Any]:
+    """`{from: 3, to: 8}` as the seeds of the first look, and where looks begin and end. ValueError for others."""
+    ends = said.get("from"), said.get("to")
+    if set(said) != {"from", "to"} or not all(type(end) is int for end in ends):
+        raise ValueError("a count, a list, or '{from: 3, to: 8}' with two whole numbers")
+    first, last = int(said["from"]), int(said["to"])
+    if not LEAST <= first < last <= MOST_PLANNED:
+        raise ValueError(f"from {first} to {last} must begin at {LEAST} or more and rise to {MOST_PLANNED} at most")
+    return {"seeds": tuple(range(first)), "growing": (first, last)}
+
+
+def _network(raw: Mapping[str, Any], where: str, folder: Path) -> dict[str, Any]:
+    """The network with all in its text that decides it, weights that are meant as its own, and its size in pixels.
+
+    What is no network is left for the model to refuse.
+    """
+    try:
+        text = models.written(raw.get("network"))
+        if not isinstance(text, str):
+            return {}
+        models.check_network_ref(text)
+    except UserError as error:
+        said = str(error)
+        raise UserError(f"{where}: {said if said.startswith('network') else f'network: {said}'}") from None
+    try:
+        found: dict[str, Any] = {"network": models.settled(text, folder)}
+        if "image_size" not in raw and (size := models.meant_for(text, folder)):
+            found["image_size"] = size
+    except UserError as error:
+        raise UserError(f"{where}: network: {error}") from None
+    given = raw.get("pretrained")
+    if isinstance(given, str):
+        found["pretrained"] = models.own_weights(given, text)
+    elif isinstance(given, Mapping) and isinstance(given.get("weights"), str):
+        found["pretrained"] = {**given, "weights": models.own_weights(given["weights"], text)}
+    return found
+
+
+def _check_options(text: str) -> None:
+    """ValueError unless the kind of input takes the options of its text; one without options is not looked at."""
+    name, given = registry.apart(text)
+    try:
+        if given:
+            inputs.options(text)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    except ValidationError as error:
+        raise ValueError(explain(error, inputs.load(text).Options, f"input.{name}")) from None  # type: ignore[attr-defined]
 
 
 def _checked(where: str, check: Any, *arguments: Any) -> Any:
@@ -174,7 +258,4 @@ def _set(raw: dict[str, Any], key: str, value: str) -> None:
         place = place[name]
         if not isinstance(place, dict):
             raise UserError(f"--set {key}: '{name}' is not a mapping in the study file.")
-    try:
-        place[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"--set {key}={value}: the value is not valid YAML.") from None
+    place[last] = yaml_text.read(value, f"--set {key}={value[:60]}")

@@ -50,7 +50,9 @@ def series(patterns: tuple[str, ...], folder: Path) -> list[Path]:
     for pattern in patterns:
         whole = str(folder.absolute() / Path(pattern).expanduser())
         if glob.has_magic(pattern):
-            files, mark, part = whole.partition("#")  # a part of every file, see `models.pretrained.file`
+            files, mark, part = whole.rpartition("#")  # a part of every file, see `models.pretrained.file`
+            if not mark or "/" in part:  # of a folder's name
+                files, mark, part = whole, "", ""
             matched = [Path(name + mark + part) for name in glob.glob(files)]  # noqa: PTH207 (an absolute pattern)
             if not matched:
                 raise UserError(f"pretrained.series: no file matches '{pattern}' (looked in {Path(whole).parent}).")

@@ -66,9 +66,9 @@ def trained(arm: str) -> str:
 
 
 def pairs(study: Study, target: str) -> Iterator[Pair]:
-    """All pairs of one target, in number proportional to the seeds, so that adding a seed only adds pairs.
+    """All pairs of one target; adding a seed only adds pairs.
 
-    For every arm: its end with that of the seed listed before, with its own start, and (other arms than `pretrained`)
+    For every arm: its end with that of every seed listed before, with its own start, and (other arms than `pretrained`)
     with P and with P-T of the same seed. Without a pretrained arm the first arm stands in for the last of these.
     """
     reference = "pretrained" if "pretrained" in study.arms else study.arms[0]
@@ -78,8 +78,8 @@ def pairs(study: Study, target: str) -> Iterator[Pair]:
         return Point(arm, seed, at, study.run(target, arm, seed))
 
     for arm in first:
-        for before, seed in zip((None, *study.seeds), study.seeds, strict=False):
-            if before is not None:
+        for place, seed in enumerate(study.seeds):
+            for before in study.seeds[:place]:
                 yield Pair(point(arm, seed), point(arm, before))
         for seed in study.seeds:
             yield Pair(point(arm, seed), point(arm, seed, "start"))

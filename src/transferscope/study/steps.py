@@ -1,4 +1,7 @@
-"""The steps that a study stands for: its tables of images, its runs and where they start from."""
+"""The steps that a study stands for: its tables of images, its runs and where they start from.
+
+It is long because all of them are made here.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,10 +19,11 @@ from transferscope.streams import stream_seed
 from transferscope.study import origin
 from transferscope.study.file import StudyFile
 from transferscope.study.origin import Checkpoint
-from transferscope.study.schema import Recipe
+from transferscope.tasks import inputs
+from transferscope.tasks.recipe import Recipe, Training
 from transferscope.tasks.schedule import Schedule
 from transferscope.timing.calibrate import remembered_precision
-from transferscope.timing.pace import Question
+from transferscope.timing.step_time import Question
 
 SEARCH_SEED = 1_000_003  # lr search has a seed of its own, so that no reported run took part in choosing its rate
 
@@ -68,9 +72,14 @@ class Study(StudyFile):
         return tables[ref]
 
     @property
-    def image(self) -> Example:
-        """What the networks are given: an image as evaluation sees it."""
-        return picture(self.image_size)
+    def kind(self) -> inputs.Kind:
+        """What its examples become, and how networks are fed."""
+        return inputs.load(self.input)
+
+    @property
+    def example(self) -> Example:
+        """What the networks are given: one input as evaluation sees it."""
+        return self.kind.examples(self.data(next(iter(self.targets))).params)["eval"]
 
     def listing(self, target: Target) -> Listing:
         """The images of a target and what is known of each. UserError where it cannot be read."""
@@ -78,21 +87,12 @@ class Study(StudyFile):
         return found
 
     def _ingest(self, ref: str) -> Step:
-        from transferscope.tasks.ingest import ingest
-
-        size, recipe = self.image_size, self.recipe
-        table = size if recipe.augment is None else recipe.table_size or round(1.5 * size)
-        how = self.preprocessing()
-        return ingest.step(
-            source=Outside(ref, self._looked.ask(data.source_fingerprint, ref, self.memo)),
-            train_size=table,
-            eval_size=size,
-            interpolation=how["interpolation"] if recipe.interpolation == "auto" else recipe.interpolation,
-            crop=recipe.crop,
-            val=self.split.val,
-            test=self.split.test,
-            split_seed=self.split.seed,
+        how = self.split
+        asked = inputs.Asked(
+            self.image_size, self.recipe, self.preprocessing(), how.val, how.test, how.seed, inputs.options(self.input)
         )
+        source = Outside(ref, self._looked.ask(data.source_fingerprint, ref, self.memo))
+        return self.kind.table(source, asked)
 
     def run(
         self,
@@ -107,21 +107,38 @@ class Study(StudyFile):
         """The training run of one arm and seed; `changes` replace recipe fields or other parameters of `tasks.train`.
 
         Several learning rates (`rates`, else the recipe's for the arm) are searched on val first, all with the same
-        changes. `checkpoint` is the one that arms other than `random` start from: by default the last.
+        changes, and so are the recipe's other fields to `search`, each with each; an `lr` in `changes` that a search
+        found for another run stands for all that was found with it. `checkpoint` is the one that arms other than
+        `random` start from: by default the last.
         """
-        from transferscope.tasks.choose import choose_lr
+        from transferscope.tasks.choose import choose_fields, choose_lr
 
-        def train(seed: int, lr: Any) -> Step:
-            return self._train(target, arm, seed, checkpoint, **{**changes, "lr": lr})
+        def train(seed: int, **fields: Any) -> Step:
+            return self._train(target, arm, seed, checkpoint, **{**changes, **fields})
 
-        tried = (changes["lr"],) if "lr" in changes else tuple(rates or self.recipe.rates(arm))
-        if len(tried) == 1:
-            return train(seed, tried[0])
-        return train(seed, choose_lr.step(trials=[[lr, train(SEARCH_SEED, lr)] for lr in tried]))
+        given = changes.get("lr")
+        if isinstance(given, Step):
+            return train(seed)
+        points = self.recipe.points(arm, rates if given is None else (given,), changes)
+        if len(points) == 1:
+            return train(seed, **points[0])
+        trials = [(point, train(SEARCH_SEED, **point)) for point in points]
+        if len(points[0]) > 1:
+            return train(seed, lr=choose_fields.step(trials=[[point, run] for point, run in trials]))
+        return train(seed, lr=choose_lr.step(trials=[[point["lr"], run] for point, run in trials]))
 
     def _train(self, target: str, arm: str, seed: int, checkpoint: Checkpoint | None = None, **changes: Any) -> Step:
+        from transferscope.tasks.choose import tried
         from transferscope.tasks.train import train
 
+        if changes.get("first_epoch") and (self.recipe.schedule == "plateau" or self.recipe.early_stopping):
+            own = "schedule" if self.recipe.schedule == "plateau" else "early_stopping"
+            raise UserError(
+                f"recipe.{own}: it goes by a run's own scores, which a run that goes on from another's epoch does not "
+                "have; leave out the analysis that asks for one (spawn), or the key."
+            )
+        if isinstance(lr := changes.get("lr"), Step):  # it says what else was searched
+            changes |= {name: None for name in tried(lr) if name != "lr"}
         start: dict[str, Any] = {"weights": None, "min_share": None}
         if arm != "random" and self.pretrained is not None:
             chosen = checkpoint or self.last_checkpoint()
@@ -133,6 +150,7 @@ class Study(StudyFile):
             arm=arm,
             seed=seed,
             head_seed=stream_seed(0, "head") % 2**31 if self.head == "shared" else seed,
+            input=self._looked.ask(inputs.told, self.input),
             **start,
             **self._constants(),
             **self._recipe(self.recipe) | changes,
@@ -144,7 +162,8 @@ class Study(StudyFile):
 
     def _recipe(self, recipe: Recipe) -> dict[str, Any]:
         """The parameters of `tasks.train` that a recipe sets."""
-        found = recipe.model_dump(mode="json", exclude={"table_size", "crop", "interpolation"})
+        found = recipe.model_dump(mode="json", include=set(Training.model_fields))
+        found |= {"mean_over": "images"} if recipe.accumulate > 1 else {}
         return found | ({"precision": self.precision()} if recipe.precision == "auto" else {})
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -192,6 +211,7 @@ class Study(StudyFile):
             head_seed=seed,
             labels=labels,
             keep="drops" if how.checkpoints == "log" else "all",
+            input=self._looked.ask(inputs.told, self.input),
             **self._constants(),
             **said,
         )
@@ -199,7 +219,7 @@ class Study(StudyFile):
     def pretraining_schedule(self) -> Schedule:
         """The learning rates of the pretraining, epoch by epoch."""
         r = self.pretraining_recipe()
-        return Schedule(r.schedule, r.rates("random")[0], r.epochs, r.warmup, r.milestones, r.gamma)
+        return r.learning_rates(r.rates("random")[0])
 
     def outside(self, ref: str) -> Outside:
         """Weights from outside with the fingerprint of their values. UserError when they cannot be read."""
@@ -236,11 +256,16 @@ class Study(StudyFile):
     def question(self, *ways: str) -> Question:
         """What a calibration of this study times: `ways` of computing, by default the one it trains in."""
         asked = ways or (self.precision(),)
-        return Question(self.network, self.image_size, self.recipe.batch_size, self.device, ways=asked, quick=True)
+        image, batch = self.example, self.recipe.batch_size
+        shape = None if image == picture(self.image_size) else image.shape
+        how = self.recipe.timed()
+        return Question(self.network, self.image_size, batch, self.device, ways=asked, quick=True, shape=shape, how=how)
 
     def preprocessing(self) -> dict[str, Any]:
         """Mean, std and interpolation the pretrained weights expect; every arm is fed the same way."""
-        if self.pretrained is None or self.pretrained.weights is None:
+        how = self.pretrained
+        if how is None or how.source is not None:
             return dict(models.PLAIN_PREPROCESSING)
-        ref = models.absolute_weights(self.pretrained.weights, self.folder)
-        return dict(self._looked.ask(models.describe_weights, ref, self.network, self.memo))
+        last = None if how.series is None else self.checkpoints()[-1].weights  # may be missing: others are fed so too
+        ref = last.ref if isinstance(last, Outside) else models.absolute_weights(str(how.weights), self.folder)
+        return dict(self._looked.ask(models.describe_weights, ref, self.network, self.memo, last is None))

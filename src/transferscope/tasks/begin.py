@@ -2,66 +2,36 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from transferscope.data.augment import Augment
-from transferscope.data.batches import Normalisation, Permutation
-from transferscope.data.shuffle import block_permutation, image_permutations
 from transferscope.data.split import nested_fraction, sample
 from transferscope.data.table import Table
+from transferscope.engine.step import Outside
 from transferscope.engine.work import Work
-from transferscope.models import inits
+from transferscope.models import adapters, inits, weights_fingerprint
 from transferscope.models.blocks import top_parameters
 from transferscope.models.build import build_network
 from transferscope.models.loaded import Loaded
 from transferscope.models.precision import prepare
 from transferscope.streams import stream
 from transferscope.tasks import optimisers
-from transferscope.tasks.schedule import Schedule
+from transferscope.tasks.outside import unchanged
+from transferscope.tasks.recipe import Run, Training
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run starts: an arm (see `models.inits`), or the weights in the file `begin` at the end of `epoch`."""
+    """The files a run starts from: pretrained `weights` as a reference, which are `outside` the store where they are no
+    run's, and what another run saved (`begin`)."""
 
-    network: str
-    arm: str
-    weights: str | None
-    min_share: float
-    seed: int
-    head_seed: int
+    weights: str | None = None
+    outside: Outside | None = None
     begin: Path | None = None
-    epoch: int = 0
-    allow: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What `tasks.train` was asked for, with the lr search resolved."""
-
-    epochs: int
-    batch_size: int
-    schedule: Schedule
-    momentum: float
-    nesterov: bool
-    weight_decay: float
-    mixup: float
-    label_smoothing: float
-    augment: Augment | None
-    precision: str
-    normalisation: Normalisation
-    shuffle: dict[str, Any] | None = None
-    fraction: float = 1.0
-    trainable: str = "all"
-    labels: str = "true"
-    keep: str = "log"
-    evaluate: int | str = "all"
-    optimizer: str = optimisers.USUAL
 
 
 def chosen_rows(table: Table, fraction: float, seed: int) -> dict[str, np.ndarray]:
@@ -96,29 +66,22 @@ def chosen_labels(table: Table, which: str, seed: int) -> np.ndarray:
     return labels
 
 
-def permutation(how: dict[str, Any] | None, size: int, seed: int) -> Permutation | None:
-    """The fixed block permutation of a shuffled run, or a function giving every image its own."""
-    if how is None:
-        return None
-    if how.get("per_image"):
-        return lambda rows: image_permutations(rows, size, how["block"], seed=seed)
-    return block_permutation(size, how["block"], seed=seed)
-
-
-def network(start: Start, classes: int, precision: str, work: Work) -> tuple[nn.Module, Loaded | None]:
+def network(run: Run, start: Start, classes: int, work: Work) -> tuple[nn.Module, Loaded | None]:
     """The network at its start, ready to compute, and what was loaded into it."""
-    net = build_network(start.network, classes, seed=start.seed)
+    net = build_network(run.network, classes, seed=run.seed, drops=run.drops)
     loaded = inits.start(
-        start.arm,
+        run.arm,
         net,
-        network=start.network,
+        network=run.network,
         classes=classes,
         weights=start.weights,
-        seed=start.seed,
-        head_seed=start.head_seed,
-        min_share=start.min_share,
-        allow=start.allow,
+        seed=run.seed,
+        head_seed=run.head_seed,
+        min_share=run.min_share or 0.0,
+        allow=run.allow or (),
     )
+    if start.outside is not None:
+        unchanged(start.outside, weights_fingerprint(start.outside.ref, run.network, work.memo))
     if start.begin is not None:
         net.load_state_dict(load_file(start.begin))
     net = prepare(net, work.device)
@@ -128,22 +91,35 @@ def network(start: Start, classes: int, precision: str, work: Work) -> tuple[nn.
 
 
 def freeze(net: nn.Module, trainable: str, classes: int) -> list[nn.Module]:
-    """Freeze what is not trained; the modules that hold nothing trainable, to be kept in eval mode."""
+    """Freeze what is not trained; the modules that hold nothing trainable, to be kept in eval mode.
+
+    Below adapters (see `adapted`) all is trained in a way: what is frozen there is the statistics of norms alone.
+    """
     if trainable == "all":
         return []
+    if adapters.rank_of(trainable) is not None:
+        return [
+            m for m in net.modules() if isinstance(m, _BatchNorm) and not any(p.requires_grad for p in m.parameters())
+        ]
     kept = top_parameters(net, trainable, classes)
     for name, p in net.named_parameters():
         p.requires_grad_(name in kept)
     return [m for m in net.modules() if not any(p.requires_grad for p in m.parameters())]
 
 
-def optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser of what trains."""
-    offered = {
-        "lr": recipe.schedule.lr,
-        "momentum": recipe.momentum,
-        "nesterov": recipe.nesterov,
-        "weight_decay": recipe.weight_decay,
-    }
+def adapted(net: nn.Module, run: Run, table: Table, device: str) -> adapters.Adapters | None:
+    """The low-rank adapters that are trained in the place of what lies below the head; None where none are."""
+    rank = adapters.rank_of(run.trainable)
+    if rank is None:
+        return None
+    example = table.example("eval").example(1).to(device)
+    return adapters.attach(net, rank, len(table.classes), example=example, seed=run.seed)
+
+
+def optimiser(net: nn.Module, run: Training) -> torch.optim.Optimizer:
+    """The optimiser of what trains, with one learning rate (`run.lr`) that a loop replaces at every step."""
+    offered = {field: getattr(run, field) for field in optimisers.OFFERED}
     trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
-    return optimisers.build(recipe.optimizer, trained, offered)
+    made = optimisers.build(run.optimizer, trained, offered)
+    optimisers.regroup(made, net, decay_norms=run.decay_norms, layer_decay=run.layer_decay)
+    return made

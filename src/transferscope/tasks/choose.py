@@ -1,10 +1,10 @@
-"""choose_lr: the learning rate whose trial run did best on the validation split."""
+"""choose_lr, choose_fields: the learning rate, or the fields of the recipe, whose trial did best on validation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transferscope.engine.step import task
-from transferscope.engine.store import Artifact
+from transferscope.engine.artifact import Artifact
+from transferscope.engine.step import Step, task
 from transferscope.engine.work import Work
 
 
@@ -15,11 +15,24 @@ def choose_lr(*, trials: list[tuple[float, Artifact]], work: Work) -> list[dict[
     Scores are those of all val images. Where a metric is undefined (an AUC on a val split of one class) the lowest val
     loss wins instead.
     """
-    last = [(lr, *_of_all(run.rows[-1])) for lr, run in trials]
+    return _judged([({"lr": lr}, run) for lr, run in trials])
+
+
+@task("choose_fields", version=1)
+def choose_fields(*, trials: list[tuple[dict[str, Any], Artifact]], work: Work) -> list[dict[str, Any]]:
+    """Rows of (lr, every other field searched, val_metric, chosen), by the rule of `choose_lr`.
+
+    A trial is what its run had of `lr` and the other fields; among equals of one rate the one listed first wins.
+    """
+    return _judged(trials)
+
+
+def _judged(trials: Sequence[tuple[dict[str, Any], Artifact]]) -> list[dict[str, Any]]:
+    last = [(fields, *_of_all(run.rows[-1])) for fields, run in trials]
     undefined = any(metric is None for _, _, metric in last)
-    scores = [(lr, -loss if undefined else metric) for lr, loss, metric in last]
-    best = max(scores, key=lambda pair: (pair[1], -pair[0]))[0]
-    return [{"lr": lr, "val_metric": metric, "chosen": lr == best} for lr, _, metric in last]
+    scores = [-loss if undefined else metric for _, loss, metric in last]
+    best = max(range(len(last)), key=lambda i: (scores[i], -last[i][0]["lr"], -i))
+    return [{**fields, "val_metric": metric, "chosen": i == best} for i, (fields, _, metric) in enumerate(last)]
 
 
 def _of_all(row: Mapping[str, Any]) -> tuple[float, Any]:
@@ -30,6 +43,21 @@ def _of_all(row: Mapping[str, Any]) -> tuple[float, Any]:
 
 def chosen(lr: "float | Artifact") -> float:
     """The number behind a recipe's lr: itself, or what the search found."""
-    if isinstance(lr, Artifact):
-        return float(next(row["lr"] for row in lr.rows if row["chosen"]))
-    return float(lr)
+    return float(settled(lr)["lr"])
+
+
+def tried(lr: "float | Step") -> dict[str, Any]:
+    """`lr` and what else of the recipe was searched with it, before it is known what was found: as the first trial has
+    them."""
+    if not isinstance(lr, Step):
+        return {"lr": lr}
+    first: float | dict[str, Any] = lr.params["trials"][0][0]
+    return dict(first) if isinstance(first, Mapping) else {"lr": first}
+
+
+def settled(lr: "float | Artifact") -> dict[str, Any]:
+    """`lr` and whatever else of the recipe was searched with it, as it was found."""
+    if not isinstance(lr, Artifact):
+        return {"lr": lr}
+    best = next(row for row in lr.rows if row["chosen"])
+    return {name: value for name, value in best.items() if name not in ("val_metric", "chosen")}

@@ -11,6 +11,7 @@ Images = Mapping[str, int]
 EVAL_BATCH = 256  # images that training evaluates at once
 USUAL: Images = {"train": 1300, "val": 200, "test": 400}  # where nobody has counted
 TRAINED = 4.5  # passes to train on one image: forward, twice that back, statistics and weights besides
+PROBED = 1.3  # where nothing but the head is trained
 REFRESHED = 1.5  # to re-estimate statistics from one image
 BLOCKS = 18  # of a network of which only the name is known
 SMALL, FACTORED = 100, 600  # a step that reads results; one that decomposes every weight matrix
@@ -26,14 +27,20 @@ def epochs(params: Mapping[str, Any], images: Images) -> tuple[float, float]:
     trained, done = images["train"] * params["fraction"], params["epochs"] - params["first_epoch"]
     most = float("inf") if params["evaluate"] == "all" else float(params["evaluate"])
     watched = min(trained, most) + counted(images, "val", most) + counted(images, "test", most)
-    whole = 2 * (images["val"] + images["test"])  # the last and the best weights
+    states = 2 if params.get("ema") is None else 3  # the last, the best and the averaged weights
+    whole = states * (images["val"] + images["test"])
     return done * trained, (done + 1) * watched + whole
 
 
 def training(params: Mapping[str, Any], images: Images = USUAL) -> float:
-    """Of `train`."""
+    """Of `train`. Below a head that is trained alone an image is passed forward, and where it comes again only once."""
+    each = TRAINED
+    if params["trainable"] == "head":
+        each, looks = PROBED, 1 if params["augment"] is None else params["views"]
+        if looks is not None and not params["mixup"]:
+            params = {**params, "epochs": min(params["epochs"], params["first_epoch"] + looks)}
     trained, evaluated = epochs(params, images)
-    return TRAINED * trained + evaluated
+    return each * trained + evaluated
 
 
 def decoding(params: Mapping[str, Any], images: Images = USUAL) -> float:

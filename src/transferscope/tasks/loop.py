@@ -7,6 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,88 +20,127 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from transferscope.data.absent import decides
-from transferscope.data.batches import Batches, eval_batches, mixup
+from transferscope.data.batches import mixup
 from transferscope.data.table import Table
-from transferscope.engine.store import write_json
 from transferscope.engine.work import Interrupted, Work
 from transferscope.errors import UserError
 from transferscope.measures import metrics
 from transferscope.models.build import seeded
+from transferscope.models.outputs import logits_of
 from transferscope.models.precision import running
 from transferscope.probes.answers.predictions import logits
 from transferscope.streams import stream_seed
-from transferscope.tasks import begin, resume
+from transferscope.tasks import balance, begin, frozen, inputs, resume
 from transferscope.tasks.costs import EVAL_BATCH
-from transferscope.tasks.schedule import kept
+from transferscope.tasks.recipe import Run
+from transferscope.tasks.schedule import kept, stops
+from transferscope.tasks.update import Update
+from transferscope.whole import write_json
 
 SAVE_EVERY = 30.0  # seconds between saves, so that a kill costs no more than that
 WHOLE = ("whole_val_loss", "whole_val_metric", "whole_test_loss", "whole_test_metric")
+AVERAGED = tuple(name.replace("whole", "ema", 1) for name in WHOLE)
 UNREAD_BATCHES = 50  # on a GPU
 
 
-def fit(table: Table, start: begin.Start, recipe: begin.Recipe, work: Work) -> list[dict[str, Any]]:
-    """Train `start` on the table's training rows; the rows, files and errors of `tasks.train`."""
+def fit(table: Table, start: begin.Start, recipe: Run, work: Work) -> list[dict[str, Any]]:
+    """Train from `start` on the table's training rows; the rows, files and errors of `tasks.train`."""
     torch.set_num_threads(work.threads)
     run = _Run(table, start, recipe, work)
+    run.spare()
     if not run.now.rows:
         run.save_weights("epoch-0000")
         run.evaluate()
     while run.now.epoch < recipe.epochs:
-        run.epoch()
+        if stops(run.now.rows, recipe.early_stopping):
+            run.stand()
+        else:
+            run.epoch()
     return run.finish()
 
 
 class _Run:
     """One training run in its scratch folder; `now` is where it stands."""
 
-    def __init__(self, table: Table, start: begin.Start, recipe: begin.Recipe, work: Work) -> None:
-        self.table, self.start, self.recipe, self.work = table, start, recipe, work
+    def __init__(self, table: Table, start: begin.Start, recipe: Run, work: Work) -> None:
+        self.table, self.recipe, self.work = table, recipe, work
         self.folder, self.device = work.folder, work.device
-        classes, seed = len(table.classes), start.seed
+        classes, seed = len(table.classes), recipe.seed
+        self.schedule = recipe.learning_rates(recipe.lr)
+        self.kind = inputs.of_table(table.folder)
+        self.fed = inputs.Fed(recipe.mean, recipe.std, recipe.shuffle, seed)
         self.metric = metrics.metric_name(classes, table.multilabel)
         self.labels = begin.chosen_labels(table, recipe.labels, seed)
         self.rows = begin.chosen_rows(table, recipe.fraction, seed)
         self.chooses = decides(table.labels[table.rows["val"]])  # else the last epoch is the best
         self.watched = begin.watched_rows(self.rows, self.labels, self.metric, recipe.evaluate, seed)
-        self.permutation = begin.permutation(recipe.shuffle, table.size("eval"), seed)
-        self.net, self.loaded = begin.network(start, classes, recipe.precision, work)
+        self.net, self.loaded = begin.network(recipe, start, classes, work)
+        self.adapters = begin.adapted(self.net, recipe, table, self.device)
         self.frozen = begin.freeze(self.net, recipe.trainable, classes)
+        self.weights: Tensor | None = None  # of the classes in the loss
+        if recipe.class_weights is not None:
+            found = balance.class_weights(self.labels[self.rows["train"]], classes)
+            self.weights = torch.from_numpy(found).float().to(self.device)
         self.optimizer = begin.optimiser(self.net, recipe)
-        self.now = resume.load(self.folder, self.net, self.optimizer) or resume.Progress(start.epoch)
+        self.update = Update(self.net, self.optimizer, recipe)
+        self.now = resume.load(self.folder, self.net, self.optimizer, self.update.averaged) or resume.Progress(
+            recipe.first_epoch
+        )
+        self.lowered = 1.0  # what val has made of the learning rate
         self.saved = time.monotonic()
         self.best: dict[str, Tensor] | None = None  # weights of the best epoch, where they are not on disk yet
         self.seen: dict[str, np.ndarray] = {}  # logits of the last evaluation, by split
         self.unread: list[tuple[Tensor, Tensor | None, int, str]] = []  # (loss, right, images, where) of batches
+        self.spared: frozen.Spared | None = None  # passes of a frozen part that was computed once
         self.patience = 1 if work.device == "cpu" else UNREAD_BATCHES
+
+    def spare(self) -> None:
+        """Compute once what is frozen, where that is exact; the time it takes is time of training."""
+        # Under adapters all is trained; passes of a compiled network cannot start in the middle.
+        if self.adapters or self.work.options.get("compile"):
+            return
+        clock = time.perf_counter()
+        self.spared = frozen.spared(
+            self.net,
+            self.frozen,
+            kind=self.kind,
+            table=self.table,
+            labels=self.labels,
+            recipe=self.recipe,
+            rows=self.rows["train"],
+            watched=np.unique(np.concatenate([*self.watched.values()])),
+            device=self.device,
+            going=self.work.go_on,
+        )
+        if self.spared is not None:
+            self.now.seconds += time.perf_counter() - clock
 
     # -- one epoch -----------------------------------------------------------------------------------------------
 
     def epoch(self) -> None:
         """Train one epoch from where the last save left it, then evaluate and save."""
         number = self.now.epoch + 1
-        batches = Batches(
+        batches = self.kind.training(
             self.table,
-            self.rows["train"],
+            self._drawn(number),
             self.labels,
-            size=self.table.size("eval"),
-            batch_size=self.recipe.batch_size,
-            seed=self.start.seed,
+            self.recipe,
             epoch=number,
-            augment=self.recipe.augment,
-            normalisation=self.recipe.normalisation,
-            permutation=self.permutation,
-            start_batch=self.now.batch,
+            start=self.now.batch,
             device=self.device,
         )
         count = self.now.batch + len(batches)
+        self.lowered = self.schedule.lowered(self.now.rows)
         self.net.train()
         for module in self.frozen:
             module.eval()
         clock = time.perf_counter()
-        for x, labels, _ in batches:
-            self._batch(x, labels, number, count)
+        for x, labels, rows in batches:
+            self._batch(x, labels, rows, number, count)
             self.now.seconds += time.perf_counter() - clock
             clock = time.perf_counter()
+            if not self.update.complete(self.now.batch, count):
+                continue  # gradients that wait for more are not saved
             if self.work.stopping():
                 self.save()
                 raise Interrupted
@@ -108,38 +148,47 @@ class _Run:
         self._read()  # waits for a GPU, whose work is training time
         self.now.seconds += time.perf_counter() - clock
         self.evaluate()
-        if number < self.recipe.epochs and kept(number, self.recipe.keep, self.recipe.schedule):
+        if number < self.recipe.epochs and kept(number, self.recipe.keep, self.schedule):
             self.save_weights(f"epoch-{number:04d}")
         self._save_now_and_then()
 
-    def _batch(self, x: Tensor, labels: Tensor, number: int, count: int) -> None:
+    def _drawn(self, number: int) -> np.ndarray:
+        """The training rows of an epoch."""
+        rows = self.rows["train"]
+        if self.recipe.sampler == "shuffled":
+            return rows
+        return balance.balanced_rows(rows, self.labels, seed=self.recipe.seed, epoch=number)
+
+    def _batch(self, x: Tensor, labels: Tensor, rows: np.ndarray, number: int, count: int) -> None:
         now, recipe = self.now, self.recipe
-        y = labels.float() if self.table.multilabel else F.one_hot(labels, len(self.table.classes)).float()
+        # Several labels an image, or one that augmentation shares among several classes, or its number.
+        y = labels.float() if labels.ndim == 2 else F.one_hot(labels, len(self.table.classes)).float()
         if recipe.mixup > 0:
-            x, y = mixup(x, y, alpha=recipe.mixup, seed=self.start.seed, epoch=number, batch=now.batch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.schedule.at(number - 1 + now.batch / count)
+            x, y = mixup(x, y, alpha=recipe.mixup, seed=self.recipe.seed, epoch=number, batch=now.batch)
+        rate = self.schedule.at(number - 1 + self.update.first(now.batch) / count) * self.lowered
         with (
-            seeded(stream_seed(self.start.seed, "dropout", number, now.batch), self.device),
+            seeded(stream_seed(self.recipe.seed, "dropout", number, now.batch), self.device),
             running(recipe.precision, self.device),
         ):
-            out = self._outputs(x)
+            out = self._outputs(x, rows, number)
         loss = self._loss(out, y)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        images = len(x) if recipe.mean_over == "images" else 1
+        now.updates = self.update.take(loss, rate, now.batch, count, now.updates, images)
         right = None if self.table.multilabel else y.gather(1, out.detach().argmax(1, keepdim=True)).sum()
-        where = f"epoch {number}, batch {now.batch + 1} of {count} (arm {self.start.arm}, lr {group['lr']:.4g})"
+        where = f"epoch {number}, batch {now.batch + 1} of {count} (arm {self.recipe.arm}, lr {rate:.4g})"
         self.unread.append((loss.detach(), right, len(labels), where))
         now.batch += 1
         if len(self.unread) >= self.patience:
             self._read()
         self.work.tell(epoch=number, epochs=recipe.epochs, batch=now.batch, batches=count)
 
-    def _outputs(self, x: Tensor) -> Tensor:
+    def _outputs(self, x: Tensor, rows: np.ndarray, number: int) -> Tensor:
         try:
-            out: Tensor = self.net(x).float()
-            return out
+            with self.spared.training(rows, number) if self.spared else nullcontext():
+                return logits_of(self.net(x), len(x)).float()
+        except frozen.Drift:  # a network whose path hangs on values
+            self.spared = None
+            return self._outputs(x, rows, number)
         except ValueError as error:  # batch norm wants more than one value a channel
             if len(x) > 1:
                 raise
@@ -161,24 +210,36 @@ class _Run:
 
     def _loss(self, out: Tensor, y: Tensor) -> Tensor:
         if self.table.multilabel:
-            return F.binary_cross_entropy_with_logits(out, y)
-        return F.cross_entropy(out, y, label_smoothing=self.recipe.label_smoothing)
+            return F.binary_cross_entropy_with_logits(out, y, pos_weight=self.weights)
+        return F.cross_entropy(out, y, self.weights, label_smoothing=self.recipe.label_smoothing)
+
+    def stand(self) -> None:
+        """One more epoch of a run that has stopped: the scores and weights of the one before."""
+        now = self.now
+        now.epoch += 1
+        unspent = {"lr": 0.0, "running_loss": None, "running_accuracy": None, "stopped": True}
+        now.rows.append({**now.rows[-1], "epoch": now.epoch, **unspent})
+        if now.epoch < self.recipe.epochs and kept(now.epoch, self.recipe.keep, self.schedule):
+            self.save_weights(f"epoch-{now.epoch:04d}")
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Logits of some rows of the table, in their order."""
-        batches = eval_batches(
-            self.table,
-            rows,
-            EVAL_BATCH,
-            labels=self.labels,
-            normalisation=self.recipe.normalisation,
-            permutation=self.permutation,
-            device=self.device,
+        batches = self.kind.evaluation(
+            self.table, rows, self.labels, self.fed, batch_size=EVAL_BATCH, device=self.device
         )
-        images = (x for x, _, _ in batches)
-        return logits(self.net, images, device=self.device, precision=self.recipe.precision)
+        merged = self.adapters.merged() if self.adapters else nullcontext()  # as with the weights that are saved
+        with closing(self.spared.evaluation(batches) if self.spared else (x for x, _, _ in batches)) as xs, merged:
+            try:
+                return logits(self.net, xs, device=self.device, precision=self.recipe.precision)
+            except frozen.Drift:
+                self.spared = None
+        return self.predict(rows)
+
+    def state(self) -> dict[str, Tensor]:
+        """The weights of the network by its own names, what adapters learnt among them."""
+        return self.adapters.state() if self.adapters else self.net.state_dict()
 
     def evaluate(self) -> None:
         """Close the epoch: one row of metrics of the watched images, and the best weights when val improved."""
@@ -188,7 +249,7 @@ class _Run:
         row: dict[str, Any] = {
             "epoch": number,
             "metric": self.metric,
-            "lr": self.recipe.schedule.at(number),
+            "lr": self.schedule.at(number),
             "running_loss": now.loss / now.images if now.rows else None,
             "running_accuracy": now.right / now.images if now.rows and not self.table.multilabel else None,
         }
@@ -197,11 +258,16 @@ class _Run:
             row[f"{split}_loss"], row[f"{split}_metric"] = self._score(split, self.watched[split], out, number)
         if self.watched is not self.rows:
             row |= dict.fromkeys(WHOLE)
+        if self.update.averaged:
+            row |= dict.fromkeys(AVERAGED)
+        if self.recipe.early_stopping is not None:
+            row["stopped"] = False
         now.rows.append(row)
+        row["lr"] *= self.schedule.lowered(now.rows)
         val = row["val_metric"]
         if len(now.rows) > 1 and self.chooses and val is not None and val > now.best:
             now.best, now.best_epoch = val, number
-            self.best = resume.plain(self.net.state_dict())
+            self.best = resume.plain(self.state())
         now.timing.append({"epoch": number, "train_seconds": now.seconds, "eval_seconds": time.perf_counter() - began})
         now.epoch, now.batch, now.images, now.loss, now.right, now.seconds = number, 0, 0.0, 0.0, 0.0, 0.0
         self.work.tell(epoch=number, epochs=self.recipe.epochs, metric=val, batch=0, batches=1)
@@ -212,7 +278,7 @@ class _Run:
         try:
             return entropy(out, labels), metrics.score(out, labels, self.metric)
         except ValueError as error:
-            where = f"epoch {number}, arm {self.start.arm}, lr {self.recipe.schedule.lr:.4g}"
+            where = f"epoch {number}, arm {self.recipe.arm}, lr {self.schedule.lr:.4g}"
             raise UserError(f"The {split} outputs cannot be scored ({where}): {error}") from None
 
     # -- files ---------------------------------------------------------------------------------------------------
@@ -225,7 +291,7 @@ class _Run:
         """What a later process goes on from. The best weights first: progress that knows of them finds them there."""
         self._read()
         best = self._save_best()
-        resume.save(self.folder, self.net, self.optimizer, self.now)
+        resume.save(self.folder, self.net, self.optimizer, self.now, self.update.averaged)
         for other in self.folder.glob("best-*"):
             if other != best:
                 other.unlink()
@@ -241,7 +307,7 @@ class _Run:
         return file
 
     def save_weights(self, name: str) -> None:
-        save_file(resume.plain(self.net.state_dict()), self.folder / f"{name}.safetensors")
+        save_file(resume.plain(self.state()), self.folder / f"{name}.safetensors")
 
     def finish(self) -> list[dict[str, Any]]:
         """Evaluate the last and the best weights on all images, and leave only what later steps read."""
@@ -249,6 +315,12 @@ class _Run:
         self.save_weights("final")
         seen = {split: out for split, out in self.seen.items() if self.watched[split] is self.rows[split]}
         self._conclude("final", self.recipe.epochs, seen)
+        if self.update.averaged:
+            self.net.load_state_dict(self.update.averaged)
+            self.save_weights("ema")
+            self._conclude("ema", self.recipe.epochs, {})
+        if self.adapters:
+            self.adapters.remove()
         if now.best_epoch in (0, self.recipe.epochs):  # 0: val was never defined, so the last epoch is all there is
             now.best_epoch = self.recipe.epochs
             for kind in ("", "predictions-"):
@@ -260,14 +332,17 @@ class _Run:
             self._conclude("best", now.best_epoch, {})
         write_json(self.folder / "timing.json", now.timing)
         loaded = asdict(self.loaded) if self.loaded else None
-        write_json(self.folder / "run.json", {"best_epoch": now.best_epoch, "loaded": loaded})
+        stopped = {"trained": sum(not row["stopped"] for row in now.rows) - 1} if self.recipe.early_stopping else {}
+        once = {"frozen_once": True} if self.spared else {}
+        write_json(self.folder / "run.json", {"best_epoch": now.best_epoch, "loaded": loaded, **stopped, **once})
         resume.clear(self.folder)  # before the weights that it refers to
         for file in self.folder.glob("best-*"):
             file.unlink()
         return now.rows
 
     def _conclude(self, name: str, number: int, seen: Mapping[str, np.ndarray]) -> None:
-        """Logits of all val and test images under a name; in the epoch's row their scores, if a sample was watched.
+        """Logits of all val and test images under a name; in the epoch's row their scores, if a sample was watched or
+        the weights are the averaged ones.
 
         `seen`: the logits that are known already, by split.
         """
@@ -277,5 +352,6 @@ class _Run:
         row = next(row for row in self.now.rows if row["epoch"] == number)
         for split, out in outputs.items():
             scores = self._score(split, self.rows[split], out, number)
-            if self.watched is not self.rows:
-                row[f"whole_{split}_loss"], row[f"whole_{split}_metric"] = scores
+            if name == "ema" or self.watched is not self.rows:
+                whole = "ema" if name == "ema" else "whole"
+                row[f"{whole}_{split}_loss"], row[f"{whole}_{split}_metric"] = scores

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferscope.engine.store import Artifact
+from transferscope.engine.artifact import Artifact
+from transferscope.engine.integrity import TIMING
 from transferscope.streams import stream
+from transferscope.tasks import inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
 EPOCH = "epoch-"
 FILES = {"start": f"{EPOCH}0000", "end": "final"}
-TIMING = "timing.json"  # of any step whose seconds are told
 
 
 def said(run: Artifact) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def weights(run: Artifact, at: str = "end") -> "dict[str, Tensor]":
 
 def file(run: Artifact, at: str = "end") -> Path:
     """Where the weights lie that `weights` reads."""
-    return run.path / f"{FILES.get(at, at)}.safetensors"
+    return run.file(f"{FILES.get(at, at)}.safetensors")
 
 
 def saved(epoch: int) -> str:
@@ -60,6 +61,11 @@ def loaded(run: Artifact) -> "Loaded | None":
     return Loaded.read(found) if found else None
 
 
+def frozen_once(run: Artifact) -> bool:
+    """Whether what was frozen was computed once, and not for every batch."""
+    return bool(_summary(run).get("frozen_once"))
+
+
 def outputs(run: Artifact, split: str = "test", at: str = "final") -> "np.ndarray":
     """The logits (images, classes) of a split, "val" or "test", in the order of its rows; `at` is "final" or "best"."""
     return run.arrays(f"predictions-{at}")[split]
@@ -83,15 +89,14 @@ def _summary(run: Artifact) -> dict[str, Any]:
 
 
 def _read(step: Artifact, name: str) -> Any:
-    return json.loads((step.path / name).read_text(encoding="utf-8"))
+    return json.loads(step.file(name).read_text(encoding="utf-8"))
 
 
 def bare(run: Artifact, data: Artifact) -> "nn.Module":
     """The run's network with values of no meaning: for its blocks and names, or for a state to be loaded."""
-    from transferscope.data.table import open_table
     from transferscope.models.build import build_network
 
-    return build_network(said(run)["network"], len(open_table(data.path).classes), seed=0)
+    return build_network(said(run)["network"], len(inputs.open_table(data.whole()).classes), seed=0)
 
 
 def network(run: Artifact, data: Artifact, at: str = "end", *, device: str = "cpu") -> "nn.Module":
@@ -118,13 +123,11 @@ def batches(
     """
     import numpy as np
 
-    from transferscope.data.batches import Normalisation, eval_batches
-    from transferscope.data.table import open_table
     from transferscope.probes.inputs.given import Batch
 
-    table = open_table(data.path)
-    how = Normalisation(tuple(said(run)["mean"]), tuple(said(run)["std"]))
+    kind = inputs.of_table(data.whole())
+    table, fed = kind.open_table(data.path), inputs.Fed(tuple(said(run)["mean"]), tuple(said(run)["std"]))
     rows = stream(0, "probe", split).permutation(table.rows[split])[:images]
     for part in np.array_split(rows, max(1, round(len(rows) / size))):
-        for x, y, ids in eval_batches(table, part, len(part), labels=table.labels, normalisation=how, device=device):
+        for x, y, ids in kind.evaluation(table, part, table.labels, fed, batch_size=len(part), device=device):
             yield Batch(x, y, ids, table.multilabel)

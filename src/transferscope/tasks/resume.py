@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 FILE = "resume.safetensors"
+# Beginnings of keys: of the average, of what an optimiser keeps for all parameters, of a group.
+AVERAGED, ALL, GROUP = "@averaged", "@state", "@"
 
 
 @dataclass
@@ -24,6 +27,7 @@ class Progress:
     loss: float = 0.0
     right: float = 0.0
     seconds: float = 0.0  # spent on those batches
+    updates: int = 0  # of the weights, since training began
     best: float = -math.inf
     best_epoch: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -35,24 +39,49 @@ def plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
 
-def save(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Everything needed to go on from this batch, in one rename; of the optimiser whatever state it keeps."""
+def save(
+    folder: Path,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    averaged: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Everything needed to go on from this batch, in one rename; of the optimiser whatever state it keeps.
+
+    `averaged` is the moving average of the network's state, if there is one.
+    """
     tensors: dict[str, Tensor] = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
+    tensors |= {f"{AVERAGED}.{name}": tensor for name, tensor in (averaged or {}).items()}
     numbers: dict[str, Any] = {}
-    for name, p in net.named_parameters():
-        for word, value in optimizer.state.get(p, {}).items():
-            if isinstance(value, Tensor):
-                tensors[f"{word}.{name}"] = value
-            elif value is not None:
-                numbers[f"{word}.{name}"] = value
+    for key, value in _kept(net, optimizer):
+        if isinstance(value, Tensor):
+            tensors[key] = value
+        elif value is not None:
+            numbers[key] = value
     said = {"progress": json.dumps(asdict(progress)), "optimizer": json.dumps(numbers)}
     scratch = folder / f"{FILE}.part"
     save_file(plain(tensors), scratch, metadata=said)
     scratch.replace(folder / FILE)
 
 
-def load(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
-    """Put `net` and `optimizer` back to the last save; None where there is no whole one."""
+def _kept(net: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Any]]:
+    """What an optimiser keeps: of a parameter as "word.parameter", of all as "@state.word", of a group "@0.word"."""
+    for name, p in net.named_parameters():
+        for word, value in optimizer.state.get(p, {}).items():
+            yield f"{word}.{name}", value
+    for word, value in optimizer.state.items():
+        if isinstance(word, str):
+            yield f"{ALL}.{word}", value
+    for number, group in enumerate(optimizer.param_groups):
+        for word, value in group.items():
+            if word != "lr" and (isinstance(value, Tensor) or type(value) in (int, float)):
+                yield f"{GROUP}{number}.{word}", value
+
+
+def load(
+    folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer, averaged: Mapping[str, Tensor] | None = None
+) -> Progress | None:
+    """Put `net`, `optimizer` and the tensors of `averaged` back to the last save; None where there is no whole one."""
     try:
         with safe_open(folder / FILE, "pt") as file:
             said = file.metadata()
@@ -61,17 +90,27 @@ def load(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer) -> Prog
     except (OSError, SafetensorError):
         return None
     net.load_state_dict({name.removeprefix("net."): found.pop(name) for name in [*found] if name.startswith("net.")})
-    found |= json.loads(said.get("optimizer", "{}"))  # the first saves held SGD's "momentum.NAME" alone
+    for name, tensor in (averaged or {}).items():
+        tensor.copy_(found.pop(f"{AVERAGED}.{name}"))
+    found |= json.loads(said.get("optimizer", "{}"))
+    first = "optimizer" not in said  # the first saves held SGD's "momentum.NAME" alone
     parameters = dict(net.named_parameters())
     state: dict[int, dict[str, Any]] = {}
     places = {id(p): n for n, p in enumerate(p for group in optimizer.param_groups for p in group["params"])}
+    loose: dict[str, Any] = {}
     for key, value in found.items():
         word, _, name = key.partition(".")
+        if word == ALL:
+            loose[name] = value
+            continue
+        if word.startswith(GROUP):
+            optimizer.param_groups[int(word.removeprefix(GROUP))][name] = value
+            continue
         p = parameters[name]
         if isinstance(value, Tensor) and value.shape == p.shape:  # in the parameter's own memory layout
             value = torch.empty_like(p, dtype=value.dtype).copy_(value)
-        state.setdefault(places[id(p)], {})["momentum_buffer" if word == "momentum" else word] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        state.setdefault(places[id(p)], {})["momentum_buffer" if first else word] = value
+    optimizer.load_state_dict({"state": {**state, **loose}, "param_groups": optimizer.state_dict()["param_groups"]})
     return progress
 
 

@@ -17,14 +17,14 @@ from transferscope.engine.machine import this_machine
 from transferscope.engine.step import canonical
 from transferscope.errors import UserError
 from transferscope.memo import Memo
-from transferscope.timing.pace import COMPILED, Question
+from transferscope.timing.step_time import COMPILED, Question
 
 VERSION = 2  # raised when timings of old and new code cannot be compared
 TIMEOUT = 600
 
 
 @dataclass(frozen=True)
-class Pace:
+class StepTime:
     """Seconds of one training step, of evaluating one image, and of the very first of both (compiling, if any)."""
 
     step: float
@@ -34,17 +34,17 @@ class Pace:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Paces by way; bytes of the weights; floating point operations of one image forward; FLOP/s of a matmul."""
+    """Step times by way; bytes of the weights; floating point operations of one image forward; FLOP/s of a matmul."""
 
-    paces: Mapping[str, Pace]
+    step_times: Mapping[str, StepTime]
     bytes: int
     flops: float
     matmul: Mapping[str, float]
 
     def epoch(self, way: str, batch_size: int, trained: float, evaluated: float) -> float:
         """Seconds of one epoch over `trained` images with `evaluated` images of evaluation after it."""
-        pace = self.paces[way]
-        return pace.step * trained / batch_size + pace.evaluation * evaluated
+        time = self.step_times[way]
+        return time.step * trained / batch_size + time.evaluation * evaluated
 
     def table(self, batch_size: int, reference: str) -> list[dict[str, Any]]:
         """One row a way: seconds, images a second, how many times faster than `reference`, and the floor of a step.
@@ -52,19 +52,19 @@ class Calibration:
         The floor counts three forwards (one, and two of about its size backward) at the speed of a matrix product. A
         compiled way pays after `pays_after` steps: what it saves by then is what compiling took; never where None.
         """
-        base, rows = self.paces[reference], []
-        for way, pace in self.paces.items():
+        base, rows = self.step_times[reference], []
+        for way, time in self.step_times.items():
             rate = self.matmul["bfloat16" if way.startswith("bfloat16") else "float32"]
             rows.append(
                 {
                     "way": way,
-                    "step_seconds": pace.step,
-                    "train_images_per_second": batch_size / pace.step,
-                    "eval_images_per_second": 1 / pace.evaluation,
-                    "train_ratio": base.step / pace.step,
-                    "eval_ratio": base.evaluation / pace.evaluation,
+                    "step_seconds": time.step,
+                    "train_images_per_second": batch_size / time.step,
+                    "eval_images_per_second": 1 / time.evaluation,
+                    "train_ratio": base.step / time.step,
+                    "eval_ratio": base.evaluation / time.evaluation,
                     "floor_seconds": 3 * self.flops * batch_size / rate,
-                    "start_seconds": pace.start,
+                    "start_seconds": time.start,
                     "pays_after": self._pays_after(way),
                 }
             )
@@ -72,10 +72,10 @@ class Calibration:
 
     def _pays_after(self, way: str) -> float | None:
         """Steps after which compiling a way has paid for itself."""
-        if not way.endswith(COMPILED) or (eager := self.paces.get(way.removesuffix(COMPILED))) is None:
+        if not way.endswith(COMPILED) or (eager := self.step_times.get(way.removesuffix(COMPILED))) is None:
             return None
-        saved = eager.step - self.paces[way].step
-        return max(0.0, self.paces[way].start - eager.start) / saved if saved > 0 else None
+        saved = eager.step - self.step_times[way].step
+        return max(0.0, self.step_times[way].start - eager.start) / saved if saved > 0 else None
 
 
 def calibrated(question: Question, memo: Path) -> Calibration:
@@ -96,8 +96,8 @@ def _speeds(memo: Path) -> Memo:
 
 
 def _calibration(found: Mapping[str, Any]) -> Calibration:
-    paces = {way: Pace(**pace) for way, pace in found["paces"].items()}
-    return Calibration(paces, found["bytes"], found["flops"], found["matmul"])
+    step_times = {way: StepTime(**time) for way, time in found["paces"].items()}
+    return Calibration(step_times, found["bytes"], found["flops"], found["matmul"])
 
 
 def remembered_precision(question: Question, memo: Path) -> str | None:
@@ -114,7 +114,8 @@ def key(question: Question, *more: int) -> str:
     machine = this_machine()
     gpu = machine.gpus if question.device.startswith("cuda") else ()
     where = [machine.processor, list(gpu), importlib.metadata.version("torch"), *more]
-    return hashlib.blake2b(canonical([asdict(question), where])).hexdigest()[:24]
+    asked = {name: value for name, value in asdict(question).items() if name != "how" or value}  # older names stay
+    return hashlib.blake2b(canonical([asked, where])).hexdigest()[:24]
 
 
 def process(module: str, question: Question) -> tuple[list[str], dict[str, str]]:
@@ -126,9 +127,18 @@ def process(module: str, question: Question) -> tuple[list[str], dict[str, str]]
 
 def _ask(question: Question) -> dict[str, Any]:
     """Time it in a process of its own."""
-    command, environment = process("transferscope.timing.pace", question)
+    command, environment = process("transferscope.timing.step_time", question)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, env=environment, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TIMEOUT,
+            env=environment,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise UserError(
             f"Timing {question.network} took more than {TIMEOUT} s; set recipe.precision yourself."

@@ -11,20 +11,20 @@ from transferscope.engine.machine import this_machine
 from transferscope.errors import UserError
 from transferscope.memo import Memo
 from transferscope.timing import calibrate
-from transferscope.timing.crowd import Crowd, crowd
-from transferscope.timing.pace import Question
+from transferscope.timing.step_time import Question
+from transferscope.timing.throughput import Throughput, throughput
 
 log = logging.getLogger(__name__)
 VERSION = 1  # raised when old measurements say nothing about the present code
 COUNTS = (2, 4, 8)  # tried after 1
-PAYS = 1.15  # a larger crowd must take this many times the steps of the one before
+PAYS = 1.15  # more processes must take this many times the steps of the fewer before
 FULL = 0.8  # of the memory that was free
 
 
-def sharing(question: Question, memo: Path, held: int = 0) -> int:
+def sharing(question: Question, memo: Path, image_bytes: int = 0) -> int:
     """Runs that should share a GPU, measured once a store and machine; 1, and one line in the log, on any failure.
 
-    `question.ways` is the one way of computing. Every run needs `held` bytes of the GPU for its images besides.
+    `question.ways` is the one way of computing. Every run needs `image_bytes` of the GPU for its images besides.
     """
     if (most := _most(question)) < 2:
         return 1
@@ -32,23 +32,23 @@ def sharing(question: Question, memo: Path, held: int = 0) -> int:
     if not (known := _remembered(kept, key)):
         log.info("Measuring how many runs should share a GPU: once for this store, a minute or two.")
         try:
-            known = grown(lambda count: crowd(question, count), most)
+            known = grown(lambda count: throughput(question, count), most)
             kept.first(key, [asdict(one) for one in known])
         except Exception as error:  # nothing that goes wrong here is worth stopping a study
             why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             log.info(f"One run a GPU, since it could not be measured whether more pay: {why}")
             return 1
         known = _remembered(kept, key) or known  # another process may have been first
-    return best(known, held)
+    return best(known, image_bytes)
 
 
-def remembered(question: Question, memo: Path, held: int = 0) -> int:
+def remembered(question: Question, memo: Path, image_bytes: int = 0) -> int:
     """What `sharing` would say, without measuring: 1 where nothing is remembered."""
-    return 1 if _most(question) < 2 else best(_remembered(*_place(question, memo)), held)
+    return 1 if _most(question) < 2 else best(_remembered(*_place(question, memo)), image_bytes)
 
 
-def grown(measure: Callable[[int], Crowd], most: int) -> list[Crowd]:
-    """Crowds of 1, 2, 4, ... processes up to `most`, as long as the last paid and the next would find memory.
+def grown(measure: Callable[[int], Throughput], most: int) -> list[Throughput]:
+    """Throughputs of 1, 2, 4, ... processes up to `most`, as long as the last paid and the next would find memory.
 
     A failure ends the growth, too; only that of a single process is raised.
     """
@@ -65,17 +65,17 @@ def grown(measure: Callable[[int], Crowd], most: int) -> list[Crowd]:
     return tried
 
 
-def best(tried: Sequence[Crowd], held: int = 0) -> int:
-    """The largest crowd that paid and finds memory when each of its processes holds `held` bytes more; else 1."""
+def best(tried: Sequence[Throughput], image_bytes: int = 0) -> int:
+    """The most processes that paid and find memory when each of its processes holds `image_bytes` more; else 1."""
     count = 1
     for less, more in pairwise(tried):
-        if not (_pays(less, more) and _fits(more.count, more.memory + held, tried[0].free)):
+        if not (_pays(less, more) and _fits(more.count, more.memory + image_bytes, tried[0].free)):
             break
         count = more.count
     return count
 
 
-def _pays(less: Crowd, more: Crowd) -> bool:
+def _pays(less: Throughput, more: Throughput) -> bool:
     return more.rate >= PAYS * less.rate
 
 
@@ -93,8 +93,8 @@ def _place(question: Question, memo: Path) -> tuple[Memo, str]:
     return Memo(memo / "sharing.json", indent=1), calibrate.key(question, this_machine().cores, VERSION)
 
 
-def _remembered(kept: Memo, key: str) -> list[Crowd]:
-    """The crowds that were measured; none where there is no such entry or it is spoilt."""
+def _remembered(kept: Memo, key: str) -> list[Throughput]:
+    """What was measured; none where there is no such entry or it is spoilt."""
     with suppress(TypeError, ValueError):
-        return [Crowd(**said) for said in kept.read().get(key, [])]
+        return [Throughput(**said) for said in kept.read().get(key, [])]
     return []

@@ -23,7 +23,7 @@ from transferscope.analyses import Chosen
 from transferscope.engine import executors
 from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.store import Store
-from transferscope.engine.table import Missing, Table, gather
+from transferscope.engine.table import Missing, ResultTable, gather
 from transferscope.report import wording
 from transferscope.section import Section
 from transferscope.study import Study
@@ -42,7 +42,7 @@ class Done:
     store: Store
 
     @cached_property
-    def whole(self) -> Table:
+    def whole(self) -> ResultTable:
         """Its table."""
         return self.table(lambda *_: True)
 
@@ -52,14 +52,14 @@ class Done:
         labels = {label for cell in self.cells for label in cell.labels}
         return [name for name, kind in self.whole.rows.schema.items() if kind.is_numeric() and name not in labels]
 
-    def table(self, keep: Callable[[int, Cell], bool]) -> Table:
+    def table(self, keep: Callable[[int, Cell], bool]) -> ResultTable:
         """Its table when only the cells that `keep` admits are done."""
         kept = [cell for number, cell in enumerate(self.cells) if keep(number, cell)]
         found = gather(kept, self.store)
         lost = tuple(Missing(cell.labels, "not computed yet") for cell in self.cells if cell not in kept)
-        return Table(found.rows, found.missing + lost, found.artifacts)
+        return ResultTable(found.rows, found.missing + lost, found.artifacts)
 
-    def section(self, table: Table) -> Section:
+    def section(self, table: ResultTable) -> Section:
         found: Section = self.one.module.section(table, self.one.options)
         assert isinstance(found, Section)
         return found
@@ -183,9 +183,9 @@ def check_gap(done: Done, gap: str) -> None:
 # -- tables in which nothing varies, nothing is defined, or hardly anything is there ---------------------------------
 
 
-def told(done: Done, rows: pl.DataFrame) -> Section:
+def section_of(done: Done, rows: pl.DataFrame) -> Section:
     """The section of some rows, whose every sentence and table can be read."""
-    made = done.section(Table(rows, (), done.whole.artifacts if rows.height else ()))
+    made = done.section(ResultTable(rows, (), done.whole.artifacts if rows.height else ()))
     captions = [thing.caption for thing in (*made.charts, *made.tables, *made.pictures)]
     for text in (*map(wording.sentence, made.findings), *made.notes, *captions):
         assert not UNSAYABLE.search(text), text
@@ -221,7 +221,7 @@ DEGENERATE: dict[str, Callable[[pl.DataFrame, list[str]], pl.DataFrame]] = {
 
 
 def check_degenerate(done: Done, kind: str) -> None:
-    for chart in told(done, DEGENERATE[kind](done.whole.rows, done.numbers)).charts:
+    for chart in section_of(done, DEGENERATE[kind](done.whole.rows, done.numbers)).charts:
         assert chart.spec.to_dict()
 
 
@@ -232,8 +232,8 @@ def check_any_column(done: Done) -> None:
     kinds = ("lines", "dots", "bars", "forest", "heat", "beside")
     with mock.patch.multiple(charts, **{kind: lambda *_, **__: None for kind in kinds}):
         for column in done.numbers:
-            told(done, rows.with_columns(pl.lit(None).alias(column)))
-            told(done, rows.with_columns(pl.col(column) * 0))
+            section_of(done, rows.with_columns(pl.lit(None).alias(column)))
+            section_of(done, rows.with_columns(pl.col(column) * 0))
 
 
 def check_one_of_each(done: Done) -> None:
@@ -241,4 +241,4 @@ def check_one_of_each(done: Done) -> None:
     rows: Any = done.whole.rows
     for label in ("seed", "arm", "pair", "way", "what"):
         for value in rows[label].unique(maintain_order=True).to_list()[:3] if label in rows.columns else ():
-            told(done, rows.filter(pl.col(label).eq_missing(value)))
+            section_of(done, rows.filter(pl.col(label).eq_missing(value)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-HEAVY = {"torch", "timm", "torchvision", "sklearn", "safetensors"}
+HEAVY = {"torch", "timm", "torchvision", "sklearn", "safetensors", "transformers"}
 
 
 def called(module: ModuleType, package: str) -> str:

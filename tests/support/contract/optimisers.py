@@ -13,7 +13,14 @@ from contract.opening import called, check_first_line, check_light
 from transferscope.tasks import optimisers, resume
 
 PACKAGE = "transferscope.tasks.optimisers"
-OFFERED: Mapping[str, Any] = {"lr": 0.01, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-3}
+OFFERED: Mapping[str, Any] = {
+    "lr": 0.01,
+    "momentum": 0.9,
+    "nesterov": False,
+    "betas": None,
+    "eps": None,
+    "weight_decay": 1e-3,
+}
 
 
 def check_optimiser(module: ModuleType, folder: Path) -> None:
@@ -43,9 +50,9 @@ def network() -> nn.Module:
     return net.to(memory_format=torch.channels_last)
 
 
-def built(module: ModuleType, net: nn.Module) -> torch.optim.Optimizer:
+def built(module: ModuleType | str, net: nn.Module) -> torch.optim.Optimizer:
     trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
-    return optimisers.build(called(module, PACKAGE), trained, OFFERED)
+    return optimisers.build(module if isinstance(module, str) else called(module, PACKAGE), trained, OFFERED)
 
 
 def steps(net: nn.Module, optimizer: torch.optim.Optimizer, numbers: range, rate: float | None = None) -> list[float]:
@@ -65,14 +72,14 @@ def steps(net: nn.Module, optimizer: torch.optim.Optimizer, numbers: range, rate
     return losses
 
 
-def check_groups(module: ModuleType) -> None:
+def check_groups(module: ModuleType | str) -> None:
     """Every parameter that trains is in one group, and no other is."""
     net = network()
     held = [id(p) for group in built(module, net).param_groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in net.parameters() if p.requires_grad)
 
 
-def check_rate(module: ModuleType) -> None:
+def check_rate(module: ModuleType | str) -> None:
     """At rate 0 no weight moves, neither at once nor after steps."""
     net = network()
     optimizer = built(module, net)
@@ -84,13 +91,13 @@ def check_rate(module: ModuleType) -> None:
         assert any(not torch.equal(p, before[name]) for name, p in net.named_parameters())
 
 
-def check_learning(module: ModuleType) -> None:
+def check_learning(module: ModuleType | str) -> None:
     net = network()
     losses = steps(net, built(module, net), range(60))
     assert sum(losses[-10:]) < sum(losses[:10]), "the loss falls"
 
 
-def check_resuming(module: ModuleType, folder: Path) -> None:
+def check_resuming(module: ModuleType | str, folder: Path) -> None:
     """Stopped after any step and taken up by a new network and optimiser, it goes on as if it had not been."""
     straight = network()
     steps(straight, built(module, straight), range(7))

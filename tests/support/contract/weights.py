@@ -26,8 +26,15 @@ def _file(folder: Path) -> Example:
     return str(folder / "weights.safetensors"), "smoke.nets:tiny"
 
 
+def _transformers(folder: Path) -> Example:
+    import hugging
+
+    where = hugging.write(folder / "vit", "vit")
+    return str(where), models.settled(f"transformers:{where}", folder)
+
+
 # Of sources that have no EXAMPLE of their own; None where there is nothing without a download.
-MADE: dict[str, Callable[[Path], Example] | None] = {"file": _file, "timm": None}
+MADE: dict[str, Callable[[Path], Example] | None] = {"file": _file, "timm": None, "transformers": _transformers}
 
 
 def check_weights(module: ModuleType, folder: Path, example: Example | None = None) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 
 from transferscope import analyses, charts
 from transferscope.engine.step import Step
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.section import Chart, Finding, Section
 from transferscope.study import Study
 
@@ -32,7 +32,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                 yield {"target": target, "arm": arm, "seed": seed}, study.run(target, arm, seed)
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """One bar and one sentence an arm."""
     if "test_loss" not in table.rows.columns:  # nothing is done yet
         return Section(TITLE, notes=["No run has finished yet."])

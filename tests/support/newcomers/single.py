@@ -33,7 +33,7 @@ class Single:
         course = Course(steps, store, watch)
         while not self.stopped:
             if step := course.next():
-                course.end(execute(step.recipe, store, self._work(step, store, watch)))
+                course.end(execute(step.job, store, self._work(step, store, watch)))
             elif course.waits:
                 time.sleep(0.1)  # another process of this store is at work on what is left
             else:

@@ -73,3 +73,30 @@ def narrow(num_classes: int) -> nn.Module:
         nn.Flatten(),
         nn.Linear(8, num_classes),
     )
+
+
+class Wavering(nn.Module):
+    """Which module it calls hangs on the values of a batch."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.stem, self.other = nn.Conv2d(3, 8, 3, stride=2), nn.Conv2d(3, 8, 3, stride=2)
+        self.fc = nn.Linear(8, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.other(x) if float(x[0].mean()) > float(x[-1].mean()) else self.stem(x)
+        out: Tensor = self.fc(x.mean((2, 3)))
+        return out
+
+
+def wavering(num_classes: int) -> nn.Module:
+    return Wavering(num_classes)
+
+
+def vit(num_classes: int) -> nn.Module:
+    """A vision transformer of timm for images of 12 px, with position embeddings and a class token."""
+    import timm
+
+    how = {"img_size": 12, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 2}
+    net: nn.Module = timm.create_model("vit_tiny_patch16_224", num_classes=num_classes, **how)
+    return net

@@ -2,13 +2,16 @@
 
 import os
 import signal
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Outside, task
-from transferscope.engine.store import Artifact
 from transferscope.engine.work import Interrupted, Work
 from transferscope.errors import UserError
+from transferscope.whole import write_json
 
 
 @task("number", version=1)
@@ -49,9 +52,74 @@ def fail(*, how: str, work: Work) -> list[dict[str, Any]]:
         raise UserError("the sentence for the user")
     if how == "bug":
         raise RuntimeError("an unexpected\nerror")
+    if how == "library":
+        raise ValueError("I/O error: No space left on device (os error 28)")
     if how == "disk":
         raise OSError(28, "No space left on device", "/somewhere")
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGSEGV if how == "segfault" else signal.SIGKILL)
+    return []
+
+
+@task("twofold", version=1)
+def twofold(*, value: int, work: Work) -> list[dict[str, Any]]:
+    """Two files, one after the other, so that there is a moment at which one is there alone."""
+    write_json(work.folder / "first.json", {"value": value})
+    time.sleep(0.005)
+    (work.folder / "second.bin").write_bytes(bytes([value % 256]) * 4096)
+    return [{"value": value}]
+
+
+@task("fill", version=1, resumes=True)
+def fill(*, size: int, onto: str, work: Work) -> list[dict[str, Any]]:
+    """A save of ten bytes, then a file of `size` bytes; `onto` is where it really lies ("" for its own place)."""
+    (work.folder / "save.txt").write_text("0123456789")
+    file = work.folder / "large.bin"
+    file.unlink(missing_ok=True)
+    if onto:
+        file.symlink_to(onto)
+    file.write_bytes(bytes(size))
+    return [{"size": size}]
+
+
+@task("wander", version=1)
+def wander(*, work: Work) -> list[dict[str, Any]]:
+    """Somebody's code that changes the working directory, before and after it writes."""
+    os.chdir("/")
+    (work.folder / "here.txt").write_text("here")
+    return [{"there": str(Path.cwd())}]
+
+
+@task("left", version=1, resumes=True)
+def left(*, work: Work) -> list[dict[str, Any]]:
+    """What a writer killed between its two steps leaves behind."""
+    (work.folder / f".table.json.{'0a' * 16}").write_text("half")
+    write_json(work.folder / "table.json", {"whole": True})
+    return [{"files": len(list(work.folder.iterdir()))}]
+
+
+@task("busy", version=1)
+def busy(*, seconds: float, work: Work) -> list[dict[str, Any]]:
+    began = time.process_time()
+    while time.process_time() - began < seconds:
+        pass
+    return [{"seconds": seconds}]
+
+
+@task("once", version=1)
+def once(*, how: str, marks: str, work: Work) -> list[dict[str, Any]]:
+    """Crashes, or hangs, as long as there is no file `marks`, which it makes."""
+    mark = Path(marks)
+    if not mark.exists():
+        mark.touch()
+        if how == "hang":
+            threading.Event().wait()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return [{"tried": 2}]
+
+
+@task("hang", version=1)
+def hang(*, work: Work) -> list[dict[str, Any]]:
+    threading.Event().wait()
     return []
 
 

@@ -6,32 +6,36 @@ from typing import Literal
 
 import polars as pl
 
-from transferscope.analyses._shared import contrasts, per_block, phrases
-from transferscope.measures.intervals import ENOUGH_SEEDS, Interval, mean_interval
+from transferscope.analyses._shared import contrasts, per_block, phrases, within
+from transferscope.measures.deciding import LEAST
+from transferscope.measures.equivalence import against_margin, equivalence_level
+from transferscope.measures.intervals import ALIKE, Interval, mean_interval
 from transferscope.section import View
 
-Advice = Literal["safe", "seems safe", "not shown to harm", "open", "seems critical", "critical"]
+Advice = Literal["safe", "seems safe", "undecided", "seems critical", "critical"]
 HIGH = 0.3  # log10(1 + 1): a way as long as the noise is wide
 HEAD = "head: train"  # random at the start in every arm: there is nothing to keep
-ONE = "one seed: open"
+ONE = "one seed: undecided"
 STEADY = "Keep the batch norms of frozen modules in eval mode while you train: their statistics would go on moving."
 WORDS = (
-    f"'Seems': an interval over fewer than {ENOUGH_SEEDS} seeds says so. 'Not shown to harm' and 'open': the interval "
-    "lies on both sides of the threshold. The head starts from random values, so there is nothing to freeze."
+    f"Safe and critical are each shown at the 5% level; 'seems': over fewer than {LEAST} seeds. 'Undecided': "
+    "neither is shown, however small the mean loss is. The head starts from random values, so there is nothing to "
+    "freeze."
 )
 
 
 def advice(loss: Interval, threshold: float) -> Advice:
-    """Safe where the whole interval lies at or below the threshold, critical where it lies above, "seems" with fewer
-    than 6 seeds. Where it lies on both sides, or there is none, nothing is settled, whatever the mean."""
-    if loss.low is None or loss.high is None:
-        return "open"
-    sure = loss.n >= ENOUGH_SEEDS
-    if loss.high <= threshold:
+    """Safe where the whole interval lies below the threshold, critical where it lies above, "seems" with fewer than 3
+    seeds. Where it lies on both sides, or there is none, nothing is decided, whatever the mean; nor by fewer than
+    6 losses that are all equal, as scores of few images often are."""
+    outcome, sure = against_margin(loss, threshold), loss.n >= LEAST
+    if loss.low is None or loss.high is None or outcome == "undecided":
+        return "undecided"
+    if loss.n < ALIKE and loss.high - loss.low <= 1e-12:
+        return "undecided"
+    if outcome == "within":
         return "safe" if sure else "seems safe"
-    if loss.low > threshold:
-        return "critical" if sure else "seems critical"
-    return "not shown to harm" if loss.mean <= threshold else "open"
+    return "critical" if sure else "seems critical"
 
 
 def harm(loss: Interval, threshold: float) -> str:
@@ -41,29 +45,30 @@ def harm(loss: Interval, threshold: float) -> str:
         return "which is harmless"
     if "critical" in kind:
         return "which is NOT harmless"
-    return "not shown to harm" if loss.mean <= threshold else "which is more, but not surely so,"
+    return "of which it is undecided whether it is harmless"
 
 
 def by_loss(target: str, alone: pl.DataFrame, threshold: float) -> View:
     """Every block with what follows from its rewinding alone, and what that costs each arm."""
     names = per_block.order(alone)
     sizes = dict(zip(alone["block"], alone["size"], strict=True))
-    told: list[_Told] = []
+    arms: list[_ArmColumns] = []
     for (arm,), of in alone.group_by("arm", maintain_order=True):
         losses = per_block.intervals(of, "drop")
-        kinds = {name: _doing(str(arm), advice(loss, threshold), loss.n) for name, loss in losses.items()}
+        decided = per_block.intervals(of, "drop", equivalence_level())
+        kinds = {name: _doing(str(arm), advice(loss, threshold), loss.n) for name, loss in decided.items()}
         cells = {name: contrasts.moved(loss, 100).text(1) for name, loss in losses.items()}
-        told.append(_Told(str(arm), kinds, {"loses": cells}))
+        arms.append(_ArmColumns(str(arm), kinds, {"loses": cells}))
     caption = (
         f"Loss in {phrases.unit(alone['metric'][0])} when the block alone goes back to its start; harmless up to "
         f"{100 * threshold:z.1f}. {WORDS}"
     )
-    table = _table(names, told).with_columns(pl.Series("weights", [sizes[name] for name in names], pl.Int64))
+    table = _table(names, arms).with_columns(pl.Series("weights", [sizes[name] for name in names], pl.Int64))
     return View(f"{target}-advice", f"What to do with each block on {target}", table, caption)
 
 
 @dataclass(frozen=True)
-class _Told:
+class _ArmColumns:
     """What a table says of an arm: per block what to do, and further columns."""
 
     arm: str
@@ -71,9 +76,9 @@ class _Told:
     more: dict[str, dict[str, str]]
 
 
-def _table(names: Sequence[str], told: Sequence[_Told]) -> pl.DataFrame:
+def _table(names: Sequence[str], arms: Sequence[_ArmColumns]) -> pl.DataFrame:
     """A row per block; first what to do in every arm, the pretrained one first, then the numbers."""
-    arms = sorted(told, key=lambda one: one.arm != "P-T")
+    arms = sorted(arms, key=lambda one: one.arm != "P-T")
     columns = {f"{one.arm}: do": {**one.doing, names[-1]: HEAD} for one in arms}
     columns |= {f"{one.arm} {word}": cells for one in arms for word, cells in one.more.items()}
     texts = {word: [cells.get(name) for name in names] for word, cells in columns.items()}
@@ -90,16 +95,15 @@ def frozen(target: str, alone: pl.DataFrame, bottom: pl.DataFrame, threshold: fl
     """Ready-to-paste code that freezes what the pretrained arm can leave at its start, given its blocks rewound alone
     and together from the bottom; nothing where that is none. The last block, the head, is never among them."""
     modules = dict(zip(alone["block"], alone["modules"], strict=True))
-    losses = per_block.intervals(bottom, "drop")  # none where a network has no score in any seed
+    losses = per_block.intervals(bottom, "drop", equivalence_level())  # none of a network without a score in any seed
     body = per_block.order(alone)[:-1]
-    kinds = [advice(losses[name], threshold) if name in losses else "critical" for name in body]
-    levels = {
-        "is surely harmless": ("safe",),
-        "seems harmless, which more seeds would settle": ("safe", "seems safe"),
-        "is not shown to harm, which more seeds would settle": ("safe", "seems safe", "not shown to harm"),
-    }
-    counts = {said: run([kind in fine for kind in kinds]) for said, fine in levels.items()}
-    said, count = next(((said, count) for said, count in counts.items() if count), ("", 0))
+    count, said = 0, "is harmless"
+    for place, name in enumerate(body, 1):  # up to the first not shown to be: 5% for all of them together
+        kind = advice(losses[name], threshold) if name in losses else "safe"
+        if "safe" not in kind:
+            break
+        if name in losses:
+            count, said = place, "seems harmless, which more seeds would settle" if kind == "seems safe" else said
     if not count:
         return []
     names = [module for block in body[:count] for module in modules[block].split(", ")]
@@ -127,24 +131,24 @@ def freezing(modules: Sequence[str]) -> list[str]:
 
 def by_criticality(target: str, scores: pl.DataFrame) -> View:
     """Every block with what follows from its criticality in each arm, that criticality and the noise it bears."""
-    told: list[_Told] = []
+    arms: list[_ArmColumns] = []
     for (arm,), of in scores.group_by("arm", maintain_order=True):
-        one = _Told(str(arm), {}, {"criticality": {}, "noise": {}})
+        one = _ArmColumns(str(arm), {}, {"criticality": {}, "noise": {}})
         for (block,), rows in of.drop_nulls("value").group_by("block", maintain_order=True):
             noise = rows["sigma_relative"].drop_nulls()
             one.doing[str(block)] = _still(str(arm), rows)
-            one.more["criticality"][str(block)] = mean_interval(rows["value"].to_numpy()).text(2)
+            one.more["criticality"][str(block)] = within.interval(rows["value"].to_numpy(), "value").text(2)
             one.more["noise"][str(block)] = f"{contrasts.average(noise):z.0%}" if len(noise) else "under the least"
-        told.append(one)
+        arms.append(one)
     caption = (
         "Criticality as log10(1 + mu per weight). Noise that the block bears: its standard deviation over the size of "
         "the weights, where the criticality is reached. Safe: the block works at its start in every seed. Critical: "
         f"the whole interval of its criticality lies above {HIGH}, where the way is longer than the noise is wide. "
-        f"'Seems': over fewer than {ENOUGH_SEEDS} seeds. 'Open': neither. The head starts from random values, so there "
-        "is nothing to freeze."
+        f"'Seems': over fewer than {LEAST} seeds. 'Undecided': neither is shown. The head starts from random "
+        "values, so there is nothing to freeze."
     )
     return View(
-        f"{target}-advice", f"What to do with each block on {target}", _table(per_block.order(scores), told), caption
+        f"{target}-advice", f"What to do with each block on {target}", _table(per_block.order(scores), arms), caption
     )
 
 
@@ -152,8 +156,8 @@ def _still(arm: str, rows: pl.DataFrame) -> str:
     """From whether the block works at its start in every seed, and whether its way surely outdoes its noise."""
     if rows.height == 1:
         return ONE
-    seems = "" if rows.height >= ENOUGH_SEEDS else "seems "
+    seems = "" if rows.height >= LEAST else "seems "
     if (rows["mu"] == 0).all():
         return f"{seems}safe to {'freeze' if arm == 'P-T' else 'reset'}"
     value = mean_interval(rows["value"].to_numpy())
-    return f"{seems}critical" if value.low is not None and value.low > HIGH else "open"
+    return f"{seems}critical" if value.low is not None and value.low > HIGH else "undecided"

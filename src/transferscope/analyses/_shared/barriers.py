@@ -1,21 +1,25 @@
-"""What the analyses of lines between networks share: the line as a step, its barrier over pairs, and forked runs."""
+"""What the analyses of lines between networks share: curves, their barriers over pairs, charts of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from transferscope import charts
 from transferscope.analyses._shared import contrasts, phrases
+from transferscope.measures.equivalence import Outcome, against_margin, equivalence_level
 from transferscope.measures.intervals import Interval
 from transferscope.section import Chart
 
-if TYPE_CHECKING:
-    pass
-
 LIMIT = 0.02  # a barrier up to this share of images counts as none (Frankle et al. 2020, section 2)
 ALIGNED, SAME_INIT = " (aligned)", " (same init)"
+CONNECT = {
+    "within": "connect",
+    "beyond": "do not connect",
+    "undecided": "are not shown to connect, nor to be apart",
+}
+LIES = {"within": "no barrier lies", "beyond": "a barrier lies", "undecided": "it is open whether a barrier lies"}
 PAIR = ("pair", "seed", "seed_b")
 CURVE = (*PAIR, "split", "batch_norm")
 NORMS = {
@@ -27,15 +31,23 @@ NORMS = {
 }
 
 
-def chained(kind: str) -> bool:
-    """Whether neighbouring pairs of a kind share a run (see `_pairs.interval`)."""
+def together(kind: str) -> bool:
+    """Whether the pairs of a kind share runs (see `contrasts.of_pairs`)."""
     return contrasts.twins(kind.removesuffix(ALIGNED))
 
 
 def over_pairs(values: pl.DataFrame, kind: str, value: str) -> Interval | None:
     """Mean of `value` over the pairs of a kind with its interval over seeds; None without any."""
-    found = values.filter(pl.col("pair") == kind)[value].drop_nulls()
-    return contrasts.interval(found.to_numpy(), chained=chained(kind)) if len(found) else None
+    found = values.filter(pl.col("pair") == kind).drop_nulls(value)
+    return contrasts.of_pairs(found, value, together=together(kind)) if found.height else None
+
+
+def outcome(height: Interval) -> Outcome:
+    """Whether a barrier, a share of images, is shown to lie below `LIMIT` ("within") or above it ("beyond").
+
+    That there is none is a claim about absence: two one-sided tests (`measures.equivalence`), not a mean below a line.
+    """
+    return against_margin(height.at(equivalence_level()), LIMIT)
 
 
 def curves(table: pl.DataFrame, by: Sequence[str] = CURVE) -> pl.DataFrame:
@@ -140,7 +152,7 @@ def _at_ends(rows: pl.DataFrame, column: str) -> dict[float, Any]:
 def basis(table: pl.DataFrame) -> list[str]:
     """What to say of the basis of lines: whose statistics all points have, and where the networks' own score otherwise.
 
-    The share of ends of all lines whose mistakes differ by more than chance, paired by image (`probes.basis.differ`).
+    The share of ends of all lines whose mistakes differ by more than chance (`probes.walks.basis.differ`).
     """
     if "differs" not in table.columns:
         return []
@@ -168,12 +180,13 @@ def read(images: str, statistics: str, checkpoint: str = "final") -> str:
     return (
         f"Every point of a line, its ends included, is scored on the same {images}, in eval mode; batch-norm "
         f"statistics, where there are any, are {statistics}. {phrases.weights(checkpoint)} The worst point of a line "
-        "is chosen on the images that its barrier is read on. Intervals of findings are over seeds, those of single "
-        "lines over images."
+        "is chosen on four fifths of these images and its barrier read on the other fifth, each fifth in turn: noise "
+        "does not pass for height, and a reading may lie below 0 where there is none. Intervals of findings are over "
+        "seeds, those of single lines over images."
     )
 
 
 def worst(lines: int) -> str:
-    """Said after a fall: where it was seen, over how many lines it is a mean, and its bias."""
+    """Said after a fall: where it was seen, over how many lines it is a mean, and on which images."""
     over = f"the worst place of each line, averaged over {lines} lines" if lines > 1 else "the worst place of the line"
-    return f" ({over}; a largest value leans upward)"
+    return f" ({over}; chosen on some images, read on others)"

@@ -2,15 +2,21 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from transferscope.analyses._shared import within
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step, Task
-from transferscope.measures.intervals import Interval, mean_interval, too_few
+from transferscope.measures.deciding import ERROR, Design, fixed, seeds_needed
+from transferscope.measures.intervals import Interval, levelled
+from transferscope.measures.many import step_down
+from transferscope.measures.pairs import Key, pairs_difference
+from transferscope.measures.ranges import retold
 from transferscope.section import Chart, Finding, Section, Verdict, View
 from transferscope.study import Study
 from transferscope.study.pairs import pairs, sides
@@ -19,31 +25,42 @@ TWINS = "Values of one kind of pair that share a run are not independent; the in
 
 
 def twins(kind: str) -> bool:
-    """Whether a kind of pair ("P-T & P-T") joins two seeds of one arm: such pairs share runs with their neighbours."""
+    """Whether a kind of pair ("P-T & P-T") joins two seeds of one arm: all pairs of its runs, which share runs."""
     a, b = sides(kind)
     return a == b
 
 
-def interval(values: ArrayLike, *, chained: bool) -> Interval:
-    """Mean over pairs with a 95% t interval; `n` counts seeds.
+@levelled
+def interval(values: ArrayLike, *, name: str = "", level: float = 0.95) -> Interval:
+    """Mean of one value per seed with its t interval. `name`: the column, whose range it does not leave.
 
-    `chained` values belong to seeds 2 and 1, 3 and 2, ...: neighbours share a run. The correlation of two values of a
-    symmetric function that share one of two independent arguments is at most 1/2 (Hoeffding 1948, section 5), so with
-    m values the variance of the mean is at most s^2 (2m - 1) / (m (m - 1)), and that is what is used. Values that are
-    not finite are left out; with none left the mean is NaN.
+    Values that are not finite are left out; with none left the mean is NaN.
     """
     given = np.asarray(values, dtype=np.float64)
     given = given[np.isfinite(given)]
-    if not len(given):
-        return Interval(math.nan, None, None, 0, "no value")
-    plain = mean_interval(given)
-    m = plain.n
-    if not chained:
-        return plain
-    if plain.low is None or plain.high is None:
-        return Interval(plain.mean, None, None, m + 1, "one pair has no interval")
-    half = (plain.high - plain.mean) * math.sqrt((2 * m - 1) / (m - 1))
-    return Interval(plain.mean, plain.mean - half, plain.mean + half, m + 1)
+    return within.interval(given, name, level) if len(given) else Interval(math.nan, None, None, 0, "no value")
+
+
+def of_pairs(rows: pl.DataFrame, value: str, *, together: bool) -> Interval:
+    """Mean of the column `value` over the pairs `rows` (with `seed` and `seed_b`) with its interval; `n` counts seeds.
+
+    `together`: they are pairs of runs of one arm, which share runs (see `measures.pairs`); else each has its own seed.
+    """
+    known = rows.drop_nulls(value)
+    if not together:
+        return interval(known[value].to_numpy(), name=value)
+    apart = {key: v for key, v in _by_seeds(known, value).items() if key[0] != key[1]}  # no run is its own pair
+    return within.over_pairs(apart, value) if apart else Interval(math.nan, None, None, 0, "no value")
+
+
+def _by_seeds(rows: pl.DataFrame, value: str) -> dict[Key, float]:
+    """The values of pairs by the seeds of both; one's own seed where only one is told."""
+    known = rows.drop_nulls(value)
+    second = known["seed_b"] if "seed_b" in known.columns else known["seed"]
+    return {
+        (int(a), int(a if b is None else b)): float(v)
+        for a, b, v in zip(known["seed"], second, known[value], strict=True)
+    }
 
 
 def steps(study: Study, measure: Task, checkpoint: str, **params: Any) -> Iterator[tuple[dict[str, Any], Step]]:
@@ -60,7 +77,7 @@ def over_seeds(rows: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFram
     """Mean of `value` by pair and `by` with `low` and `high` (null where there is no interval), in the rows' order."""
     found = []
     for key, group in rows.drop_nulls(value).group_by(["pair", *by], maintain_order=True):
-        of = interval(group[value].to_numpy(), chained=twins(str(key[0])))
+        of = of_pairs(group, value, together=twins(str(key[0])))
         found.append(
             {
                 **dict(zip(["pair", *by], key, strict=True)),
@@ -77,13 +94,13 @@ def over_seeds(rows: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFram
 
 
 def contrast(rows: pl.DataFrame, first: str, second: str, value: str) -> Interval | None:
-    """`value` of the pairs called `first` minus that of `second`, seed by seed; None where no seed has both."""
-    a, b = (rows.filter(pl.col("pair") == kind).select("seed", value).drop_nulls() for kind in (first, second))
-    both = a.join(b, on="seed", suffix="_second").sort("seed")
-    gap = both[value].to_numpy() - both[f"{value}_second"].to_numpy()
-    if not np.isfinite(gap).any():
-        return None
-    return interval(gap, chained=twins(first) or twins(second))
+    """Mean `value` of the pairs called `first` minus that of `second`, over the seeds that both have; None without any.
+
+    Seeds are left out one at a time in both kinds together (`measures.pairs`), so that shared runs are allowed for.
+    """
+    a, b = (_by_seeds(rows.filter(pl.col("pair") == kind), value) for kind in (first, second))
+    found = pairs_difference(a, b)
+    return found if math.isfinite(found.mean) else None
 
 
 def average(values: pl.Series) -> float:
@@ -103,16 +120,46 @@ def mean(rows: pl.DataFrame, kind: str, value: str) -> float | None:
     return average(found) if len(found) else None
 
 
-def verdict(effects: Sequence[Interval | None]) -> Verdict:
-    """ "supports" when every effect is surely above 0, "contradicts" when one is surely below, else "open".
+def verdict(effects: Sequence[Interval | None], design: Design, seeds: int) -> Verdict:
+    """ "supports" when every effect is shown to be above 0, "contradicts" when one is shown to be below, else "open".
 
-    Sure: at least 6 seeds and an interval that excludes 0.
+    Shown: by the interval at the level of the `design` at so many `seeds`, of 3 values at least. That of several
+    effects one is below 0 is judged by Holm's steps; that all are above needs none (Berger 1982).
     """
-    known = [effect for effect in effects if effect is not None]
-    sure = [effect for effect in known if effect.excludes(0) and too_few(effect.n) is None]
-    if any(effect.mean < 0 for effect in sure):
+    known = [effect for effect in effects if effect is not None and design.decides(effect.n, seeds)]
+    level = design.level(seeds)
+    if any(found.excludes() and found.mean < 0 for found in step_down([one.at for one in known], level)):
         return "contradicts"
-    return "supports" if known and len(sure) == len(effects) else "open"
+    above = [found for found in (one.at(1 - level) for one in known) if found.excludes() and found.mean > 0]
+    return "supports" if known and len(above) == len(effects) else "open"
+
+
+def judge(section: Section, design: Design, seeds: int) -> Section:
+    """The section with every verdict and every light of a card as `design` has it at so many `seeds`."""
+    level = design.level(seeds)
+    findings = [one if one.again is None or level == ERROR else one.again(level) or one for one in section.findings]
+    findings = [_judged(one, design, seeds) if one.effects else one for one in findings]
+    cards = [one if one.again is None or level == ERROR else one.again(level) for one in section.cards]
+    return replace(section, findings=findings, cards=cards)
+
+
+def _judged(finding: Finding, design: Design, seeds: int) -> Finding:
+    said = verdict(finding.effects, design, seeds)
+    if said != "open":
+        return replace(finding, verdict=said, needed=None, shown=None)
+    above = sum(verdict([one], design, seeds) == "supports" for one in finding.effects)
+    shown = (above, len(finding.effects)) if len(finding.effects) > 1 else None
+    return replace(finding, verdict=said, needed=_needed(finding.effects, design), shown=shown)
+
+
+def _needed(effects: Sequence[Interval | None], design: Design) -> int | None:
+    """The seeds at which all effects would be shown above 0, or one below it; None where nobody can say."""
+    known = [one for one in effects if one is not None]
+    below = [count for one in known if one.mean < 0 and (count := seeds_needed(one, design)) is not None]
+    if below:
+        return min(below)
+    counts = [seeds_needed(one, design) for one in known]
+    return max(count or 0 for count in counts) if len(known) == len(effects) and all(counts) else None
 
 
 def more(gap: Interval) -> str:
@@ -123,35 +170,40 @@ def more(gap: Interval) -> str:
 
 
 def judged(text: str, effect: Interval, unit: str, claim: int, effects: Sequence[Interval | None]) -> Finding:
-    """A finding on a claim of the paper, with the verdict of all `effects` the claim speaks of."""
-    return Finding(text, effect.mean, effect.low, effect.high, effect.n, unit, claim, verdict(effects))
+    """A finding on a claim of the paper, with the verdict of all `effects` the claim speaks of.
+
+    The verdict is that of seeds fixed in advance, until the study's own design is known (`judge`).
+    """
+    count = max((one.n for one in effects if one is not None), default=1)
+    found = replace(finding(text, effect, unit), claim=claim, effects=tuple(effects))
+    return replace(found, verdict=verdict(effects, fixed(max(count, 1)), max(count, 1)))
 
 
-def told(text: str, effect: Interval, unit: str = "") -> Finding:
+def finding(text: str, effect: Interval, unit: str = "") -> Finding:
     """A finding that judges no claim."""
-    return Finding(text, effect.mean, effect.low, effect.high, effect.n, unit)
+    note = effect.note if effect.low is None and effect.n > 1 else ""
+    return Finding(text, effect.mean, effect.low, effect.high, effect.n, unit, note=note)
 
 
-def notes_on_seeds(rows: pl.DataFrame) -> list[str]:
-    """The sentence for too few seeds, and the one on pairs that share runs where there are several."""
+def notes_on_pairs(rows: pl.DataFrame) -> list[str]:
+    """The sentence on pairs that share runs, where there are several."""
     count = len({*rows["seed"], *rows["seed_b"]} - {None}) if not rows.is_empty() else 0
-    few = too_few(count)
-    return ([few] if few else []) + ([TWINS] if count > 2 else [])
+    return [TWINS] if count > 2 else []
 
 
 def section(
     title: str,
     rows: pl.DataFrame,
-    tell: Callable[[str, pl.DataFrame], tuple[list[Finding], list[Chart], View]],
-    notes: Callable[[pl.DataFrame], list[str]] = notes_on_seeds,
+    of_target: Callable[[str, pl.DataFrame], tuple[list[Finding], list[Chart], View]],
+    notes: Callable[[pl.DataFrame], list[str]] = notes_on_pairs,
     basis: str = "",
 ) -> Section:
-    """The section that `tell` makes of each target's name and rows, with the `notes` on all rows and its `basis`."""
+    """The section that `of_target` makes of each target's name and rows, with `notes` on all rows and its `basis`."""
     if rows.is_empty():
         return Section(title, notes=["No pair of networks has finished yet."])
     said = Parts(notes=notes(rows))
     for target, of in by_target(rows):
-        found, charts, view = tell(target, of)
+        found, charts, view = of_target(target, of)
         said.findings += found
         said.charts += charts
         said.tables.append(view)
@@ -159,15 +211,26 @@ def section(
 
 
 def moved(found: Interval, times: float, plus: float = 0.0) -> Interval:
-    """`times` x + `plus` for an interval."""
+    """`times` x + `plus` for an interval, at whatever level it is asked."""
     mean = times * found.mean + plus
     if found.low is None or found.high is None:
-        return Interval(mean, None, None, found.n, found.note)
-    low, high = sorted((times * found.low + plus, times * found.high + plus))
-    return Interval(mean, low, high, found.n, found.note)
+        there = Interval(mean, None, None, found.n, retold(found.note, times, plus))
+    else:
+        low, high = sorted((times * found.low + plus, times * found.high + plus))
+        there = Interval(mean, low, high, found.n, found.note)
+    return replace(there, again=lambda level: moved(found.at(level), times, plus))
 
 
-def cell(values: pl.Series, digits: int = 3, *, chained: bool = False) -> str:
-    """Values of seeds as text for a table: their mean with its interval, "-" without any. `chained`: see `interval`."""
-    found = interval(values.cast(pl.Float64).to_numpy(), chained=chained)
+def one_sided(found: Interval) -> Interval:
+    """For a claim that something is absent: the interval whose one end alone decides, at whatever level it is asked."""
+    return replace(found, again=lambda level: found.at(2 * level - 1))
+
+
+def cell(found: Interval, digits: int = 3) -> str:
+    """An interval as text for a table, "-" without a value."""
     return found.text(digits) if math.isfinite(found.mean) else "-"
+
+
+def seeds_cell(values: pl.Series, digits: int = 3) -> str:
+    """Values of seeds as text for a table: their mean with its interval, "-" without any."""
+    return cell(interval(values.cast(pl.Float64).to_numpy(), name=values.name), digits)

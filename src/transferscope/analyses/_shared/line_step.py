@@ -2,18 +2,18 @@
 
 from typing import TYPE_CHECKING, Any
 
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
-from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
 from transferscope.streams import stream_seed
 from transferscope.study import Study
 from transferscope.tasks import costs, restore
 
 if TYPE_CHECKING:
-    from transferscope.probes.walks.path import Path
+    from transferscope.probes.walks.path import LinearPath
 
 
-@task("line", version=2, cost=costs.line)  # 2: the ends have their statistics like all between; raggedness counts
+@task("line", version=3, cost=costs.line)  # 3: barriers are chosen on some images and read on others
 def line(
     *,
     a: Artifact,
@@ -76,15 +76,16 @@ def head(a: Artifact, b: Artifact) -> str:
     return "shared" if forked or said[0]["head_seed"] == said[1]["head_seed"] else "own"
 
 
-def rows(found: "Path", **more: Any) -> list[dict[str, Any]]:
+def rows(found: "LinearPath", **more: Any) -> list[dict[str, Any]]:
     """One row a data set and alpha: split, alpha, measure, metric, loss, and the barriers of that whole curve.
 
-    `barrier` (Frankle) and `chord_barrier` (Entezari) are in the metric's units, each with the ends of its bootstrap
-    interval over images; `loss_barrier` is Frankle's of the loss. `points`: how many places were evaluated,
-    `grid_error` how much higher the barrier may be between them. At the ends `own_metric` is that of the network with
-    the batch-norm statistics it came with, and `differs` whether its mistakes differ by more than chance.
+    `barrier` (Frankle) and `chord_barrier` (Entezari) are in the metric's units, each chosen on some images and read on
+    others, with the ends of its interval over images; `loss_barrier` is Frankle's of the loss. `points`: how many
+    places were evaluated, `grid_error` how much higher the barrier may be between them. At the ends `own_metric` is
+    that of the network with the batch-norm statistics it came with, and `differs` whether its mistakes differ by more
+    than chance.
     """
-    told = []
+    found_rows = []
     of = "1 - auc" if found.metric == "auc" else "error"
     for d, split in enumerate(found.names):
         height, chord, loss = (
@@ -113,8 +114,8 @@ def rows(found: "Path", **more: Any) -> list[dict[str, Any]]:
             if alpha in (0, 1):
                 end = d, int(alpha)
                 own = {"own_metric": known(float(found.own_score[end])), "differs": bool(found.differs[end])}
-            told.append({"split": split, "alpha": float(alpha), **point, **own, **whole})
-    return told
+            found_rows.append({"split": split, "alpha": float(alpha), **point, **own, **whole})
+    return found_rows
 
 
 def fork_seed(seed: int, child: int) -> int:

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from transferscope.engine.store import Artifact
+from transferscope.analyses._shared import phrases, within
+from transferscope.engine.artifact import Artifact
 from transferscope.errors import UserError, did_you_mean
 from transferscope.measures.intervals import Interval, mean_interval
 from transferscope.measures.student import t_quantile
@@ -17,10 +18,6 @@ from transferscope.study import Study
 Values = NDArray[np.float64]
 FLAT = 0.01  # a curve whose mean over the last quarter of epochs rose by less than this has flattened
 WATCHED = "Points are of the images watched after every epoch (recipe.evaluate); final scores are of all test images."
-FINAL = (
-    "Final scores are of all test images after the last epoch, in eval mode with each network's own running "
-    "statistics. Intervals are over seeds; all runs of a target share its test images."
-)
 SPEED = "Optimisation speed is the mean training score over the epochs, of the images watched (recipe.evaluate)."
 UNDEFINED = "an AUC is undefined where a split holds one class only"
 
@@ -72,13 +69,39 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def trained(rows: pl.DataFrame) -> pl.DataFrame:
+    """The epochs that were trained, the start among them: without those after a run's early stop."""
+    return rows.filter(~pl.col("stopped").fill_null(False)) if "stopped" in rows.columns else rows
+
+
+def stops(rows: pl.DataFrame, target: str) -> list[str]:
+    """A note on when the runs of a target's arms stopped; none where no run did before its last epoch."""
+    if trained(rows).height == rows.height:
+        return []
+    said, most = [], max(rows["epoch"].to_list())
+    for (arm,), of in trained(rows).group_by(["arm"], maintain_order=True):
+        last = of.group_by("seed", maintain_order=True).agg(pl.col("epoch").max())["epoch"].to_list()
+        said.append(f"{arm} after {phrases.listed([str(epoch) for epoch in last])}")
+    return [
+        f"On {target}, runs stopped early (recipe.early_stopping), seed by seed: {'; '.join(said)} of {most} epochs. "
+        "The epochs after a stop count with the scores of the last one trained, so that all are averaged over the same "
+        "epochs."
+    ]
+
+
+def has_learnt(suffix: str = "") -> pl.Expr:
+    """Whether a run (of `summarise`, its columns ending in `suffix`) ends with no higher training loss than it began
+    with; one without a loss counts as one that has."""
+    return ~(pl.col(f"loss_end{suffix}") > pl.col(f"loss_start{suffix}")).fill_null(False)
+
+
 def unlearnt(runs: pl.DataFrame, suffix: str = "") -> int:
     """How many runs (of `summarise`, their columns ending in `suffix`) have a higher training loss at their end than at
     their start; runs without a loss do not count."""
-    return int((runs[f"loss_end{suffix}"] > runs[f"loss_start{suffix}"]).sum())
+    return runs.filter(~has_learnt(suffix)).height
 
 
-def summary(run: Artifact) -> dict[str, Any]:
+def final_scores(run: Artifact) -> dict[str, Any]:
     """What a finished run came to: the metric's name, epochs, test metric at the end and at the best epoch on val,
     optimisation speed, and the rise of the val metric over the last quarter of the epochs."""
     scores = ("train_metric", "val_metric", "test_metric", "train_loss")
@@ -95,10 +118,10 @@ def summary(run: Artifact) -> dict[str, Any]:
 
 
 def over_seeds(rows: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFrame:
-    """Mean of `value` by `by`, in the rows' order, with `low`, `high` (null with one seed) and the number of seeds."""
+    """Mean of `value` by `by`, in the rows' order, with `low`, `high` (null without an interval) and count of seeds."""
     found = []
     for key, group in rows.drop_nulls(value).group_by(by, maintain_order=True):
-        of = mean_interval(group[value].to_numpy())
+        of = within.interval(group[value].to_numpy(), value)
         found.append({**dict(zip(by, key, strict=True)), value: of.mean, "low": of.low, "high": of.high, "seeds": of.n})
     ends = {value: pl.Float64, "low": pl.Float64, "high": pl.Float64, "seeds": pl.Int64}
     return pl.DataFrame(found, schema={**{name: rows.schema[name] for name in by}, **ends})

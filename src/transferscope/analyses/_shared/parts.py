@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from transferscope.section import Chart, Finding, Picture, Section, View
+from transferscope.section import Card, Chart, DataSet, Finding, Picture, Section, View
 
 
 @dataclass
@@ -16,10 +16,24 @@ class Parts:
     charts: list[Chart] = field(default_factory=list)
     tables: list[View] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    cards: list[Card] = field(default_factory=list)
+    opening: list[Chart | View] = field(default_factory=list)
+    data: list[DataSet] = field(default_factory=list)
 
     def section(self, title: str, basis: str, pictures: Sequence[Picture] = ()) -> Section:
         """All of it under a title; `basis` and `pictures` as `Section` has them."""
-        return Section(title, self.findings, self.charts, self.tables, pictures, self.notes, basis=basis)
+        return Section(
+            title,
+            self.findings,
+            self.charts,
+            self.tables,
+            pictures,
+            self.notes,
+            basis=basis,
+            cards=self.cards,
+            opening=self.opening,
+            data=self.data,
+        )
 
 
 def by_target(rows: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from transferscope.analyses._shared import outcomes
-from transferscope.measures.intervals import Interval, mean_interval, spearman
+from transferscope.measures import depth
+from transferscope.measures.intervals import Interval, mean_interval
 
 Which = Literal["first seed", "every seed", "none"]
 DRAWN = 3  # seeds from which on an interval is drawn
@@ -14,7 +16,7 @@ INTERVALS = f"Means over seeds, with 95% intervals from {DRAWN} seeds on; dots: 
 HEADLESS = "The last block, the head, is in neither group: it starts from random weights in every arm."
 
 
-def asked(which: Which, seed: int, seeds: Sequence[int]) -> bool:
+def includes(which: Which, seed: int, seeds: Sequence[int]) -> bool:
     """Whether a seed is among those asked for; "first seed" is the one listed first."""
     return which == "every seed" or (which == "first seed" and seed == seeds[0])
 
@@ -65,20 +67,30 @@ def level(rows: pl.DataFrame, value: str, names: Sequence[str]) -> Interval | No
 def trend(rows: pl.DataFrame, value: str, names: Sequence[str]) -> Interval | None:
     """Rank correlation of a block's depth and `value` without the last block, one a seed, with an interval over seeds.
 
-    Seeds in which all values are equal have none and do not count.
+    See `measures.depth.correlation`: blocks of one network depend on each other, their number is no sample size.
     """
-    body = list(names[:-1])
-    found = []
-    for _, of in rows.filter(pl.col("block").is_in(body)).drop_nulls(value).group_by("seed", maintain_order=True):
-        if (rank := spearman([body.index(name) for name in of["block"]], of[value].to_numpy())) is not None:
-            found.append(rank.mean)
-    return mean_interval(found) if found else None
+    return along(rows, value, names[:-1])
 
 
-def intervals(rows: pl.DataFrame, value: str) -> dict[str, Interval]:
+def along(rows: pl.DataFrame, value: str, names: Sequence[str]) -> Interval | None:
+    """`trend` over all of the blocks `names`, in their order."""
+    places = {name: place for place, name in enumerate(names)}
+    known = rows.filter(pl.col("block").is_in(list(names))).drop_nulls(value)
+    table = np.full((known["seed"].n_unique(), len(places)), np.nan)
+    for i, (_, of) in enumerate(known.group_by("seed", maintain_order=True)):
+        table[i, [places[name] for name in of["block"]]] = of[value].to_numpy()
+    return depth.correlation(table) if known.height else None
+
+
+def with_depth(rank: Interval, rises: str, falls: str, neither: str) -> str:
+    """How a trend along depth reads in a sentence that is no stronger than its interval over seeds."""
+    return (neither, rises, falls)[depth.leans(rank)]
+
+
+def intervals(rows: pl.DataFrame, value: str, level: float = 0.95) -> dict[str, Interval]:
     """The interval of `value` over seeds for every block, in the rows' order."""
     groups = rows.drop_nulls(value).group_by("block", maintain_order=True)
-    return {str(name): mean_interval(of[value].to_numpy()) for (name,), of in groups}
+    return {str(name): mean_interval(of[value].to_numpy(), level) for (name,), of in groups}
 
 
 def means(rows: pl.DataFrame, value: str) -> pl.DataFrame:

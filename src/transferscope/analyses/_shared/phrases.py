@@ -5,8 +5,11 @@ from collections.abc import Sequence
 
 def weights(checkpoint: str) -> str:
     """Which weights of the trained networks were compared, as a sentence."""
-    best = "the epoch that scored best on the validation images"
-    return f"Trained networks have the weights of {best if checkpoint == 'best' else 'the last epoch'}."
+    said = {
+        "best": "weights of the epoch that scored best on the validation images",
+        "ema": "moving average of the weights (running statistics averaged too)",
+    }
+    return f"Trained networks have the {said.get(checkpoint, 'weights of the last epoch')}."
 
 
 def word(metric: str) -> str:
@@ -17,6 +20,11 @@ def word(metric: str) -> str:
 def unit(metric: str) -> str:
     """What a hundredth of the metric is called."""
     return "points" if metric == "accuracy" else "points of AUC"
+
+
+def amount(points: float, unit: str) -> str:
+    """A number of points with their unit: "1 point", "0.5 points of AUC"."""
+    return f"{points:g} {unit.replace('points', 'point', 1) if points == 1 else unit}"
 
 
 def point(name: str) -> str:

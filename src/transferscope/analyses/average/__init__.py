@@ -25,9 +25,10 @@ from pydantic import Field
 from transferscope import analyses, charts
 from transferscope.analyses._shared import barriers, contrasts, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
+from transferscope.analyses.average.card import card
 from transferscope.analyses.average.steps import DIFFERENT, soup, wise
 from transferscope.engine.step import Step
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 from transferscope.study.pairs import trained
@@ -71,7 +72,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                 yield labels, step
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """Soups against single networks and the ensemble, and the curve from P to P-T on every target it was tested on."""
     said = Parts()
     if table.rows.is_empty():
@@ -82,12 +83,13 @@ def section(table: Table, options: Options) -> Section:
         soups = rows.filter((pl.col("what") == SOUP) & pl.col("test_metric").is_not_null())
         for (arm,), of in soups.group_by("arm", maintain_order=True):
             said.findings += _soup(target, str(arm), of)
+        said.cards += card(target, soups)
         said.charts += _soup_charts(target, soups)
         curve = rows.filter((pl.col("what") == WISE) & pl.col("test_metric").is_not_null())
         said.findings += _wise(target, curve)
         said.charts += _wise_chart(target, curve)
         if not soups.is_empty():
-            said.tables.append(_summary(target, soups))
+            said.tables.append(_summary_table(target, soups))
         apart = rows.filter((pl.col("what") == WISE) & (pl.col("way") == DIFFERENT))["on"].unique(maintain_order=True)
         if len(apart):
             others = phrases.listed([str(on) for on in apart])
@@ -100,7 +102,7 @@ def section(table: Table, options: Options) -> Section:
         )
     seeds = table.rows.filter(pl.col("what") == WISE).with_columns(seed_b=pl.col("seed"))
     if not seeds.is_empty():
-        said.notes += [note for note in contrasts.notes_on_seeds(seeds) if note != contrasts.TWINS]
+        said.notes += [note for note in contrasts.notes_on_pairs(seeds) if note != contrasts.TWINS]
     basis = (
         "Single networks, averages and points between P and P-T are scored on the same test images (at most "
         f"{options.images}), in eval mode; batch-norm statistics, where there are any, are re-estimated for each from "
@@ -173,7 +175,7 @@ def _soup_charts(target: str, soups: pl.DataFrame) -> list[Chart]:
     return found
 
 
-def _summary(target: str, soups: pl.DataFrame) -> View:
+def _summary_table(target: str, soups: pl.DataFrame) -> View:
     test = (100 * pl.col("test_metric")).round(1).alias("test (%)")
     gain = [
         (100 * pl.col(c)).round(1).alias(n) for c, n in (("gain", "gain"), ("gain_low", "low"), ("gain_high", "high"))
@@ -181,9 +183,9 @@ def _summary(target: str, soups: pl.DataFrame) -> View:
     own = [(100 * pl.col("own_metric")).round(1).alias("own statistics (%)")] if "own_metric" in soups.columns else []
     rows = soups.select("arm", "networks", "way", "used", test, *own, pl.col("test_loss").round(3), *gain)
     caption = (
-        "gain: test score over that of the best single network, in points, with its 95% bootstrap interval. Batch-norm "
-        "statistics are re-estimated from the same training images for all; own statistics: the single networks with "
-        "those they came with."
+        "gain: test score over that of the best single network, in points, with its 95% interval over images. "
+        "Batch-norm statistics are re-estimated from the same training images for all; own statistics: the single "
+        "networks with those they came with."
     )
     return View(f"{target}-soups", f"Soups on {target}", rows, caption)
 
@@ -200,11 +202,11 @@ def _wise(target: str, curve: pl.DataFrame) -> list[Finding]:
         both = at.join(end, on="seed", suffix="_end")
         if both.is_empty():
             continue
-        gap = contrasts.interval(100 * (both["test_metric"] - both["test_metric_end"]).to_numpy(), chained=False)
+        gap = contrasts.interval(100 * (both["test_metric"] - both["test_metric_end"]).to_numpy())
         where = f"at {contrasts.average(both['place']):z.0%} of the way from P to P-T (chosen on val of {target})"
         scores = [contrasts.average(both[name]) for name in ("test_metric", "test_metric_end")]
         text = f"Tested on {on}, {where} the network of {target} scores {scores[0]:z.1%}, at the end {scores[1]:z.1%}."
-        found.append(contrasts.told(text, gap, barriers.points(of)))
+        found.append(contrasts.finding(text, gap, barriers.points(of)))
     return found
 
 

@@ -5,20 +5,20 @@ from typing import Any
 import numpy as np
 
 from transferscope.analyses._shared import line_step
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
-from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
 from transferscope.tasks import costs
 
 CURVE, DIFFERENT = "on the curve", "other classes"
 
 
-@task("soup", version=2, cost=costs.mixtures)  # 2: the single networks have their statistics like the averages
+@task("soup", version=3, cost=costs.mixtures)  # 3: intervals of gains hold for rare differences
 def soup(
     *, runs: list[Artifact], at: str, data: Artifact, images: int, statistics: int, work: Work
 ) -> list[dict[str, Any]]:
     """Test metric and loss of the mean of the runs, the best of them on val, their ensemble and both soups, one row
-    each: `used` networks, `gain` over the best single one with a bootstrap interval over images (for accuracy).
+    each: `used` networks, `gain` over the best single one with an interval over images (for accuracy).
 
     All have batch-norm statistics from the same training images; `own_metric` is that of the single networks with
     their own, and `differs` how many of them score differently with these by more than chance.
@@ -80,13 +80,12 @@ def soup(
 
 def _scored(of: Any, best: Any, metric: str) -> dict[str, Any]:
     """Test metric and loss, and the gain in the metric over the best single network."""
-    from transferscope.measures.intervals import bootstrap_interval
-    from transferscope.streams import stream
+    from transferscope.measures.counts import paired_values
 
     known = np.isfinite([of[0], best[0]]).all()
     gain: dict[str, Any] = {"gain": of[0] - best[0] if known else None, "gain_low": None, "gain_high": None}
     if metric == "accuracy" and of is not best:
-        found = bootstrap_interval(best[2] - of[2], stream(0, "soup"))
+        found = paired_values(best[2] - of[2])
         gain |= {"gain_low": found.low, "gain_high": found.high}
     return {"test_metric": line_step.known(of[0]), "test_loss": of[1], **gain}
 
@@ -109,12 +108,12 @@ def wise(
     """
     import torch
 
-    from transferscope.data.table import open_table
     from transferscope.probes.walks.wise import wise_ft
     from transferscope.tasks import restore
+    from transferscope.tasks.inputs import open_table
 
     torch.set_num_threads(work.threads)
-    if on is not None and open_table(on.path).classes != open_table(data.path).classes:
+    if on is not None and open_table(on.whole()).classes != open_table(data.whole()).classes:
         return [{"way": DIFFERENT, "test_metric": None}]
     splits = ("val", "test") if on is None else ("test",)
     found = wise_ft(

@@ -13,8 +13,10 @@ networks belongs to their heads as well: runs that share the new head's first va
 questions, and every finding says which one was asked. Networks with batch norm need new statistics at every point;
 without them a barrier appears that is not there. The line has one basis: its ends are re-estimated like all between,
 from the same training images, for stale statistics at the ends alone would hide a barrier; what the networks score with
-their own statistics stands beside, and a note says where that differs by more than chance. A barrier is the largest of
-several noisy differences and leans upward by about the noise; that of several lines is the mean of their largest ones.
+their own statistics stands beside, and a note says where that differs by more than chance. The worst place
+of a line is chosen on four fifths of the images and read on the other fifth, each fifth in turn: the largest of several
+noisy differences would lean upward by about the noise. So a barrier may read a little below 0 where there is none, and
+a little too low where many places are about as bad. That of several lines is the mean of theirs.
 """
 
 from collections.abc import Iterator
@@ -24,11 +26,11 @@ import polars as pl
 
 from transferscope.analyses._shared import barriers, contrasts, line_step
 from transferscope.analyses._shared.barriers import ALIGNED, NORMS, SAME_INIT
-from transferscope.analyses.barrier.drawn import draw, summary
+from transferscope.analyses.barrier.drawn import draw, summary_table
 from transferscope.analyses.barrier.findings import connected, others, strategies
 from transferscope.analyses.barrier.options import Options
 from transferscope.engine.step import Step
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 from transferscope.study.pairs import kind_of, pairs, trained
@@ -78,21 +80,21 @@ def _pairs_of(study: Study, target: str, options: Options) -> Iterator[tuple[dic
                 yield {"pair": kind_of(name) + SAME_INIT, "seed": seed, "seed_b": None}, run, at, child, at
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """Curves and barriers by kind of pair, whether fine-tuned networks connect, and every pair in a table."""
 
-    def told(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
+    def of_target(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
         every = barriers.curves(rows)
         main = every.filter((pl.col("split") == options.splits[0]) & (pl.col("batch_norm") == options.batch_norm[0]))
         found = [*connected(target, main), *others(target, main), *strategies(target, every, options)]
-        return found, draw(target, rows, every, options), summary(target, every)
+        return found, draw(target, rows, every, options), summary_table(target, every)
 
     images = options.train_images if options.splits[0] == "train" else options.images
     statistics = NORMS[options.batch_norm[0]]
     if options.batch_norm[0] == "refresh":
         statistics += f" (at most {options.statistics})"
     basis = barriers.read(f"{options.splits[0]} images (at most {images})", statistics, options.checkpoint)
-    return contrasts.section(TITLE, table.rows, told, _notes, basis)
+    return contrasts.section(TITLE, table.rows, of_target, _notes, basis)
 
 
 def _notes(rows: pl.DataFrame) -> list[str]:
@@ -105,4 +107,4 @@ def _notes(rows: pl.DataFrame) -> list[str]:
         )
     if "same" in rows.columns and rows["same"].any():
         found.append("Where the last epoch was also the best one, the line from best to last has no length.")
-    return [*found, *barriers.basis(rows), *contrasts.notes_on_seeds(rows)]
+    return [*found, *barriers.basis(rows), *contrasts.notes_on_pairs(rows)]

@@ -3,7 +3,7 @@
 import polars as pl
 
 from transferscope import charts
-from transferscope.analyses._shared import barriers
+from transferscope.analyses._shared import barriers, contrasts
 from transferscope.analyses._shared.barriers import LIMIT, NORMS
 from transferscope.analyses.barrier.options import Options
 from transferscope.section import Chart, View
@@ -18,11 +18,12 @@ def draw(target: str, rows: pl.DataFrame, every: pl.DataFrame, options: Options)
     found = list(
         barriers.chart(f"{target}-lines", f"On the line between two networks, {target}", main, caption, facet=facet)
     )
-    values = every.filter(pl.col("split") == options.splits[0]).with_columns(barrier=100 * pl.col("barrier"))
+    values = every.filter(pl.col("split") == options.splits[0])
     parts = []
     for key, of in values.drop_nulls("barrier").group_by("pair", "batch_norm", maintain_order=True):
         height = barriers.over_pairs(of, str(key[0]), "barrier")
         if height is not None:
+            height = contrasts.moved(height, 100)
             parts.append(
                 {
                     "pair": key[0],
@@ -35,8 +36,8 @@ def draw(target: str, rows: pl.DataFrame, every: pl.DataFrame, options: Options)
     if not parts:
         return found
     schema = dict.fromkeys(("pair", "statistics"), pl.String) | dict.fromkeys(("barrier", "low", "high"), pl.Float64)
-    runs = values.select("pair", "seed", "barrier", statistics=pl.col("batch_norm").replace(NORMS)).drop_nulls(
-        "barrier"
+    runs = values.drop_nulls("barrier").select(
+        "pair", "seed", pl.col("barrier") * 100, statistics=pl.col("batch_norm").replace(NORMS)
     )
     spec = charts.dots(
         pl.DataFrame(parts, schema=schema),
@@ -56,8 +57,8 @@ def draw(target: str, rows: pl.DataFrame, every: pl.DataFrame, options: Options)
     return [*found, Chart(f"{target}-barriers", f"Barriers on {target}", spec, caption)]
 
 
-def summary(target: str, every: pl.DataFrame) -> View:
-    """Every pair: its ends, its middle, and both barriers with their bootstrap intervals over images, in points."""
+def summary_table(target: str, every: pl.DataFrame) -> View:
+    """Every pair: its ends, its middle, and both barriers with their intervals over images, in points."""
 
     def with_interval(name: str, low: str, high: str) -> pl.Expr:
         parts = [(100 * pl.col(part)).round(1).cast(pl.String).fill_null("-") for part in (name, low, high)]
@@ -86,7 +87,7 @@ def summary(target: str, every: pl.DataFrame) -> View:
         "images",
     )
     caption = (
-        "Scores in percent, barriers in points with 95% bootstrap intervals over images, the loss in nats. Barriers "
+        "Scores in percent, barriers in points with 95% intervals over images, the loss in nats. Barriers "
         "are measured from the ends as the line has them; own statistics: these networks with the batch-norm "
         "statistics they came with. points: how many places of the line were evaluated."
     )

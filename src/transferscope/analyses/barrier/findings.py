@@ -3,7 +3,7 @@
 import polars as pl
 
 from transferscope.analyses._shared import barriers, contrasts, phrases
-from transferscope.analyses._shared.barriers import ALIGNED, LIMIT, NORMS, SAME_INIT
+from transferscope.analyses._shared.barriers import ALIGNED, CONNECT, LIES, LIMIT, NORMS, SAME_INIT
 from transferscope.analyses.barrier.options import Options
 from transferscope.section import Finding
 from transferscope.study.pairs import kind_of, sides
@@ -15,26 +15,26 @@ def connected(target: str, main: pl.DataFrame) -> list[Finding]:
     found = []
     if tuned is not None:
         of = main.filter(pl.col("pair") == "P-T & P-T")
-        verb = "connect" if tuned.mean <= LIMIT else "do NOT connect"
-        if verb != "connect" and not tuned.excludes(LIMIT):
-            verb = "are not shown to connect"
+        verb = CONNECT[barriers.outcome(tuned)].replace("do not", "do NOT")
         text = f"On {target}, two fine-tuned networks {_heads(of)} {verb}: {_falls('two P-T', of, tuned.mean)}."
-        effects = [contrasts.moved(tuned, -1, LIMIT), scratch and contrasts.moved(scratch, 1, -LIMIT)]
+        apart = None if scratch is None else contrasts.one_sided(contrasts.moved(scratch, 1, -LIMIT))
+        effects = [contrasts.one_sided(contrasts.moved(tuned, -1, LIMIT)), apart]
         found.append(contrasts.judged(text, contrasts.moved(tuned, 100), barriers.points(of), 7, effects))
         middle = of.drop_nulls(["middle", "ends"])
         if not middle.is_empty():
-            gap = contrasts.interval(100 * (middle["middle"] - middle["ends"]).to_numpy(), chained=True)
+            sunk = middle.with_columns(gap=100 * (pl.col("middle") - pl.col("ends")))
+            gap = contrasts.of_pairs(sunk, "gap", together=True)
             text = (
                 f"On {target}, the middle of the line between two P-T scores "
                 f"{contrasts.average(middle['middle']):z.1%}, its ends {contrasts.average(middle['ends']):z.1%}."
             )
-            found.append(contrasts.told(text, gap, barriers.points(of)))
+            found.append(contrasts.finding(text, gap, barriers.points(of)))
     if scratch is not None:
         of = main.filter(pl.col("pair") == "RI-T & RI-T")
-        too = ", too" if tuned is not None and tuned.mean <= LIMIT else ""
-        verb = f"connect{too}" if scratch.mean <= LIMIT else "do not connect"
+        verb, both = CONNECT[barriers.outcome(scratch)], tuned is not None and barriers.outcome(tuned) == "within"
+        verb += ", too" if both and verb == "connect" else ""
         text = f"On {target}, two networks from scratch {_heads(of)} {verb}: {_falls('two RI-T', of, scratch.mean)}."
-        found.append(contrasts.told(text, contrasts.moved(scratch, 100), barriers.points(of)))
+        found.append(contrasts.finding(text, contrasts.moved(scratch, 100), barriers.points(of)))
     return found
 
 
@@ -49,13 +49,13 @@ def others(target: str, main: pl.DataFrame) -> list[Finding]:
             continue
         name = kind.removesuffix(" best & last")
         if own:
-            verb = "no barrier lies" if height.mean <= LIMIT else "a barrier lies"
+            verb = LIES[barriers.outcome(height)]
             text = (
                 f"On {target}, {verb} between the best and the last weights of one {name} run: the score falls "
                 f"{100 * height.mean:z.1f} points below the chord between them{_worst(of, 'chord_barrier')}."
             )
         elif kind.endswith(SAME_INIT):
-            verb = "connect" if height.mean <= LIMIT else "do not connect"
+            verb = CONNECT[barriers.outcome(height)]
             start = _falls("them", of, height.mean)
             text = f"On {target}, two networks from one random start, with other orders of the images, {verb}: {start}."
         elif kind.endswith(ALIGNED):
@@ -69,9 +69,9 @@ def others(target: str, main: pl.DataFrame) -> list[Finding]:
         else:
             a, b = sides(kind)
             who = f"two {a}" if a == b else f"{a} and {b}"
-            verb = "connect" if height.mean <= LIMIT else "do not connect"
+            verb = CONNECT[barriers.outcome(height)]
             text = f"On {target}, {who} {_heads(of)} {verb}: {_falls(who, of, height.mean)}."
-        found.append(contrasts.told(text, contrasts.moved(height, 100), barriers.points(of)))
+        found.append(contrasts.finding(text, contrasts.moved(height, 100), barriers.points(of)))
     return found
 
 
@@ -88,7 +88,7 @@ def strategies(target: str, every: pl.DataFrame, options: Options) -> list[Findi
             f"On {target}, with batch-norm statistics {NORMS[norm]} the barrier between two P-T is "
             f"{100 * other.mean:z.1f} points, with statistics {NORMS[options.batch_norm[0]]} {100 * first.mean:z.1f}."
         )
-        found.append(contrasts.told(text, contrasts.moved(other, 100), barriers.points(of)))
+        found.append(contrasts.finding(text, contrasts.moved(other, 100), barriers.points(of)))
     return found
 
 
@@ -101,10 +101,10 @@ def _falls(who: str, of: pl.DataFrame, height: float) -> str:
     text = f"on the line between {who} the {of['split'][0]} {phrases.word(of['measure'][0])} "
     ends, lowest = of["ends"].drop_nulls(), of["lowest"].drop_nulls()
     if height < 0.0005 and not ends.is_empty():
-        return f"{text}never falls below the mean of its ends, {contrasts.average(ends):z.1%}"
+        return f"{text}is not seen to fall below the mean of its ends, {contrasts.average(ends):z.1%}"
     text += f"falls {100 * height:z.1f} points below the mean of its ends"
     if not ends.is_empty() and not lowest.is_empty():
-        text += f", from {contrasts.average(ends):z.1%} to {contrasts.average(lowest):z.1%}"
+        text += f", {contrasts.average(ends):z.1%} (lowest seen: {contrasts.average(lowest):z.1%})"
     return f"{text}{_worst(of, 'barrier')}"
 
 

@@ -5,14 +5,10 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses
-from transferscope.study.schema import as_tuple
+from transferscope.probes.batch_norm import OfLine
+from transferscope.strict import as_tuple
 
 Kind = Literal["replicas", "arms", "best"]
-
-
-Norm = Literal["refresh", "average", "first", "last"]
-
-
 Where = Literal["test", "val", "train"]
 
 
@@ -38,6 +34,6 @@ class Options(analyses.OfTrained):
     """Training images to score on, at most."""
     statistics: Annotated[int, Field(ge=8)] = 250
     """Training images from which batch-norm statistics are re-estimated."""
-    batch_norm: Annotated[tuple[Norm, ...], BeforeValidator(as_tuple), Field(min_length=1)] = ("refresh",)
+    batch_norm: Annotated[tuple[OfLine, ...], BeforeValidator(as_tuple), Field(min_length=1)] = ("refresh",)
     """Where the statistics on the line come from, the findings using the first listed: `refresh` re-estimates them at
     every point, `average` averages them like the weights, `first` and `last` take those of one end."""

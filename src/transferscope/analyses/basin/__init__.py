@@ -20,12 +20,12 @@ from typing import Any
 
 from transferscope.analyses._shared import contrasts, outcomes, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
-from transferscope.analyses.basin.drawn import floor, summary, walls
+from transferscope.analyses.basin.drawn import floor, summary_table, walls
 from transferscope.analyses.basin.findings import basin, last
 from transferscope.analyses.basin.options import Options
 from transferscope.analyses.basin.step import measure
 from transferscope.engine.step import Step
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.section import Section
 from transferscope.study import Study
 from transferscope.study.pairs import pairs
@@ -45,11 +45,11 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                 yield {"target": target, **pair.labels}, step
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """Whether every pair's segment is a basin, the error along it, and the margins off its ends."""
     if table.rows.is_empty():
         return Section(TITLE, notes=["No pair of networks has finished yet (this analysis needs two seeds)."])
-    said = Parts(notes=contrasts.notes_on_seeds(table.rows))
+    said = Parts(notes=contrasts.notes_on_pairs(table.rows))
     for target, rows in by_target(table.rows):
         every = last(rows)
         if every.is_empty():
@@ -57,7 +57,7 @@ def section(table: Table, options: Options) -> Section:
         for (kind,), of in every.group_by("pair", maintain_order=True):
             said.findings.append(basin(target, str(kind), of))
         said.charts += [*floor(target, table), *walls(target, rows)]
-        said.tables.append(summary(target, every))
+        said.tables.append(summary_table(target, every))
     basis = (
         "Every network on the segment, beyond it and under noise is scored on the same test images (at most "
         f"{options.images}), in eval mode; batch-norm statistics, where there are any, are re-estimated for each from "

@@ -4,11 +4,11 @@ import polars as pl
 
 from transferscope import charts
 from transferscope.analyses.basin.findings import OWN
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.section import Chart, View
 
 
-def floor(target: str, table: Table) -> list[Chart]:
+def floor(target: str, table: ResultTable) -> list[Chart]:
     """The error on every pair's segment."""
     parts = []
     loss = "error"
@@ -64,7 +64,7 @@ def walls(target: str, rows: pl.DataFrame) -> list[Chart]:
     return [Chart(f"{target}-walls", f"The walls of the basin, {target}", spec, caption)]
 
 
-def summary(target: str, every: pl.DataFrame) -> View:
+def summary_table(target: str, every: pl.DataFrame) -> View:
     rows = every.select(
         "pair",
         "seed",

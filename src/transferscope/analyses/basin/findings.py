@@ -43,7 +43,7 @@ def last(rows: pl.DataFrame) -> pl.DataFrame:
 
 def basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
     """Claim 8, from the pairs of one kind."""
-    chained = contrasts.twins(kind)
+    together = contrasts.twins(kind)
     count, held = of.height, of.drop_nulls("found_delta")
     share = of["loss"][0] == "error"
     times, unit = (100.0, "points of error") if share else (1.0, "nats")
@@ -73,8 +73,10 @@ def basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
         such = of.filter(pl.col("told").str.contains(told)).height if "told" in of.columns else 0
         if such:
             text += f" {EXTENT[told]}{'' if such == count else f' ({such} of {count} pairs)'}."
-    effects = [contrasts.interval(of[f"{name}_sure"].to_numpy(), chained=chained) for name in CONDITIONS]
-    least = of.select(pl.min_horizontal("noise_margin", "beyond_margin"))["noise_margin"].to_numpy()
-    shown = contrasts.moved(contrasts.interval(least, chained=chained), times)
+    effects = [contrasts.of_pairs(of, f"{name}_sure", together=together) for name in CONDITIONS]
+    of = of.with_columns(least=pl.min_horizontal("noise_margin", "beyond_margin"))
+    shown = contrasts.moved(contrasts.of_pairs(of, "least", together=together), times)
     unit = f"{unit} over 2 epsilon, the smaller of both margins"
-    return contrasts.judged(text, shown, unit, 8, effects) if kind == "P-T & P-T" else contrasts.told(text, shown, unit)
+    return (
+        contrasts.judged(text, shown, unit, 8, effects) if kind == "P-T & P-T" else contrasts.finding(text, shown, unit)
+    )

@@ -3,8 +3,8 @@
 from typing import Any
 
 from transferscope.analyses._shared import line_step
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
-from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
 from transferscope.tasks import costs
 
@@ -26,7 +26,7 @@ def measure(
     statistics: int,
     work: Work,
 ) -> list[dict[str, Any]]:
-    """Rows of `probes.basin`, one a delta tried, each with epsilon, the delta found and the segment's ends.
+    """Rows of `probes.walks.basin`, one a delta tried, each with epsilon, the delta found and the segment's ends.
 
     The whole result is written as ``basin.safetensors``.
     """

@@ -4,13 +4,14 @@ The network is fine-tuned from every checkpoint of `pretrained` (a series of fil
 study saved), with the same seeds for all and, where `recipe.lr` is a list, with a rate searched on val for each.
 (Neyshabur, Sedghi and Zhang 2020, section 3.6 and figure 7.)
 
-How to read it. The target metric usually stops rising long before the source metric does: a checkpoint from before
-that point would have done. "Within the interval of the best" means that the difference of the two, paired by seed, is
-not surely above 0: with few seeds that says little, so the difference stands beside it. Optimisation speed (the mean
-training metric over the epochs of fine-tuning) can saturate at another time. The line from a checkpoint to the last one
-shows when pretraining entered the basin where it ended: for a pretraining done here, on the source's own test images;
-for given files, between the two fine-tuned networks. CKA compares the two checkpoints' features there, block by block.
-Random labels are the control: what they give is not due to classes.
+How to read it. The target metric usually stops rising long before the source metric does: a checkpoint from before that
+point would have done. The earliest that does is within a margin of every other checkpoint, by the upper end of the
+differences paired by seed and test image: one that is a margin or more behind is named in one case of twenty at most,
+and with few seeds it is often undecided. Optimisation speed (the mean training metric over the epochs of fine-tuning)
+can saturate at another time. The line from a checkpoint to the last one shows when pretraining entered the basin where
+it ended: for a pretraining done here, on the source's own test images; for given files, between the two fine-tuned
+networks. CKA compares the two checkpoints' features there, block by block. Random labels are the control: what they
+give is not due to classes.
 """
 
 import math
@@ -21,13 +22,14 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses, charts
-from transferscope.analyses._shared import outcomes
-from transferscope.analyses._shared.parts import by_target
+from transferscope.analyses._shared import contrasts, gains, outcomes
+from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.checkpoint import joined, sweep
+from transferscope.analyses.checkpoint.card import card
 from transferscope.engine.step import Step
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
-from transferscope.measures.intervals import spearman, too_few
+from transferscope.measures import depth
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 from transferscope.study.origin import Checkpoint
@@ -48,6 +50,8 @@ class Options(analyses.Options):
     """Test images for `lines`, at most."""
     alphas: Annotated[int, Field(ge=3)] = 11
     """Points on each of the `lines`, both ends counted."""
+    margin: Annotated[float, Field(gt=0)] = 1.0
+    """How many points behind the best a checkpoint may be and still do."""
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
@@ -91,38 +95,37 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                     yield labels(what, target, c, place, None), step
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """Source and target metric and speed by checkpoint, the earliest that does, and the way into the last basin."""
     if table.rows.is_empty() or "run" not in table.rows["what"]:
         return Section(TITLE, notes=["No run has finished yet."])
     runs = sweep.finished(table.rows.filter(pl.col("what") == "run"))
+    runs = gains.with_parts(runs, table, ["target", "track", "checkpoint", "seed"])
     source = _source(table.rows)
-    findings: list[Finding] = []
-    drawn: list[Chart] = []
-    notes: list[str] = []
+    said = Parts()
     for (target, track), of in runs.group_by("target", "track", maintain_order=True):
         if of["place"].n_unique() < 2:
-            notes.append(f"On {target} there is one checkpoint only: give a series to compare several.")
+            said.notes.append(f"On {target} there is one checkpoint only: give a series to compare several.")
             continue
-        findings += sweep.worth(target, str(track), of)
-        findings += _follows(target, str(track), of, source)
+        said.findings += sweep.worth(target, str(track), of, options.margin)
+        if track != "random":
+            said.cards += card(str(target), of, options.margin)
+        said.findings += _follows(target, str(track), of, source)
     for target, of in by_target(runs):
-        drawn += sweep.curves(target, of)
-    drawn += _source_chart(source)
+        said.charts += sweep.curves(target, of)
+    said.charts += _source_chart(source)
     for (where,), of in joined.gathered(table.rows).group_by("where", maintain_order=True):
-        findings += joined.onset(str(where), of)
-        drawn += joined.drawn(str(where), of)
-    notes += [*_learnt(source), *sweep.unlearnt(runs)]
-    if few := too_few(runs["seed"].n_unique()):
-        notes.append(few)
-    view = View("checkpoints", "Every checkpoint, means over seeds", sweep.summary(runs))
-    basis = f"{outcomes.FINAL} {outcomes.SPEED}"
+        said.findings += joined.onset(str(where), of)
+        said.charts += joined.drawn(str(where), of)
+    said.notes += [*_learnt(source), *sweep.unlearnt(runs)]
+    said.tables.append(View("checkpoints", "Every checkpoint, means over seeds", sweep.summary_table(runs)))
+    basis = f"{gains.basis(runs)} {outcomes.SPEED}"
     if options.lines:
         basis += (
             f" Barriers and CKA are on at most {options.images} test images; along a line running statistics are "
             "estimated anew from training images."
         )
-    return Section(TITLE, findings, drawn, [view], notes=notes, basis=basis)
+    return said.section(TITLE, basis)
 
 
 def _source(rows: pl.DataFrame) -> pl.DataFrame:
@@ -155,12 +158,19 @@ def _follows(target: str, track: str, runs: pl.DataFrame, source: pl.DataFrame) 
     own = source.filter(pl.col("track") == track).rename({"test_metric": "source", "epoch": "pretrained_epochs"})
     if own.is_empty():
         return []
-    pair = sweep.by_checkpoint(runs, "final").join(own, on="pretrained_epochs").drop_nulls(["final", "source"])
-    found = spearman(pair["source"].to_numpy(), pair["final"].to_numpy()) if pair.height > 1 else None
+    pairs = runs.join(own.drop_nulls("source"), on="pretrained_epochs").drop_nulls("final").sort("place")
+    if pairs.is_empty():
+        return []
+    wide = pairs.pivot("seed", index=["place", "source"], values="final")
+    found = depth.correlation(wide.drop("place", "source").to_numpy().T, wide["source"].to_numpy())
     if found is None:
         return []
-    text = f"On {target}, checkpoints with a better source metric ({track} labels) rank like this on the target."
-    return [Finding(text, found.mean, found.low, found.high, found.n, "rank correlation", counted="checkpoints")]
+    goes = ("is not shown to go with", "goes with", "goes against")[depth.leans(found)]
+    text = (
+        f"On {target}, the rank of a checkpoint by its source metric ({track} labels) {goes} its rank on the target: "
+        f"one correlation over {wide.height} checkpoints for every seed of fine-tuning."
+    )
+    return [contrasts.finding(text, found, "rank correlation")]
 
 
 def _source_chart(source: pl.DataFrame) -> list[Chart]:

@@ -82,16 +82,20 @@ def onset(where: str, joined: pl.DataFrame) -> list[Finding]:
     """
     found = []
     joined = joined.filter(pl.col("track") != "random")
+    limit = f"has a barrier above {100 * barriers.LIMIT:g} points"
+    one = " (one line a checkpoint: no interval over seeds)"
     for (track,), of in joined.drop_nulls("barrier").sort("place").group_by("track", maintain_order=True):
         place = f"On {where}" if track == "given" else f"On {where} ({track} labels)"
         place += ", between the fine-tuned networks" if track == "given" else ""
         names, heights = of.select(axis()).to_series().to_list(), of["barrier"].to_list()
         start = next((i for i in range(len(heights)) if max(heights[i:]) <= barriers.LIMIT), None)
         if start is None:
-            text = f"{place}, a barrier lies between every other checkpoint and the last one: it is still on its way."
+            text = (
+                f"{place}, the line from every other checkpoint to the last one {limit}: it is still on its way{one}."
+            )
             found.append(Finding(text, heights[-1], unit=f"barrier from {names[-1]}"))
         else:
-            text = f"{place}, there is no barrier to the last checkpoint from {names[start]} on: the final basin."
+            text = f"{place}, no line to the last checkpoint from {names[start]} on {limit}: the final basin{one}."
             found.append(Finding(text, heights[start], unit=f"barrier from {names[start]}"))
     return found
 

@@ -1,18 +1,24 @@
 """What fine-tuning from every checkpoint of a pretraining came to, and the earliest checkpoint that does."""
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from transferscope import charts
-from transferscope.analyses._shared import contrasts, outcomes, phrases
+from transferscope.analyses._shared import contrasts, gains, outcomes, phrases
 from transferscope.analyses._shared.parts import by_target
-from transferscope.measures.intervals import Interval, mean_interval, paired_interval, too_few
+from transferscope.measures import choosing
+from transferscope.measures.choosing import Choice
+from transferscope.measures.deciding import ERROR, LEAST
+from transferscope.measures.intervals import Interval
 from transferscope.section import Chart, Finding
 
 EARLY = 0.5  # a checkpoint from before this share of the pretraining counts as early
 MOST = 0.8  # share of the gain of the whole pretraining that an early checkpoint has to give, to be nearly as good
+VALUES = {"final": "final test metric", "speed": "optimisation speed"}  # what a checkpoint may be near the best in
 KEY = ["target", "track", "checkpoint", "pretrained_epochs", "place"]
 
 
@@ -34,64 +40,87 @@ def by_checkpoint(runs: pl.DataFrame, value: str) -> pl.DataFrame:
     return runs.group_by("place", "at", "pretrained_epochs").agg(pl.col(value).mean()).sort("place")
 
 
-def _gap(runs: pl.DataFrame, better: int, other: int, value: str) -> Interval | None:
-    """100 x (`value` from checkpoint `better` minus that from `other`), paired by seed."""
-    a, b = (runs.filter(pl.col("place") == place).select("seed", value).drop_nulls() for place in (better, other))
-    both = a.join(b, on="seed", suffix="_other").sort("seed")
-    if both.is_empty():
+def gap(runs: pl.DataFrame, better: int, other: int, value: str) -> Interval | None:
+    """100 x (`value` from checkpoint `better` minus that from `other`), paired by seed, and by image where possible."""
+    a, b = (runs.filter(pl.col("place") == place) for place in (better, other))
+    points = gains.difference(a, b, value)
+    return None if points is None else points.interval()
+
+
+def earliest(runs: pl.DataFrame, value: str, margin: float, level: float = 0.95) -> tuple[list[int], Choice] | None:
+    """The places of the checkpoints, and which of them is the earliest less than `margin` points behind every other
+    (`measures.choosing.earliest`, at `level` one-sided), over the seeds that have them all; None without any."""
+    places = runs.drop_nulls(value)["place"].unique().sort().to_list()
+    every = [of.times(100) for of in gains.scores([runs.filter(pl.col("place") == p) for p in places], value)]
+    if not every or not len(every[0].values):
         return None
-    return paired_interval(100 * both[value].to_numpy(), 100 * both[f"{value}_other"].to_numpy())
+
+    def lead(one: int, other: int, level: float) -> Interval:
+        return every[one].minus(every[other]).interval(level)
+
+    whole = all(of.parts is not None for of in every)
+    return places, choosing.earliest(np.array([of.values for of in every]), margin, level, lead=lead if whole else None)
 
 
-def earliest(runs: pl.DataFrame, value: str) -> tuple[int, int, Interval] | None:
-    """(its place, the best one's place, the best's lead over it) of the earliest checkpoint whose `value` is not
-    surely below the best; None without values."""
-    means = by_checkpoint(runs, value).drop_nulls(value)
-    if means.is_empty():
-        return None
-    best = int(means.sort(value, descending=True, maintain_order=True)["place"][0])
-    for place in means["place"]:
-        lead = _gap(runs, best, int(place), value)
-        if place == best or (lead is not None and not (lead.excludes(0) and lead.mean > 0) and lead.low is not None):
-            return int(place), best, lead or Interval(0.0, None, None, 1)
-    return None
-
-
-def worth(target: str, track: str, runs: pl.DataFrame) -> list[Finding]:
+def worth(target: str, track: str, runs: pl.DataFrame, margin: float) -> list[Finding]:
     """The earliest checkpoint that does, in metric and in speed, and the claim that an early one is nearly as good."""
     found = []
     under = "" if track in ("given", "true") else f" (pretrained with {track} labels)"
     unit = phrases.unit(runs["metric"][0])
     means = by_checkpoint(runs, "final")
     steps = {int(p): (str(n), e) for p, n, e in means.select("place", "at", "pretrained_epochs").rows()}
-    words = {"final": "final test metric", "speed": "optimisation speed"}
-    for value, what in words.items():
-        if (got := earliest(runs, value)) is None:
-            continue
-        place, best, lead = got
-        (name, epoch), (top, _), whole = steps[place], steps[best], steps[max(steps)][1]
-        if place == best == min(steps):
-            text = f"On {target}{under}, no later checkpoint is better on average than {top} in {what}."
-        elif place == best:
-            text = f"On {target}{under}, no checkpoint before {top} reaches its {what}."
-        else:
-            text = f"On {target}{under}, {name} cannot be told from the best checkpoint ({top}) in {what}"
-            if too_few(lead.n):
-                text += f" with {lead.n} seeds, which may be too few to see it."
-            else:
-                saved = f", saving {1 - epoch / whole:z.0%} of the pretraining" if epoch is not None and whole else ""
-                text += f"{saved}."
-        found.append(contrasts.told(text, lead, f"{unit} behind the best"))
+    for value, what in VALUES.items():
+        at = partial(_near, f"On {target}{under}, ", runs, margin, value, what, steps, unit)
+        if (one := at(ERROR)) is not None:
+            found.append(replace(one, again=at))
     if track == "random":
-        if (gain := _gap(runs, max(steps), min(steps), "final")) is not None:
+        if (gain := gap(runs, max(steps), min(steps), "final")) is not None:
             a, b = (float(means.filter(pl.col("place") == p)["final"][0]) for p in (min(steps), max(steps)))
             text = (
                 f"On {target}, the final test metric is {b:z.1%} after pretraining with random labels to "
                 f"{steps[max(steps)][0]} and {a:z.1%} after {steps[min(steps)][0]}."
             )
-            found.append(contrasts.told(text, gain, unit))
+            found.append(gains.told(contrasts.finding(text, gain, unit), gain))
         return found
     return [*found, *_claim(target, runs, steps, unit)]
+
+
+def _near(
+    where: str,
+    runs: pl.DataFrame,
+    margin: float,
+    value: str,
+    what: str,
+    steps: dict[int, tuple[str, Any]],
+    unit: str,
+    error: float,
+) -> Finding | None:
+    """The earliest checkpoint that is within the margin of the best in `value`, with the error that this may have."""
+    if (got := earliest(runs, value, margin, 1 - error)) is None:
+        return None
+    places, choice = got
+    (top, _), whole = steps[places[choice.best]], steps[max(steps)][1]
+    near = f"within {phrases.amount(margin, unit)}"
+    if choice.place is None:
+        return Finding(
+            f"{where}it is undecided which checkpoint is {near} of the best in {what}: with {choice.n} "
+            f"seed{'s' if choice.n != 1 else ''} not even {top}, the best on average, is shown to be."
+        )
+    name, epoch = steps[places[choice.place]]
+    if choice.place == choice.best == 0:
+        text = f"{where}{name} is {near} of every later checkpoint in {what}"
+    elif choice.place == choice.best:
+        text = f"{where}no checkpoint before {top} is shown to be {near} of the best in {what}"
+    else:
+        text = f"{where}{name} is {near} of the best checkpoint in {what} ({top} on average)"
+    saved = f", saving {1 - epoch / whole:z.0%} of the pretraining" if epoch is not None and whole else ""
+    few = f" with {choice.n} seeds" if choice.n < LEAST else "" if choice.place == choice.best else saved
+    sure = f"one-sided {100 * (1 - error):.3g}%"
+    text += f"{few} (at most {max(0.0, choice.limits[choice.place]):.1f} behind, {sure})."
+    lead = gap(runs, places[choice.best], places[choice.place], value)
+    if choice.place == choice.best or lead is None:  # it is not behind itself
+        return Finding(text)
+    return gains.told(contrasts.finding(text, lead, f"{unit} behind the best"), lead)
 
 
 def _claim(target: str, runs: pl.DataFrame, steps: dict[int, tuple[str, Any]], unit: str) -> list[Finding]:
@@ -100,27 +129,22 @@ def _claim(target: str, runs: pl.DataFrame, steps: dict[int, tuple[str, Any]], u
     whole = steps[last][1]
     inside = [(p, epoch) for p, (_, epoch) in steps.items() if p not in (first, last)]
     early = [p for p, epoch in inside if (epoch <= EARLY * whole if whole else p <= EARLY * last)]
-    gain = _gap(runs, last, first, "final")
+    gain = gap(runs, last, first, "final")
     if not early or gain is None:
         return []
-    seeds = [set(runs.filter(pl.col("place") == p).drop_nulls("final")["seed"]) for p in (first, early[-1], last)]
-    common = sorted(set.intersection(*seeds))
-    if not common:
+    none, part, whole_way = gains.scores([runs.filter(pl.col("place") == p) for p in (first, early[-1], last)])
+    if not len(part.values):
         return []
-    at = [
-        runs.filter((pl.col("place") == p) & pl.col("seed").is_in(common)).sort("seed")["final"].to_numpy()
-        for p in (first, early[-1], last)
-    ]
-    excess = mean_interval(100 * ((at[1] - at[0]) - MOST * (at[2] - at[0])))
-    kept = 100 * np.mean(at[1] - at[0])
+    excess = part.plus(none, MOST - 1).plus(whole_way, -MOST).times(100).interval()  # (p - n) - MOST (w - n)
+    kept = 100 * float((part.values - none.values).mean())
     text = (
         f"On {target}, the whole pretraining gives {gain.mean:+z.1f} {unit} over {steps[first][0]}, and "
         f"{steps[early[-1]][0]} already {kept:+z.1f}; early checkpoints would do if that is at least {MOST:z.0%} of it."
     )
     if not (gain.mean > 0 and gain.excludes(0)):
         text += " The gain itself is not clearly above 0, so there is little to divide."
-        return [Finding(text, excess.mean, excess.low, excess.high, excess.n, unit, 10, "open")]
-    return [contrasts.judged(text, excess, f"{unit} above that", 10, [excess])]
+        return [gains.told(Finding(text, excess.mean, excess.low, excess.high, excess.n, unit, 10, "open"), excess)]
+    return [gains.told(contrasts.judged(text, excess, f"{unit} above that", 10, [excess]), excess)]
 
 
 def unlearnt(runs: pl.DataFrame) -> list[str]:
@@ -158,15 +182,15 @@ def curves(target: str, runs: pl.DataFrame) -> list[Chart]:
     return found
 
 
-def summary(runs: pl.DataFrame) -> pl.DataFrame:
+def summary_table(runs: pl.DataFrame) -> pl.DataFrame:
     """One line a checkpoint, as text for reading; the numbers are in the CSV."""
     rows = [
         {
             "target": target,
             "track": track,
             "pretrained for": at,
-            "final": contrasts.cell(of["final"]),
-            "speed": contrasts.cell(of["speed"]),
+            "final": contrasts.seeds_cell(of["final"]),
+            "speed": contrasts.seeds_cell(of["speed"]),
         }
         for (target, track, at), of in runs.group_by(["target", "track", "at"], maintain_order=True)
     ]

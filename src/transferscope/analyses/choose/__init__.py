@@ -10,8 +10,9 @@ How to read it. A score orders networks; its value means little by itself. LogME
 dimensions, so trust them less across very different architectures. With more dimensions than images the plain H-score
 is the same for all networks; the shrunk one is not. Linear probe and neighbours know only features as they are: a
 network that adapts well can rank too low. The rank correlation with fine-tuning counts networks, not seeds: below four
-networks it has no interval, and with few it is wide. All candidates see images of the study's size, each normalised as
-its own weights expect, all resized in the one way of the study's table.
+networks it has no interval, and with few it is wide. What a wrong choice costs has an interval for new trainings and
+new test images together. All candidates see images of the study's size, each normalised as its own weights expect, all
+resized in the one way of the study's table.
 """
 
 from collections.abc import Iterator
@@ -22,19 +23,22 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses, models
-from transferscope.analyses._shared import contrasts, outcomes
+from transferscope.analyses._shared import contrasts, gains, outcomes
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.choose import page
-from transferscope.analyses.choose.candidates import Candidates, Entry, entries
+from transferscope.analyses.choose.candidates import Candidates, CandidateStudy, entries
+from transferscope.engine.artifact import Artifact
+from transferscope.engine.integrity import TIMING
 from transferscope.engine.step import Outside, Step, task
-from transferscope.engine.store import Artifact, write_json
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.engine.work import Work
 from transferscope.errors import UserError
 from transferscope.measures.scores import SCORES
 from transferscope.section import Section, View
 from transferscope.study import Study
-from transferscope.tasks import costs, restore
+from transferscope.tasks import costs, inputs, restore
+from transferscope.tasks.outside import unchanged
+from transferscope.whole import write_json
 
 TITLE = "Which network to choose"
 BATCH = 128
@@ -72,14 +76,12 @@ def measure(
     allow: list[str] | None = None,
     work: Work,
 ) -> list[dict[str, Any]]:
-    """One row: the scores of a candidate (`probes.transferability`), its parameters without the head, the share loaded.
+    """One row: a candidate's scores (`ts.transferability`), its parameters without the head, the share loaded.
 
     The seconds of the pass and of every score go to ``timing.json``: they are no function of the study.
     """
     import torch
 
-    from transferscope.data.batches import Normalisation, eval_batches
-    from transferscope.data.table import open_table
     from transferscope.models.precision import prepare
     from transferscope.models.sourced import sourced
     from transferscope.models.weights import belongs
@@ -87,21 +89,22 @@ def measure(
     from transferscope.streams import stream
 
     torch.set_num_threads(work.threads)
-    table = open_table(data.path)
+    kind = inputs.of_table(data.whole())
+    table, fed = kind.open_table(data.whole()), inputs.Fed(tuple(mean), tuple(std))
     if isinstance(weights, Artifact):
         state: str | None = f"file:{restore.file(weights, str(weights_at))}"
     else:
         state = weights.ref if weights else None
     least, may = min_share or 0.0, allow or ()
     start = sourced(network, arm, state, len(table.classes), seed=seed, min_share=least, allow=may)
+    if isinstance(weights, Outside):
+        unchanged(weights, models.weights_fingerprint(weights.ref, network, work.memo))
     net = prepare(start.net, work.device).eval()
-
-    how = Normalisation(tuple(mean), tuple(std))
 
     def batches(split: str, most: int | None) -> Iterator[Any]:
         rows = stream(0, "probe", split).permutation(table.rows[split])[:most]
         for part in np.array_split(rows, max(1, round(len(rows) / BATCH))):
-            yield from eval_batches(table, part, len(part), labels=table.labels, normalisation=how, device=work.device)
+            yield from kind.evaluation(table, part, table.labels, fed, batch_size=len(part), device=work.device)
 
     clock: dict[str, float] = {}
     try:
@@ -118,7 +121,7 @@ def measure(
         why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         seen = table.example("eval")
         raise UserError(f"network: {network} cannot be run on images of {seen} ({why}); leave it out.") from None
-    write_json(work.folder / restore.TIMING, clock)
+    write_json(work.folder / TIMING, clock)
     scores = {name: getattr(found, name) for name in SCORES}
     sizes = {name: getattr(found, name) for name in ("images", "held_out", "dimensions", "source_classes")}
     share = start.loaded.share if start.loaded else None
@@ -136,7 +139,7 @@ def measure(
 @task("fine_tuned", version=1)
 def fine_tuned(*, run: Artifact, work: Work) -> list[dict[str, Any]]:
     """One row: what a fine-tuning run came to."""
-    found = outcomes.summary(run)
+    found = outcomes.final_scores(run)
     return [{"metric": found["metric"], "tuned_metric": found["test_metric"]}]
 
 
@@ -153,7 +156,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                 yield {**labels, "what": "run", "seed": seed}, fine_tuned.step(run=run)
 
 
-def _step(entry: Entry, data: Step, options: Options) -> Step:
+def _step(entry: CandidateStudy, data: Step, options: Options) -> Step:
     how = entry.study.preprocessing() if entry.readable else models.PLAIN_PREPROCESSING
     source, pretrained = entry.checkpoint, entry.study.pretrained
     return measure.step(
@@ -172,7 +175,7 @@ def _step(entry: Entry, data: Step, options: Options) -> Step:
     )
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """Every candidate's scores, who comes first by which, and how well the scores foretell fine-tuning."""
     said = Parts()
     rows = table.rows
@@ -181,6 +184,7 @@ def section(table: Table, options: Options) -> Section:
     rows = rows.with_columns(
         pl.col(name).cast(pl.Float64) for name in (*SCORES, "tuned_metric") if name in rows.columns
     )
+    rows = page.with_parts(rows, table)
     seconds = page.seconds_of(table)
     for target, of in by_target(rows):
         scores = of.filter(pl.col("what") == "scores")
@@ -195,7 +199,7 @@ def section(table: Table, options: Options) -> Section:
             f"{scored:,} training images scored, the linear probe on {held:,} others. "
             "Higher is better in every column but the seconds, which belong to the machine that computed."
         )
-        shown = page.summary(target, joined, seconds)
+        shown = page.summary_table(target, joined, seconds)
         said.tables.append(View(f"{target}-scores", f"Candidates for {target}", shown, caption))
         if scores.height < 2:
             said.notes.append(f"On {target} there is one candidate only: name several to choose between them.")
@@ -214,6 +218,6 @@ def section(table: Table, options: Options) -> Section:
     basis = (
         "Scores are of the networks before any training, in float32 and eval mode with their own running statistics, "
         f"on at most {options.images:,} training images; the linear probe is fitted there and read on the validation "
-        f"images. Of those fine-tuned: {outcomes.FINAL}"
+        f"images. Of those fine-tuned: {gains.basis(rows.filter(pl.col('what') == 'run'), 'tuned_metric')}"
     )
     return said.section(TITLE, basis)

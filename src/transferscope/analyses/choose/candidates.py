@@ -10,16 +10,17 @@ from pydantic import BeforeValidator, Field, field_validator
 from transferscope import models
 from transferscope.engine.step import Outside
 from transferscope.errors import UserError
+from transferscope.strict import Strict
 from transferscope.study import Study, origin
-from transferscope.study.schema import Part, Pretrained
+from transferscope.study.schema import Network, Pretrained
 
 UNREADABLE = "unreadable"  # so begins the fingerprint of weights that cannot be read; the step that needs them says why
 
 
-class Candidate(Part):
+class Candidate(Strict):
     """A network, its weights, and how they are used."""
 
-    network: str | None = None
+    network: Network | None = None
     """The network, as in the study file; null for the study's."""
     weights: str | None = None
     """Its weights, as in `pretrained.weights`; null for none of its own."""
@@ -52,7 +53,7 @@ def _listed(value: Any) -> Any:
 def _name(network: str = "", weights: str = "") -> str:
     """A short name for charts: "resnet18 (random)"."""
     source = Path(weights.rpartition(":")[2]).name or "random"
-    return f"{network.rpartition(':')[2]} ({source})" if network else source
+    return f"{models.in_words(network).partition(':')[2]} ({source})" if network else source
 
 
 def _parsed(text: str) -> dict[str, str]:
@@ -70,7 +71,7 @@ Candidates = Annotated[
 
 
 @dataclass(frozen=True)
-class Entry:
+class CandidateStudy:
     """A candidate as a study of its own: the same targets and recipe, its network and weights."""
 
     name: str
@@ -85,7 +86,7 @@ class Entry:
         return not isinstance(weights, Outside) or not weights.fingerprint.startswith(UNREADABLE)
 
 
-def entries(study: Study, candidates: Mapping[str, Candidate] | None, against: str) -> list[Entry]:
+def entries(study: Study, candidates: Mapping[str, Candidate] | None, against: str) -> list[CandidateStudy]:
     """The candidates as entries: those named, else the study's arms, then the checkpoints no arm starts from.
 
     UserError for an arm that has no weights to start from.
@@ -108,25 +109,27 @@ def _tuned(study: Study, against: str, arm: str | None) -> Sequence[int]:
     return ()
 
 
-def _own(study: Study, against: str) -> list[Entry]:
+def _own(study: Study, against: str) -> list[CandidateStudy]:
     """The arms of the study, then the checkpoints that the arms do not start from."""
     found = study.checkpoints()
     last = study.last_checkpoint() if found else None
     entries = [
-        Entry(arm, study, arm, None if arm == "random" else last, _tuned(study, against, arm)) for arm in study.arms
+        CandidateStudy(arm, study, arm, None if arm == "random" else last, _tuned(study, against, arm))
+        for arm in study.arms
     ]
     several = len({c.track for c in found}) > 1
     for c in found:
         if c != last or "pretrained" not in study.arms:
             name = f"{c.track} labels, {c.name}" if several else c.name
-            entries.append(Entry(name, study, "pretrained", c, _tuned(study, against, "checkpoint")))
+            entries.append(CandidateStudy(name, study, "pretrained", c, _tuned(study, against, "checkpoint")))
     return entries
 
 
-def _entry(study: Study, name: str, given: Candidate, against: str) -> Entry:
-    network = given.network or study.network
+def _entry(study: Study, name: str, given: Candidate, against: str) -> CandidateStudy:
+    network = study.network if given.network is None else models.settled(given.network, study.folder)
     arm = given.arm or ("pretrained" if given.weights else "random")
-    ref = None if given.weights is None else models.absolute_weights(given.weights, study.folder)
+    weights = None if given.weights is None else models.own_weights(given.weights, given.network or study.network)
+    ref = None if weights is None else models.absolute_weights(weights, study.folder)
     changed: dict[str, Any] = {"network": network}
     if ref is not None:
         how = study.pretrained or Pretrained(weights=ref)
@@ -146,7 +149,7 @@ def _entry(study: Study, name: str, given: Candidate, against: str) -> Entry:
         except UserError:  # missing or damaged: its own step will say so, the others go on
             checkpoint = origin.Checkpoint("given", name, None, Outside(str(ref), f"{UNREADABLE} {ref}"))
     mine = network == study.network and (checkpoint is None or _same(study, checkpoint))
-    return Entry(name, own, arm, checkpoint, _tuned(study, against, arm if mine else None))
+    return CandidateStudy(name, own, arm, checkpoint, _tuned(study, against, arm if mine else None))
 
 
 def _same(study: Study, checkpoint: origin.Checkpoint) -> bool:

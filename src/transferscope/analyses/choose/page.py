@@ -1,14 +1,15 @@
 """What the section of `choose` says and draws of one target: places, agreement with fine-tuning, the table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
 from transferscope import charts
-from transferscope.analyses._shared import contrasts, outcomes, phrases
-from transferscope.engine.table import Table
-from transferscope.measures.intervals import mean_interval, paired_interval, spearman
+from transferscope.analyses._shared import contrasts, gains, outcomes, phrases
+from transferscope.engine.table import ResultTable
+from transferscope.measures.crossfit import chosen_elsewhere
+from transferscope.measures.intervals import mean_interval, spearman
 from transferscope.measures.scores import SCORES
 from transferscope.section import Chart, Finding
 from transferscope.tasks import restore
@@ -37,12 +38,19 @@ def means(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def seconds_of(table: Table) -> dict[tuple[str, str], dict[str, float]]:
+def with_parts(rows: pl.DataFrame, table: ResultTable) -> pl.DataFrame:
+    """The rows with what every test image adds to the metric of the fine-tuning runs (`gains.with_parts`)."""
+    if "tuned_metric" not in rows.columns:
+        return rows
+    return gains.with_parts(rows, table, ["what", "target", "candidate", "seed"], "tuned_metric")
+
+
+def seconds_of(table: ResultTable) -> dict[tuple[str, str], dict[str, float]]:
     """Seconds of every part by target and candidate, where the store still has them."""
     found = {}
     for labels, artifact in table.artifacts:
-        if labels["what"] == "scores" and (told := restore.timing(artifact)) is not None:
-            found[str(labels["target"]), str(labels["candidate"])] = told
+        if labels["what"] == "scores" and (spent := restore.timing(artifact)) is not None:
+            found[str(labels["target"]), str(labels["candidate"])] = spent
     return found
 
 
@@ -137,17 +145,32 @@ def _cost(target: str, known: pl.DataFrame, rows: pl.DataFrame, metric: str) -> 
             )
         ]
     runs = rows.filter(pl.col("what") == "run")
-    a, b = outcomes.paired(runs, pl.col("candidate") == best, pl.col("candidate") == chosen, "tuned_metric")
+    a, b = (runs.filter(pl.col("candidate") == who) for who in (best, chosen))
     scores = dict(zip(known["candidate"], known["tuned_metric"], strict=True))
-    gap = paired_interval(100 * a, 100 * b) if len(a) else mean_interval([100 * (scores[best] - scores[chosen])])
+    points = gains.difference(a, b, "tuned_metric")
+    gap = mean_interval([100 * (scores[best] - scores[chosen])]) if points is None else points.interval()
+    which = ""
+    if gap.n > 1 and (left := _behind(runs, known["candidate"].to_list(), chosen)) is not None:
+        gap, which = left.interval(), " behind the best in the other seeds"  # chosen in the same ones it leans upward
     text = (
         f"On {target}, the linear probe would take {chosen}, which fine-tunes to a test {phrases.word(metric)} of "
         f"{scores[chosen]:z.1%}; {best} reaches {scores[best]:z.1%}."
     )
-    return [contrasts.told(text, gap, phrases.unit(metric))]
+    return [gains.told(contrasts.finding(text, gap, f"{phrases.unit(metric)}{which}"), gap)]
 
 
-def summary(target: str, joined: pl.DataFrame, seconds: Mapping[tuple[str, str], Mapping[str, float]]) -> pl.DataFrame:
+def _behind(runs: pl.DataFrame, names: Sequence[str], chosen: str) -> gains.Scores | None:
+    """How far `chosen` is behind the network that is best in all other seeds, in points, over seeds that have all."""
+    every = gains.scores([runs.filter(pl.col("candidate") == name) for name in names], "tuned_metric")
+    if len(every[0].values) < 2:
+        return None
+    places = chosen_elsewhere([of.values for of in every])
+    return gains.picked(every, places).minus(every[list(names).index(chosen)]).times(100)
+
+
+def summary_table(
+    target: str, joined: pl.DataFrame, seconds: Mapping[tuple[str, str], Mapping[str, float]]
+) -> pl.DataFrame:
     """The table of candidates, those that the linear probe prefers first."""
     found = []
     for row in joined.sort("probe_metric", descending=True, nulls_last=True, maintain_order=True).iter_rows(named=True):

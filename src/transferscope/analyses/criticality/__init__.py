@@ -27,13 +27,13 @@ import polars as pl
 
 from transferscope.analyses._shared import advice, block_basis, per_block
 from transferscope.analyses._shared.parts import Parts, by_target
+from transferscope.analyses.criticality.card import card
 from transferscope.analyses.criticality.drawn import bars, networks, valleys
-from transferscope.analyses.criticality.findings import VALUE, fine_tuned, own_scores, scratch, whole
+from transferscope.analyses.criticality.findings import VALUE, fine_tuned, network_sums, own_scores, scratch
 from transferscope.analyses.criticality.options import Options
 from transferscope.analyses.criticality.step import measure
 from transferscope.engine.step import Step
-from transferscope.engine.table import Table
-from transferscope.measures.intervals import too_few
+from transferscope.engine.table import ResultTable
 from transferscope.section import Section
 from transferscope.study import Study
 from transferscope.study.pairs import trained
@@ -48,12 +48,12 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     for target in study.targets:
         for arm in study.arms:
             for seed in study.seeds:
-                drawn = list(said or []) if per_block.asked(options.valley_seeds, seed, study.seeds) else []
+                drawn = list(said or []) if per_block.includes(options.valley_seeds, seed, study.seeds) else []
                 step = measure.step(run=study.run(target, arm, seed), data=study.data(target), valleys=drawn, **given)
                 yield {"target": target, "arm": arm, "seed": seed}, step
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """Criticality by block and arm, the valleys of a few blocks, and what to do with which."""
     said = Parts()
     if table.rows.is_empty():
@@ -63,9 +63,10 @@ def section(table: Table, options: Options) -> Section:
         scores = rows.filter(pl.col("kind") == "score").with_columns(value=(1 + VALUE).log10())
         if scores["value"].count() == 0:
             continue
-        said.findings += [*fine_tuned(target, scores), *scratch(target, scores), *whole(target, scores)]
+        said.findings += [*fine_tuned(target, scores), *scratch(target, scores), *network_sums(target, scores)]
         if (own := block_basis.own_scores(target, own_scores(scores), "on these training images")) is not None:
             said.notes.append(own)
+        said.cards += card(target, scores)
         said.charts += [*bars(target, scores, options), *valleys(target, rows, options)]
         said.tables += [advice.by_criticality(target, scores), networks(target, scores)]
         if lost := int(scores["at_least"].sum()):
@@ -74,8 +75,6 @@ def section(table: Table, options: Options) -> Section:
                 "least the value given if they need the whole of their way. More training images, or a larger "
                 "tolerance, would tell more."
             )
-    if few := too_few(table.rows["seed"].n_unique()):
-        said.notes.append(few)
     images = f"training images (at most {options.images})"
     basis = block_basis.read(images, options.batch_norm, "these images", options.checkpoint)
     return said.section(TITLE, basis)

@@ -6,7 +6,7 @@ from transferscope import charts
 from transferscope.analyses._shared import per_block
 from transferscope.analyses.criticality.findings import basis, largest, totals
 from transferscope.analyses.criticality.options import Options
-from transferscope.measures.intervals import mean_interval
+from transferscope.measures.ranges import bounded
 from transferscope.section import Chart, View
 
 
@@ -81,9 +81,9 @@ def networks(target: str, scores: pl.DataFrame) -> View:
         found.append(
             {
                 "network": arm,
-                "log10(1 + sum of mu)": mean_interval(of["total"].to_numpy()).text(2),
+                "log10(1 + sum of mu)": bounded(of["total"].to_numpy()).text(2),
                 "largest block": largest(of),
-                "log10(1 + median mu)": mean_interval(of["median"].to_numpy()).text(2),
+                "log10(1 + median mu)": bounded(of["median"].to_numpy()).text(2),
                 "a lower bound in": f"{int(of['at_least'].sum())} of {of.height} seeds",
             }
         )

@@ -1,8 +1,10 @@
 """What criticality found, in sentences: by depth, where stages begin, and of whole networks."""
 
+import numpy as np
 import polars as pl
 
 from transferscope.analyses._shared import block_basis, contrasts, per_block, phrases
+from transferscope.measures.crossfit import elsewhere
 from transferscope.measures.intervals import paired_interval
 from transferscope.section import Finding
 
@@ -53,8 +55,11 @@ def fine_tuned(target: str, scores: pl.DataFrame) -> list[Finding]:
     found = [contrasts.judged(text, gap, f"{UNIT}, upper minus lower half", 9, [gap])]
     if (rank := per_block.trend(tuned, "value", names)) is not None:
         most = max(per_block.intervals(tuned, "value").items(), key=lambda pair: pair[1].mean)
-        text = f"On {target}, the most critical block of P-T is {most[0]}, at {most[1].mean:z.2f}."
-        found.append(contrasts.told(text, rank, "rank correlation of depth and criticality"))
+        wide = tuned.drop_nulls("value").pivot("seed", index="block", values="value").drop("block").to_numpy()
+        at = f", at {elsewhere(wide).mean():z.2f}" if np.isfinite(wide).all(0).any() else ""
+        chosen = " (chosen in all other seeds, read in each)" if at and most[1].n > 1 else ""
+        text = f"On {target}, the most critical block of P-T is {most[0]}{at}{chosen}."
+        found.append(contrasts.finding(text, rank, "rank correlation of depth and criticality"))
     return found
 
 
@@ -100,7 +105,7 @@ def largest(sums: pl.DataFrame) -> str:
     return f"{contrasts.average(known['share']):z.0%} of it in {' or '.join(names)} alone"
 
 
-def whole(target: str, scores: pl.DataFrame) -> list[Finding]:
+def network_sums(target: str, scores: pl.DataFrame) -> list[Finding]:
     sums = totals(scores)
     tuned, scratch = (sums.filter(pl.col("arm") == arm) for arm in ("P-T", "RI-T"))
     both = tuned.join(scratch, on="seed", suffix="_scratch").sort("seed")
@@ -114,4 +119,4 @@ def whole(target: str, scores: pl.DataFrame) -> list[Finding]:
         f"10^{contrasts.average(both['median']):z.1f} and 10^{contrasts.average(both['median_scratch']):z.1f} "
         f"{basis(scores)}."
     )
-    return [contrasts.told(text, gap, "powers of ten, RI-T above P-T")]
+    return [contrasts.finding(text, gap, "powers of ten, RI-T above P-T")]

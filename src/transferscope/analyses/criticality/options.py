@@ -6,7 +6,8 @@ from pydantic import BeforeValidator, Field
 
 from transferscope import analyses
 from transferscope.analyses._shared.per_block import Which
-from transferscope.study.schema import as_tuple
+from transferscope.probes.batch_norm import OfBlocks
+from transferscope.strict import as_tuple
 
 
 class Options(analyses.OfTrained):
@@ -34,7 +35,7 @@ class Options(analyses.OfTrained):
     """The seeds whose valleys are drawn."""
     valley_images: Annotated[int, Field(ge=8)] = 100
     """Training images for the valleys, at most."""
-    batch_norm: Literal["refresh", "as found"] = "refresh"
+    batch_norm: OfBlocks = "refresh"
     """Batch-norm statistics are re-estimated in every cell (`refresh`), or left `as found`."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What numbers the network computes in."""

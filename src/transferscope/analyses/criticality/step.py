@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
-from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
 from transferscope.tasks import costs, restore
 

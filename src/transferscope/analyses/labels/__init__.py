@@ -7,10 +7,11 @@ that does not follow the law is read off straight lines instead. (Neyshabur, Sed
 the arms with all images; Raghu et al. 2019, "Transfusion", also with few.)
 
 How to read it. On the first chart the horizontal gap between the two curves is what pretraining saves in labels, the
-vertical gap what it adds in score. "Beyond the data" says that the random arm does not get there with all the training
-images there are: the curve is never read outside the numbers of images that were tried. By default every budget is
-trained for the same number of epochs, so small budgets take fewer steps; with `same: steps` they are trained for more
-epochs. If the random arm was still rising at the end, part of the worth is only patience.
+vertical gap what it adds in score, whose interval is for new trainings and new test images together. "Beyond the data"
+says that the random arm does not get there with all the training images there are: the curve is never read outside the
+numbers of images that were tried. By default every budget is trained for the same number of epochs, so small budgets
+take fewer steps; with `same: steps` they are trained for more epochs. If the random arm was still rising at the end,
+part of the worth is only patience.
 """
 
 from collections.abc import Iterator
@@ -21,19 +22,20 @@ import polars as pl
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses._shared import contrasts, outcomes, phrases
+from transferscope.analyses._shared import contrasts, gains, outcomes, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.labels import worth
+from transferscope.analyses.labels.card import card
 from transferscope.analyses.labels.worth import ARMS, of
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
-from transferscope.engine.store import Artifact
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.engine.work import Work
-from transferscope.measures.intervals import paired_interval, too_few
 from transferscope.measures.power_law import Worth
 from transferscope.section import Chart, Finding, Section, View
+from transferscope.strict import Real, as_tuple
 from transferscope.study import Study
-from transferscope.study.schema import Real, Seeds, as_tuple
+from transferscope.study.schema import Seeds
 
 TITLE = "What pretraining is worth in labels"
 
@@ -67,14 +69,14 @@ class Options(analyses.Options):
 def measure(*, run: Artifact, data: Artifact, work: Work) -> list[dict[str, Any]]:
     """One row: how many images the run was trained on, and what it came to."""
     from transferscope.data.split import nested_fraction
-    from transferscope.data.table import open_table
     from transferscope.tasks import restore
+    from transferscope.tasks.inputs import open_table
 
-    table, said = open_table(data.path), restore.said(run)
+    table, said = open_table(data.whole()), restore.said(run)
     rows = table.rows["train"]
     if said["fraction"] < 1:
         rows = nested_fraction(table.labels, rows, said["fraction"], seed=said["seed"])
-    return [{"images": len(rows), **outcomes.summary(run)}]
+    return [{"images": len(rows), **outcomes.final_scores(run)}]
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
@@ -95,25 +97,24 @@ def _epochs(study: Study, options: Options, fraction: float) -> int:
     return whole if options.same == "epochs" else round(whole * min(1 / fraction, options.longest))
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """Both arms against the number of labels, and the random arm's labels that match the pretrained arm's score."""
     said = Parts()
     if table.rows.is_empty():
         return Section(TITLE, notes=["No run has finished yet."])
-    for target, of_target in by_target(table.rows):
+    every = gains.with_parts(table.rows, table, ["target", "arm", "fraction", "seed"], "test_metric")
+    for target, of_target in by_target(every):
         said.notes += outcomes.undefined(of_target, "test_metric", target)
         runs = _distinct(of_target.drop_nulls(["test_metric", "images"]))
         if runs.is_empty():
             continue
         worths = worth.by_budget(runs)
-        said.findings += [*_gaps(target, runs), *worth.told(target, runs, worths)]
+        said.findings += [*_gaps(target, runs), *worth.findings(target, runs, worths)]
+        said.cards += card(target, runs, worths)
         said.charts += [*_curve(target, runs), *worth.drawn(target, worths)]
-        said.tables.append(View(f"{target}-budgets", f"Every budget on {target}", _summary(runs, worths)))
+        said.tables.append(View(f"{target}-budgets", f"Every budget on {target}", _summary_table(runs, worths)))
         said.notes += [*_training(target, runs), *_rising(target, runs), *worth.unfitted(target, worths)]
-    if few := too_few(table.rows["seed"].n_unique()):
-        said.notes.append(few)
-    basis = f"{outcomes.FINAL} Both arms of a seed train on the same images."
-    return said.section(TITLE, basis)
+    return said.section(TITLE, f"{gains.basis(every, 'test_metric')} Both arms of a seed train on the same images.")
 
 
 def _distinct(runs: pl.DataFrame) -> pl.DataFrame:
@@ -131,13 +132,14 @@ def _gaps(target: str, runs: pl.DataFrame) -> list[Finding]:
     word, unit = phrases.word(runs["metric"][0]), phrases.unit(runs["metric"][0])
     found = []
     for images in dict.fromkeys((counts[0], counts[-1])):
-        tuned, random = outcomes.paired(runs, of("pretrained", images), of("random", images), "test_metric")
-        if len(tuned):
+        tuned, random = gains.scores([runs.filter(of(arm, images)) for arm in ("pretrained", "random")], "test_metric")
+        if len(tuned.values):
             text = (
-                f"On {target}, with {images:,} labelled images the final test {word} is {tuned.mean():z.1%} with "
-                f"pretraining and {random.mean():z.1%} from scratch."
+                f"On {target}, with {images:,} labelled images the final test {word} is {tuned.values.mean():z.1%} "
+                f"with pretraining and {random.values.mean():z.1%} from scratch."
             )
-            found.append(contrasts.told(text, paired_interval(100 * tuned, 100 * random), unit))
+            gain = tuned.minus(random).times(100).interval()
+            found.append(gains.told(contrasts.finding(text, gain, unit), gain))
     return found
 
 
@@ -187,7 +189,7 @@ def _curve(target: str, runs: pl.DataFrame) -> list[Chart]:
     return [Chart(f"{target}-curve", f"Score against labels on {target}", spec, caption)]
 
 
-def _summary(runs: pl.DataFrame, worths: dict[int, Worth]) -> pl.DataFrame:
+def _summary_table(runs: pl.DataFrame, worths: dict[int, Worth]) -> pl.DataFrame:
     """One line a budget: both arms' means, and the labels that the random arm needs."""
     outside = {"beyond": "beyond the data", "below": "fewer than tried"}
     found = []

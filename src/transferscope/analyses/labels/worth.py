@@ -3,8 +3,7 @@
 import polars as pl
 
 from transferscope import charts
-from transferscope.analyses._shared import contrasts, outcomes, phrases
-from transferscope.measures.intervals import paired_interval
+from transferscope.analyses._shared import contrasts, gains, phrases
 from transferscope.measures.power_law import Worth, worth
 from transferscope.section import Chart, Finding
 
@@ -16,7 +15,7 @@ def of(arm: str, images: int) -> pl.Expr:
     return (pl.col("arm") == arm) & (pl.col("images") == images)
 
 
-def by_budget(runs: pl.DataFrame) -> dict[int, Worth]:
+def by_budget(runs: pl.DataFrame, level: float = 0.95) -> dict[int, Worth]:
     """For every number of images, how many the random arm needs for the pretrained arm's score (see `power_law`).
 
     Taken over the seeds that have the random arm at every number of images and the pretrained one at this number.
@@ -31,12 +30,12 @@ def by_budget(runs: pl.DataFrame) -> dict[int, Worth]:
         if both.is_empty() or len(sizes) < 2:
             continue
         errors = 1 - both.select([str(size) for size in sizes]).to_numpy()
-        if (read := worth(sizes, errors, 1 - both["test_metric"].to_numpy())) is not None:
+        if (read := worth(sizes, errors, 1 - both["test_metric"].to_numpy(), level)) is not None:
             found[int(images)] = read
     return found
 
 
-def told(target: str, runs: pl.DataFrame, worths: dict[int, Worth]) -> list[Finding]:
+def findings(target: str, runs: pl.DataFrame, worths: dict[int, Worth]) -> list[Finding]:
     """The worth of every number of images (see `by_budget`), inside the data and beyond it."""
     return [*_inside(target, runs, worths), *_beyond(target, runs, worths)]
 
@@ -55,8 +54,10 @@ def _inside(target: str, runs: pl.DataFrame, worths: dict[int, Worth]) -> list[F
         if read.size > images * 1.005:
             times = read.size / images
             text += f": pretraining is worth {_labels(read.size - images)} ({times:z.1f} times as many)."
-        else:
+        elif read.high is not None and read.high < images * 0.995:
             text += ": pretraining is worth no labels there."
+        else:
+            text += ": pretraining is not seen to be worth any labels there, which does not show that it is worth none."
         least = min(runs.filter(pl.col("arm") == "random")["images"].to_list())
         if read.seeds > 1 and (read.low is None or read.high is None):
             begins = f"below the {least:,} images tried first" if read.low is None else f"at {read.low:,.0f}"
@@ -83,16 +84,19 @@ def _beyond(target: str, runs: pl.DataFrame, worths: dict[int, Worth]) -> list[F
     least, most = (int(f(random["images"].to_list())) for f in (min, max))
     unit = phrases.unit(runs["metric"][0])
     if beyond := [images for images, read in worths.items() if read.side == "beyond"]:
-        tuned, whole = outcomes.paired(runs, of("pretrained", beyond[0]), of("random", most), "test_metric")
+        few, whole = runs.filter(of("pretrained", beyond[0])), runs.filter(of("random", most))
+        points = gains.difference(few, whole, "test_metric")
         text = (
-            f"On {target}, what pretraining is worth lies beyond the data for {budgets(beyond)}: training from "
-            f"scratch does not get there with all {most:,} images."
+            f"On {target}, what pretraining is worth lies beyond the data for {budgets(beyond)}: on average training "
+            f"from scratch does not get there with all {most:,} images"
         )
-        if len(tuned):
-            text = text.removesuffix(".") + f" (fine-tuning on {beyond[0]:,} against scratch on {most:,})."
-            found.append(contrasts.told(text, paired_interval(100 * tuned, 100 * whole), unit))
+        if points is not None:
+            gap = points.interval()
+            text += f" (fine-tuning on {beyond[0]:,} against scratch on {most:,}"
+            text += ")." if gap.excludes() else ", a difference that is not told from none)."
+            found.append(gains.told(contrasts.finding(text, gap, unit), gap))
         else:
-            found.append(Finding(text))
+            found.append(Finding(f"{text}."))
     if below := [images for images, read in worths.items() if read.side == "below"]:
         text = (
             f"On {target}, with {budgets(below)} the pretrained arm scores no higher than the random arm is expected "

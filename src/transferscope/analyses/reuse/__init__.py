@@ -10,8 +10,10 @@ How to read it. The line shows the final test metric against the last block that
 "all". Where it stops rising, the blocks above gain nothing from pretraining; where it rises most, the features that
 matter sit. The dashed rule is `stats`: if it lies near "all", statistics explain the gain. The share due to features is
 (P-T - stats) / P-T; for an AUC, whose value without any skill is 50%, it can hardly exceed one half. Optimisation speed
-is the mean training metric over the epochs. "Not distinguishable" means that the interval over seeds includes no
-difference: with few seeds it is wide, and says little.
+is the mean training metric over the epochs. "Not distinguishable" means that the interval includes no difference: with
+few seeds it is wide, and says little. Pretrained values up to a block are *enough* if they are shown to end less than
+`margin` points below those in all blocks (one-sided, 5%); cut points are asked from the highest down, as far as that
+holds, and what is neither shown to be within the margin nor beyond it is undecided.
 """
 
 from collections.abc import Iterator
@@ -19,15 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from transferscope.analyses._shared import outcomes
+from transferscope.analyses._shared import gains, outcomes
 from transferscope.analyses._shared.parts import Parts, by_target
-from transferscope.analyses.reuse.drawn import curves, lines, summary
+from transferscope.analyses.reuse.card import card
+from transferscope.analyses.reuse.drawn import curves, lines, summary_table
 from transferscope.analyses.reuse.findings import enough, features, speed
 from transferscope.analyses.reuse.options import POINTS, Options
 from transferscope.engine.step import Step
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError, did_you_mean
-from transferscope.measures.intervals import too_few
 from transferscope.models.anatomy import block_names, body_names
 from transferscope.section import Section, View
 from transferscope.study import Study
@@ -78,21 +80,26 @@ def cuts(study: Study, options: Options) -> list[int]:
     return sorted(found)
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """The share due to features, speed, the block after which nothing is gained, and the line from none to all."""
     said = Parts()
     if table.rows.is_empty():
         return Section(TITLE, notes=["No run has finished yet."])
     places = table.rows.select("target", "arm", "blocks", "upto").unique(maintain_order=True)
     every = outcomes.summarise(table.rows).join(places, on=["target", "arm"], how="left", maintain_order="left")
+    every = gains.with_parts(every, table, ["target", "arm", "seed"])
     for target, of_target in by_target(every):
         said.notes += outcomes.undefined(of_target, "final", target)
         runs = of_target.drop_nulls(["final", "speed"])
         if runs.is_empty():
             continue
-        said.findings += [*features(target, runs, said.notes), *speed(target, runs), *enough(target, runs)]
+        said.findings += [
+            *features(target, runs, said.notes),
+            *speed(target, runs),
+            *enough(target, runs, options.margin),
+        ]
+        said.cards += card(target, runs)
         said.charts += [*lines(target, runs, options), *curves(target, table.rows)]
-        said.tables.append(View(f"{target}-starts", f"Every start on {target}, means over seeds", summary(runs)))
-    if few := too_few(every["seed"].n_unique()):
-        said.notes.append(few)
-    return said.section(TITLE, f"{outcomes.FINAL} {outcomes.SPEED}")
+        said.tables.append(View(f"{target}-starts", f"Every start on {target}, means over seeds", summary_table(runs)))
+    basis = f"{gains.basis(every)} {outcomes.SPEED} A share of the score counts as a difference, to first order; the "
+    return said.section(TITLE, f"{basis}share of the gain has its interval over seeds.")

@@ -3,10 +3,9 @@
 import polars as pl
 
 from transferscope import charts
-from transferscope.analyses._shared import contrasts, outcomes, phrases
+from transferscope.analyses._shared import contrasts, gains, outcomes, phrases, within
 from transferscope.analyses.reuse.findings import of_arm
 from transferscope.analyses.reuse.options import Options
-from transferscope.measures.intervals import mean_interval, paired_interval
 from transferscope.section import Chart
 
 
@@ -60,22 +59,18 @@ def curves(target: str, rows: pl.DataFrame) -> list[Chart]:
     return [Chart(f"{target}-curves", f"Learning curves from starts without features on {target}", spec, caption)]
 
 
-def summary(runs: pl.DataFrame) -> pl.DataFrame:
+def summary_table(runs: pl.DataFrame) -> pl.DataFrame:
     """One line a start: final metric, how far below the pretrained start in points, speed."""
     found = []
     for (arm,), of in runs.group_by("arm", maintain_order=True):
-        whole, part = outcomes.paired(runs, of_arm("pretrained"), of_arm(str(arm)), "final")
+        short = gains.difference(runs.filter(of_arm("pretrained")), of)
         found.append(
             {
                 "start": arm,
                 "pretrained up to": of["upto"][0] or "-",
-                "final": mean_interval(of["final"].to_numpy()).text(),
-                "points short of pretrained": _short(whole, part) if len(whole) and arm != "pretrained" else "-",
-                "optimisation speed": mean_interval(of["speed"].to_numpy()).text(),
+                "final": within.interval(of["final"].to_numpy(), "final").text(),
+                "points short of pretrained": "-" if short is None or arm == "pretrained" else short.interval().text(1),
+                "optimisation speed": within.interval(of["speed"].to_numpy(), "speed").text(),
             }
         )
     return pl.DataFrame(found)
-
-
-def _short(whole: outcomes.Values, part: outcomes.Values) -> str:
-    return paired_interval(100 * whole, 100 * part).text(1)

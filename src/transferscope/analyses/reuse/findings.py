@@ -4,8 +4,9 @@ from itertools import pairwise
 
 import polars as pl
 
-from transferscope.analyses._shared import contrasts, outcomes, phrases
-from transferscope.measures.intervals import Interval, paired_interval, ratio_interval, too_few
+from transferscope.analyses._shared import contrasts, gains, outcomes, phrases
+from transferscope.measures.crossfit import elsewhere
+from transferscope.measures.intervals import mean_interval, paired_interval
 from transferscope.section import Finding
 
 
@@ -15,37 +16,36 @@ def of_arm(arm: str) -> pl.Expr:
 
 def features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding]:
     """The share of the pretrained arm's score, and of its gain, that `stats` does not have."""
-    tuned, scale = outcomes.paired(runs, of_arm("pretrained"), of_arm("stats"), "final")
-    if not len(tuned) or not (tuned > 0).all():
+    tuned, scale = gains.scores([runs.filter(of_arm(arm)) for arm in ("pretrained", "stats")])
+    if not len(tuned.values) or not (tuned.values > 0).all():
         return []
     word = phrases.word(runs["metric"][0])
-    share = ratio_interval(tuned, scale)
+    share = tuned.drop_to(scale).interval()
     text = (
-        f"On {target}, the final test {word} is {tuned.mean():z.1%} from pretrained weights and {scale.mean():z.1%} "
-        f"from weights that keep only their means and variances: "
+        f"On {target}, the final test {word} is {tuned.values.mean():z.1%} from pretrained weights and "
+        f"{scale.values.mean():z.1%} from weights that keep only their means and variances: "
     )
     if share.mean <= 0:
-        text += "nothing of the score is due to features."
+        text += "nothing of the score is seen to be due to features."
     elif share.low is not None and not share.excludes(0):
         text += f"{share.mean:z.0f}% of the score would be due to features, but that is not distinguishable from none."
     else:
         text += f"{share.mean:z.0f}% of the score is due to features."
-    found = [contrasts.told(text, share, "%")]
-    whole, random = outcomes.paired(runs, of_arm("pretrained"), of_arm("random"), "final")
-    gain = paired_interval(100 * whole, 100 * random) if len(whole) else None
+    found = [gains.told(contrasts.finding(text, share, "%"), share)]
+    points = gains.difference(runs.filter(of_arm("pretrained")), runs.filter(of_arm("random")))
     three = runs.filter(of_arm("random")).join(runs.filter(of_arm("stats")), on="seed", suffix="_stats")
     three = three.join(runs.filter(of_arm("pretrained")), on="seed", suffix="_tuned").sort("seed")
-    gains = (three["final_tuned"] - three["final"]).to_numpy()
-    if gain is None or not len(gains):
+    parts = (three["final_tuned"] - three["final"]).to_numpy()
+    if points is None or not len(parts):
         return found
-    if not gain.excludes(0) or not (gains > 0).all():
+    if not points.interval().excludes(0) or not (parts > 0).all():
         notes.append(
             f"On {target} the gain of pretraining over a random start is not clear, so no share of it is given."
         )
         return found
-    part = outcomes.share((three["final_tuned"] - three["final_stats"]).to_numpy(), gains)
+    part = outcomes.share((three["final_tuned"] - three["final_stats"]).to_numpy(), parts)
     unit = phrases.unit(runs["metric"][0])
-    text = f"On {target}, of the {100 * gains.mean():z.1f} {unit} that pretraining adds to a random start, "
+    text = f"On {target}, of the {100 * parts.mean():z.1f} {unit} that pretraining adds to a random start, "
     if part.low is not None and not part.excludes(0):
         text += f"{part.mean:z.0f}% would be due to features, but that is not distinguishable from none."
     elif part.mean <= 0:
@@ -54,7 +54,7 @@ def features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding]
         text += "all is due to features: the statistics of the weights alone give nothing."
     else:
         text += f"{part.mean:z.0f}% are due to features and the rest to the statistics of the weights."
-    return [*found, contrasts.told(text, part, "%")]
+    return [*found, contrasts.finding(text, part, "%")]
 
 
 def speed(target: str, runs: pl.DataFrame) -> list[Finding]:
@@ -69,18 +69,18 @@ def speed(target: str, runs: pl.DataFrame) -> list[Finding]:
             f"On {target}, statistics alone change the optimisation speed from {random.mean():z.1%} to "
             f"{scale.mean():z.1%}{whole}."
         )
-        found.append(contrasts.told(text, gap, unit))
+        found.append(contrasts.finding(text, gap, unit))
     path = _path(runs)
-    steps: list[tuple[Interval, str]] = []
-    for (_, lower), (_, upper) in pairwise(path):
-        after, before = outcomes.paired(runs, of_arm(upper[0]), of_arm(lower[0]), "speed")
-        if len(after):
-            steps.append((paired_interval(100 * after, 100 * before), _between(lower[1], upper[1])))
-    if len(steps) > 1:
-        most, where = max(steps, key=lambda step: step[0].mean)
-        if most.mean > 0:
-            text = f"On {target}, optimisation speed gains most when pretrained values reach {where}."
-            found.append(contrasts.told(text, most, unit))
+    known = gains.scores([runs.filter(of_arm(arm)) for _, (arm, _) in path], "speed")
+    if len(path) > 2 and len(known[0].values):
+        steps = [100 * (after.values - before.values) for before, after in pairwise(known)]
+        most = max(range(len(steps)), key=lambda place: float(steps[place].mean()))
+        if steps[most].mean() > 0:
+            where = _between(path[most][1][1], path[most + 1][1][1])
+            text = f"On {target}, optimisation speed gains most on average when pretrained values reach {where}"
+            read = mean_interval(elsewhere(steps))  # what is largest in these seeds leans upward in them
+            text += "." if read.n == 1 else "; beside it, what the step that gains most in all other seeds gains."
+            found.append(contrasts.finding(text, read, unit))
     return found
 
 
@@ -96,29 +96,43 @@ def _path(runs: pl.DataFrame) -> list[tuple[int, tuple[str, str]]]:
     return [(int(k), (str(arm), str(upto))) for k, arm, upto in seen.iter_rows()]
 
 
-def enough(target: str, runs: pl.DataFrame) -> list[Finding]:
-    """The first cut point from which on no start is distinguishably worse than the pretrained one."""
-    gaps: list[tuple[str, Interval]] = []
-    for _, (arm, upto) in _path(runs):
-        if arm != "pretrained":
-            whole, part = outcomes.paired(runs, of_arm("pretrained"), of_arm(arm), "final")
-            if len(whole):
-                gaps.append((upto, paired_interval(100 * whole, 100 * part)))
-    if len(gaps) < 2 or any(gap.low is None for _, gap in gaps):
+def enough(target: str, runs: pl.DataFrame, margin: float) -> list[Finding]:
+    """The fewest blocks whose pretrained values are shown to end less than `margin` points below those of all blocks.
+
+    Cut points are asked from the highest down, and no further than the first that is not shown to: the chance to call
+    one enough that is not is at most 5% for all of them together (a fixed sequence, Maurer et al. 1995).
+    """
+    gaps: list[tuple[str, gains.Scores]] = []
+    for _, (arm, upto) in reversed(_path(runs)):
+        gap = gains.difference(runs.filter(of_arm("pretrained")), runs.filter(of_arm(arm)))
+        if arm != "pretrained" and gap is not None:
+            gaps.append((upto, gap))
+    if len(gaps) < 2:
         return []
-    unit = phrases.unit(runs["metric"][0])
-    worse = [gap.excludes(0) and gap.mean > 0 for _, gap in gaps]
-    if worse[-1]:
-        upto, gap = gaps[-1]
-        text = f"On {target}, even pretrained values up to {upto} end below pretrained values in all blocks."
-        return [contrasts.told(text, gap, f"{unit} short of all")]
-    first = max((place + 1 for place, is_worse in enumerate(worse) if is_worse), default=0)
-    upto, gap = gaps[first]
-    if upto == "none":
-        text = f"On {target}, no block is seen to gain from pretrained values: even without any, "
+    unit, found = phrases.unit(runs["metric"][0]), [gap.against(margin) for _, gap in gaps]
+    passed = next((place for place, outcome in enumerate(found) if outcome != "within"), len(gaps))
+    upto, gap = gaps[max(passed - 1, 0)]
+    near = phrases.amount(margin, unit)
+    if passed:
+        most = f"at most {max(0.0, gap.most() or 0.0):z.1f} {unit} (one-sided 95%), within the margin of {near}"
+        if upto == "none":
+            text = f"On {target}, pretrained values are needed in no block: without any, {most}, are lost"
+        else:
+            text = f"On {target}, pretrained values up to {upto} are enough: with those above, {most}, are gained"
+        if passed < len(gaps):
+            less = "none at all" if gaps[passed][0] == "none" else f"those up to {gaps[passed][0]}"
+            beyond = found[passed] == "beyond"
+            text += f"; {less} would cost more" if beyond else f"; whether {less} would do is undecided"
+    elif found[0] == "beyond":
+        text = (
+            f"On {target}, even pretrained values up to {upto} end more than {near} below pretrained values in all "
+            "blocks"
+        )
     else:
-        text = f"On {target}, nothing more is seen to be gained beyond pretrained values up to {upto}: from there on, "
-    text += f"the final score is not distinguishable from that with all blocks with {gap.n} seeds."
-    if too_few(gap.n):
-        text = text.removesuffix(".") + ", which may be too few to see it."
-    return [contrasts.told(text, gap, f"{unit} short of all")]
+        text = (
+            f"On {target}, it is undecided whether pretrained values up to {upto} are enough: {len(gap.values)} "
+            f"seed{'s do' if len(gap.values) > 1 else ' does'} not tell whether they end less or more than {near} "
+            "below pretrained values in all blocks"
+        )
+    short = gap.interval()
+    return [gains.told(contrasts.finding(f"{text}.", short, f"{unit} short of all"), short)]

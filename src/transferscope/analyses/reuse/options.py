@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses
-from transferscope.study.schema import Seeds, as_tuple
+from transferscope.strict import Real, as_tuple
+from transferscope.study.schema import Seeds
 
 POINTS = 5  # cut points by default
 
@@ -23,6 +24,9 @@ class Options(analyses.Options):
     """What the blocks above get: random values as in the arm `random` or in `stats`."""
     controls: Annotated[tuple[Literal["stats", "permuted"], ...], BeforeValidator(as_tuple)] = ("stats",)
     """Other starts without features to compare with."""
+    margin: Annotated[Real, Field(gt=0)] = 2.0
+    """Points below pretrained values in all blocks that would not matter: fewer blocks are enough if they are shown to
+    lose less."""
     seeds: Seeds | None = None
     """The seeds to train, a count or a list; null for the study's."""
     epochs: Annotated[int, Field(ge=1)] | None = None

@@ -24,13 +24,13 @@ import polars as pl
 
 from transferscope.analyses._shared import advice, block_basis, outcomes, per_block
 from transferscope.analyses._shared.parts import Parts, by_target
+from transferscope.analyses.rewind.card import card
 from transferscope.analyses.rewind.drawn import draw
 from transferscope.analyses.rewind.findings import fine_tuned, own_scores, scratch, start, together
 from transferscope.analyses.rewind.options import Options
 from transferscope.analyses.rewind.step import measure
 from transferscope.engine.step import Step
-from transferscope.engine.table import Table
-from transferscope.measures.intervals import too_few
+from transferscope.engine.table import ResultTable
 from transferscope.section import Section
 from transferscope.study import Study
 from transferscope.study.pairs import trained
@@ -49,8 +49,8 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                     checkpoint=options.checkpoint,
                     splits=list(options.splits),
                     images=options.images,
-                    checkpoints=per_block.asked(options.checkpoints, seed, study.seeds),
-                    redraw=per_block.asked(options.redraw, seed, study.seeds),
+                    checkpoints=per_block.includes(options.checkpoints, seed, study.seeds),
+                    redraw=per_block.includes(options.redraw, seed, study.seeds),
                     cumulative=options.cumulative,
                     batch_norm=options.batch_norm,
                     statistics=options.statistics,
@@ -58,7 +58,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                 yield {"target": target, "arm": arm, "seed": seed}, step
 
 
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """What each block's rewinding costs, how many can go back together, and what to do with which."""
     said = Parts()
     if table.rows.is_empty():
@@ -85,8 +85,7 @@ def section(table: Table, options: Options) -> Section:
         said.tables.append(advice.by_loss(target, alone, options.threshold))
         tuned = rows.filter(pl.col("arm") == "P-T")
         said.tables += advice.frozen(target, start(tuned, "rewind"), start(tuned, "bottom"), options.threshold)
-    if few := too_few(table.rows["seed"].n_unique()):
-        said.notes.append(few)
+        said.cards += card(target, start(tuned, "rewind"), start(tuned, "bottom"), options.threshold)
     basis = block_basis.read(
         f"{options.splits[-1]} images (at most {options.images})",
         options.batch_norm,

@@ -4,7 +4,7 @@ import polars as pl
 
 from transferscope.analyses._shared import advice, block_basis, contrasts, per_block, phrases
 from transferscope.analyses.rewind.options import Options
-from transferscope.measures.intervals import mean_interval, paired_interval
+from transferscope.measures.counts import whole_numbers
 from transferscope.section import Finding
 
 
@@ -62,12 +62,12 @@ def fine_tuned(target: str, alone: pl.DataFrame, options: Options) -> list[Findi
         )
     ]
     if (rank := per_block.trend(rows, "drop", names)) is not None:
-        rises = "rises towards the head" if rank.mean > 0.3 else "falls towards the head" if rank.mean < -0.3 else None
+        words = "rises towards the head", "falls towards the head", "is not shown to follow its depth"
         text = (
-            f"On {target}, the loss by rewinding a block of P-T {rises or 'does not follow its depth'} "
+            f"On {target}, the loss by rewinding a block of P-T {per_block.with_depth(rank, *words)} "
             f"{_basis(alone, options)}."
         )
-        found.append(contrasts.told(text, rank, "rank correlation of depth and loss"))
+        found.append(contrasts.finding(text, rank, "rank correlation of depth and loss"))
     return found
 
 
@@ -107,9 +107,9 @@ def together(target: str, rows: pl.DataFrame, options: Options) -> list[Finding]
     if both.is_empty():
         arm = counts["arm"][0]
         own = counts.filter(pl.col("arm") == arm)["blocks"].to_numpy()
-        return [contrasts.told(text, mean_interval(own), f"blocks of {arm}")]
-    gap = paired_interval(both["blocks"].to_numpy(), both["blocks_scratch"].to_numpy())
-    return [contrasts.told(text, gap, "blocks more in P-T than in RI-T")]
+        return [contrasts.finding(text, whole_numbers(own), f"blocks of {arm}")]
+    gap = whole_numbers((both["blocks"] - both["blocks_scratch"]).to_numpy())
+    return [contrasts.finding(text, gap, "blocks more in P-T than in RI-T")]
 
 
 def _counts(bottom: pl.DataFrame, threshold: float) -> pl.DataFrame:

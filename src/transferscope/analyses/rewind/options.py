@@ -6,7 +6,8 @@ from pydantic import BeforeValidator, Field
 
 from transferscope import analyses
 from transferscope.analyses._shared.per_block import Which
-from transferscope.study.schema import as_tuple
+from transferscope.probes.batch_norm import OfBlocks
+from transferscope.strict import as_tuple
 
 
 class Options(analyses.OfTrained):
@@ -29,5 +30,5 @@ class Options(analyses.OfTrained):
     """The largest loss that counts as harmless, as a share of the score (0.01 is one point)."""
     statistics: Annotated[int, Field(ge=2)] = 250
     """Training images from which batch-norm statistics are re-estimated."""
-    batch_norm: Literal["refresh", "as found"] = "refresh"
+    batch_norm: OfBlocks = "refresh"
     """Batch-norm statistics are re-estimated after every change (`refresh`), or left `as found`."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
-from transferscope.engine.store import Artifact
 from transferscope.engine.work import Work
 from transferscope.tasks import costs, restore
 
@@ -23,23 +23,23 @@ def measure(
     statistics: int,
     work: Work,
 ) -> list[dict[str, Any]]:
-    """Rows of `probes.rewind` with the names of each block's modules, the statistics ("basis") and the precision.
+    """Rows of `ts.rewind` with the names of each block's modules, the statistics ("basis") and the precision.
 
     The whole result is written as ``rewind.safetensors``.
     """
     import torch
 
-    from transferscope.data.table import open_table
     from transferscope.models.blocks import blocks
     from transferscope.models.build import build_network
     from transferscope.probes.blocks.rewind import rewind
     from transferscope.streams import stream_seed
+    from transferscope.tasks.inputs import open_table
 
     torch.set_num_threads(work.threads)
     said = restore.said(run)
     saved = [epoch for epoch in restore.saved_epochs(run) if epoch] if checkpoints else []
     fresh = stream_seed(said["seed"], "redraw") % 2**31
-    classes = len(open_table(data.path).classes)
+    classes = len(open_table(data.whole()).classes)
     net = restore.bare(run, data)
     found = rewind(
         restore.weights(run, checkpoint),

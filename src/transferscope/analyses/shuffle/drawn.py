@@ -4,18 +4,16 @@ import polars as pl
 
 from transferscope import charts
 from transferscope.analyses._shared import outcomes, phrases
-from transferscope.analyses.shuffle.results import Shuffled, at
+from transferscope.analyses.shuffle.results import Shuffled
 from transferscope.measures.intervals import Interval
 from transferscope.section import Chart, View
-
-X = "block size in pixels"
 
 
 def drawn(of: Shuffled) -> list[Chart]:
     """Final metric and relative drop, optimisation speed of the arms and its gap."""
     band = "Thick lines and bands: means and 95% intervals over seeds. Faint lines: single seeds."
-    chance = "" if of.chance is None else f" The flat line is chance, {of.chance:z.1%}: one answer for every image."
-    lost = [at(block) for block in of.blocks if of.lost(block)]
+    chance = "" if of.chance is None else f" The flat line is chance, {of.chance:z.1%}: one answer for all {of.things}."
+    lost = [of.at(block) for block in of.blocks if of.lost(block)]
     void = f" Without meaning, because an arm is at chance: {phrases.listed(lost)}." if lost else ""
     return [
         *_scores(of, "final", f"Final test {of.word}", f"test {of.word}", of.chance, band + chance),
@@ -26,7 +24,7 @@ def drawn(of: Shuffled) -> list[Chart]:
             "percent",
             {block: of.drop(block) for block in of.blocks},
             "How much lower the final test score is without pretraining, in percent of the score with it. Band: 95% "
-            f"interval over seeds.{void}",
+            f"interval.{void}",
         ),
         *_scores(
             of,
@@ -62,7 +60,7 @@ def _scores(of: Shuffled, value: str, title: str, y: str, reference: float | Non
         low="low",
         high="high",
         runs=runs,
-        x_title=X,
+        x_title=of.axis,
         y_title=y,
         percent=True,
         reference=reference,
@@ -78,11 +76,11 @@ def _effects(
     if not known:
         return []
     rows = pl.DataFrame(known, schema={"block": pl.String, name: pl.Float64, "low": pl.Float64, "high": pl.Float64})
-    spec = charts.lines(rows, "block", name, low="low", high="high", x_title=X, y_title=y, reference=0.0)
+    spec = charts.lines(rows, "block", name, low="low", high="high", x_title=of.axis, y_title=y, reference=0.0)
     return [Chart(f"{of.target}-{name}", f"{title} against block size on {of.target}", spec, caption)]
 
 
-def summary(of: Shuffled) -> View:
+def summary_table(of: Shuffled) -> View:
     """One row a block size, as text for reading; the numbers are in the CSV."""
 
     def text(interval: Interval | None, digits: int) -> str:

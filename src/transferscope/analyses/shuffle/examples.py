@@ -1,21 +1,24 @@
 """Examples of shuffled images as a strip for the report, and what chance would score on a target."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transferscope.analyses._shared import phrases
 from transferscope.analyses.shuffle.results import CHANNELS
+from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
-from transferscope.engine.store import Artifact
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.engine.work import Work
 from transferscope.section import Picture
 from transferscope.tasks import costs
 
+if TYPE_CHECKING:
+    import polars as pl
+
 SIDE, GAP = 96, 4  # pixels: of a picture in the strip at most, and between two
 
 
-@task("shuffle_examples", version=1, cost=costs.fixed(costs.SMALL), neutral={"per_image": False})
+@task("shuffle_examples", version=1, cost=costs.fixed(costs.SMALL), neutral={"per_image": False, "patch": None})
 def examples(
     *,
     data: Artifact,
@@ -25,21 +28,27 @@ def examples(
     mean: list[float],
     std: list[float],
     per_image: bool = False,
+    patch: int | None = None,
     work: Work,
 ) -> list[dict[str, Any]]:
-    """One row: the test metric `chance` of one answer for all images, and `luck`, how far guessing strays from it.
+    """One row: the test metric `chance` of one answer for all images, and `luck`, how far guessing strays from it; and
+    the side of the network's patches, where it has some; inputs that are no images are called `things`.
 
-    Writes ``strip.png``: a line for each of some training images, at every block size as the runs of `seed` see it.
+    Of images it writes ``strip.png``: a line for each of some training images, at every block size as the runs of
+    `seed` see it.
     """
     import numpy as np
     from PIL import Image
 
+    from transferscope.data import Squares
     from transferscope.data.batches import Normalisation, eval_batches
     from transferscope.data.shuffle import block_permutation, image_permutations
-    from transferscope.data.table import open_table
+    from transferscope.tasks.inputs import open_table
 
-    table = open_table(data.path)
+    table = open_table(data.whole())
     chance, luck = guessing(table.labels[table.rows["test"]], len(table.classes))
+    if not isinstance(table, Squares):
+        return [{"chance": chance, "luck": luck, "things": "inputs"}]
     rows = table.rows["train"][: images if table.multilabel else None]
     if not table.multilabel:
         rows = rows[_of_every_class(table.labels[rows])[:images]]
@@ -68,7 +77,25 @@ def examples(
                 tile = Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX)
                 sheet.paste(tile, (x_place * step, y_place * step))
         sheet.save(work.folder / "strip.png", "PNG", optimize=True)
-    return [{"chance": chance, "luck": luck}]
+    return [{"chance": chance, "luck": luck, **({"patch": patch} if patch else {})}]
+
+
+def patches(rows: "pl.DataFrame") -> list[str]:
+    """A note on how the blocks lie to the patches that the network cuts images into; none where it cuts none.
+
+    `rows` are the table's: of the examples, and of the runs by block.
+    """
+    if "patch" not in rows.columns or rows["patch"].drop_nulls().is_empty():
+        return []
+    patch = int(rows["patch"].drop_nulls()[0])
+    sizes = sorted({int(block) for block in rows["block"].drop_nulls().to_list() if block.isdigit()})
+    kinds = {
+        "keep every patch as it was and move only its place": [b for b in sizes if b % patch == 0],
+        "are cut out of patches and change what is in them": [b for b in sizes if b < patch and patch % b == 0],
+        "straddle patches": [b for b in sizes if b % patch and patch % b],
+    }
+    said = [f"blocks of {phrases.listed([*map(str, of)])} px {words}" for words, of in kinds.items() if of]
+    return [f"The network cuts images into patches of {patch} px: {'; '.join(said)}."] if said else []
 
 
 def guessing(labels: Any, classes: int) -> tuple[float, float | None]:
@@ -98,11 +125,11 @@ def _of_every_class(labels: Any) -> Any:
     return by_class[np.lexsort((own, np.arange(len(own)) - np.searchsorted(own, own)))]
 
 
-def strips(table: Table) -> list[Picture]:
+def strips(table: ResultTable) -> list[Picture]:
     """The picture of every target."""
     found = []
     for labels, artifact in table.artifacts:
-        strip = artifact.path / "strip.png"
+        strip = artifact.file("strip.png")
         if labels["arm"] is not None or not strip.exists():
             continue
         said = artifact.said["params"]

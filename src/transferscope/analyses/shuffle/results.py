@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from transferscope.analyses._shared import phrases
+from transferscope.analyses._shared import gains, phrases
 from transferscope.analyses._shared.outcomes import summarise
-from transferscope.measures.intervals import Interval, mean_interval, paired_interval, ratio_interval
+from transferscope.measures.intervals import Interval, mean_interval, paired_interval
 
 WHOLE, CHANNELS = "whole", "channels"  # labels of images left as they are, and of values moved across channels
 
@@ -14,13 +14,6 @@ WHOLE, CHANNELS = "whole", "channels"  # labels of images left as they are, and 
 def rank(block: str) -> float:
     """Where a block label stands on an axis: from "channels" over small to large blocks, "whole" last."""
     return {CHANNELS: 0.0, WHOLE: float("inf")}[block] if not block.isdigit() else float(block)
-
-
-def at(block: str) -> str:
-    """A block label for sentences."""
-    if block == WHOLE:
-        return "on whole images"
-    return "with values moved across channels" if block == CHANNELS else f"in blocks of {block} px"
 
 
 @dataclass(frozen=True)
@@ -32,6 +25,24 @@ class Shuffled:
     runs: pl.DataFrame
     chance: float | None
     luck: float | None
+    things: str = "images"
+    """What the inputs are called."""
+
+    def at(self, block: str) -> str:
+        """A block label for sentences."""
+        if block == WHOLE:
+            return f"on whole {self.things}"
+        return "with values moved across channels" if block == CHANNELS else f"in blocks of {block} {self.places}"
+
+    @property
+    def places(self) -> str:
+        """What a block's size is counted in."""
+        return "px" if self.things == "images" else "values"
+
+    @property
+    def axis(self) -> str:
+        """The title of an axis of block sizes."""
+        return f"block size in {'pixels' if self.things == 'images' else self.places}"
 
     @property
     def word(self) -> str:
@@ -64,16 +75,37 @@ class Shuffled:
         return tuned.join(scratch, on="seed").sort("seed")
 
     def gap(self, block: str, value: str) -> Interval | None:
-        """`value` of the pretrained arm minus the random arm's, in points."""
+        """`value` of the pretrained arm minus the random arm's, in points; of final scores over test images too."""
+        if value == "final":
+            points = gains.difference(self._of(block, "pretrained"), self._of(block, "random"))
+            return None if points is None else points.interval()
         both = self.pairs(block, value)
         return None if both.is_empty() else paired_interval(100 * both["pretrained"], 100 * both["random"])
 
     def drop(self, block: str) -> Interval | None:
         """The relative drop of the final score in percent, where every pretrained score is above 0."""
-        both = self.pairs(block, "final")
-        if both.is_empty() or (both["pretrained"] <= 0).any():
+        tuned, scratch = gains.scores([self._of(block, arm) for arm in ("pretrained", "random")])
+        if not len(tuned.values) or (tuned.values <= 0).any():
             return None
-        return ratio_interval(both["pretrained"], both["random"])
+        return tuned.drop_to(scratch).interval()
+
+    def drops(self, first: str, second: str) -> tuple[gains.Scores, gains.Scores] | None:
+        """The relative drops at two block sizes, for the seeds that have all four runs; None without any."""
+        runs = [self._of(block, arm) for block in (first, second) for arm in ("pretrained", "random")]
+        a, b, c, d = gains.scores(runs)
+        if not len(a.values) or (a.values <= 0).any() or (c.values <= 0).any():
+            return None
+        return a.drop_to(b), c.drop_to(d)
+
+    def left(self, block: str) -> Interval | None:
+        """The gain on whole images less that at a block size, in points, for the seeds that have all four runs."""
+        a, b, c, d = gains.scores(
+            [self._of(where, arm) for where in (WHOLE, block) for arm in ("pretrained", "random")]
+        )
+        return a.minus(b).minus(c).plus(d).times(100).interval() if len(a.values) else None
+
+    def _of(self, block: str, arm: str) -> pl.DataFrame:
+        return self.runs.filter((pl.col("block") == block) & (pl.col("arm") == arm))
 
     def mean(self, block: str, arm: str, value: str) -> Interval | None:
         """`value` of one arm over its seeds."""
@@ -99,19 +131,22 @@ class Shuffled:
         places: dict[str, list[str]] = {}
         for block in self.blocks:
             if lost := self.lost(block):
-                places.setdefault(f"{phrases.listed(lost)} arm{'s' if len(lost) > 1 else ''}", []).append(at(block))
+                places.setdefault(f"{phrases.listed(lost)} arm{'s' if len(lost) > 1 else ''}", []).append(
+                    self.at(block)
+                )
         for who, where in places.items():
             found.append(
                 f"On {self.target} the {who} had not learnt {phrases.listed(where)}: no better than chance "
-                f"({self.chance:z.1%} {self.word}, what one answer for every image scores), and a relative drop there "
-                "means nothing."
+                f"({self.chance:z.1%} {self.word}, what one answer for all {self.things} scores), and a relative drop "
+                "there means nothing."
             )
         gain = self.gap(WHOLE, "final")
         if gain is not None and not self.clear:
-            why = "; one seed has no interval" if gain.low is None else f" [{gain.low:+z.1f}, {gain.high:+z.1f}]"
+            why = f"; {gain.note}" if gain.low is None else f" [{gain.low:+z.1f}, {gain.high:+z.1f}]"
             found.append(
-                f"On {self.target} the gain from pretraining on whole images is not clearly above 0 ({gain.mean:+z.1f} "
-                f"{self.unit}{why}): splitting it into features and statistics is not meaningful on this data."
+                f"On {self.target} the gain from pretraining on whole {self.things} is not clearly above 0 "
+                f"({gain.mean:+z.1f} {self.unit}{why}): splitting it into features and statistics is not meaningful on "
+                "this data."
             )
         return found
 
@@ -130,4 +165,4 @@ def gathered(target: str, rows: pl.DataFrame) -> Shuffled | None:
     )
     known = rows.drop_nulls("chance") if "chance" in rows.columns else rows.clear()
     said = {} if known.is_empty() else known.row(0, named=True)
-    return Shuffled(target, runs, said.get("chance"), said.get("luck"))
+    return Shuffled(target, runs, said.get("chance"), said.get("luck"), said.get("things") or "images")

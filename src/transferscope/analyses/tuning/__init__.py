@@ -3,13 +3,22 @@
 From the pretrained weights start a linear probe (only the head is trained), full fine-tuning, fine-tuning of the top K
 blocks only, and LP-FT: a linear probe, then full fine-tuning from where it ended (Kumar et al. 2022). Each gets a
 learning rate of its own, searched on the validation split by runs that are not reported. (Beside the paper: Neyshabur,
-Sedghi and Zhang 2020 fine-tune everything and then ask which modules mattered.)
+Sedghi and Zhang 2020 fine-tune everything and then ask which modules mattered.) Where they are asked for there are two
+more: *LoRA* of a rank (Hu et al. 2022) trains the head and, beside every frozen linear layer and convolution without
+groups, two thin matrices whose product is added to the weight (alpha is twice the rank); *layer decay* fine-tunes
+everything at rates that fall from the head down.
 
-How to read it. A way is *enough* here if it costs less than full fine-tuning, ends at most `margin` points below it on
-average, and is not distinguishably below it over the seeds. The *work* counts the floating-point operations of all
-training steps, forward and backward; a frozen lower part costs no backward pass, but still a forward one. LP-FT pays
-for its probe too. Work is the same on every machine. The seconds in the table belong to the machine that trained. A
-best rate at the edge of those tried may mean that a wider search would do better.
+How to read it. A way is *enough* here if it costs less than full fine-tuning and is shown to end less than `margin`
+points below it: the upper end of what it loses, for new trainings and new test images, lies below the margin (one-
+sided, 5%). Ways are asked from the costliest down, as far as that holds. A way that is not seen to be worse is not
+enough for that reason: where neither is shown the page says undecided, and more seeds would tell. Ranks of LoRA are
+asked by themselves, as those that train fewer parameters. The *work* counts the floating-point operations of all
+training steps, forward and backward; a frozen lower part costs no backward pass, but a forward one, of every image in
+every epoch where augmentation shows another crop of it, else once. LoRA spares the gradients of the frozen weights
+alone. LP-FT pays for its probe too. Work is the same on every machine. The seconds in the table belong to the machine
+that trained. A best rate at the edge of those tried may mean that a wider search would do better. Batch-norm statistics
+below a probe, below the top blocks and under LoRA stay the pretrained ones. What LoRA learnt is merged into the weights
+that are kept.
 """
 
 from collections.abc import Iterator
@@ -18,23 +27,26 @@ from typing import Annotated, Any
 import polars as pl
 from pydantic import BeforeValidator, Field
 
-from transferscope import analyses, charts
-from transferscope.analyses._shared import outcomes, phrases
+from transferscope import analyses
+from transferscope.analyses._shared import gains, outcomes, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
-from transferscope.analyses.tuning import against_full
-from transferscope.analyses.tuning.against_full import BOTH, FULL, PROBE
+from transferscope.analyses.tuning import against_full, doses, drawn
+from transferscope.analyses.tuning.against_full import BOTH, DECAYED, FULL, LORA, PROBE
+from transferscope.analyses.tuning.card import card
 from transferscope.analyses.tuning.cost import training_cost
+from transferscope.engine.artifact import Artifact
+from transferscope.engine.integrity import TIMING
 from transferscope.engine.step import Step, task
-from transferscope.engine.store import Artifact, write_json
-from transferscope.engine.table import Table
+from transferscope.engine.table import ResultTable
 from transferscope.engine.work import Work
 from transferscope.errors import UserError
-from transferscope.measures.intervals import mean_interval, too_few
 from transferscope.models.anatomy import block_names, body_names
-from transferscope.section import Chart, Section, View
+from transferscope.section import Section, View
+from transferscope.strict import Real, as_tuple
 from transferscope.study import SEARCH_SEED, Study
-from transferscope.study.schema import Real, Seeds, as_tuple
+from transferscope.study.schema import Seeds
 from transferscope.tasks import costs, restore
+from transferscope.whole import write_json
 
 TITLE = "How much to fine-tune"
 SHARES = (0.25, 0.5, 0.75)  # of the blocks, from the top: what is trained by default
@@ -48,12 +60,22 @@ class Options(analyses.Options):
 
     top: Annotated[tuple[int, ...], BeforeValidator(as_tuple)] | None = None
     """Numbers of upper blocks to train, the head among them; null for about three of them."""
+    lora: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(as_tuple)] = ()
+    """Ranks of LoRA to train, as `[4, 16]`; where a weight has a smaller one, that."""
+    layer_decay: Annotated[tuple[Annotated[Real, Field(gt=0, le=1)], ...], BeforeValidator(as_tuple)] = ()
+    """What full fine-tuning multiplies its rate by for every layer below the head, as `[0.75]`, in place of the
+    recipe's."""
     rates: Multiples = (0.3, 1.0, 3.0)
     """Learning rates to try, as multiples of the recipe's for the pretrained arm."""
     head_rates: Multiples = (1.0, 10.0)
     """Learning rates to try for the linear probe, as multiples of the same."""
-    margin: Annotated[Real, Field(ge=0)] = 1.0
-    """Points below full fine-tuning that still count as enough."""
+    lora_rates: Multiples = (1.0, 3.0, 10.0)
+    """Learning rates to try for LoRA, as multiples of the same."""
+    views: Annotated[int, Field(ge=1)] | None = None
+    """Crops of an image that the linear probe sees, by turns, so that the network below its head is run only once for
+    each (as it is anyway without augmentation); null for one an epoch."""
+    margin: Annotated[Real, Field(gt=0)] = 1.0
+    """Points below full fine-tuning that would not matter: a way is enough if it is shown to lose less."""
     seeds: Seeds | None = None
     """The seeds to train, a count or a list; null for the study's."""
     epochs: Annotated[int, Field(ge=1)] | None = None
@@ -61,25 +83,32 @@ class Options(analyses.Options):
 
 
 @task(
-    "tuning", version=2, cost=costs.fixed(costs.SMALL)
+    "tuning", version=2, neutral={"looks": None}, cost=costs.fixed(costs.SMALL)
 )  # 2: operations of attention counted by formula, not by kernel
 def measure(
-    *, run: Artifact, data: Artifact, lr: float | Artifact, before: Artifact | None, work: Work
+    *,
+    run: Artifact,
+    data: Artifact,
+    lr: float | Artifact,
+    before: Artifact | None,
+    looks: int | None = None,
+    work: Work,
 ) -> list[dict[str, Any]]:
     """One row: what a run came to, its learning rate and the rate's place among those tried, parameters trained, and
     the floating-point operations of all training steps, those of the run it began from (`before`) with them.
+    `looks`: for how many looks at an image what is frozen is computed, where that is not for every epoch.
 
     The seconds of the training steps go to ``timing.json``, not into the row: they are no function of the study.
     """
     from transferscope.tasks.choose import chosen
 
-    cost = training_cost(run, data)
-    probe = training_cost(before, data) if before is not None else None
-    write_json(work.folder / restore.TIMING, {"train_seconds": cost.seconds + (probe.seconds if probe else 0.0)})
+    cost = training_cost(run, data, looks=looks)
+    probe = training_cost(before, data, looks=looks) if before is not None else None
+    write_json(work.folder / TIMING, {"train_seconds": cost.seconds + (probe.seconds if probe else 0.0)})
     rate = chosen(lr)
     return [
         {
-            **outcomes.summary(run),
+            **outcomes.final_scores(run),
             "lr": rate,
             "lr_place": _place(rate, [row["lr"] for row in lr.rows] if isinstance(lr, Artifact) else [rate]),
             "parameters": cost.parameters,
@@ -98,26 +127,33 @@ def _place(rate: float, tried: list[float]) -> str:
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
     """One searched run, and what it came to, per target, way of tuning and seed."""
     outcomes.need_weights(study, "tuning")
-    names = block_names(study.network, study.memo)
-    ways = {PROBE: "head", **{f"top {k} of {len(names)} blocks": f"top:{k}" for k in tops(study, options)}, FULL: "all"}
     base = study.recipe.rates("pretrained")
-    body, head = (_rates(base, multiples) for multiples in (options.rates, options.head_rates))
+    body, head, lora = (doses.rates(base, of) for of in (options.rates, options.head_rates, options.lora_rates))
+    blocks = len(block_names(study.network, study.memo))
+    probe: dict[str, Any] = {"trainable": "head", **doses.views(study, options.views)}
+    # Of every way the rates to try, and what is changed of the training.
+    ways: dict[str, tuple[tuple[float, ...], dict[str, Any]]] = {
+        PROBE: (head, probe),
+        **{f"top {k} of {blocks} blocks": (body, {"trainable": f"top:{k}"}) for k in tops(study, options)},
+        **{f"{LORA}{rank}": (lora, {"trainable": f"lora:{rank}"}) for rank in doses.ranks(study, options.lora)},
+        FULL: (body, {"trainable": "all"}),
+        **{f"{DECAYED}{decay:g}": (body, {"layer_decay": decay}) for decay in doses.decays(study, options.layer_decay)},
+    }
     shared: dict[str, Any] = {} if options.epochs is None else {"epochs": options.epochs}
     for target in study.targets:
-        data, probes = study.data(target), dict[int, Step]()
-        for way, trainable in ways.items():
+        data, probed = study.data(target), dict[int, Step]()
+        for way, (rates, changes) in ways.items():
             for seed in options.seeds or study.seeds:
-                rates = head if way == PROBE else body
-                run = study.run(target, "pretrained", seed, rates=rates, trainable=trainable, **shared)
+                run = study.run(target, "pretrained", seed, rates=rates, **changes, **shared)
                 if way == PROBE:
-                    probes[seed] = run
-                step = measure.step(run=run, data=data, lr=run.params["lr"], before=None)
+                    probed[seed] = run
+                step = measure.step(run=run, data=data, lr=run.params["lr"], before=None, looks=doses.looks(study, run))
                 yield {"target": target, "way": way, "seed": seed}, step
-        trial = study.run(target, "pretrained", SEARCH_SEED, rates=head, trainable="head", **shared)
+        trial = study.run(target, "pretrained", SEARCH_SEED, rates=head, **probe, **shared)
         lr = study.run(target, "pretrained", SEARCH_SEED, rates=body, begin=trial, **shared).params["lr"]
-        for seed, probe in probes.items():
-            run = study.run(target, "pretrained", seed, lr=lr, begin=probe, **shared)
-            step = measure.step(run=run, data=data, lr=lr, before=probe)
+        for seed, begun in probed.items():
+            run = study.run(target, "pretrained", seed, lr=lr, begin=begun, **shared)
+            step = measure.step(run=run, data=data, lr=lr, before=begun, looks=doses.looks(study, begun))
             yield {"target": target, "way": BOTH, "seed": seed}, step
 
 
@@ -136,25 +172,22 @@ def tops(study: Study, options: Options) -> list[int]:
     return sorted(set(options.top))
 
 
-def _rates(base: tuple[float, ...], multiples: tuple[float, ...]) -> tuple[float, ...]:
-    """Every multiple of every rate, to four digits, increasing."""
-    return tuple(sorted({float(f"{rate * factor:.4g}") for rate in base for factor in multiples}))
-
-
-def section(table: Table, options: Options) -> Section:
+def section(table: ResultTable, options: Options) -> Section:
     """Every way's score and work, the cheapest that is enough, and whether probing first helps."""
     said = Parts()
     if table.rows.is_empty():
         return Section(TITLE, notes=["No run has finished yet."])
     seconds = _seconds(table)
-    for target, of_target in by_target(table.rows):
+    every = gains.with_parts(table.rows, table, ["target", "way", "seed"], "test_metric")
+    for target, of_target in by_target(every):
         said.notes += outcomes.undefined(of_target, "test_metric", target)
         runs = of_target.drop_nulls("test_metric")
         if runs.is_empty():
             continue
         means = against_full.means(runs)
-        said.findings += against_full.told(target, runs, means, options.margin)
-        said.charts += _charts(target, runs, means)
+        said.findings += against_full.findings(target, runs, means, options.margin)
+        said.cards += card(target, runs, means, options.margin)
+        said.charts += drawn.charts_of(target, runs, means)
         caption = (
             "Work: operations of training, full fine-tuning = 1. Seconds: of the training steps of one run on the "
             "machine that made it, without evaluation and without the search for a rate."
@@ -163,26 +196,27 @@ def section(table: Table, options: Options) -> Section:
             View(
                 f"{target}-ways",
                 f"Every way of fine-tuning on {target}",
-                _summary(target, runs, means, seconds),
+                drawn.summary_table(target, runs, means, seconds),
                 caption,
             )
         )
         said.notes += _edges(target, runs)
-    if few := too_few(table.rows["seed"].n_unique()):
-        said.notes.append(few)
     basis = (
-        f"{outcomes.FINAL} Where several learning rates were tried, a search with a seed of its own chose one on the "
-        "validation images."
+        f"{gains.basis(every, 'test_metric')} Where several learning rates were tried, a search with a seed of its own "
+        "chose one on the validation images."
     )
+    if options.views is not None:
+        crops = "crop" if options.views == 1 else "crops"
+        basis += f" A linear probe sees {options.views} {crops} of every training image, by turns."
     return said.section(TITLE, basis)
 
 
-def _seconds(table: Table) -> dict[tuple[str, str], list[float]]:
+def _seconds(table: ResultTable) -> dict[tuple[str, str], list[float]]:
     """Training seconds by target and way, where the store still has them."""
     found: dict[tuple[str, str], list[float]] = {}
     for labels, artifact in table.artifacts:
-        if (told := restore.timing(artifact)) is not None:
-            found.setdefault((str(labels["target"]), str(labels["way"])), []).append(told["train_seconds"])
+        if (spent := restore.timing(artifact)) is not None:
+            found.setdefault((str(labels["target"]), str(labels["way"])), []).append(spent["train_seconds"])
     return found
 
 
@@ -198,61 +232,3 @@ def _edges(target: str, runs: pl.DataFrame) -> list[str]:
                 f"better one."
             )
     return found
-
-
-def _charts(target: str, runs: pl.DataFrame, means: pl.DataFrame) -> list[Chart]:
-    word = phrases.word(runs["metric"][0])
-    spec = charts.dots(
-        means,
-        "way",
-        "test_metric",
-        low="low",
-        high="high",
-        runs=runs.select("way", "seed", "test_metric"),
-        percent=True,
-        category_title="what is trained",
-        value_title=f"final test {word}",
-    )
-    caption = "Large: mean and 95% interval over seeds. Small: single seeds. Every way has a searched learning rate."
-    found = [Chart(f"{target}-ways", f"Ways of fine-tuning on {target}", spec, caption)]
-    costed = means.drop_nulls("work")
-    if costed.height > 1:
-        spec = charts.lines(
-            costed.select("way", "work", "test_metric"),
-            "work",
-            "test_metric",
-            "way",
-            percent=True,
-            x_title="work of training (full fine-tuning = 1)",
-            y_title=f"final test {word}",
-        )
-        caption = "Means over seeds. Up is better, left is cheaper. Work counts operations, not seconds."
-        found.append(Chart(f"{target}-work", f"Score against work on {target}", spec, caption))
-    return found
-
-
-def _summary(
-    target: str, runs: pl.DataFrame, means: pl.DataFrame, seconds: dict[tuple[str, str], list[float]]
-) -> pl.DataFrame:
-    """One line a way, in the order of the plan."""
-    found = []
-    for row in means.iter_rows(named=True):
-        mine, gap = runs.filter(against_full.of(row["way"])), against_full.difference(runs, row["way"])
-        spent = seconds.get((target, row["way"]), [])
-        found.append(
-            {
-                "what is trained": row["way"],
-                "final": mean_interval(mine["test_metric"].to_numpy()).text(),
-                "points against full": "-" if gap is None or row["way"] == FULL else gap.text(1),
-                "learning rate": mine["lr"][0],
-                "parameters trained": _share(row["trained"], row["parameters"]),
-                "work": row["work"],
-                "seconds": sum(spent) / len(spent) if spent else None,
-            }
-        )
-    kinds = {"work": pl.Float64, "seconds": pl.Float64}
-    return pl.DataFrame(found, schema_overrides=kinds)
-
-
-def _share(part: int | None, whole: int | None) -> str:
-    return "-" if part is None or not whole else f"{part / whole:z.1%}"

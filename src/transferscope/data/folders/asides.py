@@ -5,7 +5,7 @@ from collections import Counter
 from transferscope.data.folders.layout import Layout, unread
 from transferscope.data.folders.tree import Folder
 from transferscope.data.listing import SPLITS
-from transferscope.data.told import SHOWN, counted, kinds, listed
+from transferscope.data.phrases import SHOWN, counted, kinds, listed
 
 LARGE = 0.05  # of the files of a class, of a kind that is not read: said of the class itself
 
@@ -17,6 +17,8 @@ def asides(tree: Folder, layout: Layout) -> tuple[str, ...]:
         said.append(f"The {'split' if layout.splits else 'class'} folders lie in '{layout.top.path}'.")
     if tree.rest:
         said.append(f"Files that are not pictures of a kind that is read: {kinds(tree.rest)}.")
+    if odd := list(tree.below("odd")):
+        said.append(f"Pipes, sockets or devices under names of pictures, left out: {listed(odd)}.")
     return tuple(said)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from transferscope.data.folders.tree import Folder
 from transferscope.data.names import GENERAL, UNREAD, beside, fold, split_of, words_of
-from transferscope.data.told import counted, kinds, listed
+from transferscope.data.phrases import counted, kinds, listed
 from transferscope.errors import UserError
 
 SHARED = 0.5  # of a folder's subfolders that others have too: the same class folders
@@ -15,7 +15,7 @@ ADVICE = "name the splits (train, val, test), or merge the folders, or use a csv
 
 
 @dataclass(frozen=True)
-class Place:
+class ClassFolder:
     """A folder whose pictures, nested ones too, are of class `label`; `split` is '' where none is given."""
 
     folder: Folder
@@ -28,7 +28,7 @@ class Layout:
     """The class folders, `top` that holds them or the splits, and every folder that was looked into to find them;
     (folder, split) of every split folder, and the folders beside the splits that hold no class folder."""
 
-    places: tuple[Place, ...]
+    places: tuple[ClassFolder, ...]
     top: Folder
     opened: tuple[Folder, ...]
     splits: tuple[tuple[Folder, str], ...] = ()
@@ -62,13 +62,13 @@ def understand(tree: Folder, where: str) -> Layout:
             classes = _parts(inner)
             _refuse_unread(classes, where)
             _ask_if_shared(classes, where)
-            places += [Place(part, label_of(part), word) for part in classes]
+            places += [ClassFolder(part, label_of(part), word) for part in classes]
         aside = tuple(part for part in parts if part.path not in named)
         return Layout(tuple(places), top, tuple(opened), splits, aside)
     if _splits_below(parts):
         return Layout(_by_class_then_split(parts), top, (*opened, *parts))
     _ask_if_shared(parts, where)
-    return Layout(tuple(Place(part, label_of(part)) for part in parts), top, tuple(opened))
+    return Layout(tuple(ClassFolder(part, label_of(part)) for part in parts), top, tuple(opened))
 
 
 def unread(folder: Folder) -> dict[str, int]:
@@ -159,10 +159,10 @@ def _splits_below(parts: Sequence[Folder]) -> bool:
     return len(parts) > 1 and tidy and all(said and not said[1] for said in below) and {"train"} < words
 
 
-def _by_class_then_split(parts: Sequence[Folder]) -> tuple[Place, ...]:
+def _by_class_then_split(parts: Sequence[Folder]) -> tuple[ClassFolder, ...]:
     named = [(f, said[0]) for part in parts for f in _parts(part) if (said := split_of(f.name))]
     split = {folder.path: word for folder, word in _settled(named)}
-    return tuple(Place(f, label_of(part), split[f.path]) for part in parts for f in _parts(part))
+    return tuple(ClassFolder(f, label_of(part), split[f.path]) for part in parts for f in _parts(part))
 
 
 def _ask_if_shared(parts: Sequence[Folder], where: str) -> None:

@@ -1,6 +1,8 @@
 """A folder of pictures as it lies on the disk: which pictures, which other files, which folders below."""
 
+import errno
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ from transferscope.data.names import PICTURES, kind_of
 class Folder:
     """`path` is relative to the root, with slashes ('' for the root itself); `others` counts files that are no picture
     by their kind, as `kind_of` gives it; hidden folders are named only; `place` tells one folder on the disk from
-    another, whatever links lead to it."""
+    another, whatever links lead to it; `odd` are names of pictures at which there is no file (a pipe, a socket, a
+    device: to open one may never end), `lost` links of pictures and folders that lead nowhere."""
 
     path: str
     place: tuple[int, int]
@@ -22,6 +25,8 @@ class Folder:
     others: Counter[str]
     folders: tuple["Folder", ...]
     hidden: tuple[str, ...] = ()
+    odd: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -36,6 +41,12 @@ class Folder:
     def rest(self) -> Counter[str]:
         """Other files in the folder and below, by kind."""
         return sum((folder.rest for folder in self.folders), start=Counter(self.others))
+
+    def below(self, which: str) -> Iterator[str]:
+        """Path of everything `odd` or `lost` in the folder and below, relative to the root."""
+        yield from (f"{self.path}/{name}".lstrip("/") for name in getattr(self, which))
+        for folder in self.folders:
+            yield from folder.below(which)
 
     def files(self, seen: set[tuple[int, int]] | None = None) -> Iterator[str]:
         """Path of every picture in the folder and below, relative to the root; a folder linked to twice counts once."""
@@ -54,19 +65,40 @@ def scan(root: Path) -> Folder:
 
 
 def _scan(where: str, path: str, above: set[tuple[int, int]]) -> Folder:
-    pictures, others, folders, hidden = [], Counter[str](), [], []
+    pictures: list[str] = []
+    odd: list[str] = []
+    lost: list[str] = []
+    others, folders, hidden = Counter[str](), [], []
     with os.scandir(where) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.is_dir() and entry.name.startswith("."):
+            what, kind = _what(entry), kind_of(entry.name)
+            if what == "folder" and entry.name.startswith("."):
                 hidden.append(entry.name)
-            elif entry.is_dir():
+            elif what == "folder":
                 if (place := _place(entry.path)) not in above:
                     folders.append(_scan(entry.path, f"{path}/{entry.name}".lstrip("/"), above | {place}))
-            elif (kind := kind_of(entry.name)) in PICTURES:
-                pictures.append(entry.name)
+            elif what == "lost" and (kind in PICTURES or not kind):
+                lost.append(entry.name)
+            elif kind in PICTURES:
+                (pictures if what == "file" else odd).append(entry.name)
             elif kind != "-":
                 others[kind] += 1
-    return Folder(path, _place(where), tuple(pictures), others, tuple(folders), tuple(hidden))
+    return Folder(path, _place(where), tuple(pictures), others, tuple(folders), tuple(hidden), tuple(odd), tuple(lost))
+
+
+def _what(entry: os.DirEntry[str]) -> str:
+    """ "folder" or "file", or a link to one; "lost" for a link that leads nowhere or back to itself; "odd"."""
+    if not entry.is_symlink():
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else "odd"
+    try:
+        mode = os.stat(entry.path).st_mode  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return "lost"
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "lost"
+        raise
+    return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "odd"
 
 
 def _place(where: str) -> tuple[int, int]:

@@ -5,9 +5,9 @@ from contextlib import suppress
 import numpy as np
 
 from transferscope.data.listing import Listing
-from transferscope.data.pictures.decode import square, to_rgb
+from transferscope.data.phrases import listed
+from transferscope.data.pictures.decode import covered, square, to_rgb
 from transferscope.data.pictures.survey import Survey, chosen
-from transferscope.data.told import listed
 from transferscope.errors import UserError
 
 SPAN = 8  # of 256 grey values: a picture whose channels all span fewer shows nothing
@@ -40,7 +40,7 @@ def blank_note(names: list[str], looked: int, where: str) -> tuple[str, ...]:
     )
 
 
-def try_out(listing: Listing, found: Survey, side: int, interpolation: str) -> tuple[str, ...]:
+def try_out(listing: Listing, found: Survey, side: int, interpolation: str, fit: str = "crop") -> tuple[str, ...]:
     """Decode some pictures of a surveyed listing to squares of `side` pixels; sentences about those that are blank."""
     failed = {row for row, _ in found.failures}
     rows = [int(row) for row in chosen(listing.names, TRIED) if int(row) not in failed]
@@ -48,6 +48,7 @@ def try_out(listing: Listing, found: Survey, side: int, interpolation: str) -> t
     for row in rows:
         with suppress(Exception):  # pictures that cannot be decoded are the ingest step's to count
             tried += 1
-            if is_blank(square(to_rgb(listing.load(row), found.scale), side, interpolation)):
+            image = to_rgb(listing.load(row), found.scale)
+            if is_blank(square(image, side, interpolation, fit=fit)[covered(image.size, side, fit=fit)]):
                 blank.append(listing.names[row])
     return blank_note(blank, tried, listing.ref)

@@ -24,6 +24,7 @@ INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+FITS = ("crop", "pad", "stretch")  # how a picture with unequal sides becomes a square
 # (where, the bytes there, what such a file is): what is met under the names of pictures
 KNOWN = (
     (0, b"version https://git-lfs", "a git-lfs pointer; fetch the picture with 'git lfs pull'"),
@@ -119,19 +120,49 @@ def undeclared_band(image: Image.Image) -> bool:
     return _tag(image, EXTRA_SAMPLES) == 0 or (image.mode == "RGBA" and _tag(image, EXTRA_SAMPLES) is None)
 
 
-def square(image: Image.Image, size: int, interpolation: str, crop: float = 1.0) -> np.ndarray:
-    """The central square of an RGB image, its side `crop` (0 to 1] of the shorter side, as uint8 (size, size, 3).
+def square(image: Image.Image, size: int, interpolation: str, crop: float = 1.0, fit: str = "crop") -> np.ndarray:
+    """The centre of an RGB image, a share `crop` (0 to 1] of its sides, as uint8 (size, size, 3).
 
-    One antialiased resize straight from `image`: the same as resizing the shorter side to `size` / `crop` and cropping
-    `size` from the centre, without rounding in between.
+    One antialiased resize straight from `image`, without rounding in between. `fit` says what becomes of unequal sides:
+
+    - crop: the square in the centre, its side `crop` of the shorter side: the same as resizing the shorter side to
+      `size` / `crop` and cropping `size` from the centre.
+    - pad: a square with `crop` of the longer side, in whose centre the image lies on black, its ratio kept to a pixel.
+    - stretch: `crop` of each side, each resized by a factor of its own.
     """
     if interpolation not in INTERPOLATIONS:
         hint = did_you_mean(interpolation, tuple(INTERPOLATIONS))
         raise UserError(f"Unknown interpolation '{interpolation}'; {hint}")
-    side = min(image.size) * crop
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
-    return np.asarray(image.resize((size, size), INTERPOLATIONS[interpolation], box=box))
+    if fit not in FITS:
+        raise UserError(f"Unknown fit '{fit}'; {did_you_mean(fit, FITS)}")
+    shown = _shown(image.size, crop, fit)
+    left, top = (image.width - shown[0]) / 2, (image.height - shown[1]) / 2
+    box = (left, top, left + shown[0], top + shown[1])
+    if fit != "pad":
+        return np.asarray(image.resize((size, size), INTERPOLATIONS[interpolation], box=box))
+    rows, columns = covered(image.size, size, crop, fit)
+    inner = (columns.stop - columns.start, rows.stop - rows.start)
+    out = np.zeros((size, size, 3), dtype=np.uint8)
+    out[rows, columns] = np.asarray(image.resize(inner, INTERPOLATIONS[interpolation], box=box))
+    return out
+
+
+def covered(sides: tuple[int, int], size: int, crop: float = 1.0, fit: str = "crop") -> tuple[slice, slice]:
+    """The rows and columns of a `square` that an image of `sides` (width, height) covers: all unless it is padded."""
+    if fit != "pad":
+        return slice(0, size), slice(0, size)
+    whole = max(sides) * crop
+    columns, rows = (max(1, round(side / whole * size)) for side in _shown(sides, crop, fit))
+    top, left = round((size - rows) / 2), round((size - columns) / 2)
+    return slice(top, top + rows), slice(left, left + columns)
+
+
+def _shown(sides: tuple[int, int], crop: float, fit: str) -> tuple[float, float]:
+    """Width and height, in pixels of an image with `sides`, of the part around its centre that a `square` shows."""
+    if fit == "stretch":
+        return sides[0] * crop, sides[1] * crop
+    most = (max if fit == "pad" else min)(sides) * crop
+    return min(sides[0], most), min(sides[1], most)
 
 
 def _refuse_bomb(image: Image.Image) -> Image.Image:

@@ -6,15 +6,17 @@ import os
 import re
 import signal
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from transferscope.data.pictures.blank import is_blank
-from transferscope.data.pictures.decode import AS_IT_IS, Scale, square, to_rgb
+from transferscope.data.pictures.decode import Scale, covered, square, to_rgb
 from transferscope.data.pictures.pixels import PixelFile
 from transferscope.errors import UserError, legible
 from transferscope.shape import picture
@@ -24,18 +26,20 @@ CHUNK = 32  # images per piece of work
 
 Load = Callable[[int], Image.Image]
 Failure = tuple[int, str]  # index of an image, why it cannot be read
-Piece = tuple[int, list[Failure], list[int]]  # images decoded, failures, indices of blank ones
+# Images decoded, failures, indices of blank ones, and the marks (m, squares) of all.
+Piece = tuple[range, list[Failure], list[int], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Sizes in pixels of the two squares, how they are resized, and the share (0 to 1] of the shorter side that the
-    evaluation square shows; the training square shows all of it."""
+    """Sizes in pixels of the two squares, how they are resized, the share (0 to 1] of the sides that the evaluation
+    square shows (the training square shows all), and how pictures `fit` a square (`decode.square`)."""
 
     train_size: int
     eval_size: int
     interpolation: str
     crop: float
+    fit: str = "crop"
 
     @property
     def shared(self) -> bool:
@@ -52,14 +56,16 @@ class Geometry:
         """Of one image at every size that is kept."""
         return sum(picture(side).bytes for side in self.sides.values())
 
-    def squares(self, image: Image.Image, scale: Scale = AS_IT_IS) -> dict[str, np.ndarray]:
-        """'train' and, unless shared, 'eval': uint8 (S, S, 3), grey values spread by the scale of the target. Raises
-        what Pillow raises for a damaged image."""
-        image = to_rgb(image, scale)
-        found = {"train": square(image, self.train_size, self.interpolation)}
+    def squares(self, image: Image.Image) -> dict[str, np.ndarray]:
+        """'train' and, unless shared, 'eval' of an RGB image: uint8 (S, S, 3)."""
+        found = {"train": square(image, self.train_size, self.interpolation, fit=self.fit)}
         if not self.shared:
-            found["eval"] = square(image, self.eval_size, self.interpolation, self.crop)
+            found["eval"] = square(image, self.eval_size, self.interpolation, self.crop, self.fit)
         return found
+
+    def said(self) -> dict[str, Any]:
+        """The fields as JSON, of `fit` nothing where it is as in tables of before there was a choice."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("fit", "crop")}
 
 
 def render(
@@ -70,30 +76,37 @@ def render(
     files: dict[str, PixelFile],
     cores: int,
     tell: Callable[..., None] | None = None,
-) -> tuple[list[Failure], list[int]]:
+) -> tuple[list[Failure], list[int], np.ndarray]:
     """Decode images 0..`count` into rows of `files` ('train', 'eval'; none: decode only, to find what fails).
 
-    Returns the failures by increasing index, whose rows are black, and which other images are nearly one colour.
-    The bytes do not depend on `cores`. With more than one core, spawned processes do the work (threads where this
-    process may not have children). `tell(done=, total=)` is called as pieces finish. Raises UserError when the disk is
-    full or cannot be written.
+    Returns the failures by increasing index, whose rows are black, which other images are nearly one colour, and the
+    `mark` of every square, uint32 (count, squares), where none is kept in `files`. The bytes do not depend on `cores`.
+    With more than one core, spawned processes do the work (threads where this process may not have children).
+    `tell(done=, total=)` is called as pieces finish. Raises UserError when the disk is full or cannot be written.
     """
     work = _Work(load, geometry, scale, files)
     pieces = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
     failures: list[Failure] = []
     blank: list[int] = []
+    marks = np.zeros((count, len(geometry.sides)), dtype=np.uint32)
     done = 0
     try:
-        for size, failed, plain in _run(work, pieces, cores if count >= FEW else 1):
+        for rows, failed, plain, own in _run(work, pieces, cores if count >= FEW else 1):
             failures += failed
             blank += plain
-            done += size
+            marks[rows] = own
+            done += len(rows)
             if tell is not None:
                 tell(done=done, total=count)
     except OSError as error:
         where = next((str(file.path.parent) for file in files.values()), "the scratch folder")
         raise UserError(disk_sentence(error, where)) from error
-    return sorted(failures), sorted(blank)
+    return sorted(failures), sorted(blank), marks
+
+
+def mark(square: np.ndarray) -> int:
+    """CRC-32 of the pixels of a square: whether a picture that is decoded again is the one that was decoded before."""
+    return zlib.crc32(square.tobytes())
 
 
 def disk_sentence(error: OSError, folder: object) -> str:
@@ -113,25 +126,29 @@ class _Work:
     files: dict[str, PixelFile]
 
     def piece(self, rows: range) -> Piece:
-        """Decode and write consecutive rows; their number, the failures and the blank ones among them."""
+        """Decode and write consecutive rows; the failures and the blank ones among them, and the marks of all."""
         failed: list[Failure] = []
         blank: list[int] = []
+        marks = np.zeros((len(rows), len(self.geometry.sides)), dtype=np.uint32)
         blocks = {
             name: np.zeros((len(rows), file.size, file.size, 3), dtype=np.uint8) for name, file in self.files.items()
         }
         for place, row in enumerate(rows):
             try:
-                squares = self.geometry.squares(self.load(row), self.scale)
+                image = to_rgb(self.load(row), self.scale)
+                squares = self.geometry.squares(image)
             except Exception as error:  # whatever a loader or a damaged file raises
                 failed.append((row, _reason(error)))
                 continue
-            if is_blank(squares["train"]):
+            if is_blank(squares["train"][covered(image.size, self.geometry.train_size, fit=self.geometry.fit)]):
                 blank.append(row)
+            if not self.files:
+                marks[place] = [mark(squares[name]) for name in self.geometry.sides]
             for name, block in blocks.items():
                 block[place] = squares[name]
         for name, block in blocks.items():
             self.files[name].write(rows[0], block)
-        return len(rows), failed, blank
+        return rows, failed, blank, marks
 
 
 def _reason(error: Exception) -> str:

@@ -19,17 +19,20 @@ VALUES = 50_000  # grey values kept of a picture: every so many, an odd number, 
 THREADS = 4
 HALF = 0.5
 FEW = 0.05  # of the pictures looked at: more that hardly use the scale are said
+OBLONG = 1.3  # longer over shorter side: where half of the pictures exceed it, what is cropped is said
 UNREADABLE = 0.01  # of the images: more than this is refused
 SURELY = 0.1  # of the images looked at: with so many unreadable, the share of all is surely more than that
 
 
 @dataclass(frozen=True)
 class Look:
-    """What opening one picture told. `side` is the shorter side in pixels; `values` grey values of a picture with more
-    than 8 bits, else none; `top` the largest value of 16-bit colour, which is read by its upper 8 bits."""
+    """What opening one picture told. `side` is the shorter side in pixels, `ratio` the longer one over it; `values`
+    grey values of a picture with more than 8 bits, else none; `top` the largest value of 16-bit colour, which is read
+    by its upper 8 bits."""
 
     kind: str = "8-bit"
     side: int = 0
+    ratio: float = 1.0
     pages: int = 1
     values: np.ndarray | None = None
     undeclared: bool = False  # a band beyond the colours that the file does not declare as alpha
@@ -60,8 +63,10 @@ def chosen(names: Sequence[str], count: int = LOOKED) -> np.ndarray:
     return np.unique(np.concatenate([spread, np.fromiter(first.values(), dtype=np.int64)]))
 
 
-def survey(listing: Listing) -> Survey:
+def survey(listing: Listing, fit: str = "crop") -> Survey:
     """Look at the pictures of a listing: a pure function of them, so that every machine finds the same scale.
+
+    `fit` is how they will become squares (`decode.square`): what a crop drops is said.
 
     UserError for kinds of pictures that have no common scale, and for 16-bit colour that uses none of its upper half.
     """
@@ -78,7 +83,7 @@ def survey(listing: Listing) -> Survey:
     painted = sum(look.painted for look in seen)
     scale = Scale(window, alpha=painted <= HALF * sum(look.transparent for look in seen))
     failures = tuple((int(row), look.failure) for row, look in zip(rows, looks, strict=True) if look.failure)
-    said = [*_grey_notes(seen, window, empty, grey), *_notes(seen, scale)]
+    said = [*_grey_notes(seen, window, empty, grey), *_notes(seen, scale), *(_cropped(seen) if fit == "crop" else ())]
     return Survey(scale, tuple(said), tuple(look.side for look in seen), failures, len(rows))
 
 
@@ -115,6 +120,7 @@ def _look(listing: Listing, row: int) -> Look:
     return Look(
         kind=kind,
         side=min(image.size),
+        ratio=max(image.size) / max(1, min(image.size)),
         pages=pages,
         values=pixels.ravel()[:: pixels.size // VALUES | 1].copy() if kind != "8-bit" else None,
         undeclared=undeclared,
@@ -186,3 +192,14 @@ def _notes(seen: Sequence[Look], scale: Scale) -> list[str]:
             "not for transparency, and left out of all."
         )
     return said
+
+
+def _cropped(seen: Sequence[Look]) -> Iterator[str]:
+    """How much the centre square leaves out, where pictures are far from square."""
+    ratio = float(np.median([look.ratio for look in seen])) if seen else 1.0
+    if ratio > OBLONG:
+        yield (
+            f"The longer side is {ratio:.2f} times the shorter in the median of {len(seen):,} pictures looked at, of "
+            f"which the centre square leaves out {1 - 1 / ratio:.0%}: 'recipe.fit: pad' keeps all on black, 'stretch' "
+            "resizes each side by itself."
+        )

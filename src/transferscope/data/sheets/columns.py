@@ -1,6 +1,7 @@
 """What each column of a table is taken for: what was said, else what its name and its cells say."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class Roles:
         said = {role: name for role, name in own.items() if name or (role == "split" and self.folds)}
         return Columns(path=self.path, label=self.labels, **said)
 
-    def told(self) -> list[tuple[str, str]]:
+    def meanings(self) -> list[tuple[str, str]]:
         """(column, what it is taken for) in the words of `init`."""
         found = [(self.path, "path"), *((name, "label") for name in self.labels)]
         grouped = "group, by the patient in it" if self.group == self.path else "group: stays on one side of a split"
@@ -55,14 +56,16 @@ def roles(sheet: Sheet, asked: Columns, finds: Finds, *, asks: bool = True) -> R
     given = asked.split is not None or asked.without("split")
     split, folds = (asked.split, False) if given else _split(sheet, free, asks)
     group = None if asked.without("group") else asked.group or _group(sheet, [n for n in free if n != split], path)
-    left = {name: why for name, why in left.items() if name not in (path, *(asked.label or ()), group, split)}
+    taken = {path, *(asked.label or ()), group, split}
+    left = {name: why for name, why in left.items() if name not in taken}
     free = [name for name in free if name not in (group, split)]
     labels = asked.label or _labels(sheet, free, left, asks)
-    twice = [name for name in labels if labels.count(name) > 1 or name in (path, group, split)]
+    counts = Counter(labels)
+    twice = [name for name in labels if counts[name] > 1 or name in (path, group, split)]
     if twice:
         raise UserError(f"columns: '{twice[0]}' of '{sheet.file}' is named twice; a column is one thing.")
     for name in free:
-        if name not in labels:
+        if name not in counts:
             left.setdefault(name, _why(sheet, name, labels, group))
     return Roles(path, tuple(labels), group, split, {name: left[name] for name in sheet.cells if name in left}, folds)
 
@@ -153,7 +156,8 @@ def _labels(sheet: Sheet, free: list[str], left: dict[str, str], asks: bool) -> 
         return ("label",) if "label" in free else (first[0],)
     binary = [name for name in free if cells.is_binary(sheet.cells[name])]
     doubtful = [name for name in binary if headings.about(name)]
-    sure = [name for name in binary if name not in doubtful]
+    unsure = set(doubtful)
+    sure = [name for name in binary if name not in unsure]
     if set(named) < set(sure):  # `disease` beside other columns of 0 and 1 is one of them
         named = []
     sure = [name for name in sure if name not in named]

@@ -70,6 +70,8 @@ ABOUT = frozenset(
     )
 )
 
+_ANY_GROUP = re.compile(f"(?:{'|'.join(GROUPS)})s?{_ID}")
+
 
 def plain(name: str) -> str:
     """A name in small letters and digits: "Image Index" and image_index are the same."""
@@ -84,6 +86,8 @@ def words(name: str) -> list[str]:
 def group_rank(name: str) -> int | None:
     """The place of a name among those of groups, the largest (the patient) first; None when it is none."""
     short = plain(name)
+    if not _ANY_GROUP.fullmatch(short):  # of the 100,000 columns that a table may have
+        return None
     found = [place for place, word in enumerate(GROUPS) if re.fullmatch(word + "s?" + _ID, short)]
     return found[0] if found else None
 

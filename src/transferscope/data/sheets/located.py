@@ -22,7 +22,7 @@ class Located:
 
 
 @dataclass(frozen=True)
-class Place:
+class ImageFolder:
     """The folder of a table, or the one that `images` names: the names of images are looked for from there."""
 
     folder: Path
@@ -68,7 +68,7 @@ class Place:
         found = [path for path in fits if path.endswith(ending)] or fits
         if len(found) > 1:
             raise UserError(f"'{ending}' may be '{found[0]}' or '{found[1]}' below '{self.folder}'; write its folder.")
-        return os.path.join(self.folder, found[0]) if found else None  # noqa: PTH118 (a hundred thousand calls)
+        return _file(self.folder / found[0]) if found else None
 
     @cached_property
     def _index(self) -> dict[str, list[str]]:

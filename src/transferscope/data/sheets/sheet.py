@@ -3,11 +3,13 @@
 import csv
 import io
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from transferscope.errors import UserError
+from transferscope.spreadsheet import plain
 
 SEPARATORS = ",;\t|"
 NOT_TEXT = {
@@ -25,13 +27,15 @@ MARKS = {  # the bytes a text begins with -> its encoding
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
+MOST_COLUMNS = 5_000  # of an image table: each is tried for what it may mean
 UNNAMED = "unnamed column "  # and its number, from 1
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table by column name, cells stripped, rows in the file's order; `lines` are line numbers in the file.
+    """A table by column name, rows in the file's order; `lines` are line numbers in the file.
 
+    Cells are stripped, also of an apostrophe that keeps spreadsheets from computing them (see `spreadsheet`).
     Columns without a name are called "unnamed column 1" by their place; `notes` says how the text was read.
     """
 
@@ -65,9 +69,11 @@ def _read(file: Path, size: int, changed: int) -> Sheet:
             if reader.line_num <= skipped or not any(cell.strip() for cell in cells):
                 continue
             if not names:
-                names = _named([cell.strip() for cell in cells], file)
+                names = _named([plain(cell.strip()) for cell in cells], file)
                 continue
-            rows.append((_fitted([cell.strip() for cell in cells], names, reader.line_num, file), reader.line_num))
+            rows.append(
+                (_fitted([plain(cell.strip()) for cell in cells], names, reader.line_num, file), reader.line_num)
+            )
     except csv.Error as error:
         raise UserError(f"The table '{file}' cannot be read as CSV: {error}.") from None
     columns = zip(*(cells for cells, _ in rows), strict=True) if rows else [()] * len(names)
@@ -110,7 +116,12 @@ def _dialect(text: str) -> tuple[str, int]:
 
 def _named(header: list[str], file: Path) -> list[str]:
     """The header with a name for every column."""
-    twice = next((name for name in header if name and header.count(name) > 1), None)
+    if len(header) > MOST_COLUMNS:
+        raise UserError(
+            f"The table '{file}' has {len(header):,} columns, and {MOST_COLUMNS:,} are the most that are read; keep "
+            "those of the path, the labels, the group and the split."
+        )
+    twice = next((name for name, count in Counter(header).items() if name and count > 1), None)
     if twice is not None:
         raise UserError(f"The table '{file}' has the column '{twice}' twice; rename or remove one.")
     return [name or f"{UNNAMED}{place}" for place, name in enumerate(header, 1)]

@@ -13,12 +13,13 @@ from transferscope.data.listing import SPLITS
 from transferscope.data.sheets import cells
 from transferscope.data.sheets.columns import Roles, listed, patients, roles
 from transferscope.data.sheets.given import listed_splits, split_word
-from transferscope.data.sheets.located import Place
+from transferscope.data.sheets.located import ImageFolder
 from transferscope.data.sheets.sheet import Sheet, read
 from transferscope.data.target import Columns
 from transferscope.errors import UserError, did_you_mean
 
 READING = 1  # raised when the way of reading changes; a table read as tables always were has none in its fingerprint
+LEFT_SHOWN = 12  # columns that are left out and named; of more the number is told
 PLAIN = ("path", "label", "split", "group")  # the columns of a table that needs no mapping
 
 
@@ -26,9 +27,10 @@ PLAIN = ("path", "label", "split", "group")  # the columns of a table that needs
 class Understood:
     """A table of images, rows sorted by path and every image once.
 
-    `files`, `splits` and `groups` are one a row; `lists` the lists of splits that were read beside the table; `told`
-    says what the columns were taken for, `notes` how the rest was understood; `reading` is all that in a fingerprint,
-    empty for a table with columns path, label (or of 0 and 1), split and group whose cells are what these names say.
+    `files`, `splits` and `groups` are one a row; `lists` the lists of splits that were read beside the table;
+    `columns_note` says what the columns were taken for, `notes` how the rest was understood; `reading` is all that in a
+    fingerprint, empty for a table with columns path, label (or of 0 and 1), split and group whose cells are what these
+    names say.
     """
 
     sheet: Sheet
@@ -38,7 +40,7 @@ class Understood:
     splits: tuple[str, ...] | None
     groups: tuple[str, ...] | None
     lists: tuple[Path, ...]
-    told: str
+    columns_note: str
     notes: tuple[str, ...]
     reading: tuple[str, ...]
 
@@ -60,7 +62,7 @@ def understood(
     whole = read(file)
     if not whole.lines:
         raise UserError(f"No image was found in '{file}': the table has no rows below its header.")
-    place = Place(Path(images), parent=False) if images else Place(file.parent)
+    place = ImageFolder(Path(images), parent=False) if images else ImageFolder(file.parent)
     if images and not place.folder.is_dir():
         raise UserError(f"images: the folder '{images}' does not exist; name the one that the paths start from.")
     found = roles(whole, asked, place.finds, asks=asks)
@@ -72,7 +74,7 @@ def understood(
     notes = [*sheet.notes, located.how, *labels.notes]
     rows = "1 row repeats" if repeated == 1 else f"{repeated:,} rows repeat"
     notes += [f"{rows} an image with the same cells: left out."] if repeated else []
-    notes += _told_lists(lists, splits)
+    notes += _lists_note(lists, splits)
     other = located.how or repeated or lists or labels.unsure
     plain = not other and _plain(sheet, found, labels.kind) and _chooses(labels, splits)
     how = [READING, found.columns().model_dump(mode="json"), labels.kind, uncertain or 0]
@@ -84,13 +86,13 @@ def understood(
         splits,
         groups,
         tuple(lists),
-        _told(found, asked),
+        _columns_note(found, asked),
         tuple(note for note in notes if note),
         () if plain else (json.dumps(how, sort_keys=True),),
     )
 
 
-def _existing(sheet: Sheet, path: str, files: Sequence[str | None], place: Place) -> list[str]:
+def _existing(sheet: Sheet, path: str, files: Sequence[str | None], place: ImageFolder) -> list[str]:
     found = [file for file in files if file is not None]
     if len(found) < len(files):
         first = sheet.cells[path][files.index(None)]
@@ -171,7 +173,7 @@ def _chooses(read: cells.Read, splits: Sequence[str] | None) -> bool:
     return len(rows) == 0 or read.labels.ndim == 2 or len(read.classes) == 2 or decides(read.labels[rows])
 
 
-def _told(found: Roles, asked: Columns) -> str:
+def _columns_note(found: Roles, asked: Columns) -> str:
     """What the columns were taken for, unless their names say it and nothing was left out."""
     one = found.labels[0] if len(found.labels) == 1 else None
     taken = {"path": found.path, "label": one, "split": found.split, "group": found.group}
@@ -182,12 +184,14 @@ def _told(found: Roles, asked: Columns) -> str:
         said[-1] += ", whose images stay on one side of a split"
     if len(found.labels) > 1:
         said.append(f"labels are {listed(found.labels)}")
-    left = f"Left out: {'; '.join(f'{name!r} ({why})' for name, why in found.left.items())}." if found.left else ""
+    shown = [f"{name!r} ({why})" for name, why in list(found.left.items())[:LEFT_SHOWN]]
+    more = f" and {len(found.left) - LEFT_SHOWN:,} more" if len(found.left) > LEFT_SHOWN else ""
+    left = f"Left out: {'; '.join(shown)}{more}." if shown else ""
     recognised = "" if asked.path and asked.label else ", by their names and cells"
     return " ".join(part for part in (f"Columns{recognised}: {', '.join(said)}." if said else "", left) if part)
 
 
-def _told_lists(lists: Sequence[Path], splits: Sequence[str] | None) -> list[str]:
+def _lists_note(lists: Sequence[Path], splits: Sequence[str] | None) -> list[str]:
     if not lists:
         return []
     undecided = (splits or ()).count("")

@@ -23,7 +23,7 @@ from transferscope.errors import UserError
 
 def check(rest: str, columns: Any = None, images: str | None = None, uncertain: Any = None) -> None:
     """A UserError unless the file exists, is a table, and has the columns that were named."""
-    known(read(_file(rest)), _asked(columns))
+    known(read(_file(rest)), _columns(columns))
 
 
 def absolute(rest: str, folder: Path) -> str:
@@ -35,7 +35,7 @@ def fingerprint(
     rest: str, memo: Path | None = None, columns: Any = None, images: str | None = None, uncertain: Any = None
 ) -> str:
     """Digest of the table, of every image it names, and of how it was read."""
-    seen = understood(_file(rest), _asked(columns), images, uncertain)
+    seen = understood(_file(rest), _columns(columns), images, uncertain)
     files = {f"image {name}": Path(file) for name, file in zip(seen.names, seen.files, strict=True)}
     beside = {file.name: file for file in seen.lists}
     return files_fingerprint({**files, **beside, "": seen.sheet.file}, memo, seen.reading)
@@ -43,7 +43,7 @@ def fingerprint(
 
 def listing(rest: str, columns: Any = None, images: str | None = None, uncertain: Any = None) -> Listing:
     """The rows, named by their path as written; classes are the sorted labels, or the label columns in their order."""
-    seen = understood(_file(rest), _asked(columns), images, uncertain)
+    seen = understood(_file(rest), _columns(columns), images, uncertain)
     return Listing(
         names=tuple(seen.names),
         classes=seen.read.classes,
@@ -51,11 +51,11 @@ def listing(rest: str, columns: Any = None, images: str | None = None, uncertain
         load=ImageFiles(seen.files),
         splits=seen.splits,
         groups=seen.groups,
-        notes=tuple(note for note in (seen.told, *seen.notes) if note),
+        notes=tuple(note for note in (seen.columns_note, *seen.notes) if note),
     )
 
 
-def _asked(columns: Any) -> Columns:
+def _columns(columns: Any) -> Columns:
     return Columns() if columns is None else Columns.model_validate(columns)
 
 
@@ -64,6 +64,6 @@ def _file(rest: str) -> Path:
         raise UserError("The reference 'csv:' names no file; write csv:FILE.")
     file = Path(rest).expanduser().absolute()
     if not file.is_file():
-        kind = "is a folder" if file.is_dir() else "does not exist"
+        kind = "is a folder" if file.is_dir() else "is no file" if file.exists() else "does not exist"
         raise UserError(f"The table '{file}' {kind}; give a CSV file with the columns path and label.")
     return file

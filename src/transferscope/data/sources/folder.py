@@ -2,7 +2,7 @@
 
 Split folders are known by their names, whatever case and ending (Training, valid, train2017, seg_test), and taken as
 given; folders that hold the same class folders and are not named for splits are asked about; otherwise every subfolder
-is a class (`data.layout.understand` has the rules). Images may be nested deeper, and a chain of single folders is
+is a class (`folders.layout.understand` has the rules). Images may be nested deeper, and a chain of single folders is
 followed. Hidden files, other file types and folders without images are left out, and said.
 """
 
@@ -16,8 +16,8 @@ from transferscope.data.folders.layout import Layout, understand
 from transferscope.data.folders.tree import Folder, scan
 from transferscope.data.listing import Listing
 from transferscope.data.names import beside
+from transferscope.data.phrases import kinds, listed
 from transferscope.data.pictures.decode import ImageFiles
-from transferscope.data.told import kinds, listed
 from transferscope.errors import UserError
 
 
@@ -79,6 +79,12 @@ def _root(rest: str) -> Path:
 
 def _understood(root: Path) -> tuple[Folder, Layout]:
     tree = scan(root)
+    if lost := list(tree.below("lost")):
+        lead = "1 link leads" if len(lost) == 1 else f"{len(lost):,} links lead"
+        raise UserError(
+            f"{lead} nowhere in '{root}', such as '{lost[0]}' to '{(root / lost[0]).readlink()}': fetch what is linked "
+            "to, or remove the link."
+        )
     layout = understand(tree, str(root))
     if not layout.places and (tree.pictures or not tree.folders):
         raise UserError(_no_classes(root))

@@ -37,7 +37,7 @@ class Inline:
         course = Course(steps, store, watch)
         while not self._stopped:
             if step := course.next():
-                course.end(execute(step.recipe, store, self._work(step, store, watch)))
+                course.end(execute(step.job, store, self._work(step, store, watch)))
             elif course.waits:
                 time.sleep(0.2)
             else:

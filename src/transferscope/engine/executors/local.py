@@ -1,6 +1,11 @@
-"""local: worker processes on this machine, one a slot, warm between steps, the longest step first."""
+"""local: worker processes on this machine, one a slot, warm between steps, the longest step first.
+
+A step whose worker dies, or stands still for `options["patience"]` seconds, is tried once more by a fresh worker.
+"""
 
 import multiprocessing
+import os
+import shutil
 import signal
 import time
 from collections.abc import Iterable, Mapping
@@ -9,7 +14,10 @@ from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from transferscope.engine.environment import set_to, worker_environment
 from transferscope.engine.executors import Slots
@@ -18,12 +26,35 @@ from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 from transferscope.engine.worker import Outcome, serve
 
+MOVES = 0.01  # of its patience that a step computes, if it is not standing still
+
 
 @dataclass
 class _Worker:
     process: BaseProcess
     pipe: Connection
     step: Step | None = None
+    moved: float = 0.0  # when it last said something or was seen to have computed
+    spent: float = 0.0  # processor seconds of it and its children by then
+    stood: float = 0.0  # seconds without a move after which it was ended
+    log: Path | None = None  # where it then stood
+
+    def stands(self, patience: float | None) -> bool:
+        """Whether it has a step, and neither said anything nor computed for so many seconds."""
+        if patience is None or self.step is None or time.monotonic() - self.moved < patience:
+            return False
+        if (spent := self.processor_seconds()) - self.spent < MOVES * patience:
+            return True
+        self.moved, self.spent = time.monotonic(), spent
+        return False
+
+    def processor_seconds(self) -> float:
+        try:
+            own = psutil.Process(self.process.pid)
+            used = [one.cpu_times() for one in (own, *own.children(recursive=True))]
+        except psutil.Error:
+            return 0.0
+        return float(sum(one.user + one.system for one in used))
 
 
 @dataclass
@@ -48,7 +79,8 @@ class Local:
         """Do `steps` (inputs among them or already in `store`)."""
         course = Course(steps, store, watch)
         idle = list(range(len(self.slots.devices)))
-        told = False
+        stopping = False
+        again: set[str] = set()  # steps that were tried once more
         try:
             while True:
                 while idle and not self._stopped and (step := course.next()):
@@ -56,8 +88,8 @@ class Local:
                 busy = [worker for worker in self._workers if worker.step]
                 if not busy and (self._stopped or not course.waits):
                     break
-                if self._stopped and not told:
-                    told = True
+                if self._stopped and not stopping:
+                    stopping = True
                     for worker in busy:
                         with suppress(OSError):
                             worker.pipe.send("stop")
@@ -65,10 +97,19 @@ class Local:
                     time.sleep(0.2)
                 for handle in wait([h for w in busy for h in (w.pipe, w.process.sentinel)], timeout=0.2):
                     worker = next(w for w in busy if handle in (w.pipe, w.process.sentinel))
-                    ended = self._hear(worker, watch)
-                    if ended is not None:
-                        idle.append(self._workers.index(worker))
+                    step, ended = worker.step, self._hear(worker, watch)
+                    if step is None or ended is None:
+                        continue
+                    slot = self._workers.index(worker)
+                    if worker.process.is_alive() or step.key in again or self._stopped:
+                        idle.append(slot)
                         course.end(ended)
+                    else:
+                        again.add(step.key)
+                        self._give(self._worker(slot, store), step)
+                for worker in busy:
+                    if worker.stands(self.options.get("patience")):
+                        self._end(worker, store)
         finally:
             self._dismiss()
         return course.outcomes()
@@ -99,9 +140,9 @@ class Local:
 
     @staticmethod
     def _give(worker: _Worker, step: Step) -> None:
-        worker.step = step
+        worker.step, worker.moved, worker.spent = step, time.monotonic(), worker.processor_seconds()
         with suppress(OSError):  # a worker that just died is noticed by its sentinel
-            worker.pipe.send(step.recipe)
+            worker.pipe.send(step.job)
 
     @staticmethod
     def _hear(worker: _Worker, watch: Watch) -> Outcome | None:
@@ -112,6 +153,7 @@ class Local:
         try:
             while worker.pipe.poll():
                 kind, what = worker.pipe.recv()
+                worker.moved = time.monotonic()
                 if kind == "ended":
                     worker.step = None
                     return Outcome(**what)
@@ -121,11 +163,26 @@ class Local:
         if worker.process.is_alive():
             return None
         worker.step = None
-        code = worker.process.exitcode
-        why = "killed, perhaps because memory ran out" if code == -9 else f"exit code {code}"
-        return Outcome(
-            step.key, "failed", error=f"The worker process died ({why}); run again, perhaps with fewer slots."
-        )
+        if worker.stood:
+            why = f"The step did not move for {worker.stood:g} s, twice, and was ended: see {worker.log}."
+        else:
+            cause = _cause(worker.process.exitcode)
+            why = f"The worker process died twice ({cause}); run again, perhaps with fewer slots."
+        return Outcome(step.key, "failed", error=why)
+
+    def _end(self, worker: _Worker, store: Store) -> None:
+        """Have a worker that stands still write where it stands, keep that, and kill it."""
+        assert worker.step is not None
+        with suppress(OSError, ProcessLookupError):
+            os.kill(worker.process.pid or 0, signal.SIGUSR1)
+            time.sleep(0.5)
+        worker.stood = float(self.options["patience"])
+        worker.log = store.root / "failures" / f"{worker.step.task}-{worker.step.key}.txt"
+        with suppress(OSError):
+            worker.log.parent.mkdir(exist_ok=True)
+            shutil.copyfile(store.scratch(worker.step.task, worker.step.key) / "log.txt", worker.log)
+        worker.process.kill()
+        worker.process.join(timeout=5)
 
     def _dismiss(self) -> None:
         """Close the pipes, which ends idle workers; wait for them a little, then insist."""
@@ -138,6 +195,15 @@ class Local:
                 worker.process.kill()
                 worker.process.join()
         self._workers.clear()
+
+
+def _cause(code: int | None) -> str:
+    """Why a process ended, by its exit code."""
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    known = {signal.SIGKILL: "killed, perhaps because memory ran out", signal.SIGSEGV: "a segmentation fault"}
+    number = signal.Signals(-code)
+    return f"{known.get(number, 'by a signal')}, {number.name}"
 
 
 @contextmanager

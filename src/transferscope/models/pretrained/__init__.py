@@ -3,8 +3,9 @@
 A scheme file has a one-line docstring and four functions of (rest, network ref): `check` (cheap; the network may be
 None), `fingerprint` (text that changes whenever the tensors do, for keys), `describe` (mean, std, interpolation,
 source) and `state` (name to tensor). One whose `fingerprint` is slow adds `files` (the paths it reads), so that the
-answer can be kept until a file changes; one whose rest holds a path adds `absolute(rest, folder)`. `EXAMPLE` is a rest
-and a network whose weights are there without a download, if there are such: the tests ask for them.
+answer can be kept until a file changes; one whose rest holds a path adds `absolute(rest, folder)`, and one that stands
+alone for the weights beside a network's description `own(rest, network)`, the rest that says where they are. `EXAMPLE`
+is a rest and a network whose weights are there without a download, if there are such: the tests ask for them.
 """
 
 from collections.abc import Mapping
@@ -14,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 from transferscope import registry
 from transferscope.errors import UserError
 from transferscope.models.memo import remembered
+from transferscope.shape import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from torch import Tensor
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 PLAIN_PREPROCESSING = {
     "mean": list(IMAGENET_MEAN),
     "std": list(IMAGENET_STD),
@@ -49,6 +49,17 @@ def absolute_weights(ref: str, folder: Path) -> str:
     return f"{scheme}:{module.absolute(rest, folder)}" if hasattr(module, "absolute") else ref
 
 
+def own_weights(ref: str, network: str) -> str:
+    """`ref`, or where it means the network's own weights by its scheme alone, the reference that says which they are.
+
+    `network` is as a study file writes it; a source that wants this has `own(rest, network)`.
+    """
+    scheme, rest = registry.split(ref)
+    module = _module(scheme) if scheme in weights_schemes() else None
+    return f"{scheme}:{module.own(rest, network)}" if module is not None and hasattr(module, "own") else ref
+
+
+@registry.at_home()
 def check_weights_ref(ref: str, network: str | None = None) -> None:
     """Raise UserError unless `ref` has a known scheme and is well formed; torch is not loaded here.
 
@@ -70,6 +81,7 @@ def check_weights_ref(ref: str, network: str | None = None) -> None:
             module.check(rest, network)
 
 
+@registry.at_home()
 def weights_fingerprint(ref: str, network: str, memo: Path | None = None) -> str:
     """Text that identifies the values of the weights, for the key of a step; slow answers are kept in folder `memo`."""
     module, rest = _checked(ref, network)
@@ -80,9 +92,13 @@ def weights_fingerprint(ref: str, network: str, memo: Path | None = None) -> str
     return str(remembered(memo, question, answer, files))
 
 
-def describe_weights(ref: str, network: str, memo: Path | None = None) -> dict[str, Any]:
-    """`mean` and `std` (per channel, for pixels in [0, 1]), `interpolation` (a name) and `source` (a sentence)."""
-    module, rest = _checked(ref, network)
+@registry.at_home()
+def describe_weights(ref: str, network: str, memo: Path | None = None, there: bool = True) -> dict[str, Any]:
+    """`mean` and `std` (per channel, for pixels in [0, 1]), `interpolation` (a name) and `source` (a sentence).
+
+    UserError where the weights are not there, unless they need not be (`there`).
+    """
+    module, rest = _checked(ref, network if there else None)
 
     def describe() -> dict[str, Any]:
         found: dict[str, Any] = module.describe(rest, network)
@@ -93,6 +109,7 @@ def describe_weights(ref: str, network: str, memo: Path | None = None) -> dict[s
     return dict(remembered(memo, ["describe", ref, network], describe, list))
 
 
+@registry.at_home()
 def weights_state(ref: str, network: str) -> "Mapping[str, Tensor]":
     """The tensors by name, in the naming of `network` or as a file keeps them (see `models.names`), on the CPU."""
     module, rest = _checked(ref, network)
@@ -104,7 +121,7 @@ def _module(scheme: str) -> "ModuleType":
     return registry.module(__name__, scheme, "weights")
 
 
-def _checked(ref: str, network: str) -> "tuple[ModuleType, str]":
+def _checked(ref: str, network: str | None) -> "tuple[ModuleType, str]":
     check_weights_ref(ref, network)
     scheme, rest = registry.split(ref)
     return _module(scheme), rest

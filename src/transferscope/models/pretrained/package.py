@@ -7,8 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferscope import registry
 from transferscope.errors import UserError, did_you_mean
+from transferscope.models.networks import parted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +68,7 @@ def _path(shipped: Shipped) -> Path:
 def check(rest: str, network: str | None) -> None:
     """UserError unless the package is installed and `network` is (or may wrap) the architecture of these weights."""
     shipped = _shipped(rest)
-    scheme, name = registry.split(network or "")
+    scheme, name, _ = parted(network or "")
     if scheme == "torchvision" or (scheme == "timm" and name.split(".")[0] != shipped.timm_name):
         raise UserError(f"package:{rest} fits timm:{shipped.timm_name}, not {network}.")
     _path(shipped)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from transferscope import registry
 from transferscope.errors import UserError
+from transferscope.models.networks import parted
+from transferscope.models.options import called
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +25,7 @@ def check(rest: str, network: str | None) -> None:
         if rest:
             raise UserError(f"write 'timm' alone, and the tag in the network, e.g. timm:resnet18.{rest}.")
         return
-    scheme, name = registry.split(network)
+    scheme, name, _ = parted(network)
     if scheme != "timm":
         raise UserError(f"'timm' are weights for a timm:NAME network, not {network}; use file:PATH.")
     if rest:
@@ -36,7 +37,7 @@ def _config(network: str) -> Any:
 
     from transferscope.models.networks.timm import known_name
 
-    name = known_name(registry.split(network)[1])
+    name = known_name(parted(network)[1])
     try:
         cfg = timm.get_pretrained_cfg(name)
     except RuntimeError as error:
@@ -132,8 +133,13 @@ def state(rest: str, network: str) -> "dict[str, Tensor]":
     from transferscope.models.build import seeded
     from transferscope.models.checkpoint import read_state
 
-    path = locate(network)
+    path, (_, name, options) = locate(network), parted(network)
     overlay = {"file": str(path)} if path.suffix == ".npz" else {"state_dict": dict(read_state(path))}
     with seeded(0):
-        net = timm.create_model(registry.split(network)[1], pretrained=True, pretrained_cfg_overlay=overlay)
+        net = called(
+            lambda **how: timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **how),
+            timm.create_model,
+            options,
+            f"timm:{name} with its published weights",
+        )
     return {name: tensor.detach() for name, tensor in net.state_dict().items()}

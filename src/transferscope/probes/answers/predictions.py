@@ -21,7 +21,7 @@ from transferscope.probes.features.tap import How
 from transferscope.probes.inputs.labels import together
 from transferscope.probes.inputs.samples import Supply
 from transferscope.probes.running import Mode, device_of, fed, precision_notes, undisturbed
-from transferscope.probes.weights.combine import networks
+from transferscope.probes.weights.combine import Net, built
 from transferscope.streams import stream_seed
 
 
@@ -71,8 +71,8 @@ class Predictions(result.Saved):
         if self.multilabel:
             columns = {"sample": np.repeat(np.arange(n), k), "of": np.tile(np.arange(k), n)}
             shown = {"predicted": self.predicted.ravel(), "logit": self.logits.ravel()}
-            told = {"label": self.labels.ravel(), "wrong": self.wrong.ravel()}
-            return pl.DataFrame({**columns, **told, **shown})
+            truth = {"label": self.labels.ravel(), "wrong": self.wrong.ravel()}
+            return pl.DataFrame({**columns, **truth, **shown})
         best = {"predicted": self.predicted, "logit": self.logits.max(1)}
         known = {"label": self.labels, "wrong": self.wrong} if len(self.labels) else {}
         return pl.DataFrame({"sample": np.arange(n), **known, **best})
@@ -93,7 +93,13 @@ class Predictions(result.Saved):
 
 
 def predictions(
-    net: nn.Module, batches: Iterable[Any], *, mode: Mode = "eval", precision: str = "float32", seed: int = 0
+    net: Net,
+    batches: Iterable[Any],
+    *,
+    mode: Mode = "eval",
+    precision: str = "float32",
+    seed: int = 0,
+    like: nn.Module | None = None,
 ) -> Predictions:
     """Outputs of `net` on every sample of `batches`: tensors, or tuples (x, labels, ids) as far as they go.
 
@@ -101,7 +107,7 @@ def predictions(
     keeps training flags; dropout then draws from `seed`). Raises UserError for a network that does not return (n, k)
     outputs, for batches of which only some have labels or ids, and for labels that are not those of the outputs.
     """
-    networks("predictions", {"net": net})
+    net = built("predictions", {"net": net}, like)["net"]
     how, device, notes = How(None, mode, precision, seed), device_of(net), precision_notes({"net": net})
     outputs: list[np.ndarray] = []
     ids: list[np.ndarray | None] = []

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from transferscope.models.blocks import Block
-from transferscope.models.moments import Batches
+from transferscope.models.moments import Moments
 from transferscope.models.norm import Norm, norms, reader, refresh_batch_norm, running_statistics
 from transferscope.models.precision import running
+from transferscope.probes.passes.entry_points import Variant, swapped_in
 from transferscope.probes.passes.prefix import Prefix
-from transferscope.probes.passes.ways import Variant, holding
 from transferscope.probes.running import device_of, undisturbed
 
 Forward = Callable[..., Any]
@@ -38,7 +38,7 @@ class Sight:
 
     def __init__(self, found: Mapping[str, Norm]) -> None:
         self._norms = found
-        self.seen: dict[str, Batches] = {}
+        self.seen: dict[str, Moments] = {}
 
     def again(self) -> "Sight":
         return self
@@ -52,7 +52,7 @@ class Sight:
 
     def _seeing(self, name: str, forward: Forward) -> Forward:
         def run(*args: Any, **kwargs: Any) -> Any:
-            self.seen[name] = Batches()
+            self.seen[name] = Moments()
             reader(name, self._norms[name], self.seen[name], {name: 1})(self._norms[name].module, args, kwargs)
             return forward(*args, **kwargs)
 
@@ -79,7 +79,7 @@ class Anew:
 
     def again(self) -> None:
         """Begin anew, with the weights that the network has now."""
-        base = self._whole({})
+        base = self._by_full_passes({})
         for name, tensor in running_statistics(self.prefix.net).items():
             tensor.data.copy_(base[name])
         self.prefix.again()
@@ -106,9 +106,11 @@ class Anew:
         """A `variant`, and outputs (n, k) of the images with each portion normalised by its own statistics.
 
         Near the variant's own (with one portion only the variances differ: on the way they are the biased ones), in
-        the order the images had before `held.portioned`. None where passes are whole.
+        the order the images had before `labelled.portioned`. None where passes are whole.
         """
-        found, outputs = (self._whole(state), None) if self._twin is None else self._behind(self._twin, inside, state)
+        found, outputs = (
+            (self._by_full_passes(state), None) if self._twin is None else self._behind(self._twin, inside, state)
+        )
         values = {name: tensor for name, tensor in state.items() if name not in found}
         return self.prefix.variant(None if self._twin is None else inside, values, found), outputs
 
@@ -116,7 +118,7 @@ class Anew:
         self, twin: Prefix, inside: Inside, state: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], np.ndarray]:
         """Statistics by name, of all norms behind a change, and outputs."""
-        pooled: dict[str, Batches] = {}
+        pooled: dict[str, Moments] = {}
         count = len(self._portions)
         outputs: np.ndarray | None = None
         with twin.open(), self._private():
@@ -126,7 +128,7 @@ class Anew:
                 outputs = np.empty((twin.samples, part.shape[1]), np.float32) if outputs is None else outputs
                 outputs[number::count] = part
                 for path, of in self._sight.seen.items():
-                    pooled.setdefault(path, Batches()).add(of.count, of.mean, of.squares)
+                    pooled.setdefault(path, Moments()).add(of.count, of.mean, of.squares)
         found = {}
         for path, of in pooled.items():
             one = self._norms[path]
@@ -136,12 +138,12 @@ class Anew:
         assert outputs is not None  # there is at least one portion
         return found, outputs
 
-    def _whole(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _by_full_passes(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All statistics under a change, by whole passes."""
         net = self.prefix.net
         held = {**dict(net.named_parameters(remove_duplicate=False)), **dict(net.named_buffers(remove_duplicate=False))}
         values = {name: tensor.to(held[name], copy=True) for name, tensor in state.items()}
-        with undisturbed([net], "eval"), holding(held, values), self._private(), torch.no_grad():
+        with undisturbed([net], "eval"), swapped_in(held, values), self._private(), torch.no_grad():
             with running(self._precision, str(device_of(net))):
                 refresh_batch_norm(net, self._portions)
             return {name: tensor.detach().clone() for name, tensor in running_statistics(net).items()}
@@ -150,5 +152,5 @@ class Anew:
     def _private(self) -> Iterator[None]:
         """Running statistics in memory of their own: what norms see on the way leaves no trace."""
         own = running_statistics(self.prefix.net)
-        with holding(own, {name: tensor.detach().clone() for name, tensor in own.items()}):
+        with swapped_in(own, {name: tensor.detach().clone() for name, tensor in own.items()}):
             yield

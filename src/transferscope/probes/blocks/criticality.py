@@ -18,15 +18,15 @@ from transferscope.models.blocks import Block
 from transferscope.models.floats import given_in, precision_words, wide_state
 from transferscope.models.norm import has_batch_norm
 from transferscope.probes import result
-from transferscope.probes.batch_norm import BatchNorm, known, told
+from transferscope.probes.batch_norm import BatchNorm, known, statistics_words
 from transferscope.probes.blocks.anew import Anew
 from transferscope.probes.blocks.errors import Answers
-from transferscope.probes.blocks.valley import Ground, into, points_of
-from transferscope.probes.inputs.held import joined, portioned
+from transferscope.probes.blocks.valley import BlockGrid, points_of
+from transferscope.probes.inputs.labelled import joined, portioned
 from transferscope.probes.inputs.samples import unpacked
 from transferscope.probes.passes.prefix import Prefix
 from transferscope.probes.running import Copy, device_of, fed, precision_notes
-from transferscope.probes.weights.combine import Net, opened
+from transferscope.probes.weights.combine import Net, opened, same_architecture
 
 Array = NDArray[np.float64]
 Search = Literal["border", "grid"]
@@ -196,7 +196,8 @@ def criticality(
     notes, words, device = precision_notes({"net": form}), precision_words(precision, given_in(form)), device_of(form)
     twin = Copy(form, device).net
     if net is not form:
-        into(twin, states["net"])
+        same_architecture("criticality", twin, {"net": states["net"]})
+        twin.load_state_dict(states["net"])
     net = twin
     own = {name: p.detach() for name, p in net.named_parameters()}
     refresh = batch_norm == "refresh" and has_batch_norm(net)
@@ -210,8 +211,8 @@ def criticality(
     if not chosen:
         raise UserError("blocks: none was asked for that has weights to move; leave 'blocks' out to measure all.")
     route = None if path is None else [given, *map(wide_state, path), own]
-    for word, state in [("start", given), *((f"path: checkpoint {i}", s) for i, s in enumerate(path or [], 1))]:
-        _same_architecture(word, state, own, [name for block in chosen for name in prefix.names(block)])
+    ends = {"net": own, "start": given, **{f"checkpoint {i} of path": s for i, s in enumerate(path or [], 1)}}
+    same_architecture("criticality", own, ends, [name for block in chosen for name in prefix.names(block)])
     answers = found = Answers(prefix)
     images, anew = "", None
     if refresh:
@@ -233,10 +234,10 @@ def criticality(
     with (anew or prefix).open():
         for block in chosen:
             names = prefix.names(block)
-            ground = Ground(
+            grid = BlockGrid(
                 answers, block.name, points_of(names, given, own, steps, route), levels, draws, limit, seed, memory // 4
             )
-            rows.append(ground.whole() if search == "grid" else ground.edge())
+            rows.append(grid.every_cell() if search == "grid" else grid.border_cells())
     stacked = {name: np.stack([np.asarray(row[name], dtype=np.float64) for row in rows]) for name in rows[0]}
     return Criticality(
         **stacked,
@@ -248,7 +249,7 @@ def criticality(
         draws=draws,
         search=search,
         path="direct" if path is None else "optimisation",
-        batch_norm=told("blocks", batch_norm, has_batch_norm(net), images),
+        batch_norm=statistics_words("blocks", batch_norm, has_batch_norm(net), images),
         notes=(*notes, *found.notes, *(f"{name}: {why}" for name, why in prefix.why.items())),
         precision=words,
         own_error=found.wrong / found.size,
@@ -287,14 +288,3 @@ def _steps(alphas: int | Sequence[float]) -> Array:
     if not len(steps) or not (steps[0] >= 0 and steps[-1] <= 1):
         raise UserError("alphas: points on the way should be numbers from 0 to 1.")
     return np.unique([0.0, *steps, 1.0])
-
-
-def _same_architecture(word: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor], names: list[str]) -> None:
-    for name in names:
-        if name not in state:
-            raise UserError(f"{word}: it has no tensor '{name}', so it is not of this architecture.")
-        if state[name].shape != own[name].shape:
-            shapes = f"{list(state[name].shape)} there and {list(own[name].shape)} in the network"
-            raise UserError(f"{word}: '{name}' is {shapes}; give weights of this architecture, with this head.")
-        if not bool(state[name].isfinite().all()):
-            raise UserError(f"{word}: '{name}' holds NaN or infinite values; its training diverged.")

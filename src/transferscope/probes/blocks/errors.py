@@ -9,8 +9,8 @@ from torch import Tensor
 
 from transferscope.errors import UserError
 from transferscope.probes.blocks.anew import Anew
+from transferscope.probes.passes.entry_points import Variant
 from transferscope.probes.passes.prefix import Prefix
-from transferscope.probes.passes.ways import Variant
 
 FIRST = 16  # samples whose outputs show how far the near ones are off
 SURE = 5.0
@@ -19,7 +19,7 @@ State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Cell:
+class NoisyCell:
     """A network with the weights of a cell under one draw of noise; `guess`: outputs near its own, where known."""
 
     variant: Variant
@@ -50,14 +50,14 @@ class Answers:
         self.size = sum(part.size for part in self.before)
         self.wrong = int(sum(part.sum() for part in self.before))
 
-    def cell(self, block: str | None, state: State) -> Cell:
+    def cell(self, block: str | None, state: State) -> NoisyCell:
         """`state` made ready to run."""
         if self._anew is None:
-            return Cell(self.prefix.variant(block, state))
+            return NoisyCell(self.prefix.variant(block, state))
         variant, outputs = self._anew.estimated(block, state)
-        return Cell(variant, outputs if self._guesses else None)
+        return NoisyCell(variant, outputs if self._guesses else None)
 
-    def of(self, cell: Cell, number: int, enough: float = np.inf) -> tuple[int, int]:
+    def of(self, cell: NoisyCell, number: int, enough: float = np.inf) -> tuple[int, int]:
         """Wrong answers on a batch, and answers that differ from the network's own in being right.
 
         Where more than `enough` are surely wrong, those that are in doubt are not settled.

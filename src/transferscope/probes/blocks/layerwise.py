@@ -11,13 +11,14 @@ from torch import nn
 
 from transferscope import charts
 from transferscope.errors import UserError
-from transferscope.measures.barrier import barrier
-from transferscope.measures.intervals import bootstrap_means
+from transferscope.measures.barrier import barrier, never_below_zero
+from transferscope.measures.crossfit import highest
+from transferscope.measures.intervals import wilson
 from transferscope.models.weights import blend
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
 from transferscope.probes.batch_norm import BatchNorm
-from transferscope.probes.blocks.trials import Trials, chosen, kept, possible, tensors_of, trained, whole
+from transferscope.probes.blocks.trials import Trials, chosen, kept, own_tensors, possible, tensors_of, trained
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.weights.combine import Net, opened
 from transferscope.streams import stream
@@ -35,7 +36,7 @@ class LayerwiseBarrier(result.Saved):
     block at (1 - alpha) a + alpha b and all others a's. `error_height` and `loss_height` (D, B, 3, 3) are three heights
     in these units, each with the ends of its 95% interval over images: "frankle" and "entezari" of the block's own
     curve (see `measures.barrier`), and "networks": its sup above the chord between the ends of "(all)" (a and b, when
-    no block is left out), at least 0 as all curves begin at a. `distance` (B,): L2 between the parameters, tied ones
+    no block is left out). `distance` (B,): L2 between the parameters, tied ones
     once. NaN where outputs overflow. `batch_norm` says which running statistics every point has, the ends too;
     `own_error` and `own_loss` (D, 2) are what a and b score with those they came with.
     """
@@ -107,7 +108,7 @@ def layerwise_barrier(
     batch_norm: BatchNorm = "refresh",
     statistics: Iterable[Any] | None = None,
     images: int = 250,
-    draws: int = 1000,
+    draws: int = 200,
     precision: str = "float32",
     seed: int = 0,
     like: nn.Module | None = None,
@@ -117,8 +118,9 @@ def layerwise_barrier(
     `batches` (x, labels): one data set, or several by name. `alphas`: how many evenly spread over [0, 1], or the values
     themselves, 0 and 1 among them. `blocks` names those to walk. `batch_norm` "refresh": running statistics are
     estimated anew at every point, 0 and 1 too, from up to `images` of `statistics`, or else of the first data set;
-    "as found": the block's are interpolated with its weights, all others stay a's. `draws` resamples of the images,
-    from `seed`, give the intervals; a supremum of noisy values leans upward, and so do they.
+    "as found": the block's are interpolated with its weights, all others stay a's. Each height is chosen on
+    some images and read on others (`measures.crossfit.highest`); that, and `draws` resamples for the intervals, are
+    drawn from `seed`.
 
     `a` and `b` are networks or state dicts; `like` is a network of the form of `a`, needed where both are state dicts:
     its own values do not matter. Nothing given is changed. Raises UserError for two architectures, an unknown block,
@@ -126,11 +128,11 @@ def layerwise_barrier(
     """
     net, states = opened("layerwise_barrier", {"a": a, "b": b}, like)
     at = _alphas(alphas)
-    start, end = whole("layerwise_barrier", "a", net, a, states["a"]), kept(states["b"])
+    start, end = own_tensors("layerwise_barrier", "a", net, a, states["a"]), kept(states["b"])
     trials = Trials(net, batches, batch_norm=batch_norm, statistics=statistics, images=images, precision=precision)
     inner = tensors_of(net, trials.cut)
     asked = [block for block in chosen(trials.cut, blocks) if block.name in inner]
-    wanted, skipped = possible(net, {"a": start, "b": end}, asked)
+    wanted, skipped = possible("layerwise_barrier", net, {"a": start, "b": end}, asked)
     trials.on(start)
     names, moving = trials.states.names, trained(net)
     parts = {block.name: inner[block.name] for block in wanted}
@@ -152,7 +154,7 @@ def layerwise_barrier(
             for i, block in enumerate(parts):
                 rows = _rows(found[block], data, word, n)
                 curves[word][d, i] = rows.mean(1)
-                heights[word][d, i] = _heights(at, rows, every, draws, seed)
+                heights[word][d, i] = _heights(at, rows, every, draws, seed, 1.0 if word == "wrong" else None)
     return LayerwiseBarrier(
         alphas=at,
         error=curves["wrong"],
@@ -190,15 +192,16 @@ def _own(owns: Sequence[Mapping[str, Scored | None]], names: Sequence[str], word
     )
 
 
-def _heights(at: Array, rows: Array, whole: Array, draws: int, seed: int) -> Array:
-    """The three heights with their intervals, (3, 3); NaN where a curve has a gap."""
+def _heights(at: Array, rows: Array, whole: Array, draws: int, seed: int, span: float | None) -> Array:
+    """The three heights with their intervals, (3, 3); NaN where a curve has a gap. `span`: see `measures.barrier`."""
     out = np.full((len(HEIGHTS), 3), np.nan)
     if np.isfinite(rows).all():
-        of = barrier(at, rows, stream(seed, "bootstrap"), draws=draws)
+        of = barrier(at, rows, stream(seed, "bootstrap"), draws=draws, span=span)
         out[0] = of.frankle.mean, of.frankle.low, of.frankle.high
         out[1] = of.entezari.mean, of.entezari.low, of.entezari.high
     if np.isfinite(rows).all() and np.isfinite(whole[[0, -1]]).all():
         above = rows - (np.outer(1 - at, whole[0]) + np.outer(at, whole[-1]))
-        resampled = bootstrap_means(above, stream(seed, "bootstrap"), draws).max(1)
-        out[2] = above.mean(1).max(), *np.quantile(resampled, [0.025, 0.975])
+        least = 0.0 if span is None else span * (wilson(0, rows.shape[1]).high or 0.0)
+        third = never_below_zero(highest(above, stream(seed, "bootstrap"), draws=draws), least)
+        out[2] = third.mean, third.low, third.high
     return out

@@ -7,6 +7,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ from transferscope.models.build import seeded
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
 from transferscope.probes.batch_norm import BatchNorm
-from transferscope.probes.blocks.trials import Trials, chosen, kept, possible, tensors_of, trained, whole
+from transferscope.probes.blocks.trials import Trials, chosen, kept, own_tensors, possible, tensors_of, trained
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.weights.combine import Net, State, opened
 from transferscope.streams import stream_seed
@@ -152,18 +153,24 @@ def rewind(
     given = {"start": start, **(checkpoints or {})}
     words = {name: name if name == "start" else f"checkpoint '{name}'" for name in given}
     every: dict[str, Net] = {"net": net, **{words[name]: one for name, one in given.items()}}
-    if isinstance(redraw, nn.Module | Mapping):
+    if isinstance(redraw, nn.Module | Mapping | str | Path):
         every["redraw"] = redraw
     form, states = opened("rewind", every, like)
     starts = {name: kept(states[words[name]]) for name in given}
     if cumulative not in (None, "bottom", "top", "both"):
         raise UserError(f"cumulative: '{cumulative}' is none of 'bottom', 'top' and 'both'.")
-    end, moving = whole("rewind", "net", form, net, states["net"]), trained(form)
-    redrawn = kept(states["redraw"]) if isinstance(redraw, nn.Module | Mapping) else _redrawn(form, end, redraw, seed)
+    end, moving = own_tensors("rewind", "net", form, net, states["net"]), trained(form)
+    if isinstance(redraw, nn.Module | Mapping | str | Path):
+        redrawn: State | None = kept(states["redraw"])
+    else:
+        redrawn = _redrawn(form, end, redraw, seed)
     trials = Trials(form, batches, batch_norm=batch_norm, statistics=statistics, images=images, precision=precision)
-    ends = {"final": end, **starts, **({"redraw": redrawn} if redrawn else {})}
+    ends: dict[str, State] = {"net": end, **{words[name]: state for name, state in starts.items()}}
+    if redrawn is not None:
+        ends["redraw"] = redrawn
     inner = tensors_of(form, trials.cut)
-    wanted, skipped = possible(form, ends, [block for block in chosen(trials.cut, blocks) if block.name in inner])
+    asked = [block for block in chosen(trials.cut, blocks) if block.name in inner]
+    wanted, skipped = possible("rewind", form, ends, asked)
 
     def values(of: Iterable[Block], state: State) -> dict[str, Tensor]:
         return {name: state[name] for block in of for name in inner[block.name]}

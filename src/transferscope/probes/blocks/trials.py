@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from transferscope.errors import UserError, did_you_mean
 from transferscope.models.blocks import Block, blocks, parameters_of
 from transferscope.models.weights import belongs
-from transferscope.probes.batch_norm import BatchNorm, known, told
+from transferscope.probes.batch_norm import BatchNorm, known, statistics_words
 from transferscope.probes.blocks.anew import Anew
 from transferscope.probes.inputs.samples import unpacked
+from transferscope.probes.inputs.weights import classifier
 from transferscope.probes.passes.prefix import Prefix
 from transferscope.probes.running import Copy, device_of, fed, undisturbed
 from transferscope.probes.walks.scored import Scored, scored
 from transferscope.probes.walks.states import DATA, States
-from transferscope.probes.weights.combine import Net, State, fitting
-from transferscope.probes.weights.distance import classifier
+from transferscope.probes.weights.combine import Net, State, alike, same_architecture
 
 
 class Trials:
@@ -45,7 +45,7 @@ class Trials:
         named = data if isinstance(data, Mapping) else {DATA: data}
         read = {str(name): list(unpacked(given, "data", f" of '{name}'")) for name, given in named.items()}
         self.states = States(net, read, statistics=statistics, batch_norm=kind, precision=precision, images=images)
-        self.basis = told("blocks", kind, self.states.has_batch_norm, self.states.measured_words)
+        self.basis = statistics_words("blocks", kind, self.states.has_batch_norm, self.states.measured_words)
         self.refresh = kind == "refresh" and self.states.has_batch_norm
         self._copy = Copy(net, device_of(net))
         self._inputs = [fed(batch.x, self._copy.net) for batches in read.values() for batch in batches]
@@ -113,13 +113,13 @@ def kept(state: State) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
 
-def whole(word: str, called: str, net: nn.Module, given: Net, state: State) -> dict[str, Tensor]:
+def own_tensors(word: str, called: str, net: nn.Module, given: Net, state: State) -> dict[str, Tensor]:
     """The tensors of `state`, that of `given`, which has to fill all of `net`. Raises UserError, opening with `word`,
     where it does not."""
     own = net.state_dict()
     found = {name: tensor for name, tensor in kept(state).items() if name in own}
     if given is not net:
-        fitting(word, net, {called: found})
+        same_architecture(word, net, {called: found})
     return found
 
 
@@ -155,29 +155,21 @@ def chosen(cut: Sequence[Block], names: Iterable[str] | None) -> tuple[Block, ..
 
 
 def possible(
-    net: nn.Module, states: Mapping[str, State], wanted: Sequence[Block]
+    word: str, net: nn.Module, states: Mapping[str, State], wanted: Sequence[Block]
 ) -> tuple[tuple[Block, ...], tuple[str, ...]]:
     """The blocks that every state has in the network's shapes, and the names of those of a head of other shapes.
 
-    Raises UserError where a tensor outside the head is missing or differs (that is another architecture; the sentence
-    starts with the state's name), where one is not finite, and where no block is left.
+    Raises UserError, opening with `word`, where a tensor outside the head is missing or differs, where one is not
+    finite, and where no block is left.
     """
     own, heads = net.state_dict(), classifier(net)
-    lost: set[str] = set()
-    for word, state in states.items():
-        for block in wanted:
-            for name in parameters_of(block, own):
-                there = name in state and state[name].shape == own[name].shape
-                if not there and not belongs(name, heads):
-                    has = f"has shape {list(state[name].shape)}" if name in state else "is missing"
-                    raise UserError(
-                        f"{word}: '{name}' {has}, but the network has {list(own[name].shape)}; give weights of the "
-                        "same architecture."
-                    )
-                if not there:
-                    lost.add(block.name)
-                elif state[name].is_floating_point() and not np.isfinite(float(state[name].double().sum())):
-                    raise UserError(f"{word}: '{name}' holds NaN or infinite values.")
-    if not (fit := tuple(block for block in wanted if block.name not in lost)):
+    inside = {block.name: parameters_of(block, own) for block in wanted}
+    names = [name for block in inside.values() for name in block]
+    other = {
+        name for name in names if belongs(name, heads) and not all(alike(state, own, name) for state in states.values())
+    }
+    same_architecture(word, own, states, [name for name in names if name not in other])
+    fit = tuple(block for block in wanted if other.isdisjoint(inside[block.name]))
+    if not fit:
         raise UserError("blocks: none of them has the same shapes at the start, so there is nothing to change.")
-    return fit, tuple(block.name for block in wanted if block.name in lost)
+    return fit, tuple(block.name for block in wanted if block not in fit)

@@ -6,19 +6,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from transferscope.errors import UserError, did_you_mean
 from transferscope.measures.valley import Best, border, score, verdict, within
 from transferscope.models.weights import distance
-from transferscope.probes.blocks.errors import Answers, Cell
+from transferscope.probes.blocks.errors import Answers, NoisyCell
 from transferscope.streams import stream
 
 Array = NDArray[np.float64]
 State = Mapping[str, Tensor]
 
 
-class Ground:
+class BlockGrid:
     """The grid of one block: `points` (the block's tensors from start to final), relative noise `levels` (S,)."""
 
     def __init__(
@@ -58,7 +57,7 @@ class Ground:
             self._noise[draw] = made
         return made
 
-    def under(self, row: int, column: int, draw: int) -> Cell:
+    def under(self, row: int, column: int, draw: int) -> NoisyCell:
         """The weights of a cell under one draw, ready to run."""
         noise, sigma = self.noise(draw), float(self.sigma[column])
         state = {name: point.add(noise[name].to(point.dtype), alpha=sigma) for name, point in self.points[row].items()}
@@ -77,7 +76,7 @@ class Ground:
         """A cell until it is clear: pieces (draw, batch) in an order that mixes both."""
         before, count = self.answers.before, len(self.answers.before)
         order = stream(self.seed, "criticality", self.block, "order").permutation(count)
-        held: dict[int, Cell] = {}
+        held: dict[int, NoisyCell] = {}
         rows: list[tuple[int, int, int, int]] = []
         known: bool | None = None
         for piece in range(self.draws * count):
@@ -98,20 +97,20 @@ class Ground:
         self.seen[row, column] = seen / self.total
         return bool(known)
 
-    def edge(self) -> dict[str, Any]:
+    def border_cells(self) -> dict[str, Any]:
         """The score from the cells that decide it."""
-        return self._told(border(self.reach, self.sigma, self.feasible))
+        return self._row(border(self.reach, self.sigma, self.feasible))
 
-    def whole(self) -> dict[str, Any]:
+    def every_cell(self) -> dict[str, Any]:
         """The score from every cell, and the error without noise at every point."""
         for row, point in enumerate(self.points):
             bare = self.answers.cell(self.block, point)
             wrong = sum(self.answers.of(bare, i)[0] for i in range(len(self.answers.before)))
             self.bare[row] = wrong / self.answers.size
         good = [[self.cell(row, column) for column in range(len(self.sigma))] for row in range(len(self.points))]
-        return self._told(score(good, self.reach, self.sigma))
+        return self._row(score(good, self.reach, self.sigma))
 
-    def _told(self, best: Best) -> dict[str, Any]:
+    def _row(self, best: Best) -> dict[str, Any]:
         way = self.reach[-1]
         alphas = self.reach / way if way else np.linspace(0, 1, len(self.reach))
         there = best.row >= 0
@@ -143,19 +142,6 @@ def points_of(
         ends[int(step)] if step in (0, 1) else {n: torch.lerp(ends[0][n], ends[1][n], float(step)) for n in names}
         for step in steps
     ]
-
-
-def into(net: nn.Module, state: State) -> None:
-    """Give the network the values of a state dict. Raises UserError, naming the first tensor, where they do not fit."""
-    own = net.state_dict()
-    for name, tensor in own.items():
-        if name not in state or state[name].shape != tensor.shape:
-            raise UserError(f"final: it lacks '{name}' in the shape {list(tensor.shape)} that the network has.")
-    if odd := next((name for name in state if name not in own), None):
-        raise UserError(f"final: the network has no tensor '{odd}'; {did_you_mean(odd, list(own))}")
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(state[name])
 
 
 def _rms(state: State) -> float:

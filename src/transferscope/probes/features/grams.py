@@ -16,11 +16,11 @@ from transferscope.measures.gram import Kernel
 from transferscope.probes import result
 from transferscope.probes.features.layers import Layers, Pool
 from transferscope.probes.features.maps import Similarity
-from transferscope.probes.features.similarity import putter, refused, told, unmixed
+from transferscope.probes.features.similarity import as_matrix, putter, refused, unmixed
 from transferscope.probes.features.tap import How, Tap
 from transferscope.probes.inputs.samples import Supply
 from transferscope.probes.running import Mode, precision_notes, undisturbed
-from transferscope.probes.weights.combine import networks
+from transferscope.probes.weights.combine import Net, built
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Grams(result.Saved):
         pools = self.pool if self.pool == other.pool else f"{self.pool} and {other.pool}"
         notes = tuple(dict.fromkeys((*self.notes, *other.notes)))
         layers, skipped = [of.layers for of in sides], [of.skipped for of in sides]
-        return told(cka.result(), ("a", "b"), layers, skipped, pools, notes=notes).pair(0, 1)
+        return as_matrix(cka.result(), ("a", "b"), layers, skipped, pools, notes=notes).pair(0, 1)
 
     def table(self) -> pl.DataFrame:
         """One row per layer: layer, whether its features vary."""
@@ -77,7 +77,7 @@ class Grams(result.Saved):
 
 
 def grams(
-    net: nn.Module,
+    net: Net,
     batches: Iterable[Any],
     layers: Layers = "blocks",
     pool: Pool = None,
@@ -87,12 +87,13 @@ def grams(
     mode: Mode = "eval",
     precision: str = "float32",
     seed: int = 0,
+    like: nn.Module | None = None,
 ) -> Grams:
     """The Grams of one network, one pass over shuffled batches; arguments and errors as for `similarity`.
 
     Memory and file: L n / 2 floats for every sample in batches of n (5 MB for 20 blocks, 1,024 images, batches of 128).
     """
-    networks("grams", {"net": net})
+    net = built("grams", {"net": net}, like)["net"]
     how, narrow = How(pool, mode, precision, seed), precision_notes({"net": net})
     parts, scales = [], []
     with undisturbed([net], mode):

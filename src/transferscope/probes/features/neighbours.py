@@ -21,7 +21,7 @@ from transferscope.probes.features.tap import How, Tap
 from transferscope.probes.inputs.labels import Labels
 from transferscope.probes.inputs.samples import Order, Supply
 from transferscope.probes.running import Mode, precision_notes, same_device, undisturbed
-from transferscope.probes.weights.combine import networks
+from transferscope.probes.weights.combine import Net, built
 
 Array = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ class Rotations(result.Saved):
 
 
 def neighbours(
-    net: nn.Module,
+    net: Net,
     batches: Iterable[Any],
     layers: Layers = "blocks",
     pool: Pool = "mean",
@@ -78,12 +78,13 @@ def neighbours(
     precision: str = "float32",
     seed: int = 0,
     memory: int = MEMORY,
+    like: nn.Module | None = None,
 ) -> Neighbours:
     """k-NN accuracy of every layer (Matsoukas et al. 2022) on batches (x, labels, ...), by Euclidean distance.
 
     Arguments as for `similarity`. Raises UserError without class labels, and unless 1 <= k < samples.
     """
-    networks("neighbours", {"net": net})
+    net = built("neighbours", {"net": net}, like)["net"]
     narrow = precision_notes({"net": net})
     with undisturbed([net], mode):
         supply = Supply(batches)
@@ -110,8 +111,8 @@ def _classes(order: Order) -> Labels:
 
 
 def procrustes(
-    net_a: nn.Module,
-    net_b: nn.Module,
+    net_a: Net,
+    net_b: Net,
     batches: Iterable[Any],
     layers: Layers = "blocks",
     pool: Pool = "mean",
@@ -120,13 +121,14 @@ def procrustes(
     precision: str = "float32",
     seed: int = 0,
     memory: int = MEMORY,
+    like: nn.Module | None = None,
 ) -> Rotations:
     """How far each layer of `net_a` is from the one of that name in `net_b` after the best rotation (Ding et al. 2021).
 
     Arguments as for `similarity`. Raises UserError where the networks share no layer's name.
     """
     how = How(pool, mode, precision, seed)
-    networks("procrustes", {"net_a": net_a, "net_b": net_b})
+    net_a, net_b = built("procrustes", {"net_a": net_a, "net_b": net_b}, like).values()
     narrow = precision_notes({"a": net_a, "b": net_b})
     same_device([net_a, net_b])
     with undisturbed([net_a, net_b], mode):

@@ -14,9 +14,9 @@ from transferscope.models.build import seeded
 from transferscope.models.outputs import answering, logits_of
 from transferscope.models.precision import running
 from transferscope.probes.inputs.samples import Supply
+from transferscope.probes.inputs.weights import classifier
 from transferscope.probes.running import device_of, fed, precision_notes, undisturbed
-from transferscope.probes.weights.combine import networks
-from transferscope.probes.weights.distance import classifier
+from transferscope.probes.weights.combine import Net, built
 from transferscope.streams import stream_seed
 
 
@@ -35,7 +35,12 @@ class Penultimate:
 
 @torch.no_grad()
 def penultimate(
-    net: nn.Module, batches: Iterable[Any], *, head: str | Sequence[str] | None = None, precision: str = "float32"
+    net: Net,
+    batches: Iterable[Any],
+    *,
+    head: str | Sequence[str] | None = None,
+    precision: str = "float32",
+    like: nn.Module | None = None,
 ) -> Penultimate:
     """Run `net` once over `batches` (tensors, or tuples (x, labels, ...)) in eval mode, leaving it as found.
 
@@ -44,7 +49,7 @@ def penultimate(
     another task. Raises UserError where there is no head, where it never runs, for a network that does not return
     (n, k) outputs, and for labels that are neither classes nor 0 and 1.
     """
-    networks("penultimate", {"net": net})
+    net = built("penultimate", {"net": net}, like)["net"]
     names = classifier(net) if head is None else (head,) if isinstance(head, str) else tuple(head)
     modules = dict(net.named_modules())
     if not names or names[0] not in modules:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from transferscope.errors import UserError
+from transferscope.errors import UserError, a_kind
 from transferscope.measures.cka import CKA, SMALLEST, FullCKA, MinibatchCKA
 from transferscope.measures.gram import Kernel
 from transferscope.measures.mixing import unshuffled
@@ -19,7 +20,7 @@ from transferscope.probes.features.tap import How, Tap
 from transferscope.probes.inputs.labels import kinds
 from transferscope.probes.inputs.samples import Order, Supply
 from transferscope.probes.running import Mode, precision_notes, same_device, undisturbed
-from transferscope.probes.weights.combine import networks
+from transferscope.probes.weights.combine import Net, built
 
 Array = NDArray[np.float64]
 Estimator = Literal["unbiased", "biased", "unbiased-full"]
@@ -31,8 +32,8 @@ ESTIMATORS = ("unbiased", "biased", "unbiased-full")
 
 
 def similarity(
-    net_a: nn.Module,
-    net_b: nn.Module,
+    net_a: Net,
+    net_b: Net,
     batches: Iterable[Any],
     layers: Layers = "blocks",
     pool: Pool = None,
@@ -45,8 +46,11 @@ def similarity(
     precision: str = "float32",
     seed: int = 0,
     memory: int = MEMORY,
+    like: nn.Module | None = None,
 ) -> Similarity:
     """CKA of every layer of `net_a` against every layer of `net_b`; both networks see each batch once.
+
+    Weights files and state dicts stand where networks do, with the form of `like`, else of the other network.
 
     `batches` are tensors (n, ...) or tuples (x, labels, ...), of any length but n >= 4 each (a last one that is shorter
     joins the one before). `layers` (and `layers_b`,
@@ -63,14 +67,15 @@ def similarity(
     for layers that cannot be read (see `features.Tap`).
     """
     how = How(pool, mode, precision, seed)
+    nets = built("similarity", {"a": net_a, "b": net_b}, like)
     if net_a is net_b and layers_b is None:  # one network against itself runs once
-        return _measured({"a": net_a}, [layers], batches, how, estimator, kernel, bandwidth, memory).pair(0, 0)
+        return _measured({"a": nets["a"]}, [layers], batches, how, estimator, kernel, bandwidth, memory).pair(0, 0)
     wanted = [layers, layers if layers_b is None else layers_b]
-    return _measured({"a": net_a, "b": net_b}, wanted, batches, how, estimator, kernel, bandwidth, memory).pair(0, 1)
+    return _measured(nets, wanted, batches, how, estimator, kernel, bandwidth, memory).pair(0, 1)
 
 
 def similarity_matrix(
-    nets: Sequence[nn.Module] | Mapping[str, nn.Module],
+    nets: Sequence[Net] | Mapping[str, Net],
     batches: Iterable[Any],
     layers: Layers = "blocks",
     pool: Pool = None,
@@ -82,16 +87,22 @@ def similarity_matrix(
     precision: str = "float32",
     seed: int = 0,
     memory: int = MEMORY,
+    like: nn.Module | None = None,
 ) -> SimilarityMatrix:
     """CKA of all layers of all `nets` (a list, or a mapping from name to network), each network run once a batch.
 
     Arguments and errors as for `similarity`: k networks cost k forward passes, not k (k - 1).
     """
+    if isinstance(nets, str | Path | nn.Module) or not isinstance(nets, Mapping | Iterable):
+        raise UserError(
+            f"similarity_matrix: give a list of networks, or a mapping from name to network, not {a_kind(nets)}."
+        )
     named = dict(nets) if isinstance(nets, Mapping) else {str(i): net for i, net in enumerate(nets)}
     if not named:
         raise UserError("networks: there are none to compare.")
     how = How(pool, mode, precision, seed)
-    return _measured(named, [layers] * len(named), batches, how, estimator, kernel, bandwidth, memory)
+    made = built("similarity_matrix", named, like)
+    return _measured(made, [layers] * len(named), batches, how, estimator, kernel, bandwidth, memory)
 
 
 def _measured(
@@ -106,7 +117,6 @@ def _measured(
 ) -> SimilarityMatrix:
     if estimator not in ESTIMATORS:
         raise UserError(f"estimator: '{estimator}' is none of {', '.join(ESTIMATORS)}.")
-    networks("similarity", nets)
     modules, narrow = list(nets.values()), precision_notes(nets)
     same_device(modules)
     with undisturbed(modules, how.mode):
@@ -121,10 +131,10 @@ def _measured(
             found, other = (biased, exact.matrix) if estimator == "biased" else (exact, biased.matrix)
     layers_of = [tuple(slot.name for slot in tap.slots) for tap in taps]
     notes = (*narrow, *supply.notes)
-    return told(found, tuple(nets), layers_of, [tap.skipped for tap in taps], how.words, other, notes)
+    return as_matrix(found, tuple(nets), layers_of, [tap.skipped for tap in taps], how.words, other, notes)
 
 
-def told(
+def as_matrix(
     found: CKA,
     networks: tuple[str, ...],
     layers: Sequence[tuple[str, ...]],
@@ -180,7 +190,7 @@ def unmixed(order: Order) -> tuple[str, ...]:
     """Raise UserError where classes are known and the batches look sorted by them; a note where none are known."""
     if len(order.seen) < 2:
         return ()
-    classes = kinds(order.told)
+    classes = kinds(order.batch_labels)
     if classes is None:
         return (UNSEEN,)
     if sentence := unshuffled(classes, [len(part) for part in order.seen]):

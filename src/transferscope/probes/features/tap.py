@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from transferscope.errors import UserError
 from transferscope.models.build import seeded
-from transferscope.models.outputs import RAISED, answering
+from transferscope.models.outputs import RAISED, answering, tensors_of
 from transferscope.models.precision import running
 from transferscope.probes.features.layers import Layers, Pool, Wanted, pooled, wanted
 from transferscope.probes.running import Mode, device_of, fed
@@ -18,7 +18,7 @@ from transferscope.streams import stream_seed
 TRIAL = 2  # samples of the first batch that show which layers run, how often and in which order
 
 
-class _Enough(Exception):
+class _AllRead(Exception):
     """Raised in a hook when nothing after it is wanted: the rest of the forward pass would be for nothing."""
 
 
@@ -89,7 +89,7 @@ class Tap:
             take(slots[module, call], rows)
             left -= 1
             if not left:
-                raise _Enough
+                raise _AllRead
 
         self._forward(x, {module for module, _ in slots}, hand, number)
         if left:
@@ -116,7 +116,7 @@ class Tap:
                 x = fed(x, self.net)
                 with answering(x, f"batch {number + 1}"):
                     self.net(x)
-        except _Enough:
+        except _AllRead:
             pass
         finally:
             for handle in handles:
@@ -159,7 +159,8 @@ class Tap:
 
 
 def _tensor(output: Any) -> Tensor | None:
-    """The tensor a module returned, or the first of a tuple (attention modules return their weights beside it)."""
+    """The tensor a module returned, or the first of several (attention modules return their weights beside it)."""
     if isinstance(output, tuple | list) and output:
         output = output[0]
-    return output if isinstance(output, Tensor) and output.ndim > 1 else None
+    found = next(iter(tensors_of(output)), None)
+    return found if found is not None and found.ndim > 1 else None

@@ -20,6 +20,7 @@ from transferscope.measures.ridge import ridge
 from transferscope.measures.scores import SCORES, leep, nce, neighbour_accuracy, softmax
 from transferscope.probes import result
 from transferscope.probes.features.penultimate import Penultimate, penultimate
+from transferscope.probes.weights.combine import Net, built
 
 QUERIES = 2_000  # images whose neighbours are looked for, among all
 
@@ -62,7 +63,7 @@ class Transferability(result.Saved):
 
 
 def transferability(
-    net: nn.Module,
+    net: Net,
     train: Iterable[Any],
     held_out: Iterable[Any],
     *,
@@ -71,6 +72,7 @@ def transferability(
     neighbours: int = 5,
     precision: str = "float32",
     clock: MutableMapping[str, float] | None = None,
+    like: nn.Module | None = None,
 ) -> Transferability:
     """Score `net` for the task of the batches (x, labels, ...): one pass over each, then every score on the features.
 
@@ -78,6 +80,7 @@ def transferability(
     `precision` as in `penultimate`. `clock`, if given, is filled with the seconds of the passes and of every score.
     Raises UserError without labels and for features that are not finite.
     """
+    net = built("transferability", {"net": net}, like)["net"]
     watch = _watch({} if clock is None else clock)
     with watch("features"):
         a, b = (penultimate(net, batches, head=head, precision=precision) for batches in (train, held_out))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from transferscope.errors import UserError
+from transferscope.errors import UserError, a_kind
 from transferscope.models.floats import wide
 
 INPUTS = ("pixel_values", "images", "image", "img", "inputs", "input", "x", "data", "input_ids")
@@ -42,7 +42,7 @@ def walkable(batches: Any, what: str = "batches") -> Iterable[Any]:
         keys = ", ".join(repr(str(key)) for key in list(batches)[:5])
         raise UserError(f"{what}: this is a {type(batches).__name__} with {keys}; give a list of batches.")
     if isinstance(batches, str) or not isinstance(batches, Iterable):
-        raise UserError(f"{what}: give a list of batches or a loader, not {_named(batches)}.")
+        raise UserError(f"{what}: give a list of batches or a loader, not {a_kind(batches)}.")
     found: Iterable[Any] = batches
     return found
 
@@ -85,9 +85,9 @@ def batch_of(given: Any, where: str) -> Batch:
         )
     x = _inputs(x, where)
     labels, ids = column(labels), column(ids)
-    for word, told in (("labels", labels), ("ids", ids)):
-        if told is not None and (not told.ndim or len(told) != len(x)):
-            have = f"{len(told)} {word}" if told.ndim else f"one of the {word}, as a single image has; {STACK}"
+    for word, values in (("labels", labels), ("ids", ids)):
+        if values is not None and (not values.ndim or len(values) != len(x)):
+            have = f"{len(values)} {word}" if values.ndim else f"one of the {word}, as a single image has; {STACK}"
             raise UserError(f"{where} has {len(x)} samples but {have}.")
     return Batch(x, labels, ids, several)
 
@@ -96,7 +96,7 @@ def single(given: Any, where: str) -> Batch:
     """`batch_of` an item (x, label) of a data set, as a batch of one sample."""
     parts = _keyed(given, where)[:2] if isinstance(given, Mapping) else given
     if not isinstance(parts, tuple | list) or len(parts) < 2 or not isinstance(parts[0], Tensor) or parts[1] is None:
-        raise UserError(f"{where} is no tuple of a tensor and its label, but {_named(given)}.")
+        raise UserError(f"{where} is no tuple of a tensor and its label, but {a_kind(given)}.")
     label = column(parts[1])
     return batch_of((parts[0][None], None if label is None else label[None]), where)
 
@@ -122,7 +122,7 @@ def _twin(x: Any, other: Any) -> bool:
 
 def _inputs(x: Any, where: str) -> Tensor:
     if not isinstance(x, Tensor):
-        raise UserError(f"{where} must be a tensor, or a tuple (x, labels) or dict that holds one, not {_named(x)}.")
+        raise UserError(f"{where} must be a tensor, or a tuple (x, labels) or dict that holds one, not {a_kind(x)}.")
     if x.ndim < 2 or not x.numel():
         raise UserError(
             f"{where} must be a tensor (samples, ...) with at least one sample, not of shape {tuple(x.shape)}."
@@ -170,7 +170,3 @@ def column(part: Any) -> np.ndarray | None:
         except ValueError:  # rows of different lengths
             return np.array([str(row) for row in part])
     return np.asarray(part) if hasattr(part, "__array__") else None  # arrays and the columns of data frames
-
-
-def _named(thing: Any) -> str:
-    return "None" if thing is None else f"a {type(thing).__name__}"

@@ -40,12 +40,12 @@ class Order:
     """Which samples came, in which order, with which labels; `check` compares a later pass with the first."""
 
     seen: list[np.ndarray] = field(default_factory=list)
-    told: list[np.ndarray | None] = field(default_factory=list)
+    batch_labels: list[np.ndarray | None] = field(default_factory=list)
     multilabel: bool | None = None
 
     def note(self, batch: Batch) -> None:
         self.seen.append(fingerprints(batch.x))
-        self.told.append(batch.labels)
+        self.batch_labels.append(batch.labels)
         self.multilabel = batch.multilabel
 
     @property
@@ -54,7 +54,7 @@ class Order:
 
     def labels(self, outputs: int | None = None, what: str = "batches") -> Labels | None:
         """The labels of all samples (`labels.read_labels`), None where no batch brought any."""
-        found = together(self.told, what)
+        found = together(self.batch_labels, what)
         return None if found is None else read_labels(found, outputs, what, self.multilabel)
 
     @property

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from transferscope.probes.passes.calls import Reads, Trace, storage, takeable, taken
+from transferscope.probes.passes.tracing import Reads, Trace, storage, takeable, taken
 
 CLOSE = 1e-3  # of the largest output: float32 rounding stays far below, a layer folded wrongly far above
 LINEAR = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)  # output channels first in their weights
@@ -25,7 +25,7 @@ Forward = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Pair:
+class NormedLayer:
     """The names of a convolution (or linear layer) and of the batch norm that alone reads what it returns."""
 
     layer: str
@@ -39,7 +39,7 @@ class Pair:
 
 
 @torch.no_grad()
-def foldable(net: nn.Module, run: Callable[[], Any]) -> tuple[Pair, ...]:
+def foldable(net: nn.Module, run: Callable[[], Any]) -> tuple[NormedLayer, ...]:
     """The pairs of `net` that can be folded. `run` gives its outputs, in eval mode and float32, for a few fixed inputs.
 
     A traced pass shows the pairs: both modules run once, no operator but the norm's reads what the layer returned, and
@@ -59,7 +59,7 @@ class Folding:
     `layers`: by name, the layers that do the work of both with the values `net` had when this was made.
     """
 
-    def __init__(self, net: nn.Module, pairs: Iterable[Pair], dtype: torch.dtype) -> None:
+    def __init__(self, net: nn.Module, pairs: Iterable[NormedLayer], dtype: torch.dtype) -> None:
         self.net, self.pairs, self.dtype = net, tuple(pairs), dtype
         self.layers = {pair.layer: folded(pair, net, {}, dtype) for pair in self.pairs}
 
@@ -91,7 +91,7 @@ class Folding:
 
 
 @torch.no_grad()
-def folded(pair: Pair, net: nn.Module, state: Mapping[str, Tensor], dtype: torch.dtype) -> nn.Module:
+def folded(pair: NormedLayer, net: nn.Module, state: Mapping[str, Tensor], dtype: torch.dtype) -> nn.Module:
     """A copy of a pair's layer that does the work of both, with `state`'s values before the network's own.
 
     A channel's factor and shift are reckoned in float64 where the device has it; images' weights are channels-last.
@@ -115,7 +115,7 @@ def folded(pair: Pair, net: nn.Module, state: Mapping[str, Tensor], dtype: torch
     return twin
 
 
-def _pairs(net: nn.Module, trace: Trace) -> tuple[Pair, ...]:
+def _pairs(net: nn.Module, trace: Trace) -> tuple[NormedLayer, ...]:
     """Every pair that the trace shows."""
     named = dict(net.named_modules())
     times = Counter(call.module for call in trace.calls)
@@ -131,7 +131,7 @@ def _pairs(net: nn.Module, trace: Trace) -> tuple[Pair, ...]:
         maker = makers.get(memory)
         if not memory or maker is None or _rest(named[call.module]) is None:
             continue
-        pair = Pair(maker.module, call.module)
+        pair = NormedLayer(maker.module, call.module)
         alone = all(t <= maker.end or call.begin < t < call.end for t in trace.reads.seen.get(memory, []))
         once = times[pair.layer] == times[pair.norm] == 1
         if alone and once and all(uses[id(held[name])] == 1 for name in pair.tensors if name in held):
@@ -162,7 +162,7 @@ def _casting(layer: nn.Module) -> Forward:
     return lambda input, *args, **kwargs: layer.forward(input.to(dtype), *args, **kwargs)
 
 
-def _proved(net: nn.Module, found: tuple[Pair, ...], run: Callable[[], Any]) -> bool:
+def _proved(net: nn.Module, found: tuple[NormedLayer, ...], run: Callable[[], Any]) -> bool:
     """Whether folding leaves the outputs alone when every batch norm holds random values; `net` is left as found."""
     draw = torch.Generator().manual_seed(0)
     before: list[tuple[Tensor, Tensor]] = []

@@ -22,8 +22,8 @@ from transferscope.models.outputs import logits_of
 from transferscope.probes.features.tap import TRIAL, How
 from transferscope.probes.inputs.labels import Labels, read_labels, together
 from transferscope.probes.inputs.samples import Batch, unpacked
-from transferscope.probes.passes.calls import Drift, Enough, Kept, Spot
-from transferscope.probes.passes.ways import NONE, Passes, Variant, Way
+from transferscope.probes.passes.entry_points import NONE, EntryPoint, Passes, Variant
+from transferscope.probes.passes.tracing import AllKept, Drift, Kept, Spot
 from transferscope.probes.running import undisturbed
 
 
@@ -114,7 +114,7 @@ class Prefix:
         inside = [
             self.block(b) for b in ([] if block is None else [block] if isinstance(block, Block | str) else block)
         ]
-        held, behind = self._passes.held, behind or {}
+        held, behind = self._passes.tensors, behind or {}
         for name, value in {**state, **behind}.items():
             if name not in held:
                 raise UserError(f"weights: the network has no tensor '{name}'; {did_you_mean(name, list(held))}")
@@ -123,7 +123,7 @@ class Prefix:
                 raise UserError(f"weights: '{name}' {shapes}.")
             if inside and name not in behind and not any(parameters_of(b, [name]) for b in inside):
                 raise UserError(f"weights: '{name}' is not a tensor of {', '.join(b.name for b in inside)}.")
-        first = min(inside, key=lambda b: self._passes.ways[b.name].moment).name if inside else None
+        first = min(inside, key=lambda b: self._passes.entries[b.name].moment).name if inside else None
         return self._passes.variant({**state, **behind}, first)
 
     def again(self) -> None:
@@ -174,52 +174,52 @@ class Prefix:
         x, name, passes = self.batches[number].x, variant.block, self._passes
         samples = len(x)
         x = x if rows is None else x[rows.to(x.device)]
-        way = Way() if name is None or name in self.why else passes.ways[name]
-        if name is not None and way.part.skipped:
+        entry = EntryPoint() if name is None or name in self.why else passes.entries[name]
+        if name is not None and entry.part.skipped:
             try:
-                if self._filled(way, number) and (cache := self._kept(way, number, rows, samples)) is not None:
-                    before = _versions(cache, way)
-                    out = passes.forward(x, number, variant, passes.replay(way, cache, variant))
-                    if _versions(cache, way) != before:
+                if self._filled(entry, number) and (cache := self._kept(entry, number, rows, samples)) is not None:
+                    before = _versions(cache, entry)
+                    out = passes.forward(x, number, variant, passes.replay(entry, cache, variant))
+                    if _versions(cache, entry) != before:
                         raise Drift
                     return _rows(out, len(x))
             except Drift:
                 self.why[name] = f"batch {number + 1} does not run like the first samples did"
                 self._cache.pop(number, None)
                 self._at.pop(number, None)
-        return _rows(passes.forward(x, number, variant, passes.replay(Way(), {}, variant)), len(x))
+        return _rows(passes.forward(x, number, variant, passes.replay(EntryPoint(), {}, variant)), len(x))
 
-    def _kept(self, way: Way, number: int, rows: Tensor | None, samples: int) -> Mapping[int, Kept] | None:
+    def _kept(self, entry: EntryPoint, number: int, rows: Tensor | None, samples: int) -> Mapping[int, Kept] | None:
         """What a batch's cache holds of some rows (or all); None where that cannot be told."""
         cache = self._cache[number]
         if rows is None:
             return cache
         place, rowed = rows.to(self._passes.device), self._passes.rowed
-        found = {i: cache[i].of(i, place, samples, rowed) for i in way.part.skipped}
+        found = {i: cache[i].of(i, place, samples, rowed) for i in entry.part.skipped}
         return None if None in found.values() else found  # type: ignore[return-value]
 
-    def _filled(self, way: Way, number: int) -> bool:
+    def _filled(self, entry: EntryPoint, number: int) -> bool:
         """Whether the batch's cache holds what the way needs, after filling it where memory allows."""
-        if way.live <= self._at.get(number, NONE):
+        if entry.live <= self._at.get(number, NONE):
             return True
-        ways = [w for name, w in self._passes.ways.items() if name not in self.why]
-        wanted: frozenset[Spot] = frozenset().union(*(w.live for w in ways))
-        begin, cache = Way(), dict[int, Kept]()
+        entries = [w for name, w in self._passes.entries.items() if name not in self.why]
+        wanted: frozenset[Spot] = frozenset().union(*(w.live for w in entries))
+        begin, cache = EntryPoint(), dict[int, Kept]()
         if self._room(wanted) * self.samples > self.memory:
-            wanted = way.live
+            wanted = entry.live
             for other in [n for n, spots in self._at.items() if n != number and spots != wanted]:
-                if self._at[other] not in [w.live for w in ways if w.moment <= way.moment]:
+                if self._at[other] not in [w.live for w in entries if w.moment <= entry.moment]:
                     del self._cache[other], self._at[other]
             kept = sum(self._room(self._at[n]) * len(self.batches[n].x) for n in self._cache if n != number)
             if kept + self._room(wanted) * len(self.batches[number].x) > self.memory:
                 return False
-            for earlier in ways:  # what is kept for a block before this one spares the way from there
-                if number in self._at and self._at[number] == earlier.live and earlier.moment <= way.moment:
+            for earlier in entries:  # what is kept for a block before this one spares the way from there
+                if number in self._at and self._at[number] == earlier.live and earlier.moment <= entry.moment:
                     begin, cache = earlier, self._cache[number]
         record = frozenset(spot for spot in wanted if spot[0] not in cache)
         replay = self._passes.replay(begin, cache, Variant(), record)
         if record:
-            with suppress(Enough):
+            with suppress(AllKept):
                 self._passes.forward(self.batches[number].x, number, Variant(), replay)
             if len(replay.store) < len(replay.wanted):
                 raise Drift
@@ -234,8 +234,8 @@ class Prefix:
         return sum(dict(sizes[spot] for spot in spots if spot in sizes).values())
 
 
-def _versions(cache: Mapping[int, Kept], way: Way) -> list[int]:
-    tensors = (cache[i].leaves[j] for i, j in way.live - way.lent if j >= 0)
+def _versions(cache: Mapping[int, Kept], entry: EntryPoint) -> list[int]:
+    tensors = (cache[i].leaves[j] for i, j in entry.live - entry.lent if j >= 0)
     return [tensor._version for tensor in tensors]
 
 

@@ -5,6 +5,7 @@ It is long because half of it says what the fields of the result and the paramet
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -16,18 +17,20 @@ from torch import Tensor, nn
 
 from transferscope import charts
 from transferscope.errors import UserError
-from transferscope.measures.intervals import Interval, bootstrap_interval
+from transferscope.measures.counts import paired_values
+from transferscope.measures.crossfit import highest
+from transferscope.measures.intervals import Interval, wilson
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm, running_statistics
 from transferscope.models.precision import running
 from transferscope.probes import result
-from transferscope.probes.batch_norm import BatchNorm, known, told
+from transferscope.probes.batch_norm import BatchNorm, known, statistics_words
 from transferscope.probes.inputs.samples import unpacked
 from transferscope.probes.running import Copy, device_of, fed
 from transferscope.probes.walks.basis import Scores, beside
 from transferscope.probes.walks.scored import Scored, scored
 from transferscope.probes.walks.soup import HELD_OUT, apart, ensemble, greedy, noted, shares
 from transferscope.probes.walks.states import DATA, States
-from transferscope.probes.weights.combine import Net, State, arrays, combine, fitting, opened
+from transferscope.probes.weights.combine import Net, State, arrays, combine, opened, same_architecture
 from transferscope.streams import stream
 
 Kind = Literal["uniform", "greedy"]
@@ -85,16 +88,21 @@ class Average(result.Saved):
         return {name: torch.from_numpy(np.array(array)) for name, array in self.state.items()}
 
     def gain(self, over: Literal["best", "mean", "ensemble"] = "best", data: str | None = None) -> Interval:
-        """How much smaller the average's share of wrong answers is than that of the best single network (chosen on the
-        same images, which favours it), of the mean of all, or of the ensemble: with a 95% bootstrap interval over
-        images. Raises UserError where nothing was evaluated."""
+        """How much smaller the average's share of wrong answers is than that of the best single network (chosen on some
+        images, compared on others: `measures.crossfit`), of the mean of all, or of the ensemble: with a 95% interval
+        over images (`measures.counts.paired_values`). Raises UserError where nothing was evaluated."""
         name = data or next(iter(self.errors), "")
         if name not in self.errors:
             raise UserError(f"average: no data set '{name}' was evaluated; give batches to average().")
         rows = self.errors[name]
         singles = rows[:-2]
-        against = {"best": singles[singles.mean(1).argmin()], "mean": singles.mean(0), "ensemble": rows[-1]}
-        return bootstrap_interval(against[over] - rows[-2], stream(0, "average", name, over))
+        if over == "best" and len(singles) > 1 and rows.shape[1] > 1:
+            behind = highest(rows[-2] - singles, stream(0, "average", name))
+            least = wilson(0, behind.n).high or 0.0
+            half = max(least, (behind.high or behind.mean) - behind.mean)
+            return Interval(-behind.mean, max(-1.0, -behind.mean - half), min(1.0, -behind.mean + half), behind.n)
+        against = {"best": singles[0], "mean": singles.mean(0), "ensemble": rows[-1]}
+        return paired_values(against[over] - rows[-2])
 
     def table(self) -> pl.DataFrame:
         """One row per data set and network, the average and the ensemble last: data, network, weight, metric, loss, and
@@ -175,13 +183,14 @@ def average(
     of their form, needed where all are state dicts: its own values do not matter. Nothing given is changed. Raises
     UserError for networks that do not fit, and for batch norm without any images.
     """
-    nets = [] if isinstance(nets, nn.Module | Mapping | type) else list(nets)
+    single = isinstance(nets, nn.Module | Mapping | type | str | Path) or not isinstance(nets, Iterable)
+    nets = [] if single else list(nets)
     if not nets:
         raise UserError("average: a sequence of at least two networks is needed.")
     net, held = opened("average", {f"network {i}": one for i, one in enumerate(nets, 1)}, like)
     states = list(held.values())
     mix = shares(len(states), weights, kind, held_out is not None)
-    fitting("average", net, held)
+    same_architecture("average", net, held)
     named = batches if isinstance(batches, Mapping) else {} if batches is None else {DATA: batches}
     if HELD_OUT in named:
         raise UserError(f"average: a data set cannot be called '{HELD_OUT}'; give it another name.")
@@ -211,7 +220,7 @@ def average(
             labels, singles = scorer.labels(name), [scores[name] for scores in now.values()]
             both = ensemble([one.logits for one in singles], labels.ndim == 2)
             found[name] = [*singles, *ones, scored(both, labels, scorer.metric)]
-        used = told("mixture", batch_norm, scorer.has_batch_norm)
+        used = statistics_words("mixture", batch_norm, scorer.has_batch_norm)
         return _result(mixed | statistics_now, mix, found, recipe, scorer.metric, used, own, notes, alone, order, tried)
 
 
@@ -260,7 +269,7 @@ def _unseen(
 ) -> tuple[dict[str, Tensor], str]:
     """The average when there is nothing to evaluate it on, with its statistics, and what became of them."""
     kind, there = known("mixture", batch_norm), has_batch_norm(net)
-    mixed, used = combine(states, mix.tolist()), told("mixture", kind, there)
+    mixed, used = combine(states, mix.tolist()), statistics_words("mixture", kind, there)
     if not there or kind == "as found":
         return mixed, used
     if statistics is None:

@@ -13,12 +13,12 @@ from torch import nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.probes import result
-from transferscope.probes.batch_norm import BatchNorm, told
+from transferscope.probes.batch_norm import BatchNorm, statistics_words
 from transferscope.probes.walks.basis import beside
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.walks.segment import ROUNDING, along, explored
 from transferscope.probes.walks.states import States
-from transferscope.probes.weights.combine import Net, State, fitting, inner, opened, trained
+from transferscope.probes.weights.combine import Net, State, inner, opened, same_architecture, trained
 
 Array = NDArray[np.float64]
 Loss = Literal["error", "cross-entropy"] | Callable[[State], float]
@@ -203,7 +203,7 @@ def basin(
         raise UserError(f"basin: slack must be 0 or more and limit above 0, not {slack} and {limit}.")
     if isinstance(loss, type) or (not callable(loss) and loss not in ("error", "cross-entropy")):
         raise UserError(f"basin: loss '{loss}' is neither 'error', 'cross-entropy' nor a function of a state dict.")
-    fitting("basin", net, states)
+    same_architecture("basin", net, states)
     if not trained(net):
         raise UserError("basin: the network has no trainable parameters, so its basin has no size.")
     if not inner(a, b, a, b, trained(net)):
@@ -219,7 +219,7 @@ def basin(
     notes: tuple[str, ...] = ()
     if callable(loss):
         found = explored(along(net, a, b, lambda state, place: float(loss(state)), seed), net, a, b, **how)
-        kind, own, count = told("mixture", batch_norm, False), found["at"], 0
+        kind, own, count = statistics_words("mixture", batch_norm, False), found["at"], 0
     else:
         if batches is None:
             raise UserError("basin: batches (x, labels) are needed to evaluate the loss on.")
@@ -238,7 +238,7 @@ def basin(
             found = explored(along(net, a, b, value, seed), net, a, b, **how)
             alone, notes = beside(scorer, states, dict(zip(states, seen, strict=True)))
             own = np.array([_mean(one[name], loss) for one in alone.values()])
-            kind, count = told("mixture", batch_norm, scorer.has_batch_norm), scorer.count(name)
+            kind, count = statistics_words("mixture", batch_norm, scorer.has_batch_norm), scorer.count(name)
     if extend and found["reached"].all() and found["ends"].tolist() == [0, 1]:
         more = f"past either end the loss is at once more than {slack:g} above its mean between a and b"
         notes = (*notes, f"The segment could not be extended: {more}.")

@@ -38,8 +38,8 @@ def beside(
         return now, ()
     own = {word: states(state, batch_norm="as found", place=word, rows=rows) for word, state in networks.items()}
     data = tuple(states.names if rows is None else rows)
-    told = remarks(own, now, states.metric, f"re-estimated everywhere, {states.measured_words}", data)
-    return own, (*told, *sources(states, True))
+    notes = remarks(own, now, states.metric, f"re-estimated everywhere, {states.measured_words}", data)
+    return own, (*notes, *sources(states, True))
 
 
 def remarks(

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transferscope.measures.barrier import auc_values
 from transferscope.measures.barrier import barrier as both_barriers
-from transferscope.measures.barrier import barrier_of, resampled_aucs
 from transferscope.probes.walks.basis import differ, remarks, sources
 from transferscope.probes.walks.line import Line
 from transferscope.probes.walks.scored import Scored
@@ -19,7 +19,7 @@ Ends = Mapping[str, Mapping[str, Scored]]
 
 
 def measured(walk: Line, found: Points, own: Ends, seed: int) -> dict[str, Any]:
-    """The fields of a `Path` that the scores `found` by alpha, and those of the networks themselves (`own`), give."""
+    """The fields of a `LinearPath` that the scores `found` by alpha, and those of the networks themselves, give."""
     at, order = walk.states, sorted(found)
     names, measures = at.names, ("error", "loss", *(["1 - auc"] if at.metric == "auc" else []))
     curves = np.array(
@@ -36,13 +36,10 @@ def measured(walk: Line, found: Points, own: Ends, seed: int) -> dict[str, Any]:
                 if np.isnan(curves[d, :, 2]).any():
                     continue
                 scores, labels = _scores([found[x][name].logits for x in order], at.labels(name))
-                draws = int(np.clip(2e8 / scores.size, 100, 1000))
-                both = barrier_of(
-                    order, 1 - curves[d, :, 2], 1 - resampled_aucs(scores, labels, rng, draws), at.count(name)
-                )
+                values = 1 - auc_values(scores, labels)
             else:
                 values = np.stack([found[x][name].wrong if word == "error" else found[x][name].loss for x in order])
-                both = both_barriers(order, values, rng, span=1.0 if word == "error" else None)
+            both = both_barriers(order, values, rng, span=1.0 if word == "error" else None)
             for k, (height, alpha) in enumerate(
                 ((both.frankle, both.frankle_alpha), (both.entezari, both.entezari_alpha))
             ):

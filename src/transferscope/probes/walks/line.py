@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from transferscope.errors import UserError
 from transferscope.models.weights import belongs
-from transferscope.probes.batch_norm import BatchNorm, known, told
+from transferscope.probes.batch_norm import BatchNorm, known, statistics_words
+from transferscope.probes.inputs.weights import classifier
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.walks.states import Rows, States
-from transferscope.probes.weights.distance import classifier
+from transferscope.probes.weights.combine import REMEDY, Net, State, opened, same_architecture
 
 Head = Literal["own", "a", "b"]
 HEADS = {"own": "moved with the rest of the network", "a": "that of network a", "b": "that of network b"}
@@ -64,18 +64,25 @@ class Line:
 
     @property
     def batch_norm_words(self) -> str:
-        return told("line", self.batch_norm, self.states.has_batch_norm, self.states.measured_words)
+        return statistics_words("line", self.batch_norm, self.states.has_batch_norm, self.states.measured_words)
 
     @property
     def head_words(self) -> str:
         return HEADS[self.head]
 
 
+def ends(word: str, a: Net, b: Net, head: Head, like: nn.Module | None) -> tuple[nn.Module, State, State]:
+    """The network whose form the points have (that of `b` where its head is kept), and the states of both ends."""
+    net, states = opened(word, {"b": b, "a": a} if head == "b" else {"a": a, "b": b}, like)
+    return net, states["a"], states["b"]
+
+
 @contextmanager
 def line(
+    word: str,
     net: nn.Module,
-    a: Mapping[str, Tensor],
-    b: Mapping[str, Tensor],
+    a: State,
+    b: State,
     batches: Iterable[Any] | Mapping[str, Iterable[Any]],
     *,
     statistics: Iterable[Any] | None,
@@ -84,38 +91,26 @@ def line(
     precision: str,
     images: int,
 ) -> Iterator[Line]:
-    """A `Line` ready to walk; what it holds is freed at the end. Raises UserError where a and b have no line."""
+    """A `Line` ready to walk; what it holds is freed at the end. Raises UserError, opening with `word`, where a and b
+    have no line."""
     batch_norm = known("line", batch_norm)
     if head not in HEADS:
         raise UserError(f"head: '{head}' is none of {', '.join(HEADS)}.")
-    a, b = joined(net, a, b, head)
+    a, b = with_head(word, net, a, b, head)
     with States(net, batches, statistics=statistics, precision=precision, images=images) as states:
         yield Line(states, states.adopt(a, "network a"), states.adopt(b, "network b"), batch_norm, head)
 
 
-def joined(
-    net: nn.Module, a: Mapping[str, Tensor], b: Mapping[str, Tensor], head: Head
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def with_head(word: str, net: nn.Module, a: State, b: State, head: Head) -> tuple[State, State]:
     """a and b with the head that `head` gives both. Raises UserError naming the first tensor that differs in kind."""
-    a, b = dict(a), dict(b)
     heads = classifier(net)
     if head != "own":
         if not heads:
             raise UserError(f"head: no classifier was found in {type(net).__name__}; use head='own'.")
         kept = {name: t for name, t in (a if head == "a" else b).items() if belongs(name, heads)}
         a, b = ({name: t for name, t in one.items() if not belongs(name, heads)} | kept for one in (a, b))
-    for name in [*a, *b]:
-        if name in a and name in b and a[name].shape == b[name].shape:
-            continue
-        if head == "own" and belongs(name, heads):
-            raise UserError(
-                f"path: the heads differ ('{name}' is {_shape(a, name)} in network a and {_shape(b, name)} in b); "
-                "keep one network's with head='a' or head='b'."
-            )
-        raise UserError(
-            f"path: networks of different architecture have no line between them ('{name}' is {_shape(a, name)} in "
-            f"network a and {_shape(b, name)} in b)."
-        )
+    remedy = f"{REMEDY} (head='a' or head='b' keeps one network's head)" if head == "own" and heads else REMEDY
+    same_architecture(word, net, {"a": a, "b": b}, remedy=remedy)
     return a, b
 
 
@@ -135,7 +130,3 @@ def chosen_alphas(alphas: int | Sequence[float]) -> list[float]:
     if given.ndim != 1 or not len(given) or not np.isfinite(given).all() or bool((np.diff(given) <= 0).any()):
         raise UserError("alphas: give finite numbers in ascending order, each once, or how many there should be.")
     return sorted({0.0, 1.0, *(float(x) for x in given)})
-
-
-def _shape(state: Mapping[str, Tensor], name: str) -> str:
-    return str(list(state[name].shape)) if isinstance(state.get(name), torch.Tensor) else "missing"

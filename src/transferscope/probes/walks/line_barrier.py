@@ -15,11 +15,12 @@ from transferscope.measures.halving import search
 from transferscope.probes import result
 from transferscope.probes.batch_norm import BatchNorm
 from transferscope.probes.walks.basis import remarks, sources
-from transferscope.probes.walks.line import Head, line
+from transferscope.probes.walks.line import Head, ends, line
 from transferscope.probes.walks.path import Measure
+from transferscope.probes.walks.refine import check
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.walks.states import DATA
-from transferscope.probes.weights.combine import Net, opened
+from transferscope.probes.weights.combine import Net
 from transferscope.streams import stream
 
 Array = NDArray[np.float64]
@@ -104,16 +105,21 @@ def line_barrier(
     `seed` draws the order of the images. A spike narrower than about a sixth of the line can be missed: for a curve to
     look at use `path`.
     """
-    net, states = opened("line_barrier", {"b": b, "a": a} if head == "b" else {"a": a, "b": b}, like)
-    a, b = states["a"], states["b"]
-    if measure not in ("error", "loss"):
-        raise UserError(f"measure: '{measure}' is neither 'error' nor 'loss'.")
-    if not tolerance > 0:
-        raise UserError(f"tolerance: it must be above 0, not {tolerance}.")
+    net, a, b = ends("line_barrier", a, b, head, like)
+    check(measure, tolerance)
     if isinstance(batches, Mapping):
         raise UserError("batches: a barrier to a tolerance is that of one data set; give its batches, not several.")
     with line(
-        net, a, b, batches, statistics=statistics, batch_norm=batch_norm, head=head, precision=precision, images=images
+        "line_barrier",
+        net,
+        a,
+        b,
+        batches,
+        statistics=statistics,
+        batch_norm=batch_norm,
+        head=head,
+        precision=precision,
+        images=images,
     ) as walk:
         n = walk.states.count(DATA)
         order = stream(seed, "line barrier").permutation(n)

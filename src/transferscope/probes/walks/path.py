@@ -15,9 +15,9 @@ from transferscope.measures.intervals import Interval
 from transferscope.probes import result
 from transferscope.probes.batch_norm import BatchNorm
 from transferscope.probes.walks.curves import measured
-from transferscope.probes.walks.line import Head, chosen_alphas, line
-from transferscope.probes.walks.refine import COARSE, refined
-from transferscope.probes.weights.combine import Net, opened
+from transferscope.probes.walks.line import Head, chosen_alphas, ends, line
+from transferscope.probes.walks.refine import COARSE, check, refined
+from transferscope.probes.weights.combine import Net
 
 Array = NDArray[np.float64]
 Measure = Literal["error", "loss"]
@@ -25,16 +25,17 @@ KINDS = ("frankle", "entezari")
 
 
 @dataclass(frozen=True)
-class Path(result.Saved):
+class LinearPath(result.Saved):
     """Two networks a (alpha 0) and b (alpha 1) and the networks (1 - alpha) a + alpha b on the D data sets `names`.
 
-    Per data set and alpha (D, m): `loss` (mean cross-entropy, nats), `error` (share wrong, in [0, 1]) and `score`,
-    the metric named `metric` (accuracy or AUC; NaN where undefined). `own_loss`, `own_error`, `own_score` (D, 2): those
-    of a and b with the batch-norm statistics they came with, beside the line's ends; `differs` (D, 2): whether their
-    mistakes differ by more than chance (`probes.basis.differ`). `n` (D,) images. `heights` (D, measures, 2, 4):
+    Per data set and alpha (D, m): `loss` (mean cross-entropy, nats), `error` (share wrong, in [0, 1]) and `score`, the
+    metric named `metric` (accuracy or AUC; NaN where undefined). `own_loss`, `own_error`, `own_score` (D, 2): those of
+    a and b with the batch-norm statistics they came with, beside the line's ends; `differs` (D, 2): whether their
+    mistakes differ by more than chance (`probes.walks.basis.differ`). `n` (D,) images. `heights` (D, measures, 2, 4):
     of each of `measures` ("error", "loss", and "1 - auc" where the metric is one) Frankle's and Entezari's barrier on
-    [0, 1]: height, low and high of its bootstrap interval over images, alpha of the supremum. `grid_error`: the
-    tolerance that was reached, how far above the highest alpha tried Entezari's barrier of `measure` may still rise
+    [0, 1]: height, chosen on some images and read on others, low and high of its interval over images (results saved by
+    earlier versions: the largest value on all, and its bootstrap), alpha of the supremum over all images. `grid_error`:
+    the tolerance that was reached, how far above the highest alpha tried Entezari's barrier of `measure` may still rise
     between them, by the bend of the curve and by images that change one by one (95%). `batch_norm` and `head` say in
     words what became of the statistics and the head; `notes` what to beware of.
     """
@@ -154,7 +155,7 @@ def path(
     seed: int = 0,
     images: int = 250,
     like: nn.Module | None = None,
-) -> Path:
+) -> LinearPath:
     """Evaluate (1 - alpha) a + alpha b over the whole state, heads and buffers included (Neyshabur et al. 2020, s. 4).
 
     `batches` of (x, labels), or several data sets by name (train and test; the domains of a cross-domain line).
@@ -169,28 +170,34 @@ def path(
     they came with stands beside (`own_error`, ...), and `notes` tell where that differs by more than chance.
     `head`: "own" moves the head with the rest; "a" or "b" keeps that network's at every alpha. Integer buffers are a's.
     `a` and `b` are networks or state dicts; `like` is a network of their form (with the head of b for head="b"), needed
-    where both are state dicts: its own values do not matter. All are left as found. `seed` draws the resamples. Raises
+    where both are state dicts: its own values do not matter. All are left as found. `seed` draws the folds and the
+    resamples of the images (`measures.crossfit`). Raises
     UserError for networks of different architecture, weights or outputs that are not finite, data without labels, and
     impossible alphas.
     """
-    net, states = opened("path", {"b": b, "a": a} if head == "b" else {"a": a, "b": b}, like)
-    a, b = states["a"], states["b"]
-    if measure not in ("error", "loss"):
-        raise UserError(f"measure: '{measure}' is neither 'error' nor 'loss'.")
-    if not tolerance > 0:
-        raise UserError(f"tolerance: it must be above 0, not {tolerance}.")
+    net, a, b = ends("path", a, b, head, like)
+    check(measure, tolerance)
     asked = chosen_alphas(COARSE if isinstance(alphas, str) and alphas == "adaptive" else alphas)
     with line(
-        net, a, b, batches, statistics=statistics, batch_norm=batch_norm, head=head, precision=precision, images=images
+        "path",
+        net,
+        a,
+        b,
+        batches,
+        statistics=statistics,
+        batch_norm=batch_norm,
+        head=head,
+        precision=precision,
+        images=images,
     ) as walk:
         found = {alpha: walk(alpha) for alpha in asked}
         left = refined(found, walk if isinstance(alphas, str) else None, measure, tolerance)
         own = walk.own() if walk.apart else {"a": found[0.0], "b": found[1.0]}
-        told = measured(walk, found, own, seed)
+        values = measured(walk, found, own, seed)
         if isinstance(alphas, str) and left > tolerance:
-            told["notes"] += (
+            values["notes"] += (
                 f"The tolerance of {tolerance:g} was not reached: on these images the barrier of the {measure} may be "
                 f"up to {left:.2g} higher between two alphas (95%), for a curve of few images goes up and down by "
                 "single ones.",
             )
-        return Path(**told, measure=measure, grid_error=left)
+        return LinearPath(**values, measure=measure, grid_error=left)

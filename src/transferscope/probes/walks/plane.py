@@ -13,10 +13,10 @@ from torch import nn
 from transferscope import charts
 from transferscope.errors import UserError
 from transferscope.probes import result
-from transferscope.probes.batch_norm import BatchNorm, told
+from transferscope.probes.batch_norm import BatchNorm, statistics_words
 from transferscope.probes.walks.basis import beside
 from transferscope.probes.walks.states import States
-from transferscope.probes.weights.combine import Net, State, combine, fitting, inner, opened, trained
+from transferscope.probes.weights.combine import Net, State, combine, inner, opened, same_architecture, trained
 
 Array = NDArray[np.float64]
 FLAT = 1e-6  # of c's distance from a: with less of it off the line a, b the three do not span a plane
@@ -109,7 +109,7 @@ def plane(
     a, b, c = states["a"], states["b"], states["c"]
     if steps < 2 or not (math.isfinite(margin) and margin >= 0):
         raise UserError(f"plane: steps must be at least 2 and margin 0 or more, not {steps} and {margin}.")
-    fitting("plane", net, states)
+    same_architecture("plane", net, states)
     points = _points(net, a, b, c)
     x, y = (_axis(points[:, i], steps, margin) for i in (0, 1))
     (bx, _), (cx, cy) = points[1], points[2]
@@ -136,7 +136,7 @@ def plane(
             own=np.array([one[name].metric for one in own.values()]),
             own_loss=np.array([one[name].loss.mean() for one in own.values()]),
             metric_name=ask.metric,
-            batch_norm=told("mixture", batch_norm, ask.has_batch_norm),
+            batch_norm=statistics_words("mixture", batch_norm, ask.has_batch_norm),
             images=ask.count(name),
             notes=notes,
         )

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from transferscope.errors import UserError
 from transferscope.measures.bend import bend, rises, suprema
 from transferscope.probes.walks.scored import Scored
 
@@ -18,6 +19,14 @@ RAGGED = math.sqrt(math.log(20) / 2)  # 95% of Brownian bridges stay below so ma
 
 Array = NDArray[np.float64]
 Point = dict[str, Scored]
+
+
+def check(measure: str, tolerance: float) -> None:
+    """UserError for what no barrier is measured in, and for a tolerance that cannot be reached."""
+    if measure not in ("error", "loss"):
+        raise UserError(f"measure: '{measure}' is neither 'error' nor 'loss'.")
+    if not tolerance > 0:
+        raise UserError(f"tolerance: it must be above 0, not {tolerance}.")
 
 
 def refined(found: dict[float, Point], walk: Callable[[float], Point] | None, measure: str, tolerance: float) -> float:

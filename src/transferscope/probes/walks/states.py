@@ -17,11 +17,12 @@ from transferscope.models.precision import running
 from transferscope.probes.batch_norm import BatchNorm, known
 from transferscope.probes.features.tap import How
 from transferscope.probes.inputs.given import walkable
-from transferscope.probes.inputs.held import Held, joined, portioned, sent
+from transferscope.probes.inputs.labelled import LabelledImages, joined, portioned, sent
 from transferscope.probes.inputs.samples import unpacked
 from transferscope.probes.passes.folding import Folding, foldable
 from transferscope.probes.running import Copy, device_of, undisturbed
 from transferscope.probes.walks.scored import Scored, scored
+from transferscope.probes.weights.combine import same_architecture
 
 Rows = NDArray[np.int64] | slice
 DATA = "data"  # the name of data given without one
@@ -56,7 +57,9 @@ class States:
         walkable([] if statistics is None else statistics, "statistics")
         with undisturbed([net], "eval"):  # a loader may draw from the global random state
             named = data if isinstance(data, Mapping) else {DATA: data}
-            self._sets = {str(name): Held(str(name), given, self.device, kind) for name, given in named.items()}
+            self._sets = {
+                str(name): LabelledImages(str(name), given, self.device, kind) for name, given in named.items()
+            }
             if not self._sets:
                 raise UserError("data: no data set was given to evaluate on.")
             self.names = tuple(self._sets)
@@ -72,7 +75,7 @@ class States:
                 self.outputs = self._copy.tried(few, first.name)
                 if self._measured:
                     self._copy.tried(self._measured[0][:2], "statistics")
-                pairs = foldable(self._net, lambda: self._copy.run(few.clone()))
+                pairs = foldable(self._net, lambda: self._copy.forward(few.clone()))
                 self._folding = Folding(self._net, pairs, torch.bfloat16 if precision == "bfloat16" else torch.float32)
         for one in self._sets.values():
             one.check(self.outputs)
@@ -150,7 +153,7 @@ class States:
     ) -> dict[str, Tensor]:
         """Put `state` into the copy; the statistics now in it, which make `state | statistics` a state "as found"."""
         kind = known("mixture", batch_norm or self.batch_norm)
-        self._check(state, place)
+        same_architecture(place, self._like, {"the weights given": state})
         with torch.no_grad():
             for name, like in self._like.items():
                 like.copy_(state[name].detach())
@@ -190,24 +193,24 @@ class States:
         """What was loaded last, on every data set or on the given rows of the named ones."""
         found = {}
         for name, which in (rows or dict.fromkeys(self.names, slice(None))).items():
-            held = self._sets[name]
-            index = np.arange(len(held))[which]
+            data = self._sets[name]
+            index = np.arange(len(data))[which]
             if not len(index):
                 raise UserError(f"data: no image of '{name}' is left to evaluate on.")
-            outputs = self._outputs(held, index, place)
-            held.check(self.outputs)
-            found[name] = scored(outputs, held.labels_of(index), self.metric)
+            outputs = self._outputs(data, index, place)
+            data.check(self.outputs)
+            found[name] = scored(outputs, data.labels_of(index), self.metric)
             self.evaluated += len(index)
         return found
 
     def adopt(self, state: Mapping[str, Tensor], place: str = "these weights") -> dict[str, Tensor]:
         """`state`, checked as in a call, in the device, type and memory layout of the copy: later loads are fast."""
-        self._check(state, place)
+        same_architecture(place, self._like, {"the weights given": state})
         return {n: torch.empty_like(like).copy_(state[n].detach()) for n, like in self._like.items()}
 
-    def _outputs(self, held: Held, index: NDArray[np.int64], place: str) -> NDArray[np.float32]:
+    def _outputs(self, data: LabelledImages, index: NDArray[np.int64], place: str) -> NDArray[np.float32]:
         with running(self.precision, str(self.device)), self._folding.running():
-            parts = [self._copy.forward(held.images(part), i).float() for i, part in enumerate(held.portions(index))]
+            parts = [self._copy.forward(data.images(part), i).float() for i, part in enumerate(data.portions(index))]
         out = torch.cat(parts)
         if not bool(torch.isfinite(out).all()):
             lost = int((~torch.isfinite(out)).any(1).sum())
@@ -215,19 +218,6 @@ class States:
                 f"{place}: the outputs of {lost} of {len(out)} images are NaN or infinite; no score is given."
             )
         return np.asarray(out.cpu().numpy())
-
-    def _check(self, state: Mapping[str, Tensor], place: str) -> None:
-        for name, like in self._like.items():
-            if name not in state or state[name].shape != like.shape:
-                there = f"has shape {list(state[name].shape)}" if name in state else "is missing"
-                raise UserError(f"{place}: '{name}' {there}, but the network needs {list(like.shape)}.")
-        if odd := [n for n in state if n not in self._like and isinstance(state[n], Tensor)]:
-            raise UserError(f"{place}: the network has no '{odd[0]}'; the weights are those of another architecture.")
-        for name in self._like:
-            tensor = state[name].detach()
-            # A sum is finite only where all its terms are, and is far quicker than asking them one by one.
-            if tensor.is_floating_point() and not bool(tensor.sum().isfinite() or tensor.isfinite().all()):
-                raise UserError(f"{place}: '{name}' holds NaN or infinite values; this network has diverged.")
 
     def _found(self, place: str) -> dict[str, Tensor]:
         found = running_statistics(self._net)
@@ -239,7 +229,7 @@ class States:
                 )
         return {name: tensor.detach().clone() for name, tensor in found.items()}
 
-    def _statistics(self, batches: Iterable[Any] | None, images: int, first: Held) -> tuple[Tensor, ...]:
+    def _statistics(self, batches: Iterable[Any] | None, images: int, first: LabelledImages) -> tuple[Tensor, ...]:
         if batches is None:
             x = first.images(np.unique(np.linspace(0, len(first) - 1, images).round().astype(np.int64)))
         else:

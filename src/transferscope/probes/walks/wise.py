@@ -14,11 +14,11 @@ from transferscope.errors import UserError
 from transferscope.measures.intervals import wilson
 from transferscope.models.weights import belongs
 from transferscope.probes import result
-from transferscope.probes.batch_norm import BatchNorm, told
+from transferscope.probes.batch_norm import BatchNorm, statistics_words
+from transferscope.probes.inputs.weights import classifier
 from transferscope.probes.walks.basis import beside
 from transferscope.probes.walks.states import States
-from transferscope.probes.weights.combine import Net, combine, fitting, opened
-from transferscope.probes.weights.distance import classifier
+from transferscope.probes.weights.combine import Net, combine, opened, same_architecture
 
 Array = NDArray[np.float64]
 
@@ -131,7 +131,7 @@ def wise_ft(
     heads = classifier(net) if head is None else (head,) if isinstance(head, str) else tuple(head)
     body = {name: tensor for name, tensor in start.items() if not belongs(name, heads)}
     first = body | {name: tensor for name, tensor in tuned.items() if belongs(name, heads)}
-    fitting("wise_ft", net, {"the tuned network": tuned, "the start": first})
+    same_architecture("wise_ft", net, {"the tuned network": tuned, "the start": first})
     with States(net, batches, statistics=statistics, batch_norm=batch_norm, precision=precision, images=images) as ask:
         points = [
             ask(combine([first, tuned], [1 - alpha, alpha]), place=f"alpha {alpha:g}") for alpha in values.tolist()
@@ -161,6 +161,6 @@ def wise_ft(
             data=ask.names,
             metric_name=ask.metric,
             head_names=heads,
-            batch_norm=told("mixture", batch_norm, ask.has_batch_norm),
+            batch_norm=statistics_words("mixture", batch_norm, ask.has_batch_norm),
             notes=notes,
         )

@@ -17,7 +17,7 @@ from transferscope.measures.matching import entries, weight_matching
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
 from transferscope.probes.weights.channels import channels
-from transferscope.probes.weights.combine import Net, State, arrays, fitting, opened, trained
+from transferscope.probes.weights.combine import Net, State, arrays, opened, same_architecture, trained
 from transferscope.streams import stream
 
 Order = NDArray[np.int64]
@@ -87,7 +87,7 @@ def align(a: Net, b: Net, *, seed: int = 0, rounds: int = 100, like: nn.Module |
     a, b = states["a"], states["b"]
     if rounds < 1:
         raise UserError(f"align: rounds must be at least 1, not {rounds}.")
-    fitting("align", net, states)
+    same_architecture("align", net, states)
     found, names = channels(net), trained(net)
     first, second = (arrays({name: state[name] for name in names}) for state in (a, b))
     matched = weight_matching(first, second, found.places, found.sizes, rng=stream(seed, "align"), rounds=rounds)

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules import batchnorm, conv, instancenorm, pooling
 
 from transferscope.errors import UserError
-from transferscope.measures.matching import Place
+from transferscope.measures.matching import PermutedAxis
 from transferscope.probes.running import undisturbed
 
 NORMS = (batchnorm._BatchNorm, instancenorm._InstanceNorm)
@@ -114,7 +114,7 @@ class Channels:
 
     groups: tuple[str, ...]
     sizes: tuple[int, ...]
-    places: tuple[Place, ...]
+    places: tuple[PermutedAxis, ...]
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class _Walk:
                         f"align: '{names[tensor][0]}' takes {length} features from {size} channels; leave the "
                         "alignment out for this network."
                     )
-                places += [Place(name, axis, order.index(root), length // size) for name in names[tensor]]
+                places += [PermutedAxis(name, axis, order.index(root), length // size) for name in names[tensor]]
         if not order:
             raise UserError(f"align: {type(self.net).__name__} has no hidden channels that could be permuted.")
         sizes = tuple(self.ties.sizes[root] for root in order)

@@ -1,6 +1,7 @@
 """Weighted sums of the weights of several networks, with what every walk through weight space has to refuse."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from transferscope.errors import UserError
+from transferscope.errors import UserError, a_kind
+from transferscope.probes.inputs.weights import read_weights
 
 State = Mapping[str, Tensor]
-Net = nn.Module | State
+Net = nn.Module | State | str | Path
+REMEDY = "give networks of one architecture, with heads of one width"
 
 
 def networks(word: str, given: Mapping[str, Any]) -> None:
     """Raise UserError, opening with `word`, unless all that is given (by the names in messages) are networks."""
     for called, net in given.items():
         if not isinstance(net, nn.Module):
-            kind = f"the class {net.__name__}" if isinstance(net, type) else f"a {type(net).__name__}"
+            kind = f"the class {net.__name__}" if isinstance(net, type) else a_kind(net)
             way = "; load the weights into one first" if isinstance(net, str | Path | Mapping) else ""
             raise UserError(f"{word}: {called} is {kind}, not a network (a torch.nn.Module){way}.")
         if any(is_lazy(tensor) for tensor in (*net.parameters(), *net.buffers())):
@@ -29,37 +32,91 @@ def networks(word: str, given: Mapping[str, Any]) -> None:
 def opened(word: str, given: Mapping[str, Net], like: nn.Module | None = None) -> tuple[nn.Module, dict[str, State]]:
     """The network whose form (architecture, device and type) is used, and the state of each that is given, by name.
 
-    The form is that of `like`, else of the first network in `given`, whose names are those in messages. Nothing is
-    copied or changed. Raises UserError, opening with `word`, for what is neither a network nor a state dict, and where
-    no network is given.
+    The form is that of `like`, else of the first network in `given`, whose names are those in messages. Weights
+    files (`a.ckpt#teacher`), and dictionaries without a name of the form, are read as `read_weights` does. Nothing
+    given is copied or changed. Raises UserError, opening with `word`, for what is none of these, where no network is
+    given, and where `read_weights` does.
     """
-    nets = {called: one for called, one in given.items() if not isinstance(one, Mapping)}
+    nets = {called: one for called, one in given.items() if not isinstance(one, Mapping | str | Path)}
     networks(word, nets if like is None else {**nets, "like": like})
     form = next(iter(nets.values()), None) if like is None else like
     if form is None:
         *most, last = given
         names = f"{most[0]} to {last}" if len(most) > 3 else f"{', '.join(most)} and {last}" if most else last
-        verb = "are state dicts" if most else "is a state dict"
+        what = "state dict" if all(isinstance(one, Mapping) for one in given.values()) else "weights file"
+        verb = f"are {what}s" if most else f"is a {what}"
         raise UserError(f"{word}: {names} {verb}; give like=NETWORK, a network of {'their' if most else 'its'} form.")
-    return form, {called: one if isinstance(one, Mapping) else one.state_dict() for called, one in given.items()}
+    own = form.state_dict()
+    states: dict[str, State] = {}
+    for called, one in given.items():
+        try:
+            if isinstance(one, nn.Module) or (isinstance(one, Mapping) and not (one and own.keys().isdisjoint(one))):
+                states[called] = _state_of(one)
+            else:
+                states[called] = read_weights(one, like=form)[0]
+        except UserError as error:
+            raise UserError(f"{word}: {called}: {str(error).removeprefix('weights: ')}") from error
+    return form, states
 
 
-def fitting(word: str, net: nn.Module, states: Mapping[str, State]) -> None:
+def built(word: str, given: Mapping[str, Net], like: nn.Module | None = None) -> dict[str, nn.Module]:
+    """`given` as networks that can be run: those that are some as they are, weights files and dictionaries as copies of
+    the form (see `opened`) that hold their values. Raises UserError where `opened` does, and for weights that lack a
+    tensor of the form."""
+    if all(isinstance(one, nn.Module) for one in given.values()):
+        networks(word, given if like is None else {**given, "like": like})
+        return {called: one for called, one in given.items() if isinstance(one, nn.Module)}
+    form, states = opened(word, given, like)
+    found: dict[str, nn.Module] = {}
+    for called, one in given.items():
+        if isinstance(one, nn.Module):
+            found[called] = one
+            continue
+        remedy = "give like=NETWORK, a network of its form"
+        same_architecture(word, form, {called: states[called]}, remedy=remedy)
+        found[called] = copy.deepcopy(form)
+        found[called].load_state_dict(states[called])
+    return found
+
+
+def same_architecture(
+    word: str,
+    form: nn.Module | State,
+    states: Mapping[str, State],
+    names: Iterable[str] | None = None,
+    *,
+    remedy: str = REMEDY,
+) -> None:
     """Raise UserError, opening with `word`, unless all `states` (by the names they are called in messages) are finite
-    and have the names and shapes of the tensors of `net`; the first that differs is named."""
-    like = net.state_dict()
+    and have the tensors of `form` in its shapes: those in `names`, or all and no others; the first that differs is
+    named. `remedy` says what to do about another shape."""
+    own = {name: tensor for name, tensor in _state_of(form).items() if isinstance(tensor, Tensor)}
+    asked = list(own) if names is None else [name for name in names if name in own]
     for called, state in states.items():
-        for name, tensor in like.items():
-            if name not in state or state[name].shape != tensor.shape:
-                there = f"of shape {list(state[name].shape)}" if name in state else "missing"
-                raise UserError(
-                    f"{word}: '{name}' is {list(tensor.shape)} in one network but {there} in {called}; all must have "
-                    "one architecture and heads of one width."
-                )
-            if state[name].is_floating_point() and not bool(torch.isfinite(state[name]).all()):
+        odd = [name for name, tensor in state.items() if name not in own and isinstance(tensor, Tensor)]
+        for name in asked if names is not None else [*asked, *odd]:
+            if not alike(state, own, name):
+                other = next((one for one, given in states.items() if alike(given, own, name)), "the network")
+                here, there = _shape(own, name), _shape(state, name)
+                raise UserError(f"{word}: '{name}' is {here} in {other} and {there} in {called}; {remedy}.")
+            # A sum is finite only where all its terms are, and is far quicker than asking them one by one.
+            value = state[name].detach()
+            if value.is_floating_point() and not bool(value.sum().isfinite() or value.isfinite().all()):
                 raise UserError(f"{word}: '{name}' holds NaN or infinite values in {called}; its training diverged.")
-        if odd := next((name for name in state if name not in like), None):
-            raise UserError(f"{word}: '{odd}' of {called} is in no other network; all must have one architecture.")
+
+
+def alike(a: State, b: State, name: str) -> bool:
+    """Whether a tensor has one shape in both states, or is in neither."""
+    return _shape(a, name) == _shape(b, name)
+
+
+def _shape(state: State, name: str) -> str:
+    tensor = state.get(name)
+    return str(list(tensor.shape)) if isinstance(tensor, Tensor) else "missing"
+
+
+def _state_of(net: nn.Module | State) -> State:
+    return net if isinstance(net, Mapping) else net.state_dict()
 
 
 def combine(states: Sequence[State], weights: Sequence[float]) -> dict[str, Tensor]:

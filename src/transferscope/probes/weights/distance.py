@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from transferscope import charts
-from transferscope.errors import UserError
 from transferscope.models.blocks import blocks, parameters_of
-from transferscope.models.build import head_names
 from transferscope.models.parametrised import effective, effective_names, finite
 from transferscope.models.weights import belongs
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
-from transferscope.probes.weights.combine import Net, opened
+from transferscope.probes.inputs.weights import classifier
+from transferscope.probes.weights.combine import Net, alike, opened, same_architecture
 
 Array = NDArray[np.float64]
 
@@ -106,9 +105,12 @@ def distance(a: Net, b: Net, *, head: str | Sequence[str] | None = None, like: n
     net, states = opened("distance", {"a": a, "b": b}, like)
     heads = classifier(net) if head is None else (head,) if isinstance(head, str) else tuple(head)
     a, b, trained = effective(net, states["a"]), effective(net, states["b"]), effective_names(net)
-    finite("distance", trained, a, b)
     in_head = [name for name in trained if belongs(name, heads)]
     body = [name for name in trained if name not in set(in_head)]
+    own = effective(net, net.state_dict())
+    same_head = all(alike(a, b, name) and name in a for name in in_head)
+    finite("distance", in_head, a, b)
+    same_architecture("distance", own, {"a": a, "b": b}, body)
     names, inside = [], []
     for block in blocks(net):
         if mine := parameters_of(block, body):
@@ -116,7 +118,6 @@ def distance(a: Net, b: Net, *, head: str | Sequence[str] | None = None, like: n
             inside.append(mine)
     zero = {name: b[name] * 0 for name in body if name in b}
     norms = [l2(b, zero, mine) for mine in inside]
-    same_head = all(name in a and name in b and a[name].shape == b[name].shape for name in in_head)
     return Distance(
         l2=np.array([l2(a, b, mine) for mine in inside]),
         norm=np.array(norms),
@@ -127,18 +128,3 @@ def distance(a: Net, b: Net, *, head: str | Sequence[str] | None = None, like: n
         head=l2(a, b, in_head) if in_head and same_head else float("nan"),
         head_names=heads,
     )
-
-
-def classifier(net: nn.Module) -> tuple[str, ...]:
-    """The head of any network: what timm names, else its last linear layer; () when there is neither, and for a
-    network of timm without a classifier, whose last linear layer belongs to the body."""
-    if callable(get := getattr(net, "get_classifier", None)):
-        given = get()
-        heads = given if isinstance(given, tuple | list) else (given,)
-        if not any(isinstance(m, nn.Module) and any(True for _ in m.parameters()) for m in heads):
-            return ()
-    widths = [module.out_features for module in net.modules() if isinstance(module, nn.Linear)]
-    try:
-        return head_names(net, widths[-1] if widths else 0)
-    except UserError:
-        return ()

@@ -1,0 +1,247 @@
+"""Differences of test scores between runs of the same seeds: over trainings and test images where the answers are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from transferscope.analyses._shared import outcomes
+from transferscope.engine.artifact import Artifact
+from transferscope.engine.step import decode
+from transferscope.engine.store import Store
+from transferscope.engine.table import ResultTable
+from transferscope.errors import UserError
+from transferscope.measures.barrier import auc_values
+from transferscope.measures.equivalence import Outcome, against_margin, equivalence_level
+from transferscope.measures.intervals import ALIKE, Interval, mean_interval
+from transferscope.measures.seeds_and_images import gain_interval
+from transferscope.section import Finding
+from transferscope.tasks import inputs, restore
+
+Values = NDArray[np.float64]
+SAME = 1e-6  # parts whose mean is further from the score that the table tells are not those of that score
+UNREAD = (OSError, KeyError, TypeError, ValueError, IndexError, SafetensorError, UserError)
+FINAL = (
+    "Final scores are of all test images after the last epoch, in eval mode with each network's own running "
+    "statistics. "
+)
+BOTH = "Intervals of differences between final test scores are over trainings and test images"
+
+
+@dataclass(frozen=True)
+class Gain(Interval):
+    """An interval over trainings and test images (`images` of them), or over seeds alone (None); `n` counts seeds."""
+
+    images: int | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A score of one run a seed, or what follows from several.
+
+    `values` (seeds,); `parts` (seeds, images) of single images, whose mean over images the value is, None where they
+    are not known; `reach`: the least and the most that the answers to one image can be worth, None where nobody knows.
+    """
+
+    values: Values
+    parts: Values | None = None
+    reach: tuple[float, float] | None = None
+
+    def minus(self, other: "Scores") -> Self:
+        """The difference, seed by seed and image by image."""
+        return self.plus(other, -1.0)
+
+    def plus(self, other: "Scores", times: float = 1.0) -> Self:
+        """With `times` another score of the same seeds added; without parts unless both have them."""
+        parts = reach = None
+        if (known := _both(self, other)) is not None:
+            parts = known[0] + times * known[1]
+        if self.reach is not None and other.reach is not None:
+            low, high = sorted((times * other.reach[0], times * other.reach[1]))
+            reach = self.reach[0] + low, self.reach[1] + high
+        return replace(self, values=self.values + times * other.values, parts=parts, reach=reach)
+
+    def times(self, factor: float) -> Self:
+        """The same in another unit."""
+        parts = None if self.parts is None else factor * self.parts
+        reach = None
+        if self.reach is not None:
+            low, high = sorted((factor * self.reach[0], factor * self.reach[1]))
+            reach = low, high
+        return replace(self, values=factor * self.values, parts=parts, reach=reach)
+
+    def drop_to(self, other: "Scores") -> Self:
+        """The relative drop 100 (self - other) / self in percent, one a seed, of scores above 0.
+
+        An image's part is to first order what it moves the drop of its seed by (the delta method).
+        """
+        first, second = self.values, other.values
+        drop, parts, reach = 100 * (1 - second / first), None, None
+        if (known := _both(self, other)) is not None:
+            by_first = (second / first**2)[:, None] * (known[0] - first[:, None])
+            parts = drop[:, None] + 100 * (by_first - (known[1] - second[:, None]) / first[:, None])
+        if self.reach == other.reach == (0.0, 1.0):
+            reach = -100 / float(first.min()), 100 * float((second / first**2).max())
+        return replace(self, values=drop, parts=parts, reach=reach)
+
+    def interval(self, level: float = 0.95) -> Gain:
+        """The mean with its interval for new trainings and new test images; a t interval over seeds without parts."""
+        if self.parts is None:
+            found = mean_interval(self.values, level)
+            return Gain(found.mean, found.low, found.high, found.n, found.note, self.interval)
+        span = None if self.reach is None else max(abs(end) for end in self.reach)
+        found = gain_interval(self.parts, level, span)
+        return Gain(found.mean, found.low, found.high, found.n, found.note, self.interval, self.parts.shape[1])
+
+    def against(self, margin: float, error: float = 0.05) -> Outcome:
+        """Whether the mean is shown to be below `margin` ("within"), above it ("beyond"), or neither ("undecided").
+
+        Without parts, a few equal values do not show how seeds vary: scores of few images often agree.
+        """
+        if self.parts is None and len(self.values) < ALIKE and np.ptp(self.values) <= 1e-12:
+            return "undecided"
+        return against_margin(self.interval(equivalence_level(error)), margin)
+
+    def most(self, error: float = 0.05) -> float | None:
+        """How large the mean may be at most, one-sided; None without an interval."""
+        return self.interval(equivalence_level(error)).high
+
+
+def _both(first: Scores, second: Scores) -> tuple[Values, Values] | None:
+    """The parts of both, where both have them, of the same images."""
+    a, b = first.parts, second.parts
+    return None if a is None or b is None or a.shape != b.shape else (a, b)
+
+
+def with_parts(
+    runs: pl.DataFrame, table: ResultTable, by: Sequence[str], value: str = "final", at: str = "final", run: str = "run"
+) -> pl.DataFrame:
+    """`runs` with a column of each test image's part in the score `value`, a list in the order of the test rows.
+
+    A run is found among the finished cells of `table` by the labels `by`; a cell is a training run, or a step with one
+    as its parameter called `run`. The part is 1 or 0 for an accuracy, and for an AUC the image's placement (DeLong et
+    al. 1988). Null where the answers are not there, or are not those of that score.
+    """
+    finished = {tuple(labels.get(name) for name in by): artifact for labels, artifact in table.artifacts}
+    truths: dict[Path, NDArray[Any]] = {}
+    found: list[pl.Series | None] = []
+    for *labels, metric, score in runs.select(*by, "metric", value).iter_rows():
+        artifact = finished.get(tuple(labels))
+        parts = None if artifact is None or score is None else _read(artifact, run, str(metric), at, truths)
+        fits = parts is not None and abs(float(parts.mean()) - score) <= SAME
+        found.append(pl.Series(parts) if fits else None)
+    return runs.with_columns(pl.Series(column(value), found, pl.List(pl.Float64)))
+
+
+def column(value: str) -> str:
+    """The name of the column that `with_parts` adds."""
+    return f"{value}_parts"
+
+
+def parts_of(logits: NDArray[Any], labels: NDArray[Any], metric: str) -> Values:
+    """Each image's part (n,) in the metric of `logits` (n, k), whose mean is `measures.metrics.score`.
+
+    With several labels an image an accuracy is the share of its answers that are right.
+    """
+    if metric == "accuracy":
+        right = logits.argmax(1) == labels if labels.ndim == 1 else ((logits > 0) == labels.astype(bool)).mean(1)
+        return np.asarray(right, dtype=np.float64)
+    z = np.asarray(logits, dtype=np.float64)
+    if labels.ndim == 1:
+        z, labels = z[:, -1:] - z[:, :1] if z.shape[1] > 1 else z, labels[:, None]
+    return np.asarray(auc_values(z[None], labels)[0])
+
+
+def _read(artifact: Artifact, name: str, metric: str, at: str, truths: dict[Path, NDArray[Any]]) -> Values | None:
+    try:
+        store = Store(artifact.path.parents[1])
+        run = decode(artifact.said["params"], store.artifact).get(name, artifact)
+        folder = decode(restore.said(run)["data"], store.artifact).whole()
+        if folder not in truths:
+            table = inputs.open_table(folder)
+            truths[folder] = table.labels[table.rows["test"]]
+        return parts_of(restore.outputs(run, "test", at), truths[folder], metric)
+    except UNREAD:
+        return None
+
+
+def scores(runs: Sequence[pl.DataFrame], value: str = "final") -> list[Scores]:
+    """The scores of several kinds of runs, for the seeds that have them all, in the order of seeds.
+
+    Without parts where `with_parts` was not asked for this `value`, and where one run lacks them.
+    """
+    lists = column(value)
+    known = [of.drop_nulls(value).sort("seed") for of in runs]
+    seeds = sorted(set.intersection(*(set(of["seed"]) for of in known))) if known else []
+    found = []
+    for of in known:
+        of = of.filter(pl.col("seed").is_in(seeds))
+        parts = reach = None
+        if lists in of.columns and of.height and not of[lists].null_count() and of[lists].list.len().n_unique() == 1:
+            parts = np.stack([one.to_numpy() for one in of[lists]])
+            reach = (0.0, 1.0) if of["metric"][0] == "accuracy" else None
+        found.append(Scores(of[value].to_numpy().astype(np.float64), parts, reach))
+    return found
+
+
+def difference(first: pl.DataFrame, second: pl.DataFrame, value: str = "final") -> Scores | None:
+    """`value` of `first` minus that of `second` in points, for the seeds that have both; None where no seed has."""
+    a, b = scores([first, second], value)
+    return a.minus(b).times(100) if len(a.values) else None
+
+
+@dataclass(frozen=True)
+class OverScratch:
+    """Final scores of an arm and of the random one in the seeds in which both have learnt; `left`: the other seeds.
+
+    Where there is no such seed the scores are those of all, and `learnt` is False: they decide nothing.
+    """
+
+    tuned: Scores
+    scratch: Scores
+    left: tuple[int, ...]
+    learnt: bool
+
+    @property
+    def points(self) -> Scores:
+        return self.tuned.minus(self.scratch).times(100)
+
+
+def over_scratch(runs: pl.DataFrame, arm: str) -> OverScratch:
+    """Of the runs (of `outcomes.summarise`) of one target."""
+    of = runs.filter(pl.col("arm").is_in([arm, "random"]))
+    failed = set(of.filter(~outcomes.has_learnt())["seed"])
+    learnt = not failed >= set(of["seed"])
+    kept = of.filter(~pl.col("seed").is_in(list(failed))) if learnt else of
+    tuned, scratch = scores([kept.filter(pl.col("arm") == name) for name in (arm, "random")])
+    return OverScratch(tuned, scratch, tuple(sorted(failed)) if learnt else (), learnt)
+
+
+def picked(every: Sequence[Scores], places: Sequence[int] | NDArray[np.int64]) -> Scores:
+    """Of scores of the same seeds, for each seed that of the kind at its place."""
+    values = np.array([every[place].values[seed] for seed, place in enumerate(places)])
+    whole = [one.parts for one in every if one.parts is not None]
+    parts = None
+    if len(whole) == len(every) and len({one.shape for one in whole}) == 1:
+        parts = np.stack([whole[place][seed] for seed, place in enumerate(places)])
+    return Scores(values, parts, every[0].reach)
+
+
+def told(finding: Finding, effect: Interval | None) -> Finding:
+    """The finding with the number of test images that its interval is over, if it is."""
+    return replace(finding, images=getattr(effect, "images", None))
+
+
+def basis(runs: pl.DataFrame, value: str = "final") -> str:
+    """What final scores are of, and what their intervals are over, as sentences."""
+    lists = column(value)
+    missing = runs[lists].null_count() if lists in runs.columns else runs.height
+    if missing == runs.height:
+        return f"{FINAL}Intervals are over seeds; all runs of a target share its test images."
+    gap = ", or over seeds alone where the answers to single images are missing" if missing else ""
+    return f"{FINAL}{BOTH}{gap}; all others are over seeds."

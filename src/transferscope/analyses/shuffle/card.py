@@ -1,0 +1,26 @@
+"""The card of shuffled images: does the gain need shapes, or do low-level statistics do?"""
+
+from transferscope.analyses._shared import cards
+from transferscope.analyses.shuffle.results import Shuffled
+from transferscope.section import Card
+
+
+def card(of: Shuffled) -> list[Card]:
+    """The gain on whole images less that on the smallest blocks where both arms learn, in points, paired by seed."""
+    small = next((block for block in of.sizes if not of.lost(block)), None)
+    if small is None:
+        return []
+    if (lost := of.left(small)) is None:
+        return []
+    where = of.at(small)
+    return [
+        cards.answer(
+            "Why",
+            of.target,
+            lost,
+            f"{of.unit} of the gain lost {where}",
+            yes=f"Shapes matter: cut {where}, {of.things} gain less from pretraining",
+            no=f"Shapes do not matter: cut {where}, {of.things} gain more from pretraining",
+            unsure=f"Shapes are not told from low-level statistics ({of.things} cut {where})",
+        )
+    ]

@@ -1,0 +1,40 @@
+"""The study that a verb is asked for: its file and overrides as arguments, and what they open."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from transferscope.errors import UserError
+
+if TYPE_CHECKING:
+    from transferscope.engine.plan import Plan
+    from transferscope.engine.store import Store
+    from transferscope.study import Study
+
+DEFAULT = Path("study.yaml")
+StudyFile = Annotated[Path, typer.Argument(help="The study file.", show_default=True)]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. --set recipe.epochs=3.")
+]
+
+
+def planned(file: Path, changes: list[str] | None, *, read_only: bool = False) -> "tuple[Study, Plan, Store]":
+    """The study with its overrides at its present look, its plan, its store, into which nothing is written if it is
+    `read_only`. UserError for what is wrong with any."""
+    from transferscope import growing, whole
+    from transferscope.study import Study
+
+    pairs: dict[str, str] = {}
+    for change in changes or []:
+        key, equals, value = change.partition("=")
+        if not equals or not key:
+            raise UserError(f"--set {change}: write KEY=VALUE, for example --set recipe.epochs=3.")
+        pairs[key] = value
+    study = Study.load(file, pairs)
+    if read_only:
+        whole.close(study.store_folder)
+    try:
+        return growing.present(study)
+    except UserError as error:  # what only planning sees, such as the options of an analysis
+        raise error if str(file) in str(error) else UserError(f"{file}: {error}") from None

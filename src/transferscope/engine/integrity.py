@@ -1,0 +1,75 @@
+"""Integrity: a digest of every file of a result, and what happens to a result whose files are not what was written."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from transferscope import whole
+from transferscope.errors import UserError
+
+ASIDE = "damaged.json"  # what `step.json` is called in a damaged result, which is absent from then on
+TIMING = "timing.json"  # of any step whose seconds are told
+FREE = frozenset({"step.json", "log.txt", TIMING, ASIDE})  # files that no digest vouches for: how it went
+SMALL = 1 << 20  # bytes up to which a file is read whole whenever a run begins
+
+# Digests by path, size, times and inode: a file is hashed once a process.
+_known: dict[tuple[str, int, int, int, int], str] = {}
+
+
+class Damaged(UserError):
+    """A result is not what was written. It was set aside, so that the next run computes it again."""
+
+
+def digest(path: Path) -> str:
+    """BLAKE2b of a file's bytes (20 bytes, as hex)."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
+
+
+def written(folder: Path) -> dict[str, list[Any]]:
+    """``{name: [bytes, digest]}`` of every file of a folder whose digest is kept."""
+    return {name: [path.stat().st_size, digest(path)] for name, path in _files(folder)}
+
+
+def damage(folder: Path, files: Mapping[str, Any], *, only: str | None = None, small: bool = False) -> str | None:
+    """What is wrong with the files of a result by what `written` said of them, in words; None for nothing.
+
+    `only` looks at one file; one that is not in `files` is nobody's. `small` reads those of up to `SMALL` bytes, and of
+    the others the size alone. A file that this process has read before is not read again while its size, times and
+    inode stay.
+    """
+    for name, (size, wanted) in files.items():
+        if only not in (None, name):
+            continue
+        path = folder / name
+        try:
+            found = path.stat()
+            if found.st_size != size:
+                return f"{name} has {found.st_size:,} bytes and not {size:,}"
+            if small and size > SMALL:
+                continue
+            state = (str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+            if state not in _known:
+                _known[state] = digest(path)
+        except FileNotFoundError:
+            return f"{name} is gone"
+        if _known[state] != wanted:
+            return f"{name} has changed since it was written"
+    return None
+
+
+def set_aside(folder: Path) -> None:
+    """Make a damaged result absent; its files stay until it is computed again. A read-only store stays as it is."""
+    if not whole.may_write(folder):
+        return
+    with suppress(OSError):
+        (folder / "step.json").rename(folder / ASIDE)
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in FREE:
+            yield name, path

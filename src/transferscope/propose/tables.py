@@ -1,0 +1,55 @@
+"""What `init` makes of a table: every column and what it is taken for, shown and written into the study."""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from transferscope.data import Columns, Target
+from transferscope.data.sheets.understood import Understood, understood
+
+LINES = 60  # columns that are shown; of more the number is told
+SHOWN = 28  # characters of a name or a cell
+CHEXPERT = {"Enlarged Cardiomediastinum", "Atelectasis", "Edema", "Pleural Effusion", "Support Devices"}
+CHEXPERT_ONES = ("Atelectasis", "Edema")  # whose uncertain cells are mostly right (Irvin et al. 2019); the rest count 0
+
+
+def target(file: Path, ref: str) -> tuple[Target, list[str]]:
+    """The target `ref` of a table with its columns written out, and the lines that say how it was understood.
+
+    Columns that leave a doubt are left out, and the lines say so. UserError when the table cannot be used.
+    """
+    first = understood(file, Columns(), asks=False)
+    said: dict[str, Any] = {"ref": ref, "columns": first.roles.columns()}
+    if first.read.unsure:
+        chexpert = set(first.roles.labels) >= CHEXPERT
+        said["uncertain"] = dict.fromkeys(CHEXPERT_ONES, 1) if chexpert else 0
+    found = Target(**said)
+    seen = understood(file, first.roles.columns(), None, found.uncertain)
+    return found, [*_shown(first), *seen.notes]
+
+
+def written(target: Target) -> str:
+    """A target with options as YAML below its name."""
+    said = target.model_dump(mode="json")
+    label = said["columns"].get("label")
+    if len(label) == 1:
+        said["columns"]["label"] = label[0]
+    text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    return "\n" + textwrap.indent(text.rstrip("\n"), "    ")
+
+
+def _shown(seen: Understood) -> list[str]:
+    """A line for every column (the first ones of very many): its name, what it is taken for, and a cell of it."""
+    rows = [("column", "taken as", "such as")]
+    meanings = seen.roles.meanings()
+    for name, taken in meanings[:LINES]:
+        rows.append((_short(name), taken, _short(next(filter(None, seen.sheet.cells[name]), ""))))
+    wide = [max(len(row[place]) for row in rows) for place in (0, 1)]
+    more = [f"  and {len(meanings) - LINES:,} more columns"] if len(meanings) > LINES else []
+    return [*(f"  {name:<{wide[0]}}  {taken:<{wide[1]}}  {cell}".rstrip() for name, taken, cell in rows), *more]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

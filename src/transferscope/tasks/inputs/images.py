@@ -1,0 +1,204 @@
+"""images: pictures as squares of 8-bit red, green and blue, decoded once into a table that all workers map.
+
+Training crops and flips them; evaluation sees the centre. Blocks of pixels are what a shuffle moves.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transferscope.engine.step import Outside, Step, task
+from transferscope.engine.work import Work
+from transferscope.errors import UserError
+from transferscope.shape import Example, picture
+from transferscope.tasks import costs
+from transferscope.tasks.inputs import Asked, Fed
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from transferscope.data.augment import CropAndFlip
+    from transferscope.data.batches import Batches, Permutation
+    from transferscope.data.listing import Listing
+    from transferscope.data.order import Batch
+    from transferscope.data.pictures.squares import Squares
+    from transferscope.tasks.augment import Augment
+    from transferscope.tasks.recipe import Run
+
+
+@task("ingest", version=2, neutral={"fit": "crop"}, cost=costs.decoding)
+def ingest(
+    *,
+    source: Outside,
+    train_size: int,
+    eval_size: int,
+    interpolation: str,
+    crop: float,
+    val: float,
+    test: float,
+    split_seed: int,
+    fit: str = "crop",
+    work: Work,
+) -> list[dict[str, Any]]:
+    """Build the image table of `source` in the work folder; one row per split and class with its number of images.
+
+    UserError when more than 1% of the images cannot be read, or a class has no training image.
+    """
+    from transferscope.data import build, open_listing, source_fingerprint
+    from transferscope.tasks.outside import unchanged
+
+    streamed = {"auto": None, "mapped": False, "streamed": True}[work.options.get("table", "auto")]
+    build(
+        open_listing(source.ref),
+        work.folder,
+        train_size=train_size,
+        eval_size=eval_size,
+        interpolation=interpolation,
+        crop=crop,
+        val=val,
+        test=test,
+        split_seed=split_seed,
+        fit=fit,
+        cores=work.cores,
+        streamed=streamed,
+        tell=work.go_on,
+    )
+    unchanged(source, source_fingerprint(source.ref, work.memo))
+    return open_table(work.folder).census()
+
+
+def examples(params: Mapping[str, Any]) -> dict[str, Example]:
+    """What a training and an evaluation image ("train", "eval") of the table are like, from the step's parameters."""
+    return {which: picture(params[f"{which}_size"]) for which in ("train", "eval")}
+
+
+def stored_bytes(params: Mapping[str, Any]) -> int:
+    """Of one image in the table, from the step's parameters: twice an image where evaluation sees another square."""
+    from transferscope.data.pictures.render import Geometry
+
+    return Geometry(params["train_size"], params["eval_size"], params["interpolation"], params["crop"]).image_bytes
+
+
+def table(source: Outside, asked: Asked) -> Step:
+    """The step that decodes a source: without augmentation at `image_size` alone, else larger for crops too."""
+    size, recipe = asked.image_size, asked.recipe
+    usual = asked.preprocessing["interpolation"]
+    return ingest.step(
+        source=source,
+        train_size=size if recipe.augment is None else recipe.table_size or round(1.5 * size),
+        eval_size=size,
+        interpolation=usual if recipe.interpolation == "auto" else recipe.interpolation,
+        crop=recipe.crop,
+        val=asked.val,
+        test=asked.test,
+        split_seed=asked.split_seed,
+        fit=recipe.fit,
+    )
+
+
+def look(listing: "Listing", params: Mapping[str, Any]) -> list[str]:
+    """What some of the images tell: one of every kind of file at least is opened and decoded."""
+    from transferscope.data.pictures.blank import try_out
+    from transferscope.data.pictures.survey import survey, unreadable
+
+    if listing.holds != "images":
+        raise UserError(f"'{listing.ref}' holds {listing.holds}, no pictures; write 'input: {listing.holds}'.")
+    found = survey(listing, params["fit"])
+    tried = try_out(listing, found, params["train_size"], params["interpolation"], params["fit"])
+    return [*found.notes, *unreadable(found, listing), *tried]
+
+
+def open_table(folder: Path) -> "Squares":
+    """What `ingest` wrote."""
+    from transferscope.data import open_squares
+
+    return open_squares(folder)
+
+
+def training(
+    table: "Squares",
+    rows: "np.ndarray",
+    labels: "np.ndarray",
+    run: "Run",
+    *,
+    epoch: int,
+    start: int,
+    device: str,
+) -> "Batches":
+    """Crops of the training images, altered and mixed as the recipe lists, or where nothing is augmented the images as
+    evaluation sees them.
+
+    With `views` they are those of the first epochs, so many, by turns.
+    """
+    from transferscope.data.batches import Batches, Normalisation
+    from transferscope.tasks.augmented import augmented
+
+    shown = epoch if run.views is None else (epoch - 1) % run.views + 1
+    after = augmented(run.augment.then if run.augment else (), seed=run.seed, epoch=shown)
+    return Batches(
+        table,
+        rows,
+        labels,
+        size=table.size("eval"),
+        batch_size=run.batch_size,
+        seed=run.seed,
+        epoch=epoch,
+        look=shown,
+        augment=crop(run.augment),
+        normalisation=Normalisation(run.mean, run.std),
+        permutation=permutation(run.shuffle, table.size("eval"), run.seed),
+        start_batch=start,
+        device=device,
+        alter=after.altered if after.alters else None,
+        mix=partial(after.mixed, classes=len(table.classes)) if after.mixes else None,
+    )
+
+
+def looks(run: "Run") -> int | None:
+    """1 where nothing is augmented, the number of `views` where they are counted; else every epoch is made anew."""
+    return 1 if run.augment is None else None if run.augment.mixing else run.views
+
+
+def evaluation(
+    table: "Squares", rows: "np.ndarray", labels: "np.ndarray", fed: Fed, *, batch_size: int, device: str
+) -> "Iterator[Batch]":
+    """The centre of every image, normalised, shuffled where the run is."""
+    from transferscope.data.batches import Normalisation, eval_batches
+
+    return eval_batches(
+        table,
+        rows,
+        batch_size,
+        labels=labels,
+        normalisation=Normalisation(fed.mean, fed.std),
+        permutation=permutation(fed.shuffle, table.size("eval"), fed.seed),
+        device=device,
+    )
+
+
+def blocks(example: Example) -> list[int]:
+    """The sides of blocks that a shuffle can move: what divides the side of a picture."""
+    from transferscope.data.shuffle import block_sizes
+
+    return block_sizes(example.shape[-1])
+
+
+def crop(augment: "Augment | None") -> "CropAndFlip | None":
+    """What the recipe's augmentation does to training images."""
+    from transferscope.data.augment import CropAndFlip
+
+    if augment is None:
+        return None
+    return CropAndFlip(augment.scale, augment.ratio, 0.5 if augment.flip else 0.0, augment.interpolation)
+
+
+def permutation(how: Mapping[str, Any] | None, size: int, seed: int) -> "Permutation | None":
+    """The fixed block permutation of a shuffled run, or a function giving every image its own."""
+    from transferscope.data.shuffle import block_permutation, image_permutations
+
+    if how is None:
+        return None
+    if how.get("per_image"):
+        return lambda rows: image_permutations(rows, size, how["block"], seed=seed)
+    return block_permutation(size, how["block"], seed=seed)

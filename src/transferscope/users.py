@@ -1,0 +1,35 @@
+"""Users: which studies a store is kept for, and what each of them asked for when it last ran."""
+
+import os
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from transferscope.engine.plan import Plan
+from transferscope.engine.store import Store
+from transferscope.memo import Memo
+
+
+def register(file: Path, steps: Plan, store: Store) -> None:
+    """Note in its store what a study asks for; the note of its last run is replaced."""
+    names = [f"{step.task}-{step.key}" for step in steps.steps]
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    where = os.path.relpath(file.resolve(), store.root.resolve())  # of a copied or mounted store as well
+    _memo(store).put({where: {"steps": names, "ran": when}})
+
+
+def registered(store: Store, but: Collection[Path] = ()) -> dict[Path, dict[str, Any]]:
+    """What is noted of every study whose file is still there: its `steps` ("task-key") and when it `ran`."""
+    left = {file.resolve() for file in but}
+    noted = {name: said for name, said in _memo(store).read().items() if isinstance(said, dict)}
+    found = {(store.root.resolve() / name).resolve(): said for name, said in noted.items()}
+    return {
+        file: {"steps": [str(one) for one in said.get("steps") or ()], "ran": str(said.get("ran", ""))}
+        for file, said in sorted(found.items())
+        if file not in left and file.exists()
+    }
+
+
+def _memo(store: Store) -> Memo:
+    return Memo(store.root / "memo" / "studies.json")

@@ -1,0 +1,84 @@
+"""Outputs of a finished study are a function of it alone: not of the process, folder, order or locale."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from smoke.command import transferscope
+
+pytestmark = pytest.mark.slow
+ASCII = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+VERBS = (
+    ("status", "study.yaml"),
+    ("plan", "study.yaml"),
+    ("plan", "study.yaml", "--json"),
+    ("results", "study.yaml"),
+    ("results", "study.yaml", "--format", "json"),
+    ("store", "study.yaml"),
+    ("verify", "study.yaml"),
+    ("gc", "study.yaml"),
+    ("ls",),
+    ("init", "images", "--out", "new.yaml"),
+    ("check", "study.yaml"),
+    ("run", "study.yaml"),
+    ("report", "study.yaml"),
+    ("--help",),
+)
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """Every file that a report writes."""
+    files = [folder / "report.html", folder / "results.json", folder / "resolved.yaml"]
+    files += [path for name in ("figures", "tables") for path in (folder / name).iterdir()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def moved(folder: Path, to: Path) -> Path:
+    """A copy of a finished study without its page."""
+    shutil.copytree(folder, to)
+    for name in ("figures", "tables"):
+        shutil.rmtree(to / name)
+    for name in ("report.html", "results.json", "resolved.yaml"):
+        (to / name).unlink()
+    return to
+
+
+@pytest.mark.slow
+def test_a_report_has_the_same_bytes_anywhere(trained: Path, tmp_path: Path) -> None:
+    here, there = moved(trained, tmp_path / "here"), moved(trained, tmp_path / "a" / "b" / "there")
+    first = transferscope("report", cwd=here, PYTHONHASHSEED="1")
+    second = transferscope("report", there / "study.yaml", cwd=tmp_path, PYTHONHASHSEED="2", **ASCII)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    ours, theirs = outputs(here), outputs(there)
+    assert ours.keys() == theirs.keys() and any(name.endswith(".pdf") for name in ours)
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+    assert not [path for path in here.rglob(".*") if path.name not in (".scratch",)], "no scratch file is left"
+
+
+@pytest.mark.slow
+def test_tables_hold_no_path_of_the_machine(trained: Path) -> None:
+    for file in (trained / "store").glob("ingest/*/*.json"):
+        if file.name != "step.json":
+            assert str(trained.parent) not in file.read_text(encoding="utf-8"), file.name
+
+
+@pytest.mark.slow
+def test_every_verb_speaks_to_an_ascii_terminal(copied: Path) -> None:
+    for verb in VERBS:
+        done = transferscope(*verb, cwd=copied, **ASCII)
+        assert done.returncode == 0 and "Error" not in done.stderr, (verb, done.stdout + done.stderr)
+        done.stdout.encode("ascii")
+    assert (copied / "tables" / "transfer.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_report_of_a_store_that_may_not_be_written(copied: Path, tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+    rows = next((copied / "store" / "train").glob("*/rows.json"))
+    rows.write_text(rows.read_text().replace("0.", "1.", 1))
+    before[rows] = rows.stat().st_mtime_ns
+    done = transferscope("report", copied / "study.yaml", "--read-only", "--out", tmp_path / "page", cwd=tmp_path)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "is damaged (rows.json" in (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before, "not even set aside"
+    assert list((tmp_path / "page" / "figures").iterdir())

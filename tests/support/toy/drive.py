@@ -1,0 +1,35 @@
+"""A driver of toy steps in a process of its own: `python -m toy.drive STORE COUNT`, to be killed while it works."""
+
+import sys
+from pathlib import Path
+
+from toy import tasks
+from transferscope.engine.executors import Slots
+from transferscope.engine.executors.local import Local
+from transferscope.engine.plan import Cell, Plan
+from transferscope.engine.step import Step
+from transferscope.engine.store import Store
+
+TEN = 10
+
+
+def steps(count: int) -> list[Step]:
+    """`count` steps that each write two files, and one for every ten of them that reads their rows."""
+    parts = [tasks.twofold.step(value=value) for value in range(count)]
+    sums = [tasks.total.step(parts=parts[first : first + TEN]) for first in range(0, count, TEN)]
+    return [*parts, *sums]
+
+
+def main() -> int:
+    """0 when every step was done, here or elsewhere."""
+    store = Store(Path(sys.argv[1]))
+    store.prepare()
+    plan = Plan.of([Cell("drive", {"n": n}, step) for n, step in enumerate(steps(int(sys.argv[2])))])
+    outcomes = Local(Slots(("cpu", "cpu"), threads=1, cores=2)).run(plan.todo(store), store)
+    done = sum(outcome.status == "done" for outcome in outcomes.values())
+    print(f"{done} done here", flush=True)
+    return int(bool(plan.todo(store)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
