@@ -13,7 +13,7 @@ import typer
 
 from transferscope import __version__
 from transferscope.console import exits, lines, tables
-from transferscope.console.arguments import DEFAULT, Set, StudyFile, planned
+from transferscope.console.arguments import DEFAULT, Set, StudyFile, Trust, planned
 from transferscope.console.exits import FAILED, INCOMPLETE, REFUSED
 from transferscope.console.lines import err, out
 from transferscope.console.words import size
@@ -52,6 +52,7 @@ def _callback(
 def quickstart(
     folder: Annotated[Path, typer.Argument(help="Where to put the study.")] = Path("transferscope-quickstart"),
     set_: Set = None,
+    trust: Trust = False,
 ) -> None:
     """Real ImageNet weights on real images, from nothing to a report, in minutes.
 
@@ -64,7 +65,7 @@ def quickstart(
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text((files("transferscope") / "quickstart.yaml").read_text(encoding="utf-8"), encoding="utf-8")
         out.print(f"Wrote {file}: edit it to make it yours.", markup=False)
-    run(file, set_)
+    run(file, set_, trust)
 
 
 @app.command()
@@ -93,7 +94,7 @@ def init(
 
 
 @app.command()
-def check(file: StudyFile = DEFAULT, set_: Set = None) -> None:
+def check(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False) -> None:
     """Preflight: read the data and weights, build every arm, take one step. Trains nothing.
 
     Example: [bold]transferscope check study.yaml[/bold]
@@ -101,7 +102,7 @@ def check(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     from transferscope import preflight
     from transferscope.tasks.inputs import USUAL
 
-    study, plan, store = planned(file, set_)
+    study, plan, store = planned(file, set_, trusted=trust)
     how = study.preprocessing()
     if study.input == USUAL:
         out.print(
@@ -123,6 +124,7 @@ def check(file: StudyFile = DEFAULT, set_: Set = None) -> None:
 def plan(
     file: StudyFile = DEFAULT,
     set_: Set = None,
+    trust: Trust = False,
     calibrate: Annotated[
         bool,
         typer.Option(help="Time the network for a moment when no past run tells how fast it is."),
@@ -138,7 +140,7 @@ def plan(
     from transferscope import battery
     from transferscope.console.words import duration, size
 
-    study, steps, store = planned(file, set_)
+    study, steps, store = planned(file, set_, trusted=trust)
     missing = steps.todo(store)
     todo = {step.key for step in missing}
     slots = len(battery.known_slots(study).devices)
@@ -169,7 +171,14 @@ def plan(
 
 
 @app.command()
-def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
+def run(
+    file: StudyFile = DEFAULT,
+    set_: Set = None,
+    trust: Trust = False,
+    retry_failed: Annotated[
+        bool, typer.Option(help="Try again what failed in an earlier run, or leave it and what needs it.")
+    ] = True,
+) -> None:
     """Do what is missing, then write the report. Stop it anywhere; run it again to go on.
 
     Example: [bold]transferscope run study.yaml --set recipe.epochs=3[/bold]
@@ -182,14 +191,15 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     from transferscope.console.early import EarlyPage
     from transferscope.console.watch import Watcher
 
-    study, steps, store = planned(file, set_)
+    study, steps, store = planned(file, set_, trusted=trust)
     users.register(file, steps, store)
     for said in store.damaged(steps.steps):
         out.print(said, markup=False)
+    left_out = set() if retry_failed else battery.failures(store).keys()
     started = steps.todo(store)
     outcomes: dict[str, Any] = {}
     anew: set[str] = set()  # steps whose results were found damaged on the way
-    while todo := steps.todo(store):
+    while todo := [step for step in steps.todo(store) if step.key not in left_out]:
         checks = list(preflight.quick(study, steps, store, decoded=False))
         if all(c.ok for c in checks) and preflight.untried(steps, store):
             checks += preflight.deep(study, steps)
@@ -202,7 +212,9 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
         out.print(f"{len(steps.steps)} steps, {len(todo)} to do on {each}.")
         lines.precision(study, steps)
         forecast = battery.foresight(study, store, todo)
-        resume = stopping.again(file, set_)
+        resume = stopping.again(
+            file, set_, [*(["--trust"] if trust else []), *([] if retry_failed else ["--no-retry-failed"])]
+        )
         with (
             stopping.stoppable(executor, resume) as caught,
             Watcher(out, steps, todo, forecast, workers, live=out.is_terminal) as watch,
@@ -215,14 +227,14 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
         if caught:
             err.print(f"Stopped. To go on: {resume}", markup=False)
             raise typer.Exit(stopping.code(caught))
-        if left := {step.key for step in steps.todo(store)}:
+        if left := {step.key for step in steps.todo(store)} - left_out:
             lost = left - {step.key for step in todo} - anew
             if not lost:
                 break
             anew |= lost
             continue
         looked = study
-        study, steps, store = planned(file, set_)
+        study, steps, store = planned(file, set_, trusted=trust)
         users.register(file, steps, store)
         if (seeds := len(looked.seeds)) < len(study.seeds):
             out.print(f"With {seeds} seeds a claim is undecided: seed {len(study.seeds)} is added.")
@@ -232,6 +244,8 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     failed = [o for o in outcomes.values() if o.status == "failed"]
     if not started:
         out.print("Nothing to do: every step was in the store.")
+    if passed := {step.key for step in steps.todo(store)} & left_out:
+        out.print(f"{len(passed)} steps failed in an earlier run and were left; --retry-failed tries them again.")
     if failed:
         lines.failures(outcomes.values())
         raise typer.Exit(FAILED)
@@ -242,7 +256,7 @@ def run(file: StudyFile = DEFAULT, set_: Set = None) -> None:
 
 
 @app.command()
-def status(file: StudyFile = DEFAULT, set_: Set = None) -> None:
+def status(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False) -> None:
     """What is done, what is missing and why. Computes nothing; exit code 4 when something is missing.
 
     Example: [bold]transferscope status study.yaml[/bold]
@@ -250,7 +264,7 @@ def status(file: StudyFile = DEFAULT, set_: Set = None) -> None:
     from transferscope import battery
     from transferscope.analyses import chosen
 
-    study, steps, store = planned(file, set_)
+    study, steps, store = planned(file, set_, trusted=trust)
     reasons = battery.failures(store)
     found = {name: battery.table(name, steps, store, reasons) for name in chosen(study)}
     out.print(tables.cells(found))
@@ -266,6 +280,7 @@ def status(file: StudyFile = DEFAULT, set_: Set = None) -> None:
 def report(
     file: StudyFile = DEFAULT,
     set_: Set = None,
+    trust: Trust = False,
     out_: Annotated[Path | None, typer.Option("--out", help="Another folder for the page, figures and tables.")] = None,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Write nothing into the store, not even memos.")
@@ -278,7 +293,7 @@ def report(
     """
     from transferscope import battery
 
-    study, steps, store = planned(file, set_, read_only=read_only)
+    study, steps, store = planned(file, set_, read_only=read_only, trusted=trust)
     found = battery.results(study, folder=out_)
     lines.findings(found)
     if found.problems:
@@ -295,6 +310,7 @@ def results(
     analysis: Annotated[str | None, typer.Option(help="One analysis; all when left out.")] = None,
     form: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
     set_: Set = None,
+    trust: Trust = False,
 ) -> None:
     """Print the tidy tables of the analyses, for a spreadsheet or a script.
 
@@ -305,7 +321,7 @@ def results(
     from transferscope.errors import did_you_mean
     from transferscope.report import wording
 
-    study, steps, store = planned(file, set_)
+    study, steps, store = planned(file, set_, trusted=trust)
     if form not in ("csv", "json"):
         raise UserError(f"--format: '{form}' is not a format; {did_you_mean(form, ['csv', 'json'])}")
     known = list(chosen(study))
@@ -328,6 +344,7 @@ def results(
 def verify(
     file: StudyFile = DEFAULT,
     set_: Set = None,
+    trust: Trust = False,
     repair: Annotated[bool, typer.Option("--repair", help="Set aside what is damaged; a run redoes it.")] = False,
 ) -> None:
     """Read every result of the study's store and hold it against the digests that were kept when it was written.
@@ -338,7 +355,7 @@ def verify(
     """
     from transferscope.engine.integrity import set_aside
 
-    _, _, store = planned(file, set_)
+    _, _, store = planned(file, set_, trusted=trust)
     counts = {"as written": 0, "damaged": 0, "from before there were digests": 0}
     for task, key in list(store.entries()):
         result = store.artifact(task, key)
@@ -357,14 +374,14 @@ def verify(
 
 
 @app.command()
-def store(file: StudyFile = DEFAULT, set_: Set = None) -> None:
+def store(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False) -> None:
     """What lies in the study's store: how many results of which task, their sizes, and the studies they are for.
 
     Example: [bold]transferscope store study.yaml[/bold]
     """
     from transferscope import users
 
-    _, _, opened = planned(file, set_)
+    _, _, opened = planned(file, set_, trusted=trust)
     held = opened.sizes()
     out.print(tables.results(held))
     used: set[str] = set()

@@ -11,12 +11,17 @@ from pathlib import Path
 VARIABLE = "TRANSFERSCOPE_TRUST"  # 1: modules of every owner
 
 
+def everything() -> None:
+    """Trust modules of every owner from now on, in this process and in those that it starts."""
+    os.environ[VARIABLE] = "1"
+
+
 def doubt(name: str) -> str:
     """Why the module `name` (dotted) is not imported, in a sentence's words; "" where it may be, or is not there.
 
     Importing runs it. As git does with folders, one that belongs to another user is refused: whoever finds a study on a
     shared disk and looks at it shall not run what somebody put beside it. The system's own and installed packages are
-    trusted, and everything where the environment says `TRANSFERSCOPE_TRUST=1`.
+    trusted, and everything after `--trust`, or where the environment says `TRANSFERSCOPE_TRUST=1`.
     """
     top = name.partition(".")[0]
     if os.environ.get(VARIABLE) == "1" or top in sys.modules or not hasattr(os, "geteuid"):
@@ -29,7 +34,7 @@ def doubt(name: str) -> str:
             if owner not in _ours():
                 return (
                     f"'{name}' is code of another user ({_called(owner)} owns {one}), and importing it would run it: "
-                    f"read it, then set {VARIABLE}=1 to go on."
+                    f"read it, then go on with --trust or {VARIABLE}=1."
                 )
     return ""
 

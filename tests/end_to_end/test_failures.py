@@ -39,6 +39,9 @@ def test_a_loss_that_is_no_number_fails_that_step_only(fresh: Path, call) -> Non
     status = call("status", *wild, cwd=fresh)
     assert status.code == 4 and "The training loss became" in status.out, "the reason is remembered"
     assert call("report", *wild).code == 4
+    left = call("run", "--no-retry-failed", *wild)
+    assert left.code == 4 and "1 steps failed in an earlier run and were left" in left.out
+    assert "to do on" not in left.out, "nothing was begun"
 
 
 class Code:

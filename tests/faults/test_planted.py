@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from toy import tasks
+from typer.testing import CliRunner
 
 from transferscope import registry, trust
+from transferscope.cli import app
 from transferscope.engine import integrity
 from transferscope.engine.artifact import SAID, own_digest
 from transferscope.engine.estimate import Past
@@ -65,7 +67,9 @@ def test_a_result_of_another_study_cut_short_stops_nobody(store) -> None:
 @pytest.fixture
 def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a module that lies beside a study, and says when it is run."""
-    (tmp_path / "lab_beside.py").write_text(f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).mkdir()\n")
+    (tmp_path / "lab_beside.py").write_text(
+        f"from pathlib import Path\nPath({str(tmp_path / 'ran')!r}).mkdir(exist_ok=True)\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(__import__("sys").modules, "lab_beside", raising=False)
     monkeypatch.delenv(trust.VARIABLE, raising=False)
@@ -74,12 +78,31 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_code_of_another_user_is_not_run_without_a_word(beside: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(trust, "_ours", frozenset)
-    with pytest.raises(UserError, match=r"network: 'lab_beside.part' is code of another user .*TRANSFERSCOPE_TRUST=1"):
+    with pytest.raises(
+        UserError, match=r"network: 'lab_beside.part' is code of another user .*--trust or TRANSFERSCOPE_TRUST=1"
+    ):
         registry.module("transferscope.models.networks", beside, "network")
     assert not (tmp_path / "ran").exists()
-    monkeypatch.setenv(trust.VARIABLE, "1")
+    monkeypatch.setenv(trust.VARIABLE, "0")
+    trust.everything()
     with pytest.raises(UserError, match="cannot import"):  # it is no package
         registry.module("transferscope.models.networks", beside, "network")
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("verb", ["check", "plan", "run", "status", "report", "results", "verify", "store"])
+def test_every_verb_that_imports_can_be_told_to_trust(
+    verb: str, beside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "_ours", frozenset)
+    monkeypatch.setenv(trust.VARIABLE, "0")
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        f"targets: {{a: {beside}}}\nnetwork: timm:resnet10t\narms: [random]\nimage_size: 8\nanalyses: [transfer]\n"
+    )
+    refused = str(CliRunner().invoke(app, [verb, str(study)]).exception)
+    assert "code of another user" in refused and not (tmp_path / "ran").exists()
+    assert "code of another user" not in str(CliRunner().invoke(app, [verb, str(study), "--trust"]).exception)
     assert (tmp_path / "ran").exists()
 
 

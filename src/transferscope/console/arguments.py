@@ -18,12 +18,22 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. --set recipe.epochs=3.")
 ]
 
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Also import modules of the study's that belong to other users, which runs them."),
+]
 
-def planned(file: Path, changes: list[str] | None, *, read_only: bool = False) -> "tuple[Study, Plan, Store]":
+
+def planned(
+    file: Path, changes: list[str] | None, *, read_only: bool = False, trusted: bool = False
+) -> "tuple[Study, Plan, Store]":
     """The study with its overrides at its present look, its plan, its store, into which nothing is written if it is
-    `read_only`. UserError for what is wrong with any."""
-    from transferscope import growing, whole
+    `read_only`; modules of every owner are imported if it is `trusted`. UserError for what is wrong with any."""
+    from transferscope import growing, trust, whole
     from transferscope.study import Study
+
+    if trusted:
+        trust.everything()
 
     pairs: dict[str, str] = {}
     for change in changes or []:

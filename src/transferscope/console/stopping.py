@@ -2,7 +2,7 @@
 
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from transferscope.engine.executors import Executor
 
 
-def again(file: Path, changes: list[str] | None) -> str:
-    """The command line that goes on where a run was stopped."""
-    return f"transferscope run {shlex.quote(str(file))}" + "".join(f" --set {shlex.quote(s)}" for s in changes or [])
+def again(file: Path, changes: list[str] | None, flags: Sequence[str] = ()) -> str:
+    """The command line that goes on where a run was stopped; `flags` are those it had besides `--set`."""
+    return shlex.join(
+        ["transferscope", "run", str(file), *flags, *(word for change in changes or [] for word in ("--set", change))]
+    )
 
 
 @contextmanager
