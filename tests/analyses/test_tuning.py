@@ -73,6 +73,8 @@ def test_rates_are_searched_on_a_seed_that_is_not_reported(done):
         of = {"linear probe": "head", "top 2 of 4 blocks": "top:2", "LoRA of rank 2": "lora:2"}
         trainable = of.get(way, "all")
         assert {run.params["trainable"] for _, run in trials} == {trainable}
+        acts = "trained" if trainable.startswith("top:") else "nothing"
+        assert {run.params["drop_in"] for _, run in trials} == {acts}
         if way == "probe, then full":
             assert {run.params["begin"].params["seed"] for _, run in trials} == {SEARCH_SEED}
         best = max(trials, key=lambda one: (done.store.get(one[1]).rows[-1]["whole_val_metric"], -one[0]))[0]

@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file
 
 from transferscope import models
-from transferscope.tasks import frozen, inputs
+from transferscope.tasks import begin, frozen, inputs
 
 PLAIN = {"epochs": 3, "augment": None, "mixup": 0.0, "evaluate": 40}
 
@@ -49,6 +50,30 @@ def test_it_comes_to_the_same(both, network, trainable) -> None:
     once, plain = both(network=network, trainable=trainable, **PLAIN, sampler="balanced")
     close(once, plain)
     assert once[1][-1]["train_loss"] < once[1][0]["train_loss"]
+
+
+def test_it_comes_to_the_same_where_what_trains_drops(both) -> None:
+    once, plain = both(network="toy.nets:tiny", trainable="top:2", drop_in="trained", **PLAIN)
+    close(once, plain)
+
+
+def test_dropout_acts_in_what_trains_and_nowhere_else() -> None:
+    net = timm.create_model("test_vit", num_classes=5, drop_rate=0.1, pos_drop_rate=0.1, proj_drop_rate=0.1)
+    dropped = {name for name, module in net.named_modules() if isinstance(module, torch.nn.Dropout) and module.p}
+    for drop_in in ("nothing", "trained"):
+        resting = begin.freeze(net.train(), "top:3", 5, drop_in)
+        for module in resting:
+            module.eval()
+        alive = {name for name in dropped if net.get_submodule(name).training}
+        trains = [all(p.requires_grad for p in block.parameters()) for block in net.blocks]
+        assert 0 < sum(trains) < len(trains) and trains == [block.training for block in net.blocks]
+        in_them = {name for name in dropped if name.startswith("blocks.") and trains[int(name.split(".")[1])]}
+        assert in_them and alive == (in_them | {"head_drop"} if drop_in == "trained" else set())
+    backwards = torch.nn.ModuleDict(
+        {"head": torch.nn.Linear(2, 2), "body": torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.5))}
+    )
+    backwards["body"].requires_grad_(False)
+    assert backwards["body"][1] in list(begin._at_rest(backwards)), "what is frozen rests, wherever it stands"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +167,6 @@ def test_features_are_told_apart_by_rows(fit, digits, monkeypatch) -> None:
 def test_other_peoples_networks_have_a_frozen_part(kind, tmp_path) -> None:
     from transferscope.models.build import build_network
     from transferscope.models.outputs import logits_of
-    from transferscope.tasks import begin
 
     if ":" not in kind:
         import hugging

@@ -139,6 +139,8 @@ class Study(StudyFile):
             )
         if isinstance(lr := changes.get("lr"), Step):  # it says what else was searched
             changes |= {name: None for name in tried(lr) if name != "lr"}
+        if str(changes.get("trainable")).startswith("top:"):
+            changes |= {"drop_in": "trained"}
         start: dict[str, Any] = {"weights": None, "min_share": None}
         if arm != "random" and self.pretrained is not None:
             chosen = checkpoint or self.last_checkpoint()

@@ -1,5 +1,6 @@
 """How a training run begins: which images, which labels, which weights, what of them trains, and by what optimiser."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,8 +91,11 @@ def network(run: Run, start: Start, classes: int, work: Work) -> tuple[nn.Module
     return net, loaded
 
 
-def freeze(net: nn.Module, trainable: str, classes: int) -> list[nn.Module]:
+def freeze(net: nn.Module, trainable: str, classes: int, drop_in: str = "nothing") -> list[nn.Module]:
     """Freeze what is not trained; the modules that hold nothing trainable, to be kept in eval mode.
+
+    Modules without parameters (dropout) are among them, or, with `drop_in` "trained", only those that lie in what is
+    frozen or come before all that trains, in the order in which the network was put together.
 
     Below adapters (see `adapted`) all is trained in a way: what is frozen there is the statistics of norms alone.
     """
@@ -104,7 +108,19 @@ def freeze(net: nn.Module, trainable: str, classes: int) -> list[nn.Module]:
     kept = top_parameters(net, trainable, classes)
     for name, p in net.named_parameters():
         p.requires_grad_(name in kept)
+    if drop_in == "trained":
+        return list(_at_rest(net))
     return [m for m in net.modules() if not any(p.requires_grad for p in m.parameters())]
+
+
+def _at_rest(net: nn.Module) -> Iterator[nn.Module]:
+    frozen, begun = set[nn.Module](), False
+    for module in net.modules():  # a module before those in it
+        held = list(module.parameters())
+        if module in frozen or not (any(p.requires_grad for p in held) if held else begun):
+            frozen.update(module.modules())
+            yield module
+        begun = begun or any(p.requires_grad for p in module.parameters(recurse=False))
 
 
 def adapted(net: nn.Module, run: Run, table: Table, device: str) -> adapters.Adapters | None:

@@ -76,7 +76,7 @@ class _Run:
         self.watched = begin.watched_rows(self.rows, self.labels, self.metric, recipe.evaluate, seed)
         self.net, self.loaded = begin.network(recipe, start, classes, work)
         self.adapters = begin.adapted(self.net, recipe, table, self.device)
-        self.frozen = begin.freeze(self.net, recipe.trainable, classes)
+        self.frozen = begin.freeze(self.net, recipe.trainable, classes, recipe.drop_in)
         self.weights: Tensor | None = None  # of the classes in the loss
         if recipe.class_weights is not None:
             found = balance.class_weights(self.labels[self.rows["train"]], classes)

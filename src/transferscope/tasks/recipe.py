@@ -268,6 +268,8 @@ class Run(Training):
     """Share of the training images (nested, stratified, by seed)."""
     trainable: Annotated[str, Neutral("all")]
     """What trains: "all", "head", "top:K", the last K blocks, or "lora:R", the head and adapters of rank R."""
+    drop_in: Annotated[Literal["trained", "nothing"], Neutral("nothing")]
+    """Where only a part trains: whether dropout acts in it, or, as it was at first, nowhere."""
     views: Annotated[Annotated[int, Field(ge=1)] | None, Neutral(None)]
     """How many crops of every training image there are: those of the first epochs, by turns; null for one an epoch."""
     begin_at: Annotated[str, Neutral("final")]

@@ -17,8 +17,8 @@ training steps, forward and backward; a frozen lower part costs no backward pass
 every epoch where augmentation shows another crop of it, else once. LoRA spares the gradients of the frozen weights
 alone. LP-FT pays for its probe too. Work is the same on every machine. The seconds in the table belong to the machine
 that trained. A best rate at the edge of those tried may mean that a wider search would do better. Batch-norm statistics
-below a probe, below the top blocks and under LoRA stay the pretrained ones. What LoRA learnt is merged into the weights
-that are kept.
+below a probe, below the top blocks and under LoRA stay the pretrained ones. Dropout acts in the top blocks that are
+trained, and nowhere in a probe. What LoRA learnt is merged into the weights that are kept.
 """
 
 from collections.abc import Iterator
