@@ -168,7 +168,7 @@ def test_empty_everything_still_gives_a_page(tmp_path: Path) -> None:
         tmp_path, title="", question="", parts=[], provenance=dataclasses.replace(provenance(), steps=())
     )
     said = page.read_text(encoding="utf-8")
-    assert "No run tells yet whether pretraining helped." in said and "analyses: [average]" in said
+    assert "This study does not ask whether pretraining helped." in said and "analyses: [average]" in said
     assert "No rows yet." in one_section(tmp_path / "a", empty_part().section)
 
 
