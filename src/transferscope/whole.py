@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,10 +22,13 @@ def may_write(path: Path) -> bool:
     return not _closed or not any(path.resolve().is_relative_to(folder) for folder in _closed)
 
 
-def sweep(folder: Path) -> None:
-    """Remove from a folder, which nobody else writes to, what writers that were killed left there. Raises OSError."""
-    for path in folder.rglob(".*"):
-        if LEFT.fullmatch(path.name):
+def sweep(folder: Path, *, older: float | None = None) -> None:
+    """Remove what writers that were killed left in a folder which nobody else writes to. Raises OSError.
+
+    With `older`, in one that others write to as well: what lies in it, not below, and is that many seconds old.
+    """
+    for path in folder.rglob(".*") if older is None else folder.glob(".*"):
+        if LEFT.fullmatch(path.name) and (older is None or time.time() - path.stat().st_mtime > older):
             path.unlink()
 
 

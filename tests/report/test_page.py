@@ -6,6 +6,7 @@ import html.parser
 import io
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -170,6 +171,18 @@ def test_empty_everything_still_gives_a_page(tmp_path: Path) -> None:
     said = page.read_text(encoding="utf-8")
     assert "This study does not ask whether pretraining helped." in said and "analyses: [average]" in said
     assert "No rows yet." in one_section(tmp_path / "a", empty_part().section)
+
+
+def test_what_a_killed_run_left_beside_the_page_is_removed_in_time(tmp_path: Path) -> None:
+    names = [f".report.html.{32 * 'a'}", f"figures/.one-final.svg.{32 * 'b'}", f"images/.mine.png.{32 * 'c'}", ".mine"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / f".results.json.{32 * 'd'}").write_text("of a run under way")
+    write_report(tmp_path, title="", question="", parts=[], provenance=provenance())
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob(".*")}
+    assert left == {*names[2:], f".results.json.{32 * 'd'}"}, "what is not ours stays, and what is new"
 
 
 def test_a_chart_that_cannot_be_drawn_costs_only_itself(tmp_path: Path) -> None:

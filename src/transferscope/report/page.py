@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import jinja2
 import polars as pl
 from markupsafe import Markup
 
+from transferscope import whole
 from transferscope.report import figures, wording
 from transferscope.report.claims import claims
 from transferscope.report.first_screen import Asked, first_screen
@@ -24,6 +26,7 @@ from transferscope.section import Card, Chart, DataSet, Finding, Picture, Sectio
 
 Labels = Mapping[str, Any]
 HERE = Path(__file__).parent
+HOUR = 3600.0  # seconds; nobody takes that long to write a file
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,9 @@ def write_report(
         hashes=[_hash(script), _hash(start)],
     )
     figures.put(page, html.encode())
+    for place in (folder, folder / "figures", folder / "tables"):
+        with suppress(OSError):  # of another run's hands
+            whole.sweep(place, older=HOUR)
     return page
 
 
