@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,18 @@ import pytest
 PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 if PARALLEL:  # workers side by side; read before any of them loads torch
     os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"  # a hub that cannot be reached is waited for
 os.environ.setdefault("TRANSFERSCOPE_TRUST", "1")  # checkouts in containers often belong to somebody else
 
 from filelock import FileLock  # noqa: E402
 from smoke import command, study  # noqa: E402
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """No test computes with more than one core, whatever a test before it left: the workers share the machine."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

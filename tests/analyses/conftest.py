@@ -1,11 +1,9 @@
 """One smoke study, run once, that the tests of the pair analyses read: two arms, two seeds, two epochs."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 from smoke import study as smoke
 
 from transferscope import analyses, battery
@@ -16,9 +14,6 @@ from transferscope.engine.work import Work
 from transferscope.engine.worker import Outcome, execute
 from transferscope.section import Section
 from transferscope.study import Study
-
-os.environ["HF_HUB_OFFLINE"] = "1"
-torch.set_num_threads(1)
 
 PAIRS = ("mistakes", "similarity", "distance", "spectrum")
 

@@ -1,11 +1,8 @@
 """The checkpoint analysis: its steps for series and pretrainings, the earliest that does, and claim 10."""
 
-import os
-
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from smoke import nets
 from smoke import study as smoke
 
@@ -18,8 +15,6 @@ from transferscope.errors import UserError
 from transferscope.measures.deciding import sequential
 from transferscope.study import Study
 
-os.environ["HF_HUB_OFFLINE"] = "1"
-torch.set_num_threads(1)
 module = analyses.load("checkpoint")
 SMALL = "{checkpoint: {images: 24, alphas: 3, seeds: 1}}"
 

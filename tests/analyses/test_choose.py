@@ -1,7 +1,6 @@
 """The analysis `choose`: scores against a pass by hand, candidates that fail alone, what its section says."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -26,8 +25,6 @@ from transferscope.measures.ridge import ridge
 from transferscope.measures.scores import SCORES, leep, softmax
 from transferscope.study import Study
 
-os.environ["HF_HUB_OFFLINE"] = "1"
-torch.set_num_threads(1)
 module = analyses.load("choose")
 
 ASKED = """{choose: {against: all, candidates: {

@@ -8,6 +8,8 @@ from transferscope.engine.executors.local import Local
 from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.store import Store
 from transferscope.engine.table import gather
+from transferscope.engine.work import Work
+from transferscope.engine.worker import execute
 
 TWO = Slots(("cpu", "cpu"), threads=1, cores=2)
 ONE = Slots(("cpu",), threads=1, cores=1)
@@ -76,6 +78,14 @@ def test_workers_get_their_share_of_threads_and_stay_warm(store) -> None:
     Local(Slots(("cpu",), threads=3, cores=6)).run([step], store)
     row = store.get(step).rows[0]
     assert (row["omp"], row["threads"], row["device"]) == ("3", 3, "cpu")
+
+
+def test_a_step_in_this_process_leaves_its_threads_as_found(store) -> None:
+    import torch
+
+    step = tasks.computes.step()
+    execute(step.job, store, Work(store.root, threads=2))
+    assert store.get(step).rows == [{"threads": 2}] and torch.get_num_threads() == 1
 
 
 def test_one_worker_serves_many_steps(store) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
@@ -48,7 +48,7 @@ class Outcome:
 def execute(job: Mapping[str, Any], store: Store, work: Work) -> Outcome:
     """Do one step: read its inputs from `store`, run the task in a scratch folder, rename. Never raises Exception.
 
-    A task that changes the working directory, as somebody's code may, changes it for itself alone.
+    A task that changes the working directory, as somebody's code may, or torch's threads changes them for itself alone.
     """
     began = time.perf_counter()
     name, key = job["task"], job["key"]
@@ -66,7 +66,7 @@ def execute(job: Mapping[str, Any], store: Store, work: Work) -> Outcome:
                 return ended("cached")
             cpu = time.process_time()
             params = decode(job["params"], store.artifact)
-            with _logged(scratch / "log.txt"), at_home():
+            with _logged(scratch / "log.txt"), at_home(), _threads_as_found():
                 rows = task(**params, work=replace(work, folder=scratch, memo=store.root / "memo"))
             (scratch / ROWS).write_text(_rows_text(rows), encoding="utf-8")
             sweep(scratch)
@@ -135,6 +135,17 @@ def _versions() -> dict[str, str]:
         if module is not None and hasattr(module, "__version__"):
             found[name] = str(module.__version__)
     return found
+
+
+@contextmanager
+def _threads_as_found() -> Iterator[None]:
+    torch = sys.modules.get("torch")  # of a notebook's, or of a test's own
+    threads = torch.get_num_threads() if torch else 0
+    try:
+        yield
+    finally:
+        if torch:
+            torch.set_num_threads(threads)
 
 
 @contextmanager

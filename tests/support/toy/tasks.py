@@ -148,6 +148,14 @@ def threads_again(*, work: Work) -> list[dict[str, Any]]:
     return [{"pid": os.getpid()}]
 
 
+@task("computes", version=1)
+def computes(*, work: Work) -> list[dict[str, Any]]:
+    import torch
+
+    torch.set_num_threads(work.threads)
+    return [{"threads": torch.get_num_threads()}]
+
+
 @task("slow", version=1, cost=lambda p: float(p["cost"]))
 def slow(*, cost: int, work: Work) -> list[dict[str, Any]]:
     return [{"at": time.monotonic()}]
