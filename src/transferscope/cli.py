@@ -375,23 +375,24 @@ def verify(
 
 @app.command()
 def store(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False) -> None:
-    """What lies in the study's store: how many results of which task, their sizes, and the studies they are for.
+    """What lies in the study's store: how many results of which task, their sizes, when they were finished and by whom,
+    and the studies they are for.
 
     Example: [bold]transferscope store study.yaml[/bold]
     """
     from transferscope import users
 
     _, _, opened = planned(file, set_, trusted=trust)
-    held = opened.sizes()
+    held = opened.held()
     out.print(tables.results(held))
     used: set[str] = set()
     for other, said in users.registered(opened).items():
         names = set(said["steps"]) & held.keys()
         used |= names
-        of = f"{len(names)} results, {size(sum(held[name] for name in names))}"
+        of = f"{len(names)} results, {size(sum(held[name].size for name in names))}"
         out.print(f"{other}: {of}, last run {said['ran']}.", markup=False)
     rest = held.keys() - used
-    out.print(f"No study known here asks for {len(rest)} of them, {size(sum(held[n] for n in rest))}.")
+    out.print(f"No study known here asks for {len(rest)} of them, {size(sum(held[n].size for n in rest))}.")
 
 
 @app.command()

@@ -8,6 +8,8 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from transferscope import whole
+
 VARIABLE = "TRANSFERSCOPE_TRUST"  # 1: modules of every owner
 
 
@@ -30,10 +32,9 @@ def doubt(name: str) -> str:
         if any(place.is_relative_to(folder) for folder in _installed()):
             continue
         for one in (place, place.parent):
-            owner = one.stat().st_uid
-            if owner not in _ours():
+            if one.stat().st_uid not in _ours():
                 return (
-                    f"'{name}' is code of another user ({_called(owner)} owns {one}), and importing it would run it: "
+                    f"'{name}' is code of another user ({whole.owner(one)} owns {one}), and importing it would run it: "
                     f"read it, then go on with --trust or {VARIABLE}=1."
                 )
     return ""
@@ -71,12 +72,3 @@ def _installed() -> tuple[Path, ...]:
             *site.getsitepackages(),
         )
     )
-
-
-def _called(owner: int) -> str:
-    try:
-        import pwd
-
-        return pwd.getpwuid(owner).pw_name
-    except (ImportError, KeyError):
-        return f"user {owner}"

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, whoever else writes the same one at the same time."""
+"""Files written whole or not at all, whoever else writes the same one at the same time; and whose they are."""
 
 import json
 import re
@@ -51,3 +51,11 @@ def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
     except UnicodeEncodeError:  # names of files that are no text, as Python carries them
         content = json.dumps(value, indent=indent, allow_nan=False).encode()
     write(path, content + b"\n")
+
+
+def owner(path: Path) -> str:
+    """The user to whom a file belongs: a name, or a number where the system knows none."""
+    try:
+        return path.owner()
+    except (KeyError, NotImplementedError):
+        return f"user {path.stat().st_uid}"

@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,9 @@ def test_a_run_mends_an_edited_row_by_itself(copied: Path) -> None:
 def test_store_says_what_lies_there_and_for_whom(copied: Path, call) -> None:
     said = call("store", cwd=copied).out
     assert f"{copied / 'study.yaml'}: " in said and "No study known here asks for 0 of them" in said
+    (train,) = (line.split() for line in said.splitlines() if line.split()[:1] == ["train"])
+    assert train[1] == str(len(list((copied / "store" / "train").iterdir())))
+    assert train[-2:] == [datetime.now().astimezone().date().isoformat(), copied.owner()]
 
 
 def test_a_reader_that_goes_away_stops_nothing(fresh: Path) -> None:

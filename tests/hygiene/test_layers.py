@@ -9,9 +9,8 @@ import transferscope
 ROOT = Path(transferscope.__file__).parent
 
 LEVELS: tuple[frozenset[str], ...] = (
-    frozenset(
-        {"drawing", "errors", "streams", "section", "shape", "spreadsheet", "strict", "trust", "whole"}
-    ),  # leaves
+    frozenset({"drawing", "errors", "streams", "section", "shape", "spreadsheet", "strict", "whole"}),  # leaves
+    frozenset({"trust"}),
     frozenset({"charts", "drawing", "registry", "memo"}),
     frozenset({"engine", "data", "models", "measures"}),  # know nothing of each other
     frozenset({"probes"}),

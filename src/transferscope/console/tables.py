@@ -1,6 +1,7 @@
 """The tables that verbs print: the steps of a plan, what each analysis has, and the step times of a network."""
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -11,6 +12,7 @@ from transferscope.errors import worded
 
 if TYPE_CHECKING:
     from transferscope.engine.plan import Plan
+    from transferscope.engine.store import Held
     from transferscope.engine.table import ResultTable
     from transferscope.forecast import Forecast
 
@@ -36,13 +38,20 @@ def cells(of: "Mapping[str, ResultTable]") -> Table:
     return table
 
 
-def results(sizes: Mapping[str, int]) -> Table:
-    """How many results of every task there are, and their bytes, by the names "task-key"."""
-    table = Table("task", Column("results", justify="right"), Column("size", justify="right"), box=None)
-    tasks = sorted({name.rpartition("-")[0] for name in sizes})
-    for task in tasks:
-        own = [held for name, held in sizes.items() if name.rpartition("-")[0] == task]
-        table.add_row(escape(task), str(len(own)), size(sum(own)))
+def results(held: "Mapping[str, Held]") -> Table:
+    """How many results of every task there are, their bytes, when they were finished and by whom, by the names
+    "task-key"."""
+    table = Table(
+        "task", Column("results", justify="right"), Column("size", justify="right"), "finished", "by", box=None
+    )
+    tasks: dict[str, list[Held]] = {}
+    for name, one in held.items():
+        tasks.setdefault(name.rpartition("-")[0], []).append(one)
+    for task, own in sorted(tasks.items()):
+        days = sorted({date.fromtimestamp(one.finished).isoformat() for one in own})
+        when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        by = ", ".join(sorted({one.by for one in own}))
+        table.add_row(escape(task), str(len(own)), size(sum(one.size for one in own)), when, escape(by))
     return table
 
 

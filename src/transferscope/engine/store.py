@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from transferscope import whole
 from transferscope.engine import integrity
 from transferscope.engine.artifact import SAID, Artifact
 from transferscope.engine.step import Step
@@ -19,6 +21,14 @@ SCRATCH = ".scratch"
 
 class Busy(Exception):
     """Another process is at work on the step."""
+
+
+class Held(NamedTuple):
+    """A finished step: its bytes, when it was finished (seconds since 1970), and by which user."""
+
+    size: int
+    finished: float
+    by: str
 
 
 class Store:
@@ -133,9 +143,14 @@ class Store:
         for said in sorted(self.root.glob(f"[!.]*/*/{SAID}")):
             yield said.parent.parent.name, said.parent.name
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every finished step, by "task-key"."""
-        return {f"{task}-{key}": folder_bytes(self.path(task, key)) for task, key in self.entries()}
+    def held(self) -> dict[str, Held]:
+        """What there is of every finished step, by "task-key"."""
+        found = {}
+        for task, key in self.entries():
+            said = self.path(task, key) / SAID
+            size = folder_bytes(said.parent)
+            found[f"{task}-{key}"] = Held(size, said.stat().st_mtime, whole.owner(said))
+        return found
 
     def age(self, task: str, key: str, now: float) -> float:
         """Seconds since a step was finished; 0 for one that is no longer there."""
