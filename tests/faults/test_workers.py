@@ -40,6 +40,24 @@ def test_a_worker_lost_to_a_signal_is_told_by_its_name(store) -> None:
 
 
 @pytest.mark.parametrize("executor", [Local, Inline])
+def test_code_that_leaves_the_program_fails_its_step_alone(store, executor) -> None:
+    leaves, good = tasks.fail.step(how="exit"), tasks.number.step(value=1)
+    outcomes = executor(ONE).run([leaves, good], store)
+    assert outcomes[leaves.key].status == "failed" and "called sys.exit(0)" in outcomes[leaves.key].error
+    assert outcomes[good.key].status == "done"
+
+
+@pytest.mark.parametrize("verb", ["plan", "run", "report"])
+@pytest.mark.parametrize("code", ["0", "'bye'", ""])
+def test_code_that_leaves_the_program_is_no_end_of_a_verb(verb, code, tmp_path, monkeypatch, call) -> None:
+    (tmp_path / "leaving.py").write_text(f"import sys\nsys.exit({code})\n")
+    (tmp_path / "study.yaml").write_text("targets: {a: 'leaving.part:'}\nnetwork: timm:resnet10t\narms: [random]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    said = call(verb, cwd=tmp_path)
+    assert said.code == 2 and f"code that the study uses called sys.exit({code or None})" in " ".join(said.err.split())
+
+
+@pytest.mark.parametrize("executor", [Local, Inline])
 def test_code_that_changes_the_working_directory_moves_no_result(store, tmp_path, monkeypatch, executor) -> None:
     monkeypatch.chdir(tmp_path)
     here = type(store)(Path("store"))  # as a study beside which one stands has it
