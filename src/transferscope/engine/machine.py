@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from transferscope.engine import quota
 from transferscope.engine.arithmetic import has_bfloat16, instructions, natural
 
 
@@ -48,7 +49,7 @@ class Machine:
 
 @cache
 def this_machine() -> Machine:
-    """Cores this process may use, memory within the container's limit, GPUs that CUDA would show."""
+    """Cores this process may use and memory, both within the container's limits, and GPUs that CUDA would show."""
     gpus = _gpus()
     names, known = tuple(name for name, _ in gpus), tuple(capability for _, capability in gpus if capability)
     return Machine(_cores(), _memory(), names, _processor(), platform.platform(), instructions(), known)
@@ -56,17 +57,15 @@ def this_machine() -> Machine:
 
 def _cores() -> int:
     try:
-        return len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0))
     except AttributeError:
-        return os.cpu_count() or 1
+        cores = os.cpu_count() or 1
+    return max(1, int(min(cores, quota.cores() or cores)))
 
 
 def _memory() -> int:
     total = int(psutil.virtual_memory().total)
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.exists() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
-        total = min(total, int(text))
-    return total
+    return min(total, quota.memory() or total)
 
 
 def _gpus() -> list[tuple[str, float]]:
