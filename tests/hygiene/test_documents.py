@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer.main
+import yaml
 from pydantic import BaseModel
 
 from transferscope import analyses, cli
@@ -130,6 +131,13 @@ def test_the_readme_has_the_two_commands() -> None:
     text = " ".join(readme.read_text(encoding="utf-8").split())
     assert "python -m pip install '.[quickstart]' && transferscope quickstart" in text
     assert "python -m pip install '.[dev]' && pytest" in text
+
+
+def test_the_citation_is_of_this_version_and_the_types_are_published() -> None:
+    said = yaml.safe_load((TOP / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (said["version"], said["license"]) == (project["version"], project["license"])
+    assert (Path(analyses.__file__).parents[1] / "py.typed").exists()
 
 
 def test_contributing_names_places_that_are_there() -> None:
