@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from contract.sources import signals
 from smoke.command import transferscope
 
@@ -105,3 +106,16 @@ def test_init_writes_a_study_of_arrays(folder: Path, call) -> None:
     assert checked.code == 0, checked.out + checked.err
     alone = call("init", "signals.npz", "--out", "other.yaml", cwd=folder)
     assert alone.code == 2 and "say which network takes them: --network" in alone.err
+
+
+def test_init_writes_out_which_columns_of_a_table_make_up_an_example(tmp_path: Path, call) -> None:
+    table = {"cell": range(60), **{f"f{i}": [(7 * i + n) % 11 / 3 for n in range(60)] for i in range(4)}}
+    pl.DataFrame({**table, "label": ["a", "b"] * 30}).write_parquet(tmp_path / "cells.parquet")
+    how = ("--network", "newcomers.series:small", "--weights", "file:weights.safetensors")
+    wrote = call("init", "cells.parquet", *how, cwd=tmp_path)
+    assert wrote.code == 0 and "Columns taken for an example: 'f0', 'f1', 'f2', 'f3'; look them over." in wrote.out
+    target = yaml.safe_load((tmp_path / "study.yaml").read_text(encoding="utf-8"))["targets"]["cells"]
+    assert target == {
+        "ref": "parquet:cells.parquet",
+        "columns": {"label": "label", "values": ["f0", "f1", "f2", "f3"]},
+    }

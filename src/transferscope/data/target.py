@@ -43,6 +43,9 @@ class Columns(Strict):
     """The column of groups (patients), each of which stays on one side of a split."""
     split: str | None = None
     """The column that says which split an image belongs to."""
+    values: Annotated[tuple[str, ...] | None, BeforeValidator(_names), "text", "list of texts", "`null`"] = None
+    """Of a file of arrays, the column that holds them, or the columns of numbers that make one up in this order, by
+    name or pattern (`band_*`)."""
 
     @model_serializer(mode="wrap")
     def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from transferscope.propose import arrays, tables
 from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
 from transferscope.propose.networks import Suited, suited
 
-TABLES = (".csv", ".tsv", ".tab", ".txt", ".xls", ".xlsx", ".gz", ".parquet")  # those that are not text say so
+TABLES = (".csv", ".tsv", ".tab", ".txt", ".xls", ".xlsx", ".gz")  # those that are not text say so
+ARRAYS = {".npz": "npz", ".parquet": "parquet", ".h5": "hdf5", ".hdf5": "hdf5"}
 
 TEMPLATE = """\
 # A transferscope study of {ref}, written by 'transferscope init'.
@@ -56,9 +57,11 @@ def propose(images: Path, beside: Path, network: str | None = None, weights: str
     one that such a network is usually trained with. UserError when the images or the network cannot be used.
     """
     if not images.exists():
-        raise UserError(f"There is no {images}; give a folder with a subfolder of images per class, a .csv or an .npz.")
-    if images.suffix.lower() == ".npz":
-        ref = f"npz:{_relative(images, beside)}"
+        raise UserError(
+            f"There is no {images}; give a folder with a subfolder of images per class, a .csv or a file of arrays."
+        )
+    if scheme := ARRAYS.get(images.suffix.lower()):
+        ref = f"{scheme}:{_relative(images, beside)}"
         return arrays.propose(ref, _name(images), beside, network, weights)
     table = images.is_file() and images.suffix.lower() in TABLES
     ref = f"{'csv' if table else 'folder'}:{_relative(images, beside)}"

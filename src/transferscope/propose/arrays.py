@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from transferscope import data
+from transferscope.data.phrases import listed
+from transferscope.data.sources import parquet
 from transferscope.errors import UserError
+from transferscope.propose import tables
 from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
 from transferscope.propose.networks import suited
 from transferscope.tasks.inputs import arrays
@@ -17,7 +20,7 @@ TEMPLATE = """\
 
 input: {{arrays: {{jitter: 0.0, crop: 1.0}}}}   # noise and windows that training sees
 targets:
-  {target}: {ref}
+  {target}:{how}
 
 network: {network}
 pretrained: {weights}
@@ -48,7 +51,11 @@ def propose(ref: str, target: str, beside: Path, network: str | None, weights: s
 
     UserError without a network, which nobody can guess for arrays, or where the file cannot be used.
     """
-    listing = data.open_listing(data.absolute(ref, beside.absolute()))
+    absolute = data.absolute(ref, beside.absolute())
+    scheme, _, rest = absolute.partition(":")
+    columns = parquet.proposed(rest) if scheme == "parquet" else None
+    how_read = data.Target(ref=ref, columns=columns)
+    listing = data.open_listing(data.absolute(how_read.reference, beside.absolute()))
     first = np.asarray(listing.load(0))
     shape, count = first.shape, len(listing.names)
     said = arrays.look(listing, {"shape": list(shape), "scale": "standard"})
@@ -63,6 +70,7 @@ def propose(ref: str, target: str, beside: Path, network: str | None, weights: s
     epochs, batch = pace(to_train_on(listing))
     text = TEMPLATE.format(
         ref=quoted(ref),
+        how=tables.written(how_read) if columns else f" {quoted(ref)}",
         found=found,
         target=target,
         network=how.network,
@@ -71,4 +79,5 @@ def propose(ref: str, target: str, beside: Path, network: str | None, weights: s
         batch=batch,
         training=TRAINING[how.optimizer],
     )
-    return text, "\n".join([f"Found {found}.", *said[1:], *listing.notes])
+    taken = [f"Columns taken for an example: {listed(columns.values or ())}; look them over."] if columns else []
+    return text, "\n".join([f"Found {found}.", *taken, *said[1:], *listing.notes])

@@ -61,8 +61,32 @@ def _npz(folder: Path) -> str:
     return f"npz:{signals(folder / 'signals.npz')}"
 
 
+def _parquet(folder: Path) -> str:
+    import polars as pl
+
+    x = np.arange(40 * 6, dtype=np.float32).reshape(40, 6)
+    table = {"signal": pl.Series(x.tolist(), dtype=pl.List(pl.Float32)), "label": ["up", "down"] * 20}
+    pl.DataFrame(table).write_parquet(folder / "signals.parquet")
+    return f"parquet:{folder / 'signals.parquet'}"
+
+
+def _hdf5(folder: Path) -> str:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "signals.h5", "w") as file:
+        file["x"] = np.arange(40 * 6, dtype=np.float32).reshape(40, 2, 3)
+        file["y"] = ["up", "down"] * 20
+    return f"hdf5:{folder / 'signals.h5'}"
+
+
 # Of sources that read files of the user's, which have no EXAMPLE of their own.
-MADE: dict[str, Callable[[Path], str]] = {"folder": _folder, "csv": _csv, "npz": _npz, "torchvision": _torchvision}
+MADE: dict[str, Callable[[Path], str]] = {
+    "folder": _folder,
+    "csv": _csv,
+    "hdf5": _hdf5,
+    "npz": _npz,
+    "parquet": _parquet,
+    "torchvision": _torchvision,
+}
 
 
 def example(module: ModuleType, folder: Path) -> str:

@@ -23,7 +23,7 @@ from transferscope.errors import UserError
 
 def check(rest: str, columns: Any = None, images: str | None = None, uncertain: Any = None) -> None:
     """A UserError unless the file exists, is a table, and has the columns that were named."""
-    known(read(_file(rest)), _columns(columns))
+    known(read(_file(rest)), _columns(columns, rest))
 
 
 def absolute(rest: str, folder: Path) -> str:
@@ -35,7 +35,7 @@ def fingerprint(
     rest: str, memo: Path | None = None, columns: Any = None, images: str | None = None, uncertain: Any = None
 ) -> str:
     """Digest of the table, of every image it names, and of how it was read."""
-    seen = understood(_file(rest), _columns(columns), images, uncertain)
+    seen = understood(_file(rest), _columns(columns, rest), images, uncertain)
     files = {f"image {name}": Path(file) for name, file in zip(seen.names, seen.files, strict=True)}
     beside = {file.name: file for file in seen.lists}
     return files_fingerprint({**files, **beside, "": seen.sheet.file}, memo, seen.reading)
@@ -43,7 +43,7 @@ def fingerprint(
 
 def listing(rest: str, columns: Any = None, images: str | None = None, uncertain: Any = None) -> Listing:
     """The rows, named by their path as written; classes are the sorted labels, or the label columns in their order."""
-    seen = understood(_file(rest), _columns(columns), images, uncertain)
+    seen = understood(_file(rest), _columns(columns, rest), images, uncertain)
     return Listing(
         names=tuple(seen.names),
         classes=seen.read.classes,
@@ -55,8 +55,11 @@ def listing(rest: str, columns: Any = None, images: str | None = None, uncertain
     )
 
 
-def _columns(columns: Any) -> Columns:
-    return Columns() if columns is None else Columns.model_validate(columns)
+def _columns(columns: Any, rest: str) -> Columns:
+    said = Columns.model_validate(columns or {})
+    if said.values is not None:
+        raise UserError(f"columns.values: it names numbers of arrays, and 'csv:{rest}' lists images; remove it.")
+    return said
 
 
 def _file(rest: str) -> Path:

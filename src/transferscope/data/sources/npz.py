@@ -1,33 +1,29 @@
 """npz:FILE, numpy arrays of one shape: `x` (n, ...) holds the examples, `y` (n,) their classes, numbers or words.
 
 `group` (n,) says what stays on one side of a split, `split` (n,) which one an example belongs to (train, val, test or
-empty). Examples are named by their place. Pickled objects are never opened.
+empty). Examples are named by their place and read a piece at a time, so that `x` may be larger than memory. Pickled
+objects are never opened.
 """
 
+import threading
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 
+from transferscope.data.array_files import InPieces, check_examples, existing, listing_of, rows_at_once, stamp
 from transferscope.data.fingerprint import files_fingerprint
 from transferscope.data.listing import Listing
 from transferscope.errors import UserError
 
 PARTS = ("x", "y", "group", "split")
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Array i of the part `x` of a file."""
-
-    file: str
-
-    def __call__(self, index: int) -> np.ndarray:
-        found: np.ndarray = _part(self.file, "x")[index]
-        return found
+DAMAGE = (ValueError, zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, RuntimeError)
+_lock = threading.Lock()  # of the place in a member that is read in pieces
 
 
 def check(rest: str) -> None:
@@ -49,46 +45,77 @@ def listing(rest: str) -> Listing:
     """The examples in their order; classes are the sorted values of `y`, or the columns of one of 0 and 1."""
     file = _file(rest)
     names = _names(file)
-    x, y = _part(str(file), "x"), _part(str(file), "y")
-    if x.ndim < 2 or x.dtype.kind not in "iuf":
-        raise UserError(f"'{file}': x is {x.dtype} of shape {x.shape}; give numbers of shape (examples, ...).")
-    for name in names:
-        if len(_part(str(file), name)) != len(x):
-            raise UserError(
-                f"'{file}': {name} has {len(_part(str(file), name))} entries, x has {len(x)}; give one each."
-            )
-    classes, labels = _classes(y, file)
-    width = len(str(max(len(x) - 1, 0)))
-    return Listing(
-        names=tuple(f"{index:0{width}d}" for index in range(len(x))),
-        classes=classes,
-        labels=labels,
-        load=Stored(str(file)),
-        groups=_words(file, "group") if "group" in names else None,
-        splits=_words(file, "split") if "split" in names else None,
-        holds="arrays",
-    )
+    x = _member(str(file), "x", stamp(str(file)))
+    check_examples(x.shape, x.dtype, file)
+    load = InPieces(_rows, str(file), ("x",), rows_at_once(x.shape, x.dtype))
+    beside = {name: _whole(str(file), name, stamp(str(file))) for name in names if name in ("group", "split")}
+    y = _whole(str(file), "y", stamp(str(file)))
+    return listing_of(file, x.shape[0], load, y, beside, named={name: name for name in PARTS})
 
 
-def _classes(y: np.ndarray, file: Path) -> tuple[tuple[str, ...], np.ndarray]:
-    """Class names and labels (n,), or (n, k) where y holds k columns of 0 and 1."""
-    if y.ndim == 2 and y.dtype.kind in "iub" and set(np.unique(y)) <= {0, 1}:
-        return tuple(str(column) for column in range(y.shape[1])), y.astype(np.uint8)
-    if y.ndim != 1 or y.dtype.kind not in "iubUS":
-        raise UserError(
-            f"'{file}': y is {y.dtype} of shape {y.shape}; give one class an example, as whole numbers or words, or a "
-            "column of 0 and 1 for every label."
-        )
-    values, labels = np.unique(y, return_inverse=True)
-    return tuple(_word(value) for value in values), labels.astype(np.int64).reshape(-1)
+@dataclass(frozen=True)
+class Member:
+    """One array of an archive: its bytes from `begins` on, row after row unless `turned` (Fortran's order)."""
+
+    stream: IO[bytes]
+    begins: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    turned: bool
 
 
-def _words(file: Path, part: str) -> tuple[str, ...]:
-    return tuple(_word(value) for value in _part(str(file), part))
+def _rows(file: str, parts: tuple[str, ...], start: int, stop: int) -> np.ndarray:
+    """Examples `start` to `stop` of a part; a part in Fortran's order is read whole.
+
+    Whoever reads all of them in their order has the check sum of the archive verified too.
+    """
+    (part,) = parts
+    if start == 0:
+        _member.cache_clear()  # a stream that was moved about in may no longer compare check sums
+    held = _member(file, part, stamp(file))
+    if held.turned:
+        return _whole(file, part, stamp(file))[start:stop]
+    row, stop = int(np.prod(held.shape[1:])) * held.dtype.itemsize, min(stop, held.shape[0])
+    try:
+        with _lock:
+            if held.stream.tell() != held.begins + start * row:
+                held.stream.seek(held.begins + start * row)
+            content = held.stream.read((stop - start) * row)
+            if stop == held.shape[0]:
+                held.stream.read(1)  # the end, where the check sum is compared
+        return np.frombuffer(content, held.dtype).reshape(stop - start, *held.shape[1:])
+    except DAMAGE as error:
+        raise _unreadable(file, part, error) from None
 
 
-def _word(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+@lru_cache(maxsize=2)
+def _member(file: str, part: str, stamp: tuple[int, int]) -> Member:
+    """A part that stays open, to go on from where its last piece ended."""
+    try:
+        archive = zipfile.ZipFile(file)
+        stream = archive.open(f"{part}.npy" if f"{part}.npy" in archive.namelist() else part)
+        read = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
+        shape, turned, dtype = read(stream)
+    except DAMAGE as error:
+        raise _unreadable(file, part, error) from None
+    if dtype.hasobject:
+        raise _unreadable(file, part, ValueError("pickle"))
+    return Member(stream, stream.tell(), dtype, shape, turned)
+
+
+@lru_cache(maxsize=8)
+def _whole(file: str, part: str, stamp: tuple[int, int]) -> np.ndarray:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            found: np.ndarray = archive[part]
+    except DAMAGE as error:
+        raise _unreadable(file, part, error) from None
+    return found
+
+
+def _unreadable(file: str, part: str, error: Exception) -> UserError:
+    why = "it holds pickled objects, which are never opened" if "pickle" in str(error) else str(error)
+    return UserError(f"'{file}': {part} cannot be read ({why}); save plain arrays of numbers.")
 
 
 def _names(file: Path) -> list[str]:
@@ -108,27 +135,5 @@ def _names(file: Path) -> list[str]:
     return [part for part in PARTS if part in found]
 
 
-@lru_cache(maxsize=8)
-def _read(file: str, part: str, stamp: tuple[int, int]) -> np.ndarray:
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            found: np.ndarray = archive[part]
-    except (ValueError, zipfile.BadZipFile, OSError, EOFError, KeyError) as error:
-        why = "it holds pickled objects, which are never opened" if "pickle" in str(error) else str(error)
-        raise UserError(f"'{file}': {part} cannot be read ({why}); save plain arrays of numbers.") from None
-    return found
-
-
-def _part(file: str, part: str) -> np.ndarray:
-    state = Path(file).stat()
-    return _read(file, part, (state.st_size, state.st_mtime_ns))
-
-
 def _file(rest: str) -> Path:
-    if not rest:
-        raise UserError("The reference 'npz:' names no file; write npz:FILE.")
-    file = Path(rest).expanduser().absolute()
-    if not file.is_file():
-        kind = "is no file" if file.exists() else "does not exist"
-        raise UserError(f"'{file}' {kind}; give an archive written by numpy.savez.")
-    return file
+    return existing(rest, "npz", "an archive written by numpy.savez")
