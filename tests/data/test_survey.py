@@ -10,7 +10,7 @@ from PIL import Image
 
 from transferscope.data import build, open_listing, open_squares
 from transferscope.data.pictures.blank import blank_note, is_blank, try_out
-from transferscope.data.pictures.survey import chosen, survey, unreadable
+from transferscope.data.pictures.survey import chosen, refuse_dark, survey, unreadable
 from transferscope.errors import UserError
 
 SETTINGS: dict[str, Any] = {
@@ -185,7 +185,7 @@ def test_colour_of_16_bits_that_uses_few_of_them_is_refused(tmp_path: Path) -> N
     for file in (tmp_path / "set").rglob("*.png"):
         file.write_bytes(colour_png(values // 16))
     with pytest.raises(UserError, match=r"16-bit colour pictures of .* use values up to 4,095 of 65,535 only"):
-        survey(open_listing(ref))
+        refuse_dark(survey(open_listing(ref)))
 
 
 @pytest.mark.parametrize("grey", [0, 255, 90])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,8 +21,8 @@ class Listing:
     per image; `groups` the patient, site, ... that must stay on one side of a split ('' = a group of its own).
     `notes` are sentences that a reader must know of how the source was understood: columns taken as groups, files of
     kinds that were left out, a window put on the grey values; `init`, `check` and the page print them. `ref` is the
-    reference the listing was opened from; `open_listing` fills it in. `holds` says what `load` gives: PIL "images", or
-    "arrays" of numpy.
+    reference the listing was opened from; `open_listing` fills it in, and the `window` that the study asks for.
+    `holds` says what `load` gives: "images" (of PIL, or `pictures.numbers.Numbers`), or "arrays" of numpy.
     """
 
     names: tuple[str, ...]
@@ -35,6 +35,7 @@ class Listing:
     notes: tuple[str, ...] = ()
     ref: str = ""
     holds: str = "images"
+    window: Literal["full", "percentile"] | tuple[float, float] | None = None
 
     @property
     def multilabel(self) -> bool:

@@ -10,6 +10,7 @@ PICTURES = frozenset(  # the endings of files that are opened; whether Pillow ca
         *(".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm", ".xpm"),
     )
 )
+NUMBERS = frozenset((".npy", ".dcm", ".dicom"))  # pictures as numbers: read where none of the others lies in a folder
 # Endings of files that hold pictures, or films and volumes, of kinds that are not read. A file without an ending counts
 # too: scanners write DICOM so.
 UNREAD = frozenset(

@@ -1,7 +1,7 @@
 """References such as `folder:PATH`: which source reads them, what it lists, and their fingerprint."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +9,15 @@ from types import ModuleType
 from typing import Any
 
 from transferscope import registry
+from transferscope.data.fingerprint import text_fingerprint
 from transferscope.data.listing import Listing, check_listing, legible_names
+from transferscope.data.pictures.decode import ImageFiles, Picked
 from transferscope.data.target import from_folder
 from transferscope.errors import UserError, legible
 from transferscope.registry import apart, joined
 
 SOURCES = "transferscope.data.sources"
+PICTURES = ("window", "channels")  # options of a target that are no source's
 
 
 def source_names() -> dict[str, str]:
@@ -24,9 +27,9 @@ def source_names() -> dict[str, str]:
 
 def open_listing(ref: str) -> Listing:
     """The checked listing of a reference `scheme:rest`; a UserError when it cannot be used as a classification set."""
-    source, rest, options = _resolve(ref)
+    source, rest, options, how = _resolve(ref)
     with _readable(ref):
-        found = replace(source.listing(rest, **options), ref=ref)
+        found = _read_so(replace(source.listing(rest, **options), ref=ref), how)
         return legible_names(check_listing(found, where=apart(ref)[0]))
 
 
@@ -35,15 +38,15 @@ def source_fingerprint(ref: str, memo: Path | None = None) -> str:
 
     `memo` is a folder where content hashes of files are kept between calls, as in `files_fingerprint`.
     """
-    source, rest, options = _resolve(ref)
+    source, rest, options, how = _resolve(ref)
     with _readable(ref):
         digest: str = source.fingerprint(rest, memo, **options)
-        return digest
+    return text_fingerprint([digest, joined("", how)]) if how else digest
 
 
 def check_ref(ref: str) -> None:
     """Cheap look at a reference (scheme, existence, installed extra); a UserError when it cannot work."""
-    source, rest, options = _resolve(ref)
+    source, rest, options, _ = _resolve(ref)
     if hasattr(source, "check"):
         with _readable(ref):
             source.check(rest, **options)
@@ -51,10 +54,24 @@ def check_ref(ref: str) -> None:
 
 def absolute(ref: str, folder: Path) -> str:
     """The reference with a relative path made to start from `folder`; references without a path come back unchanged."""
-    source, rest, options = _resolve(ref)
+    source, rest, options, how = _resolve(ref)
     if not rest or not hasattr(source, "absolute"):
         return ref
-    return joined(f"{ref.partition(':')[0]}:{source.absolute(rest, folder)}", from_folder(options, folder))
+    return joined(f"{ref.partition(':')[0]}:{source.absolute(rest, folder)}", {**from_folder(options, folder), **how})
+
+
+def _read_so(listing: Listing, how: Mapping[str, Any]) -> Listing:
+    """The listing with its pictures read as a target says. UserError for one that holds none."""
+    if not how:
+        return listing
+    if listing.holds != "images":
+        raise UserError(f"{next(iter(how))}: '{apart(listing.ref)[0]}' holds {listing.holds}, no pictures; remove it.")
+    window, channels, load = how.get("window"), how.get("channels"), listing.load
+    if isinstance(load, ImageFiles):
+        load = replace(load, exact=True, stacked=channels is not None)
+    if channels:
+        load = Picked(load, tuple(channels))
+    return replace(listing, load=load, window=tuple(window) if isinstance(window, list) else window)
 
 
 @contextmanager
@@ -66,8 +83,9 @@ def _readable(ref: str) -> Iterator[None]:
         raise UserError(f"'{apart(ref)[0]}' cannot be read: {error.strerror or error} ('{error.filename}').") from error
 
 
-def _resolve(reference: str) -> tuple[ModuleType, str, dict[str, Any]]:
-    """The module of a reference's scheme, what follows the colon, and the options that the source is given."""
+def _resolve(reference: str) -> tuple[ModuleType, str, dict[str, Any], dict[str, Any]]:
+    """The module of a reference's scheme, what follows the colon, the options that the source is given, and those that
+    say how its pictures are read, whatever the source."""
     ref, options = apart(reference)
     if not ref.isprintable() and legible(ref) != ref:  # it is written into study files, keys and results
         raise UserError(
@@ -75,11 +93,12 @@ def _resolve(reference: str) -> tuple[ModuleType, str, dict[str, Any]]:
         )
     scheme, _, rest = ref.partition(":")
     source = _module(scheme, ref)
+    how = {name: options.pop(name) for name in PICTURES if name in options}
     taken = inspect.signature(source.listing).parameters
     strange = [name for name in options if name not in taken]
     if strange:
         raise UserError(f"{strange[0]}: the source '{scheme}' of '{ref}' knows nothing of it; remove it.")
-    return source, rest, options
+    return source, rest, options, how
 
 
 def _module(scheme: str, ref: str) -> ModuleType:

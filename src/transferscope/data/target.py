@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from transferscope.registry import joined
-from transferscope.strict import Strict
+from transferscope.strict import Real, Strict, as_number, as_tuple
 
 
 def _names(value: Any) -> Any:
@@ -57,6 +57,27 @@ class Columns(Strict):
         return role in self.model_fields_set and getattr(self, role) is None
 
 
+def _ends(value: Any) -> Any:
+    """`[low, high]` as a tuple of two numbers."""
+    return tuple(map(as_number, value)) if isinstance(value, list | tuple) else value
+
+
+def _rising(value: Any) -> Any:
+    if isinstance(value, tuple) and not value[0] < value[1]:
+        raise ValueError("the two ends of a window rise: write [low, high]")
+    return value
+
+
+def _bands(value: Any) -> Any:
+    return (value,) if type(value) is int else as_tuple(value)
+
+
+def _one_or_three(value: Any) -> Any:
+    if value is not None and (len(value) not in (1, 3) or min(value) < 0):
+        raise ValueError("name one band or three, counted from 0")
+    return value
+
+
 class Target(Strict):
     """A reference `scheme:rest`, alone or with options for its source."""
 
@@ -69,6 +90,27 @@ class Target(Strict):
     uncertain: Annotated[Literal[0, 1] | dict[str, Any] | None, AfterValidator(_readings)] = None
     """What -1 counts as in columns of 0 and 1: one answer for all, or a mapping such as `{Edema: 1}` with 0 for the
     rest."""
+    window: Annotated[
+        Literal["full", "percentile"] | tuple[Real, Real] | None,
+        BeforeValidator(_ends),
+        AfterValidator(_rising),
+        "`full`",
+        "`percentile`",
+        "`[low, high]`",
+        "`null`",
+    ] = None
+    """The values of pictures that become 0 and 255: all that their files can hold, 1% and 99% of those found, or two
+    numbers; null finds them for pictures of more than 8 bits and leaves others as they are."""
+    channels: Annotated[
+        tuple[int, ...] | None,
+        BeforeValidator(_bands),
+        AfterValidator(_one_or_three),
+        "whole number",
+        "list of three whole numbers",
+        "`null`",
+    ] = None
+    """Which band of pictures, counted from 0, is taken as grey, or which three as red, green and blue; null for the
+    colours that their files declare."""
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from transferscope import data
-from transferscope.data.pictures.survey import survey, unreadable
+from transferscope.data.pictures.survey import Survey, survey, unreadable
 from transferscope.engine.machine import this_machine
 from transferscope.errors import UserError
 from transferscope.propose import arrays, tables
@@ -70,7 +70,9 @@ def propose(images: Path, beside: Path, network: str | None = None, weights: str
     n, classes = len(listing.names), len(listing.classes)
     seen = survey(listing)
     if not seen.sides:
-        raise UserError(f"None of {seen.looked} images looked at can be read; are these image files?")
+        first = f" ('{listing.names[seen.failures[0][0]]}': {seen.failures[0][1]})" if seen.failures else ""
+        raise UserError(f"None of {seen.looked} images looked at can be read{first}; are these image files?")
+    how, seen = _windowed(how, seen, beside)
     side = int(np.median(seen.sides))
     train = to_train_on(listing)
     gpu = bool(this_machine().gpus)
@@ -84,7 +86,7 @@ def propose(images: Path, beside: Path, network: str | None = None, weights: str
     )
     text = TEMPLATE.format(
         ref=quoted(ref),
-        how=tables.written(how) if table else f" {quoted(ref)}",
+        how=tables.written(how),
         found=found,
         target=_name(images),
         network=chosen.network,
@@ -101,7 +103,26 @@ def propose(images: Path, beside: Path, network: str | None = None, weights: str
         why_epochs=f"about {epochs * train:,} training images in all",
         batch=batch,
     )
-    return text, "\n".join([f"Found {found}.", *(said or listing.notes), *seen.notes, *unreadable(seen, listing)])
+    return text, "\n".join(
+        [
+            f"Found {found}.",
+            *(said or listing.notes),
+            *([f"{seen.values}."] if seen.values else []),
+            *seen.notes,
+            *unreadable(seen, listing),
+        ]
+    )
+
+
+def _windowed(how: data.Target, seen: Survey, beside: Path) -> tuple[data.Target, Survey]:
+    """The target with the window of its pictures written out, where they have more than 8 bits or are dark."""
+    if seen.dark:
+        how = how.model_copy(update={"window": "percentile"})
+        return how, survey(data.open_listing(data.absolute(how.reference, beside.absolute())))
+    if (window := seen.scale.window) is not None:
+        ends = tuple(int(end) if end.is_integer() else end for end in (window.low, window.high))
+        how = how.model_copy(update={"window": ends})
+    return how, seen
 
 
 def _smallest(listing: data.Listing) -> str:

@@ -70,7 +70,7 @@ def propose(ref: str, target: str, beside: Path, network: str | None, weights: s
     epochs, batch = pace(to_train_on(listing))
     text = TEMPLATE.format(
         ref=quoted(ref),
-        how=tables.written(how_read) if columns else f" {quoted(ref)}",
+        how=tables.written(how_read),
         found=found,
         target=target,
         network=how.network,

@@ -8,6 +8,7 @@ import yaml
 
 from transferscope.data import Columns, Target
 from transferscope.data.sheets.understood import Understood, understood
+from transferscope.propose.lines import quoted
 
 LINES = 60  # columns that are shown; of more the number is told
 SHOWN = 28  # characters of a name or a cell
@@ -31,9 +32,11 @@ def target(file: Path, ref: str) -> tuple[Target, list[str]]:
 
 
 def written(target: Target) -> str:
-    """A target with options as YAML below its name."""
+    """A target as YAML after its name: a reference, or a mapping below."""
     said = target.model_dump(mode="json")
-    label = said["columns"].get("label")
+    if not isinstance(said, dict):
+        return f" {quoted(said)}"
+    label = (said.get("columns") or {}).get("label", ())
     if len(label) == 1:
         said["columns"]["label"] = label[0]
     text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)

@@ -59,12 +59,13 @@ class Folder:
             yield from folder.files(seen)
 
 
-def scan(root: Path) -> Folder:
-    """Everything below `root`; links are followed, but not back to where they came from. Raises OSError."""
-    return _scan(str(root), "", {_place(str(root))})
+def scan(root: Path, endings: frozenset[str] = PICTURES) -> Folder:
+    """Everything below `root`, pictures being files with one of the `endings`; links are followed, but not back to
+    where they came from. Raises OSError."""
+    return _scan(str(root), "", {_place(str(root))}, endings)
 
 
-def _scan(where: str, path: str, above: set[tuple[int, int]]) -> Folder:
+def _scan(where: str, path: str, above: set[tuple[int, int]], endings: frozenset[str]) -> Folder:
     pictures: list[str] = []
     odd: list[str] = []
     lost: list[str] = []
@@ -76,10 +77,10 @@ def _scan(where: str, path: str, above: set[tuple[int, int]]) -> Folder:
                 hidden.append(entry.name)
             elif what == "folder":
                 if (place := _place(entry.path)) not in above:
-                    folders.append(_scan(entry.path, f"{path}/{entry.name}".lstrip("/"), above | {place}))
-            elif what == "lost" and (kind in PICTURES or not kind):
+                    folders.append(_scan(entry.path, f"{path}/{entry.name}".lstrip("/"), above | {place}, endings))
+            elif what == "lost" and (kind in endings or not kind):
                 lost.append(entry.name)
-            elif kind in PICTURES:
+            elif kind in endings:
                 (pictures if what == "file" else odd).append(entry.name)
             elif kind != "-":
                 others[kind] += 1

@@ -1,7 +1,8 @@
 """Image files of every kind to one kind of pixels: upright 8-bit RGB, and squares cut from it."""
 
 import io
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from transferscope.data.pictures import numbers
+from transferscope.data.pictures.numbers import MAX_PIXELS, Numbers, Picture
 from transferscope.data.pictures.window import Window, kind_of
 from transferscope.errors import UserError, did_you_mean
 
-MAX_PIXELS = 89_478_485  # a quarter of a GiB as RGB: where Pillow starts to warn of decompression bombs
 EXTRA_SAMPLES = 338  # the TIFF tag that says what bands beyond the colours are
 SAMPLE_FORMAT = 339
 
@@ -28,28 +30,37 @@ FITS = ("crop", "pad", "stretch")  # how a picture with unequal sides becomes a 
 # (where, the bytes there, what such a file is): what is met under the names of pictures
 KNOWN = (
     (0, b"version https://git-lfs", "a git-lfs pointer; fetch the picture with 'git lfs pull'"),
-    (128, b"DICM", "a DICOM file; convert it to PNG"),
     (4, b"ftyphei", "a HEIC file; convert it to JPEG or PNG"),
     (4, b"ftypmif1", "a HEIC file; convert it to JPEG or PNG"),
-    (0, b"\x93NUMPY", "a NumPy array; save it as PNG or TIFF"),
     (0, b"%PDF", "a PDF file"),
     (0, b"<svg", "an SVG drawing"),
     (0, b"<!DOCTYPE html", "a web page"),
     (0, b"<html", "a web page"),
-    (0, b"II*\0", "a TIFF of a layout that is not read (64-bit or several floats a pixel); save it as 8 or 16 bits"),
-    (0, b"MM\0*", "a TIFF of a layout that is not read (64-bit or several floats a pixel); save it as 8 or 16 bits"),
-    (0, b"II+\0", "a BigTIFF; save it as TIFF or PNG"),
 )
+TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The loader of a listing whose images are files: `load(i)` opens `paths[i]`."""
+    """The loader of a listing whose images are files: `load(i)` opens `paths[i]`, the rest is as in `open_image`."""
 
     paths: tuple[str, ...]
+    exact: bool = False
+    stacked: bool = False
 
-    def __call__(self, index: int) -> Image.Image:
-        return open_image(Path(self.paths[index]))
+    def __call__(self, index: int) -> Picture:
+        return open_image(Path(self.paths[index]), self.exact, self.stacked)
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The loader of some bands, counted from 0, of what another one opens."""
+
+    load: Callable[[int], Picture]
+    channels: tuple[int, ...]
+
+    def __call__(self, index: int) -> Numbers:
+        return numbers.picked(self.load(index), self.channels)
 
 
 @dataclass(frozen=True)
@@ -64,29 +75,50 @@ class Scale:
 AS_IT_IS = Scale()
 
 
-def open_image(path: Path) -> Image.Image:
-    """The image of a file, pixels not decoded yet; no file stays open. Raises OSError, or what Pillow raises."""
+def open_image(path: Path, exact: bool = False, stacked: bool = False) -> Picture:
+    """The picture of a file: as Pillow opens it, pixels not decoded yet, or `Numbers`; no file stays open.
+
+    With `exact` colour of 16 bits and bands beyond three are read as they are stored, where Pillow gives 8 bits and
+    leaves them out; with `stacked` the pages of a TIFF are bands. Raises OSError, or what Pillow raises.
+    """
     content = path.read_bytes()
     if not content:
         raise OSError("the file is empty")
+    if read := numbers.reader(content):
+        return read(content)
+    tiff = content.startswith(TIFFS)
     try:
-        return _refuse_bomb(Image.open(io.BytesIO(content)))
+        image = _refuse_bomb(Image.open(io.BytesIO(content)))
     except UnidentifiedImageError:
+        if tiff:
+            return numbers.of_tiff(content, stacked)
         found = (what for start, mark, what in KNOWN if content[start : start + len(mark)].lower() == mark.lower())
         raise OSError(next(found, "not an image of a known kind")) from None
+    pages = stacked and getattr(image, "n_frames", 1) > 1
+    if tiff and (pages or (exact and (wide_colour(image) or image.mode in ("RGB", "RGBA", "RGBX")))):
+        return numbers.of_tiff(content, stacked)
+    if exact and wide_colour(image):
+        raise OSError("16-bit colour of which Pillow reads the upper 8 bits, so no window fits; save it as TIFF")
+    return image
 
 
-def to_rgb(image: Image.Image, scale: Scale = AS_IT_IS) -> Image.Image:
+def to_rgb(image: Picture, scale: Scale = AS_IT_IS) -> Image.Image:
     """`image` as an upright 8-bit RGB image, by the scale of its target.
 
     - The EXIF orientation is applied; of an animation or a file of several pages the first is taken.
     - Transparency (RGBA, LA, transparent palette entries) is composited on white, unless the scale says that the
       fourth band is none; a band beyond the colours that a TIFF does not declare as alpha is left out.
-    - Grey pictures of 16 bits, 32-bit integers and floats are spread by the scale's window; without a window for their
-      kind they raise OSError. 16-bit colour is read by its upper 8 bits.
+    - Grey pictures of 16 bits, 32-bit integers and floats, and `Numbers`, are spread by the scale's window; without a
+      window for their kind they raise OSError. 16-bit colour that Pillow opened is read by its upper 8 bits.
+    - A window of the kind '8-bit' is laid on the RGB that the others become.
     - An image of more than `MAX_PIXELS` pixels raises PIL.Image.DecompressionBombError before it is decoded; a
       truncated one raises OSError.
     """
+    if isinstance(image, Numbers):
+        return image.shown().rgb(scale.window)
+    if scale.window is not None and scale.window.kind == "8-bit":
+        whole = to_rgb(image, replace(scale, window=None))
+        return Image.fromarray(scale.window.bytes(np.asarray(whole)))
     kind, undeclared = kind_of(_refuse_bomb(image)), undeclared_band(image)
     if _tag(image, SAMPLE_FORMAT) == 2 and kind == "8-bit":
         raise OSError("a TIFF of signed 8-bit numbers is not read; save it as unsigned ones")
@@ -111,6 +143,12 @@ def to_rgb(image: Image.Image, scale: Scale = AS_IT_IS) -> Image.Image:
 
 def has_alpha(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+
+
+def wide_colour(image: Image.Image) -> bool:
+    """Is it colour (or grey with alpha) of 16 bits, which Pillow reads by its upper 8?"""
+    tiles = getattr(image, "tile", [])  # what files that are not loaded yet have
+    return image.mode in ("RGB", "RGBA", "LA", "CMYK") and bool(tiles) and ";16" in str(tiles[0][3])
 
 
 def undeclared_band(image: Image.Image) -> bool:

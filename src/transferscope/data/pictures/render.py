@@ -17,6 +17,7 @@ from PIL import Image
 
 from transferscope.data.pictures.blank import is_blank
 from transferscope.data.pictures.decode import Scale, covered, square, to_rgb
+from transferscope.data.pictures.numbers import Picture
 from transferscope.data.pictures.pixels import PixelFile
 from transferscope.errors import UserError, legible
 from transferscope.shape import picture
@@ -24,7 +25,7 @@ from transferscope.shape import picture
 FEW = 256  # images that are decoded sooner than processes start
 CHUNK = 32  # images per piece of work
 
-Load = Callable[[int], Image.Image]
+Load = Callable[[int], Picture]
 Failure = tuple[int, str]  # index of an image, why it cannot be read
 # Images decoded, failures, indices of blank ones, and the marks (m, squares) of all.
 Piece = tuple[range, list[Failure], list[int], np.ndarray]

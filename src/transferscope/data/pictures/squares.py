@@ -16,7 +16,7 @@ from transferscope.data.pictures.blank import blank_note
 from transferscope.data.pictures.decode import AS_IT_IS, Scale, to_rgb
 from transferscope.data.pictures.pixels import PixelFile
 from transferscope.data.pictures.render import Geometry, Load, disk_sentence, mark, render
-from transferscope.data.pictures.survey import refuse_unreadable, survey
+from transferscope.data.pictures.survey import refuse_dark, refuse_unreadable, survey
 from transferscope.data.pictures.window import Window
 from transferscope.data.reference import open_listing
 from transferscope.data.table import Table, Which, content_of, divided, write
@@ -54,8 +54,8 @@ def build(
     (`survey`), which table.json holds for streamed ones too.
 
     Returns images, classes, splits (images of each), skipped (name and reason of every unreadable image), bytes,
-    streamed, licence. Raises UserError when more than 1% of the images cannot be read or nearly all are one colour,
-    kinds of images have no common scale, the splits cannot be made, or the disk is full or read-only.
+    streamed, licence. Raises UserError when more than 1% of the images cannot be read, nearly all are one colour or
+    dark (`survey`), kinds of images have no common scale, the splits cannot be made, or the disk is full or read-only.
     """
     geometry = Geometry(train_size, eval_size, interpolation, crop, fit)
     if not (0 < crop <= 1 and train_size > 0 and eval_size > 0):
@@ -74,6 +74,7 @@ def build(
         refuse_unreadable([(entry["name"], entry["reason"]) for entry in skipped], n, f"images of '{listing.ref}'")
         kept = np.setdiff1d(np.arange(n), [index for index, _ in failures])
         plain = blank_note([listing.names[row] for row in blank], len(kept), listing.ref)
+        refuse_dark(found)
         if streamed and not listing.ref:
             raise UserError("A table can be streamed only from a listing that open_listing(ref) gave; use one.")
         content = divided(listing, kept, (val, test, split_seed))

@@ -6,18 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from transferscope.data.listing import Listing
 from transferscope.data.names import kind_of as ending_of
-from transferscope.data.pictures.decode import Scale, has_alpha, undeclared_band
-from transferscope.data.pictures.window import Window, kind_of, markers, narrow, one_kind, window_of
-from transferscope.errors import UserError, legible
+from transferscope.data.pictures.decode import Scale
+from transferscope.data.pictures.exposure import Exposure, exposure_of
+from transferscope.data.pictures.look import HALF, Look, look_at
+from transferscope.data.pictures.window import narrow, one_kind
+from transferscope.errors import UserError
 
 LOOKED = 100  # pictures, spread evenly over the target; one of every file ending besides
-VALUES = 50_000  # grey values kept of a picture: every so many, an odd number, so that no column is favoured
 THREADS = 4
-HALF = 0.5
 FEW = 0.05  # of the pictures looked at: more that hardly use the scale are said
 OBLONG = 1.3  # longer over shorter side: where half of the pictures exceed it, what is cropped is said
 UNREADABLE = 0.01  # of the images: more than this is refused
@@ -25,33 +24,18 @@ SURELY = 0.1  # of the images looked at: with so many unreadable, the share of a
 
 
 @dataclass(frozen=True)
-class Look:
-    """What opening one picture told. `side` is the shorter side in pixels, `ratio` the longer one over it; `values`
-    grey values of a picture with more than 8 bits, else none; `top` the largest value of 16-bit colour, which is read
-    by its upper 8 bits."""
-
-    kind: str = "8-bit"
-    side: int = 0
-    ratio: float = 1.0
-    pages: int = 1
-    values: np.ndarray | None = None
-    undeclared: bool = False  # a band beyond the colours that the file does not declare as alpha
-    painted: bool = False  # most values of its alpha lie between clear and opaque: rather a band than transparency
-    transparent: bool = False
-    top: int | None = None
-    failure: str = ""
-
-
-@dataclass(frozen=True)
 class Survey:
     """The scale of a target and sentences about its pictures; `sides` are shorter sides in pixels, `failures` (index,
-    reason) of pictures that could not be opened or decoded, `looked` how many were looked at."""
+    reason) of pictures that could not be opened or decoded, `looked` how many were looked at. `values` says what there
+    is beyond 8 bits, and `dark` why pictures would be trained nearly black; each may be empty."""
 
     scale: Scale
     notes: tuple[str, ...]
     sides: tuple[int, ...]
     failures: tuple[tuple[int, str], ...]
     looked: int
+    values: str = ""
+    dark: str = ""
 
 
 def chosen(names: Sequence[str], count: int = LOOKED) -> np.ndarray:
@@ -68,23 +52,27 @@ def survey(listing: Listing, fit: str = "crop") -> Survey:
 
     `fit` is how they will become squares (`decode.square`): what a crop drops is said.
 
-    UserError for kinds of pictures that have no common scale, and for 16-bit colour that uses none of its upper half.
+    UserError for kinds of pictures that have no common scale.
     """
     rows = chosen(listing.names)
     with ThreadPoolExecutor(THREADS) as pool:
-        looks = list(pool.map(lambda row: _look(listing, int(row)), rows))
+        looks = list(pool.map(lambda row: look_at(listing, int(row)), rows))
     seen = [look for look in looks if not look.failure]
     kind = one_kind([look.kind for look in seen], listing.ref)
-    grey = [_finite(look.values) for look in seen if look.values is not None]
-    pooled = np.concatenate([*grey, np.zeros(0)])
-    empty = markers(pooled)
-    window = None if kind is None else window_of(kind, pooled[~np.isin(pooled, empty)])
-    _refuse_dark_colour([look.top for look in seen if look.top is not None], listing.ref)
+    found = exposure_of(seen, kind, listing.window, listing.ref)
+    dark = _dark_colour([look.top for look in seen if look.top is not None], listing.ref) or found.dark
     painted = sum(look.painted for look in seen)
-    scale = Scale(window, alpha=painted <= HALF * sum(look.transparent for look in seen))
+    scale = Scale(found.window, alpha=painted <= HALF * sum(look.transparent for look in seen))
     failures = tuple((int(row), look.failure) for row, look in zip(rows, looks, strict=True) if look.failure)
-    said = [*_grey_notes(seen, window, empty, grey), *_notes(seen, scale), *(_cropped(seen) if fit == "crop" else ())]
-    return Survey(scale, tuple(said), tuple(look.side for look in seen), failures, len(rows))
+    said = [*_grey_notes(seen, found), *_notes(seen, scale), *(_cropped(seen) if fit == "crop" else ())]
+    sides = tuple(look.side for look in seen)
+    return Survey(scale, tuple(said), sides, failures, len(rows), found.values, dark)
+
+
+def refuse_dark(found: Survey) -> None:
+    """UserError where pictures would be trained nearly black without a word of the study's."""
+    if found.dark:
+        raise UserError(found.dark)
 
 
 def refuse_unreadable(failed: Sequence[tuple[str, str]], n: int, what: str) -> None:
@@ -106,67 +94,33 @@ def unreadable(found: Survey, listing: Listing) -> tuple[str, ...]:
     return (f"{len(failed):,} of {found.looked:,} images looked at cannot be read, such as '{name}' ({reason}).",)
 
 
-def _look(listing: Listing, row: int) -> Look:
-    try:
-        image = listing.load(row)
-        pages = getattr(image, "n_frames", 1)
-        kind, wide = kind_of(image), _wide_colour(image)
-        undeclared, clear = undeclared_band(image), has_alpha(image)
-        image.load()  # so that what is damaged is met here
-    except Exception as error:  # whatever a loader or a damaged file raises
-        return Look(failure=legible(f"{type(error).__name__}: {error}"))
-    pixels = np.asarray(image) if kind != "8-bit" or wide or (clear and not undeclared) else np.zeros(0)
-    alpha = pixels[..., 3] if image.mode == "RGBA" and pixels.size else np.zeros(0)
-    return Look(
-        kind=kind,
-        side=min(image.size),
-        ratio=max(image.size) / max(1, min(image.size)),
-        pages=pages,
-        values=pixels.ravel()[:: pixels.size // VALUES | 1].copy() if kind != "8-bit" else None,
-        undeclared=undeclared,
-        painted=bool(alpha.size) and float(np.mean((alpha > 0) & (alpha < 255))) > HALF,
-        transparent=bool(alpha.size),
-        top=int(pixels[..., : 1 if image.mode == "LA" else 3].max(initial=0)) if wide else None,
+def _dark_colour(tops: Sequence[int], where: str) -> str:
+    """Why 16-bit colour that uses none of its upper half would come out dark; nothing of other pictures."""
+    if not tops or max(tops) >= 128:
+        return ""
+    return (
+        f"The 16-bit colour pictures of '{where}' use values up to {max(tops) * 256 + 255:,} of 65,535 only, and are "
+        "read by their upper 8 bits, so they would come out dark; save them with 8 bits a channel, or as TIFF and set "
+        "the target's window to percentile."
     )
 
 
-def _wide_colour(image: Image.Image) -> bool:
-    """Is it colour (or grey with alpha) of 16 bits, which Pillow reads by its upper 8?"""
-    tiles = getattr(image, "tile", [])  # what files that are not loaded yet have
-    return image.mode in ("RGB", "RGBA", "LA", "CMYK") and bool(tiles) and ";16" in str(tiles[0][3])
-
-
-def _refuse_dark_colour(tops: Sequence[int], where: str) -> None:
-    if tops and max(tops) < 128:
-        raise UserError(
-            f"The 16-bit colour pictures of '{where}' use values up to {max(tops) * 256 + 255:,} of 65,535 only, and "
-            "are read by their upper 8 bits, so they would come out dark; save them with 8 bits a channel."
-        )
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    exact = values.astype(np.float64)
-    return exact[np.isfinite(exact)]
-
-
-def _grey_notes(
-    seen: Sequence[Look], window: Window | None, empty: Sequence[float], grey: Sequence[np.ndarray]
-) -> Iterator[str]:
-    """How pictures of more than 8 bits are read."""
-    if window is None:
+def _grey_notes(seen: Sequence[Look], found: Exposure) -> Iterator[str]:
+    """How pictures of more than 8 bits are read, or those whose window the study says."""
+    if found.window is None:
         return
     n, deep = len(seen), [look.values for look in seen if look.values is not None]
-    yield window.said(n)
-    if empty:
-        marks = " and ".join(f"{value:.6g}" for value in empty)
+    yield from found.said
+    if found.empty:
+        marks = " and ".join(f"{value:.6g}" for value in found.empty)
         yield f"The value {marks}, far from all others, is taken for 'no data' and left out of that scale."
     kinds = Counter(look.kind for look in seen)
     if len(kinds) > 1:
         counts = " and ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
         yield f"Pictures of two depths lie side by side ({counts} of {n:,} looked at), each with its own scale."
-    if holed := sum(len(finite) < len(values) for values, finite in zip(deep, grey, strict=True)):
+    if holed := sum(len(finite) < len(values) for values, finite in zip(deep, found.finite, strict=True)):
         yield f"{holed:,} of {n:,} pictures looked at hold numbers that are not finite: NaN is read as black."
-    few = sum(narrow(window, values[~np.isin(values, empty)]) for values in grey)
+    few = sum(narrow(found.window, values[~np.isin(values, found.empty)]) for values in found.finite)
     if few > FEW * n:
         yield (
             f"{few:,} of {n:,} pictures looked at use less than a tenth of that scale and come out nearly uniform: "

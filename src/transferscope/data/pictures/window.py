@@ -2,48 +2,55 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from transferscope.errors import UserError
 
-KINDS = {"16-bit": 65535.0, "32-bit": 65535.0, "float": 1.0}  # of grey pictures with more than 8 bits
+KINDS = {"16-bit": 65535.0, "32-bit": 65535.0, "float": 1.0, "DICOM": 65535.0}  # of pictures with more than 8 bits
 ROUND = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)  # tops of 8, 10, 12, 14 and 16 bits; of floats 1 as well
 TAIL = 0.001  # of the values at either end may be clipped where no round range fits
 LEVELS = 16  # different values; with fewer a picture is a mask
 NARROW = 0.1  # of a window
 USED = 0.5  # of a round range that the values must span, for it to be taken
+ASKED_TAIL = 0.01  # of the values at either end that `window: percentile` clips
+WORDS = {
+    "8-bit": "8-bit pictures",
+    "16-bit": "16-bit pictures",
+    "32-bit": "32-bit pictures",
+    "float": "floating-point pictures",
+    "DICOM": "DICOM files",
+}
+How = Literal["full", "percentile"] | tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Window:
-    """Grey values `low` to `high` of pictures of one kind ('16-bit', '32-bit' integers or 'float') spread to 0..255."""
+    """Values `low` to `high` of pictures of one kind ('8-bit', '16-bit', '32-bit' integers, 'float' or 'DICOM') spread
+    to 0..255."""
 
     kind: str
     low: float
     high: float
 
-    def bytes(self, values: np.ndarray) -> np.ndarray:
-        """uint8 of any shape: 255 (v - low) / (high - low), rounded and clipped; NaN is black."""
+    def bytes(self, values: np.ndarray, inverted: bool = False) -> np.ndarray:
+        """uint8 of any shape: 255 (v - low) / (high - low), rounded and clipped, or 255 less that; NaN is black."""
         exact = np.asarray(values, dtype=np.float64)
         share = np.clip((exact - self.low) / (self.high - self.low), 0.0, 1.0)
+        share = 1.0 - share if inverted else share
         scaled: np.ndarray = np.rint(np.nan_to_num(share, nan=0.0) * 255.0).astype(np.uint8)
         return scaled
 
     def said(self, looked: int) -> str:
         """The sentence about it; `looked` pictures were looked at to find it."""
         low, high = (f"{value:.6g}" for value in (self.low, self.high))
-        words = {
-            "16-bit": "16-bit pictures",
-            "32-bit": "32-bit pictures",
-            "float": "floating-point pictures",
-        }
         use = (self.high - self.low) / 65535.0
         part = f" ({max(use, 0.001):.1%} of the 16-bit range)" if self.kind == "16-bit" and use < 1 else ""
         clipped = "" if self.low == 0 and self.high in (1.0, *ROUND) else f"; {TAIL:.1%} at either end are clipped"
         return (
-            f"Grey values {low} to {high}{part} of the {words[self.kind]} are spread to 0..255, alike in all of them, "
+            f"Grey values {low} to {high}{part} of the {WORDS[self.kind]} are spread to 0..255, alike in all of them, "
             f"as found in {looked:,} pictures spread over the target{clipped}."
         )
 
@@ -88,6 +95,23 @@ def window_of(kind: str, values: np.ndarray) -> Window:
                 return Window(kind, 0.0, top)
             break
     return Window(kind, low, high if high > low else low + 1.0)
+
+
+def window_asked(how: How, kind: str, values: np.ndarray, full: tuple[float, float] | None) -> Window:
+    """The window that a study says, for finite values (n,) of several pictures, without markers.
+
+    "full" is what the files can hold (`full`; None: all that is found), "percentile" 1% to 99% of the values; else the
+    two ends themselves.
+    """
+    if how == "full":
+        low, high = full or (float(values.min(initial=np.inf)), float(values.max(initial=-np.inf)))
+    elif how == "percentile":
+        low, high = map(float, np.quantile(values, (ASKED_TAIL, 1 - ASKED_TAIL))) if len(values) else (0.0, 1.0)
+    else:
+        low, high = how
+    if not low < high:
+        low, high = (low, low + 1.0) if np.isfinite(low) else (0.0, 1.0)
+    return Window(kind, float(low), float(high))
 
 
 def narrow(window: Window, values: np.ndarray) -> bool:

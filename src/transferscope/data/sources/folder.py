@@ -3,7 +3,8 @@
 Split folders are known by their names, whatever case and ending (Training, valid, train2017, seg_test), and taken as
 given; folders that hold the same class folders and are not named for splits are asked about; otherwise every subfolder
 is a class (`folders.layout.understand` has the rules). Images may be nested deeper, and a chain of single folders is
-followed. Hidden files, other file types and folders without images are left out, and said.
+followed. Hidden files, other file types and folders without images are left out, and said. Numpy arrays (.npy) and
+DICOM files (.dcm, .dicom) are pictures where there are no others below PATH.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ from transferscope.data.folders.asides import asides
 from transferscope.data.folders.layout import Layout, understand
 from transferscope.data.folders.tree import Folder, scan
 from transferscope.data.listing import Listing
-from transferscope.data.names import beside
+from transferscope.data.names import NUMBERS, beside
 from transferscope.data.phrases import kinds, listed
 from transferscope.data.pictures.decode import ImageFiles
 from transferscope.errors import UserError
@@ -79,6 +80,8 @@ def _root(rest: str) -> Path:
 
 def _understood(root: Path) -> tuple[Folder, Layout]:
     tree = scan(root)
+    if not tree.total and (deep := scan(root, NUMBERS)).total:
+        tree = deep
     if lost := list(tree.below("lost")):
         lead = "1 link leads" if len(lost) == 1 else f"{len(lost):,} links lead"
         raise UserError(

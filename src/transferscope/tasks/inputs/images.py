@@ -100,13 +100,16 @@ def table(source: Outside, asked: Asked) -> Step:
 def look(listing: "Listing", params: Mapping[str, Any]) -> list[str]:
     """What some of the images tell: one of every kind of file at least is opened and decoded."""
     from transferscope.data.pictures.blank import try_out
-    from transferscope.data.pictures.survey import survey, unreadable
+    from transferscope.data.pictures.survey import refuse_dark, survey, unreadable
 
     if listing.holds != "images":
         raise UserError(f"'{listing.ref}' holds {listing.holds}, no pictures; write 'input: {listing.holds}'.")
     found = survey(listing, params["fit"])
+    unread = unreadable(found, listing)
     tried = try_out(listing, found, params["train_size"], params["interpolation"], params["fit"])
-    return [*found.notes, *unreadable(found, listing), *tried]
+    refuse_dark(found)
+    values = (f"{found.values}.",) if found.values else ()
+    return [*values, *found.notes, *unread, *tried]
 
 
 def open_table(folder: Path) -> "Squares":
