@@ -111,7 +111,7 @@ def augmentations(study: Study) -> dict[str, tuple[Entry, ...]]:
     return {where: recipe.augment.then for where, recipe in recipes.items() if recipe.augment and recipe.augment.then}
 
 
-def rehearse_augmentation(where: str, then: tuple[Entry, ...], side: int) -> str:
+def rehearse_augmentation(where: str, then: tuple[Entry, ...], side: int, channels: int = 3) -> str:
     """Do to some random pictures of `side` pixels what is listed at `where`, and say how long it takes.
 
     UserError where one of the list cannot be made, raises, or returns something else.
@@ -121,7 +121,7 @@ def rehearse_augmentation(where: str, then: tuple[Entry, ...], side: int) -> str
     from transferscope.tasks.augmented import augmented
 
     draw, rows = torch.Generator().manual_seed(0), np.arange(TRIED)
-    pictures = torch.randint(0, 256, (TRIED, 3, side, side), dtype=torch.uint8, generator=draw)
+    pictures = torch.randint(0, 256, (TRIED, channels, side, side), dtype=torch.uint8, generator=draw)
     try:
         after = augmented(then, seed=0, epoch=0)
         began = time.perf_counter()

@@ -50,6 +50,6 @@ class Example:
         return f"{width} px" if height == width else f"{width} x {height} px"
 
 
-def picture(side: int) -> Example:
-    """A decoded picture: a square of `side` pixels in red, green and blue."""
-    return Example((3, side, side))
+def picture(side: int, channels: int = 3) -> Example:
+    """A decoded picture: a square of `side` pixels in red, green and blue, or in other channels."""
+    return Example((channels, side, side))

@@ -114,7 +114,7 @@ ASKED = [
     (["a/2", "b/0.heic", "b/1.heic"], "None of the 2 files in '.*/b' is read \\(2 .heic\\): convert"),
     (["a/2", "b/2", "c/IM0001"], "None of the 1 file in '.*/c' is read \\(1 without an ending\\)"),
     ([*both("train"), "test/a/0.dcm", "test/b/0.dcm"], "None of the 2 files in '.*/test' is read \\(2 .dcm\\)"),
-    (["a/0.dcm", "b/1.dcm"], "is read \\(1 .dcm\\)"),
+    (["a/0.nii", "b/1.nii"], "is read \\(1 .nii\\)"),
     (["0.dcm", "1.dcm"], "no class folders"),
     (["x/notes.txt"], "No image of a kind that is read was found in .* \\(1 .txt\\)"),
 ]

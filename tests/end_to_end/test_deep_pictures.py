@@ -68,7 +68,7 @@ def test_dark_pictures_are_given_a_window_by_init_and_refused_without(tmp_path: 
     [
         ("{ref: 'folder:scans', window: fill}", "targets.scans.window"),
         ("{ref: 'folder:scans', window: [9, 1]}", "the two ends of a window rise"),
-        ("{ref: 'folder:scans', channels: [0, 1]}", "name one band or three, counted from 0"),
+        ("{ref: 'folder:scans', channels: [-1]}", "name one band or several, counted from 0"),
         ("{ref: 'folder:scans', channels: [7]}", "has no band 7"),
     ],
 )
@@ -80,3 +80,42 @@ def test_what_cannot_be_is_one_sentence(tmp_path: Path, call, said: str, words: 
     found = call("check", *SAID, "--set", f"targets={{scans: {said}}}", cwd=tmp_path)
     assert found.code in (2, 3) and words in found.out + found.err, found.out + found.err
     assert "Traceback" not in found.out + found.err
+
+
+FIVE = """\
+name: bands
+targets: {fields: {ref: "folder:fields", channels: [4, 3, 2, 1, 0]}}
+network: {ref: "timm:test_resnet", options: {in_chans: 5}}
+pretrained: file:weights.safetensors
+image_size: 32
+seeds: 2
+recipe: {epochs: 1, batch_size: 8, lr: 0.05, precision: float32, augment: {flip: true, then: [{rotate: {}}]}}
+analyses: {transfer: {}, shuffle: {blocks: [8, channels], seeds: 1}, mistakes: {}}
+resources: {device: cpu, executor: inline}
+"""
+
+
+def test_a_network_of_five_channels_from_weights_of_three(tmp_path: Path, call) -> None:
+    from safetensors.torch import save_file
+
+    from transferscope.models.build import build_network
+
+    images.write(tmp_path / "fields", each=8)
+    for file in list((tmp_path / "fields").rglob("*.*")):
+        colours = np.asarray(Image.open(file).convert("RGB").resize((36, 36))).astype(np.uint16) * 200
+        file.unlink()
+        np.save(file.with_suffix(".npy"), np.concatenate([colours, colours[..., :2] // 2], axis=2))
+    save_file(build_network("timm:test_resnet", 3, seed=1).state_dict(), tmp_path / "weights.safetensors")
+    (tmp_path / "study.yaml").write_text(FIVE, encoding="utf-8")
+    checked = call("check", cwd=tmp_path)
+    assert checked.code == 0, checked.out + checked.err
+    assert "was made for 3 channels, adapted to 5 channels as timm does" in " ".join(checked.out.split())
+    for change, words in {
+        "network=timm:test_resnet": "but images here have 5; set network.options.in_chans",
+        "recipe.augment={then: [{color_jitter: {}}]}": "recipe.augment.then",
+        "pretrained={source: 'digits'}": "pictures of 3 and of 5 channels; a network takes one number",
+    }.items():
+        refused = call("check", "--set", change, cwd=tmp_path)
+        assert refused.code in (2, 3) and words in refused.out + refused.err, refused.out + refused.err
+    done = call("run", cwd=tmp_path)
+    assert done.code == 0, done.out + done.err

@@ -92,9 +92,9 @@ def crop_resize(
     size: int,
     interpolation: str = "bilinear",
 ) -> torch.Tensor:
-    """Images `rows` of `pixels` (n, S, S, 3) uint8, cropped, resized with antialiasing to `size`, then mirrored.
+    """Images `rows` of `pixels` (n, S, S, C) uint8, cropped, resized with antialiasing to `size`, then mirrored.
 
-    Returns uint8 (b, 3, size, size), channels_last, on the device of `pixels`. Arrays (memory maps too) and CPU tensors
+    Returns uint8 (b, C, size, size), channels_last, on the device of `pixels`. Arrays (memory maps too) and CPU tensors
     go image by image through torch's own uint8 kernel, so a result never depends on the rest of the batch; tensors on
     an accelerator go through `crop_resize_matmul`.
     """
@@ -105,7 +105,7 @@ def crop_resize(
             return crop_resize_matmul(picked, boxes, flips, size, interpolation)
         pixels = pixels.numpy()
     source = np.asarray(pixels)  # a plain view: slicing np.memmap itself is several times slower
-    out = torch.empty((len(rows), 3, size, size), dtype=torch.uint8, memory_format=torch.channels_last)
+    out = torch.empty((len(rows), source.shape[3], size, size), dtype=torch.uint8, memory_format=torch.channels_last)
     places = zip(out.unsqueeze(1).unbind(), np.asarray(rows).tolist(), boxes.tolist(), flips.tolist(), strict=True)
     for target, row, (top, left, height, width), flip in places:
         crop = source[row : row + 1, top : top + height, left : left + width].copy()
@@ -120,12 +120,12 @@ def crop_resize_matmul(
 ) -> torch.Tensor:
     """The crop, resize and flip of `crop_resize` as two batched matrix products on any device.
 
-    `images` is (b, S, S, 3) uint8; box i belongs to image i. Every image has its own weights Wy, Wx (size x S) that
+    `images` is (b, S, S, C) uint8; box i belongs to image i. Every image has its own weights Wy, Wx (size x S) that
     hold crop, antialiasing filter and flip; the result is Wy @ clamp(image @ Wx^T), computed in float32 and rounded to
-    uint8 (b, 3, size, size), channels_last. It is within 2/255 of the uint8 kernels.
+    uint8 (b, C, size, size), channels_last. It is within 2/255 of the uint8 kernels.
     """
     _check_interpolation(interpolation)
-    batch, side = images.shape[:2]
+    batch, side, _, channels = images.shape
     box = torch.as_tensor(boxes, device=images.device)
     mirrored = torch.as_tensor(flips, device=images.device)
     vertical = resize_weights(box[:, 0], box[:, 2], side, size, interpolation)
@@ -133,8 +133,8 @@ def crop_resize_matmul(
     horizontal = torch.where(mirrored[:, None, None], horizontal.flip(1), horizontal)
     planes = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     # The 8-bit kernels clamp between the two passes; bicubic overshoots there, so this must too.
-    rows = torch.bmm(planes.reshape(batch, 3 * side, side), horizontal.mT).clamp_(0, 255).view(batch, 3, side, size)
-    out = torch.matmul(vertical[:, None], rows)
+    rows = torch.bmm(planes.reshape(batch, channels * side, side), horizontal.mT).clamp_(0, 255)
+    out = torch.matmul(vertical[:, None], rows.view(batch, channels, side, size))
     return out.round_().clamp_(0, 255).to(torch.uint8, memory_format=torch.channels_last)
 
 

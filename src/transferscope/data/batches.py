@@ -17,7 +17,7 @@ from transferscope.streams import stream
 
 # One permutation for all images, or a function from rows (b,) to one permutation per image (b, n).
 Permutation = np.ndarray | Callable[[np.ndarray], np.ndarray]
-# What is done to uint8 images (b, 3, S, S) of some rows besides cropping: the same shape.
+# What is done to uint8 images (b, C, S, S) of some rows besides cropping: the same shape.
 Alter = Callable[[torch.Tensor, np.ndarray], torch.Tensor]
 
 
@@ -25,10 +25,10 @@ class Pixels(Protocol):
     """What batches need of an image table: decoded uint8 images, by row."""
 
     def gather(self, rows: np.ndarray, which: Which) -> np.ndarray:
-        """Images (b, S, S, 3) uint8."""
+        """Images (b, S, S, C) uint8."""
 
     def pixels(self, which: Which) -> np.ndarray | None:
-        """All images (n, S, S, 3) uint8 without copying them, or None when they are not held as one array."""
+        """All images (n, S, S, C) uint8 without copying them, or None when they are not held as one array."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def mixup(
 class Batches:
     """The training batches of one epoch: (images, labels, rows of the table), cut by `batch_starts`, none dropped.
 
-    Images are (b, 3, size, size) channels_last: floats, or uint8 when `normalisation` is None. With `augment` they are
+    Images are (b, C, size, size) channels_last: floats, or uint8 when `normalisation` is None. With `augment` they are
     crops of the table's train images, else its eval images, which must have side `size`. `alter` comes next, `mix`
     after normalisation. `labels` belongs to the whole table; with `mix` targets (b, L) come in their place. An image's
     look depends on (seed, epoch, row) only, so `start_batch` continues an interrupted epoch. `look`

@@ -21,7 +21,7 @@ class Listing:
     per image; `groups` the patient, site, ... that must stay on one side of a split ('' = a group of its own).
     `notes` are sentences that a reader must know of how the source was understood: columns taken as groups, files of
     kinds that were left out, a window put on the grey values; `init`, `check` and the page print them. `ref` is the
-    reference the listing was opened from; `open_listing` fills it in, and the `window` that the study asks for.
+    reference the listing was opened from; `open_listing` fills it in, and the `window` and `channels` that it asks for.
     `holds` says what `load` gives: "images" (of PIL, or `pictures.numbers.Numbers`), or "arrays" of numpy.
     """
 
@@ -36,6 +36,7 @@ class Listing:
     ref: str = ""
     holds: str = "images"
     window: Literal["full", "percentile"] | tuple[float, float] | None = None
+    channels: tuple[int, ...] | None = None
 
     @property
     def multilabel(self) -> bool:

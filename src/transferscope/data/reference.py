@@ -71,7 +71,8 @@ def _read_so(listing: Listing, how: Mapping[str, Any]) -> Listing:
         load = replace(load, exact=True, stacked=channels is not None)
     if channels:
         load = Picked(load, tuple(channels))
-    return replace(listing, load=load, window=tuple(window) if isinstance(window, list) else window)
+    window = tuple(window) if isinstance(window, list) else window
+    return replace(listing, load=load, window=window, channels=tuple(channels) if channels else None)
 
 
 @contextmanager

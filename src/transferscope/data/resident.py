@@ -16,7 +16,7 @@ _held: MutableMapping[Any, dict[tuple[str, str], Tensor | None]] = (
 
 
 def resident(table: Any, which: Literal["train", "eval"], device: torch.device | str) -> Tensor | None:
-    """All images (n, S, S, 3) uint8 of a table on a GPU, sent once; None on a CPU, and where they would not fit."""
+    """All images (n, S, S, C) uint8 of a table on a GPU, sent once; None on a CPU, and where they would not fit."""
     if torch.device(device).type != "cuda":
         return None
     known = _held.setdefault(table, {})

@@ -4,7 +4,7 @@ The two travel as one text, `csv:FILE?{"columns":{...}}`, so that whoever is han
 is streamed) reads the same images; a target without options is the plain reference.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from transferscope.errors import UserError
 from transferscope.registry import joined
 from transferscope.strict import Real, Strict, as_number, as_tuple
 
@@ -72,10 +73,23 @@ def _bands(value: Any) -> Any:
     return (value,) if type(value) is int else as_tuple(value)
 
 
-def _one_or_three(value: Any) -> Any:
-    if value is not None and (len(value) not in (1, 3) or min(value) < 0):
-        raise ValueError("name one band or three, counted from 0")
+def _counted(value: Any) -> Any:
+    if value is not None and (not value or min(value) < 0):
+        raise ValueError("name one band or several, counted from 0")
     return value
+
+
+def alike(targets: Iterable["Target"]) -> None:
+    """UserError where networks are fed pictures of several numbers of channels."""
+    fed = sorted({channels_fed(target.channels) for target in targets})
+    if len(fed) > 1:
+        many = " and of ".join(map(str, fed))
+        raise UserError(f"pictures of {many} channels; a network takes one number: set channels of all alike")
+
+
+def channels_fed(channels: Sequence[int] | None) -> int:
+    """Channels that networks are fed where a target names these bands: one is shown as grey in three."""
+    return len(channels) if channels and len(channels) > 1 else 3
 
 
 class Target(Strict):
@@ -104,13 +118,13 @@ class Target(Strict):
     channels: Annotated[
         tuple[int, ...] | None,
         BeforeValidator(_bands),
-        AfterValidator(_one_or_three),
+        AfterValidator(_counted),
         "whole number",
-        "list of three whole numbers",
+        "list of whole numbers",
         "`null`",
     ] = None
-    """Which band of pictures, counted from 0, is taken as grey, or which three as red, green and blue; null for the
-    colours that their files declare."""
+    """Which bands of pictures, counted from 0, networks are fed, one as grey in three channels; null for the colours
+    that their files declare."""
 
     @model_validator(mode="before")
     @classmethod

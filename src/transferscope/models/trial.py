@@ -70,7 +70,8 @@ def _why(
     wanted = getattr(module, "in_channels", None)
     if shape[1:2] == (image.channels,) and len(shape) == 4 and isinstance(wanted, int) and wanted != image.channels:
         many = f"{wanted} channel" + "s" * (wanted != 1)
-        return f"network: {name} wants images of {many} (its layer '{place}'), but images here have {image.channels}."
+        here = f"{image.channels}; set network.options.in_chans" if hasattr(net, "default_cfg") else image.channels
+        return f"network: {name} wants images of {many} (its layer '{place}'), but images here have {here}."
     where = f" in its layer '{place}'" if place else ""
     opening = f"network: {name} cannot take a step on images of {image}{where} ({_first_line(error)})"
     others = ((side, image.resized(side)) for side in _sizes(net))

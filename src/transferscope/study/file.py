@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from transferscope import data, models, registry
 from transferscope.data import Target
+from transferscope.data.target import alike
 from transferscope.engine import executors
 from transferscope.errors import UserError, legible
 from transferscope.measures.deciding import LEAST, MOST_PLANNED
@@ -35,7 +36,8 @@ class StudyFile(Strict):
     network: Network
     """`timm:NAME`, `torchvision:NAME`, `transformers:FOLDER` (or a name in the hub's cache), or
     `package.module:factory`, your own function taking `num_classes` and returning a network from images of three
-    channels to logits; `{ref: timm:NAME, options: {img_size: 32}}` hands the factory keyword arguments."""
+    channels (or as many as `targets.NAME.channels` names) to logits; `{ref: timm:NAME, options: {img_size: 32}}` hands
+    the factory keyword arguments."""
     pretrained: Origin = None
     """Where the pretrained weights come from; a text is short for `{weights: ...}`, and null leaves only the arm
     `random`."""
@@ -65,6 +67,8 @@ class StudyFile(Strict):
     def _consistent(self) -> Self:
         for name, target in self.targets.items():
             _checked(f"targets.{name}", lambda target: data.check_ref(self.reference(target)), target)
+        source = self.pretrained.source if self.pretrained else None
+        _checked("targets", alike, [*self.targets.values(), *([source] if source else [])])
         _checked("input", inputs.check, self.input)
         _check_options(self.input)
         _checked("network", models.check_network_ref, self.network)

@@ -44,6 +44,7 @@ def examples(
     from transferscope.data.batches import Normalisation, eval_batches
     from transferscope.data.shuffle import block_permutation, image_permutations
     from transferscope.tasks.inputs import open_table
+    from transferscope.tasks.inputs.images import by_channel
 
     table = open_table(data.whole())
     chance, luck = guessing(table.labels[table.rows["test"]], len(table.classes))
@@ -54,9 +55,9 @@ def examples(
         rows = rows[_of_every_class(table.labels[rows])[:images]]
     columns = []
     for block in [*blocks, table.size("eval")] if len(rows) else []:
-        options: dict[str, Any] = {"size": table.size("eval"), "b": block, "seed": seed}
+        options: dict[str, Any] = {"size": table.size("eval"), "b": block, "seed": seed, "channels": table.channels}
         moves = image_permutations(rows, **options) if per_image else block_permutation(**options)
-        how = Normalisation(tuple(mean), tuple(std))
+        how = Normalisation(by_channel(mean, table.channels), by_channel(std, table.channels))
         ((x, _, _),) = eval_batches(
             table,
             rows,
@@ -65,7 +66,8 @@ def examples(
             normalisation=how,
             permutation=(lambda _, m=moves: m) if per_image else moves,
         )
-        shown = x.permute(0, 2, 3, 1).double().numpy() * std + mean  # what normalisation did, undone
+        shown = x.permute(0, 2, 3, 1).double().numpy() * how.std + how.mean  # what normalisation did, undone
+        shown = shown[..., [0, 1, min(2, table.channels - 1)]]
         columns.append((255 * shown).round().clip(0, 255).astype(np.uint8))
     if columns:
         size = table.size("eval")

@@ -6,7 +6,7 @@ import numpy as np
 
 from transferscope.data.listing import Listing
 from transferscope.data.phrases import listed
-from transferscope.data.pictures.decode import covered, square, to_rgb
+from transferscope.data.pictures.decode import covered, planes, squares
 from transferscope.data.pictures.survey import Survey, chosen
 from transferscope.errors import UserError
 
@@ -17,8 +17,8 @@ TRIED = 50  # pictures decoded by a check
 
 
 def is_blank(pixels: np.ndarray) -> bool:
-    """Are the pixels uint8 (S, S, 3) nearly one colour?"""
-    flat = pixels.reshape(-1, 3)
+    """Are the pixels uint8 (S, S, channels) nearly one colour?"""
+    flat = pixels.reshape(-1, pixels.shape[-1])
     return bool((flat.max(axis=0).astype(int) - flat.min(axis=0)).max() < SPAN)
 
 
@@ -48,7 +48,7 @@ def try_out(listing: Listing, found: Survey, side: int, interpolation: str, fit:
     for row in rows:
         with suppress(Exception):  # pictures that cannot be decoded are the ingest step's to count
             tried += 1
-            image = to_rgb(listing.load(row), found.scale)
-            if is_blank(square(image, side, interpolation, fit=fit)[covered(image.size, side, fit=fit)]):
+            image = planes(listing.load(row), found.scale)
+            if is_blank(squares(image, side, interpolation, fit=fit)[covered(image[0].size, side, fit=fit)]):
                 blank.append(listing.names[row])
     return blank_note(blank, tried, listing.ref)

@@ -1,7 +1,7 @@
 """Image files of every kind to one kind of pixels: upright 8-bit RGB, and squares cut from it."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -141,6 +141,22 @@ def to_rgb(image: Picture, scale: Scale = AS_IT_IS) -> Image.Image:
     return image.convert("RGB")
 
 
+def planes(image: Picture, scale: Scale = AS_IT_IS) -> tuple[Image.Image, ...]:
+    """What a table keeps of a picture: one image as of `to_rgb`, or of two or more than three bands a grey one each."""
+    if not isinstance(image, Numbers) or (image := image.shown()).values.shape[2] in (1, 3):
+        return (to_rgb(image, scale),)
+    shown = image.bytes(scale.window)
+    return tuple(Image.fromarray(np.ascontiguousarray(shown[..., band])) for band in range(shown.shape[2]))
+
+
+def squares(
+    planes: Sequence[Image.Image], size: int, interpolation: str, crop: float = 1.0, fit: str = "crop"
+) -> np.ndarray:
+    """The `square` of every one of some planes, as uint8 (size, size, channels)."""
+    cut = [square(plane, size, interpolation, crop, fit) for plane in planes]
+    return cut[0] if len(cut) == 1 else np.stack(cut, axis=2)
+
+
 def has_alpha(image: Image.Image) -> bool:
     return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
@@ -159,7 +175,7 @@ def undeclared_band(image: Image.Image) -> bool:
 
 
 def square(image: Image.Image, size: int, interpolation: str, crop: float = 1.0, fit: str = "crop") -> np.ndarray:
-    """The centre of an RGB image, a share `crop` (0 to 1] of its sides, as uint8 (size, size, 3).
+    """The centre of an image, a share `crop` (0 to 1] of its sides, as uint8 (size, size, 3), or (size, size) of grey.
 
     One antialiased resize straight from `image`, without rounding in between. `fit` says what becomes of unequal sides:
 
@@ -180,8 +196,9 @@ def square(image: Image.Image, size: int, interpolation: str, crop: float = 1.0,
         return np.asarray(image.resize((size, size), INTERPOLATIONS[interpolation], box=box))
     rows, columns = covered(image.size, size, crop, fit)
     inner = (columns.stop - columns.start, rows.stop - rows.start)
-    out = np.zeros((size, size, 3), dtype=np.uint8)
-    out[rows, columns] = np.asarray(image.resize(inner, INTERPOLATIONS[interpolation], box=box))
+    resized = np.asarray(image.resize(inner, INTERPOLATIONS[interpolation], box=box))
+    out = np.zeros((size, size, *resized.shape[2:]), dtype=np.uint8)
+    out[rows, columns] = resized
     return out
 
 

@@ -35,7 +35,8 @@ def exposure_of(seen: Sequence[Look], deep: str | None, asked: How | None, where
     pooled = np.concatenate([*finite, *plain, np.zeros(0)])
     empty = markers(pooled) if deep else ()
     kept = pooled[~np.isin(pooled, empty)]
-    window, said, values = None, (), ""
+    window, values = None, ""
+    said: tuple[str, ...] = ()
     if kind is not None:
         window, said = _window(kind, kept, [look for look in seen if look.kind == kind], asked, len(seen))
         if len(kept):

@@ -41,23 +41,31 @@ class Numbers:
         return self.values.shape[1], self.values.shape[0]
 
     def shown(self) -> "Numbers":
-        """Its one band or three colours. OSError where it has other bands and none is said to be a colour."""
+        """Its one band, three colours or picked ones. OSError for other bands of which none is said to be a colour."""
         bands = self.values.shape[2]
-        if bands in (1, 3):
+        if bands in (1, 3, self.colours):
             return self
         if 0 < self.colours < bands:
             return replace(self, values=self.values[..., : self.colours], left=bands - self.colours)
         some = ", ".join(map(str, range(min(3, bands - 1), 0, -1))) if bands > 3 else "0"
         raise OSError(
-            f"a picture of {bands} bands: name one or three with the target's channels, as channels: [{some}]"
+            f"a picture of {bands} bands: name those to use with the target's channels, as channels: [{some}]"
         )
 
-    def rgb(self, window: Window | None) -> Image.Image:
-        """8-bit RGB by a window of its kind; without one of '8-bit' the values themselves. OSError for another kind."""
+    def bytes(self, window: Window | None) -> np.ndarray:
+        """uint8 (height, width, bands) by a window of its kind; without one of '8-bit' the values themselves.
+
+        OSError for another kind.
+        """
         if self.kind != (window.kind if window else "8-bit"):
             raise OSError(f"a {self.kind} picture in a target of {window.kind if window else '8-bit'} ones")
-        shown = self.values if window is None else window.bytes(self.values, self.inverted)
-        return Image.fromarray(shown[..., 0] if shown.shape[2] == 1 else shown).convert("RGB")
+        return self.values if window is None else window.bytes(self.values, self.inverted)
+
+    def rgb(self, window: Window | None) -> Image.Image:
+        """Its `bytes` as 8-bit RGB: the first three bands, or the first as grey."""
+        shown = self.bytes(window)
+        some = shown[..., :3] if shown.shape[2] > 2 else shown[..., 0]
+        return Image.fromarray(np.ascontiguousarray(some)).convert("RGB")
 
 
 Picture = Image.Image | Numbers
@@ -136,19 +144,20 @@ def of_dicom(content: bytes) -> Picture:
 
 
 def _frame(file: "Dataset") -> Picture:
-    from pydicom import pixels
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+    from pydicom.pixels.utils import pixel_array
 
-    stored = pixels.pixel_array(file, index=0)
+    stored = pixel_array(file, index=0)
     how = str(file.get("PhotometricInterpretation", "MONOCHROME2"))
     pages = int(file.get("NumberOfFrames") or 1)
     if how == "PALETTE COLOR":
-        stored = pixels.apply_color_lut(stored, file)
+        stored = apply_color_lut(stored, file)
         stored = stored if stored.dtype == np.uint8 else (stored >> 8).astype(np.uint8)
     if stored.ndim == 3:
         if stored.dtype != np.uint8:
             raise OSError(f"a DICOM file of colour in {stored.dtype}; save it as 8 bits")
         return Numbers(stored, "8-bit", (0.0, 255.0), pages=pages)
-    values = pixels.apply_modality_lut(stored, file)
+    values = apply_modality_lut(stored, file)
     inverted = how == "MONOCHROME1"
     if values.dtype == np.uint8 and "WindowWidth" not in file:
         return Numbers((255 - values if inverted else values)[..., None], "8-bit", (0.0, 255.0), pages=pages)
@@ -189,7 +198,7 @@ def picked(picture: Picture, channels: Sequence[int]) -> Numbers:
     bands = picture.values.shape[2]
     if absent := [band for band in channels if band >= bands]:
         raise OSError(f"a picture of {bands} bands (0 to {bands - 1}) has no band {absent[0]}")
-    return replace(picture, values=picture.values[..., list(channels)])
+    return replace(picture, values=picture.values[..., list(channels)], colours=len(channels))
 
 
 def _plain(values: np.ndarray, what: str) -> Numbers:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,16 +15,17 @@ MOVE_ROWS = 256  # rows moved at once when closing gaps
 
 @dataclass(frozen=True)
 class PixelFile:
-    """The file of `rows` images of `size` x `size` x 3; rows are written with plain writes, which report a full disk
-    (a write through a memory map of a file with holes would kill the process instead)."""
+    """The file of `rows` images of `size` x `size` x `channels`; rows are written with plain writes, which report a
+    full disk (a write through a memory map of a file with holes would kill the process instead)."""
 
     path: Path
     rows: int
     size: int
+    channels: int = 3
 
     @property
     def row_bytes(self) -> int:
-        return self.size * self.size * 3
+        return self.size * self.size * self.channels
 
     @property
     def data_bytes(self) -> int:
@@ -36,7 +37,7 @@ class PixelFile:
             file.write(self._head())
 
     def write(self, start: int, squares: np.ndarray) -> None:
-        """Rows `start`, `start` + 1, ... from uint8 (b, size, size, 3). Raises OSError, such as on a full disk."""
+        """Rows `start`, `start` + 1, ... from uint8 (b, size, size, channels). Raises OSError, as on a full disk."""
         with self.path.open("r+b") as file:
             file.seek(DATA_AT + start * self.row_bytes)
             file.write(np.ascontiguousarray(squares).data)
@@ -45,7 +46,7 @@ class PixelFile:
         """The file cut down in place to some of its rows, (m,) strictly increasing."""
         if len(rows) == self.rows:
             return self
-        kept = PixelFile(self.path, len(rows), self.size)
+        kept = replace(self, rows=len(rows))
         with self.path.open("r+b") as file:
             file.write(kept._head())
         pixels = self.map("r+")
@@ -58,12 +59,12 @@ class PixelFile:
         return kept
 
     def map(self, mode: Literal["r", "r+"] = "r") -> np.memmap:
-        """uint8 (rows, size, size, 3), read from disk as it is touched."""
-        shape = (self.rows, self.size, self.size, 3)
+        """uint8 (rows, size, size, channels), read from disk as it is touched."""
+        shape = (self.rows, self.size, self.size, self.channels)
         return np.memmap(self.path, dtype=np.uint8, mode=mode, offset=DATA_AT, shape=shape)
 
     def _head(self) -> bytes:
-        shape = [self.rows, self.size, self.size, 3]
+        shape = [self.rows, self.size, self.size, self.channels]
         entry = {"dtype": "U8", "shape": shape, "data_offsets": [0, self.data_bytes]}
         text = json.dumps({TENSOR: entry}, separators=(",", ":")).encode()
         length = DATA_AT - 8

@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from transferscope.data.pictures.blank import is_blank
-from transferscope.data.pictures.decode import Scale, covered, square, to_rgb
+from transferscope.data.pictures.decode import Scale, covered, planes, squares
 from transferscope.data.pictures.numbers import Picture
 from transferscope.data.pictures.pixels import PixelFile
 from transferscope.errors import UserError, legible
@@ -34,13 +34,14 @@ Piece = tuple[range, list[Failure], list[int], np.ndarray]
 @dataclass(frozen=True)
 class Geometry:
     """Sizes in pixels of the two squares, how they are resized, the share (0 to 1] of the sides that the evaluation
-    square shows (the training square shows all), and how pictures `fit` a square (`decode.square`)."""
+    square shows (the training square shows all), how pictures `fit` a square (`decode.square`), and its channels."""
 
     train_size: int
     eval_size: int
     interpolation: str
     crop: float
     fit: str = "crop"
+    channels: int = 3
 
     @property
     def shared(self) -> bool:
@@ -55,18 +56,19 @@ class Geometry:
     @property
     def image_bytes(self) -> int:
         """Of one image at every size that is kept."""
-        return sum(picture(side).bytes for side in self.sides.values())
+        return sum(picture(side, self.channels).bytes for side in self.sides.values())
 
-    def squares(self, image: Image.Image) -> dict[str, np.ndarray]:
-        """'train' and, unless shared, 'eval' of an RGB image: uint8 (S, S, 3)."""
-        found = {"train": square(image, self.train_size, self.interpolation, fit=self.fit)}
+    def squares(self, planes: Sequence[Image.Image]) -> dict[str, np.ndarray]:
+        """'train' and, unless shared, 'eval' of what `decode.planes` gives: uint8 (S, S, channels)."""
+        found = {"train": squares(planes, self.train_size, self.interpolation, fit=self.fit)}
         if not self.shared:
-            found["eval"] = square(image, self.eval_size, self.interpolation, self.crop, self.fit)
+            found["eval"] = squares(planes, self.eval_size, self.interpolation, self.crop, self.fit)
         return found
 
     def said(self) -> dict[str, Any]:
-        """The fields as JSON, of `fit` nothing where it is as in tables of before there was a choice."""
-        return {name: value for name, value in asdict(self).items() if (name, value) != ("fit", "crop")}
+        """The fields as JSON, less those that are as in tables of before there was a choice."""
+        usual = (("fit", "crop"), ("channels", 3))
+        return {name: value for name, value in asdict(self).items() if (name, value) not in usual}
 
 
 def render(
@@ -132,21 +134,22 @@ class _Work:
         blank: list[int] = []
         marks = np.zeros((len(rows), len(self.geometry.sides)), dtype=np.uint32)
         blocks = {
-            name: np.zeros((len(rows), file.size, file.size, 3), dtype=np.uint8) for name, file in self.files.items()
+            name: np.zeros((len(rows), file.size, file.size, file.channels), dtype=np.uint8)
+            for name, file in self.files.items()
         }
         for place, row in enumerate(rows):
             try:
-                image = to_rgb(self.load(row), self.scale)
-                squares = self.geometry.squares(image)
+                image = planes(self.load(row), self.scale)
+                cut = self.geometry.squares(image)
             except Exception as error:  # whatever a loader or a damaged file raises
                 failed.append((row, _reason(error)))
                 continue
-            if is_blank(squares["train"][covered(image.size, self.geometry.train_size, fit=self.geometry.fit)]):
+            if is_blank(cut["train"][covered(image[0].size, self.geometry.train_size, fit=self.geometry.fit)]):
                 blank.append(row)
             if not self.files:
-                marks[place] = [mark(squares[name]) for name in self.geometry.sides]
+                marks[place] = [mark(cut[name]) for name in self.geometry.sides]
             for name, block in blocks.items():
-                block[place] = squares[name]
+                block[place] = cut[name]
         for name, block in blocks.items():
             self.files[name].write(rows[0], block)
         return rows, failed, blank, marks

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from transferscope.data.sheets import cells, headings
 from transferscope.data.sheets.given import split_word
@@ -30,7 +31,7 @@ class Roles:
     def columns(self) -> Columns:
         """The same, as a study says it."""
         own = {"group": self.group, "split": self.split}
-        said = {role: name for role, name in own.items() if name or (role == "split" and self.folds)}
+        said: dict[str, Any] = {role: name for role, name in own.items() if name or (role == "split" and self.folds)}
         return Columns(path=self.path, label=self.labels, **said)
 
     def meanings(self) -> list[tuple[str, str]]:

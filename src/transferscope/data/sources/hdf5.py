@@ -54,9 +54,10 @@ def listing(rest: str, columns: Any = None) -> Listing:
         rows = rows_at_once(x.shape, x.dtype)
         rows = rows if x.chunks is None else -(-rows // x.chunks[0]) * x.chunks[0]  # no chunk is decoded twice
         load = InPieces(_rows, str(file), (named["values"],), rows)
-        y, beside = _cells(held[named["label"]]), {r: _cells(held[named[r]]) for r in ("group", "split") if r in named}
+        cells = {role: _cells(held[name]) for role, name in named.items() if role != "values"}
+        y = cells.pop("label")
         called = {"x": named["values"], "y": named["label"], **named}
-        return listing_of(file, x.shape[0], load, y, beside, named=called)
+        return listing_of(file, x.shape[0], load, y, cells, named=called)
 
 
 def _named(held: Any, file: Path, columns: Any) -> dict[str, str]:

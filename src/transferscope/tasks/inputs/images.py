@@ -1,9 +1,9 @@
-"""images: pictures as squares of 8-bit red, green and blue, decoded once into a table that all workers map.
+"""images: pictures as squares of 8-bit red, green and blue, or of other bands, decoded once into a table.
 
 Training crops and flips them; evaluation sees the centre. Blocks of pixels are what a shuffle moves.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from transferscope.engine.step import Outside, Step, task
 from transferscope.engine.work import Work
 from transferscope.errors import UserError
+from transferscope.registry import apart
 from transferscope.shape import Example, picture
 from transferscope.tasks import costs
 from transferscope.tasks.inputs import Asked, Fed
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from transferscope.tasks.recipe import Run
 
 
-@task("ingest", version=2, neutral={"fit": "crop"}, cost=costs.decoding)
+@task("ingest", version=2, neutral={"fit": "crop", "channels": 3}, cost=costs.decoding)
 def ingest(
     *,
     source: Outside,
@@ -39,6 +40,7 @@ def ingest(
     test: float,
     split_seed: int,
     fit: str = "crop",
+    channels: int = 3,
     work: Work,
 ) -> list[dict[str, Any]]:
     """Build the image table of `source` in the work folder; one row per split and class with its number of images.
@@ -70,18 +72,21 @@ def ingest(
 
 def examples(params: Mapping[str, Any]) -> dict[str, Example]:
     """What a training and an evaluation image ("train", "eval") of the table are like, from the step's parameters."""
-    return {which: picture(params[f"{which}_size"]) for which in ("train", "eval")}
+    return {which: picture(params[f"{which}_size"], params.get("channels", 3)) for which in ("train", "eval")}
 
 
 def stored_bytes(params: Mapping[str, Any]) -> int:
     """Of one image in the table, from the step's parameters: twice an image where evaluation sees another square."""
     from transferscope.data.pictures.render import Geometry
 
-    return Geometry(params["train_size"], params["eval_size"], params["interpolation"], params["crop"]).image_bytes
+    sizes = (params["train_size"], params["eval_size"], params["interpolation"], params["crop"])
+    return Geometry(*sizes, channels=params.get("channels", 3)).image_bytes
 
 
 def table(source: Outside, asked: Asked) -> Step:
     """The step that decodes a source: without augmentation at `image_size` alone, else larger for crops too."""
+    from transferscope.data.target import channels_fed
+
     size, recipe = asked.image_size, asked.recipe
     usual = asked.preprocessing["interpolation"]
     return ingest.step(
@@ -94,6 +99,7 @@ def table(source: Outside, asked: Asked) -> Step:
         test=asked.test,
         split_seed=asked.split_seed,
         fit=recipe.fit,
+        channels=channels_fed(apart(source.ref)[1].get("channels")),
     )
 
 
@@ -149,8 +155,8 @@ def training(
         epoch=epoch,
         look=shown,
         augment=crop(run.augment),
-        normalisation=Normalisation(run.mean, run.std),
-        permutation=permutation(run.shuffle, table.size("eval"), run.seed),
+        normalisation=Normalisation(by_channel(run.mean, table.channels), by_channel(run.std, table.channels)),
+        permutation=permutation(run.shuffle, table, run.seed),
         start_batch=start,
         device=device,
         alter=after.altered if after.alters else None,
@@ -174,8 +180,8 @@ def evaluation(
         rows,
         batch_size,
         labels=labels,
-        normalisation=Normalisation(fed.mean, fed.std),
-        permutation=permutation(fed.shuffle, table.size("eval"), fed.seed),
+        normalisation=Normalisation(by_channel(fed.mean, table.channels), by_channel(fed.std, table.channels)),
+        permutation=permutation(fed.shuffle, table, fed.seed),
         device=device,
     )
 
@@ -196,12 +202,18 @@ def crop(augment: "Augment | None") -> "CropAndFlip | None":
     return CropAndFlip(augment.scale, augment.ratio, 0.5 if augment.flip else 0.0, augment.interpolation)
 
 
-def permutation(how: Mapping[str, Any] | None, size: int, seed: int) -> "Permutation | None":
+def by_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """The `values` of red, green and blue for so many channels, repeated as an adapted first layer has its weights."""
+    return tuple(values[channel % len(values)] for channel in range(channels))
+
+
+def permutation(how: Mapping[str, Any] | None, table: "Squares", seed: int) -> "Permutation | None":
     """The fixed block permutation of a shuffled run, or a function giving every image its own."""
     from transferscope.data.shuffle import block_permutation, image_permutations
 
     if how is None:
         return None
+    size, channels = table.size("eval"), table.channels
     if how.get("per_image"):
-        return lambda rows: image_permutations(rows, size, how["block"], seed=seed)
-    return block_permutation(size, how["block"], seed=seed)
+        return lambda rows: image_permutations(rows, size, how["block"], seed=seed, channels=channels)
+    return block_permutation(size, how["block"], seed=seed, channels=channels)
