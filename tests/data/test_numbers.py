@@ -206,6 +206,47 @@ def test_bands_are_picked(tmp_path: Path, suffix: str, channels: Any) -> None:
         unreadable(found, far)
 
 
+@pytest.mark.parametrize("channels", [[2, 1, 0], [1]])
+def test_bands_of_ordinary_pictures_are_picked_upright_and_by_colour(tmp_path: Path, channels: list[int]) -> None:
+    colours = RNG.integers(0, 4, (16, 20, 3), dtype=np.uint8) * 80
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by a quarter
+    for label in "ab":
+        (tmp_path / "set" / label).mkdir(parents=True)
+        Image.fromarray(colours).quantize(64).save(tmp_path / "set" / label / "a.png", exif=exif)
+        Image.fromarray(colours).convert("CMYK").save(tmp_path / "set" / label / "b.tif")
+    plain = open_listing(f"folder:{tmp_path / 'set'}")
+    picked = open_listing(with_options(f"folder:{tmp_path / 'set'}", channels=channels))
+    whole = np.asarray(to_rgb(plain.load(0)))
+    assert whole.shape == (20, 16, 3)
+    assert np.array_equal(np.asarray(to_rgb(picked.load(0))), np.broadcast_to(whole[..., channels], whole.shape))
+    with pytest.raises(OSError, match="a picture of mode CMYK, whose bands are no grey values or colours"):
+        picked.load(1)
+
+
+def test_a_window_takes_no_picture_from_pillow_that_it_reads_whole(tmp_path: Path) -> None:
+    """Pillow unpacks what tifffile needs another package for."""
+    colours = RNG.integers(0, 256, (16, 20, 3), dtype=np.uint8)
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    (tmp_path / "set" / "b").mkdir()
+    for label in "ab":
+        Image.fromarray(colours).save(tmp_path / "set" / label / "a.tif", compression="tiff_lzw")
+    listing = open_listing(with_options(f"folder:{tmp_path / 'set'}", window=[0, 200]))
+    found = survey(listing)
+    assert not found.failures and np.array_equal(
+        np.asarray(to_rgb(listing.load(1), found.scale)), expected(colours, 0, 200)
+    )
+
+
+@pytest.mark.parametrize("window", ["full", "percentile", [0, 9]])
+def test_a_window_of_pictures_that_cannot_be_read_is_the_sentence_about_them(tmp_path: Path, window: Any) -> None:
+    ref = folder(tmp_path / "set", lambda *_: b"no picture", "png")
+    listing = open_listing(with_options(ref, window=window))
+    found = survey(listing)
+    with pytest.raises(UserError, match="16 of 16 images"):
+        unreadable(found, listing)
+
+
 def test_pages_are_bands_where_bands_are_named(tmp_path: Path) -> None:
     """As microscopes write them; else the first page alone is read, and that is said."""
     ref = folder(tmp_path / "set", lambda *_: np.moveaxis(BANDS, -1, 0), "tif", photometric="minisblack")
@@ -387,6 +428,15 @@ def test_how_pictures_are_read_is_part_of_the_identity(tmp_path: Path) -> None:
 def test_options_that_cannot_be(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Target(ref="folder:x", **options)
+
+
+def test_a_table_names_dicom_files_too(tmp_path: Path) -> None:
+    folder(tmp_path, lambda *_: dicom(STORED, **RESCALED), "dcm", each=2)
+    rows = [f"{label}/{place}.dcm,{label}" for label in "ab" for place in range(2)]
+    (tmp_path / "table.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    listing = open_listing(with_options(f"csv:{tmp_path / 'table.csv'}", window=[-160, 240]))
+    assert len(listing.names) == 4
+    assert survey(listing).values == "DICOM values from -1000 to 2000 in 4 pictures looked at"
 
 
 def test_arrays_of_numbers_have_no_window(tmp_path: Path) -> None:

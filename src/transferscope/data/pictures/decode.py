@@ -94,8 +94,8 @@ def open_image(path: Path, exact: bool = False, stacked: bool = False) -> Pictur
             return numbers.of_tiff(content, stacked)
         found = (what for start, mark, what in KNOWN if content[start : start + len(mark)].lower() == mark.lower())
         raise OSError(next(found, "not an image of a known kind")) from None
-    pages = stacked and getattr(image, "n_frames", 1) > 1
-    if tiff and (pages or (exact and (wide_colour(image) or image.mode in ("RGB", "RGBA", "RGBX")))):
+    more = stacked and (undeclared_band(image) or getattr(image, "n_frames", 1) > 1)
+    if tiff and (more or (exact and wide_colour(image))):
         return numbers.of_tiff(content, stacked)
     if exact and wide_colour(image):
         raise OSError("16-bit colour of which Pillow reads the upper 8 bits, so no window fits; save it as TIFF")

@@ -59,7 +59,9 @@ def _window(
 ) -> tuple[Window, tuple[str, ...]]:
     """The window for `values` (n,) of pictures of one kind, and what is said of it."""
     full = [look.full for look in seen]
-    whole = None if None in full else (min(one[0] for one in full if one), max(one[1] for one in full if one))
+    whole = (
+        None if None in full or not full else (min(one[0] for one in full if one), max(one[1] for one in full if one))
+    )
     if asked is not None:
         window = window_asked(asked, kind, values, whole)
         out = float(np.mean((values < window.low) | (values > window.high))) if len(values) else 0.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from transferscope.data.pictures.window import Window, kind_of
 
@@ -193,12 +193,22 @@ def _own(file: "Dataset") -> Span | None:
 def picked(picture: Picture, channels: Sequence[int]) -> Numbers:
     """Some bands of a picture, counted from 0, in the order given. OSError for a band that it does not have."""
     if isinstance(picture, Image.Image):
-        values = np.asarray(picture)
-        picture = Numbers(values if values.ndim == 3 else values[..., None], kind_of(picture))
+        picture = _of_pillow(picture)
     bands = picture.values.shape[2]
     if absent := [band for band in channels if band >= bands]:
         raise OSError(f"a picture of {bands} bands (0 to {bands - 1}) has no band {absent[0]}")
     return replace(picture, values=picture.values[..., list(channels)], colours=len(channels))
+
+
+def _of_pillow(image: Image.Image) -> Numbers:
+    """The upright bands of a picture that Pillow opened, a palette looked up."""
+    kind, image = kind_of(image), ImageOps.exif_transpose(image)
+    if image.mode in ("1", "P"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    if image.mode not in ("L", "LA", "RGB", "RGBA", "I", "F") and not image.mode.startswith("I;16"):
+        raise OSError(f"a picture of mode {image.mode}, whose bands are no grey values or colours; save it as RGB")
+    values = np.asarray(image)
+    return Numbers(values if values.ndim == 3 else values[..., None], kind, {"16-bit": (0.0, 65535.0)}.get(kind))
 
 
 def _plain(values: np.ndarray, what: str) -> Numbers:
