@@ -44,6 +44,7 @@ def test_arrays_of_12_bits_from_init_to_the_page(tmp_path: Path, call) -> None:
     wrote = call("init", "scans", cwd=tmp_path)
     assert wrote.code == 0 and "16-bit values from 0 to " in wrote.out, wrote.err
     assert target(tmp_path) == {"ref": "folder:scans", "window": [0, 4095]}
+    assert "window: [0, 4095]\n" in (tmp_path / "study.yaml").read_text(encoding="utf-8")
     checked = call("check", *SAID, cwd=tmp_path)
     assert checked.code == 0, checked.out + checked.err
     for words in ("16-bit values from 0 to ", "Values 0 to 4095 of the 16-bit pictures are spread to 0..255"):

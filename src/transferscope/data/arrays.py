@@ -76,15 +76,15 @@ def sound(listing: Listing, index: int, shape: tuple[int, ...]) -> np.ndarray:
     name = listing.names[index]
     if found.shape != shape:
         raise UserError(
-            f"'{name}' of '{listing.ref}' has shape {_sides(found.shape)} where the first has {_sides(shape)}; all "
+            f"'{name}' of '{listing.where}' has shape {_sides(found.shape)} where the first has {_sides(shape)}; all "
             "arrays must have one shape: cut or pad them."
         )
     with np.errstate(over="ignore"):
         values = found.astype(np.float32)
     if not np.isfinite(values).all():
-        where = tuple(int(place) for place in np.argwhere(~np.isfinite(values))[0])
+        at = tuple(int(place) for place in np.argwhere(~np.isfinite(values))[0])
         raise UserError(
-            f"'{name}' of '{listing.ref}' holds {found[where]!s} at {list(where)}: fill it in or leave the example out."
+            f"'{name}' of '{listing.where}' holds {found[at]!s} at {list(at)}: fill it in or leave the example out."
         )
     return values
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from transferscope.errors import UserError, legible
+from transferscope.registry import apart
 
 SPLITS = ("train", "val", "test")
 
@@ -41,6 +42,11 @@ class Listing:
     @property
     def multilabel(self) -> bool:
         return self.labels.ndim == 2
+
+    @property
+    def where(self) -> str:
+        """Its reference without options, for sentences."""
+        return apart(self.ref)[0]
 
 
 def class_counts(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -120,8 +120,7 @@ def _windowed(how: data.Target, seen: Survey, beside: Path) -> tuple[data.Target
         how = how.model_copy(update={"window": "percentile"})
         return how, survey(data.open_listing(data.absolute(how.reference, beside.absolute())))
     if (window := seen.scale.window) is not None:
-        ends = tuple(int(end) if end.is_integer() else end for end in (window.low, window.high))
-        how = how.model_copy(update={"window": ends})
+        how = how.model_copy(update={"window": (window.low, window.high)})
     return how, seen
 
 

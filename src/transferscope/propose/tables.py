@@ -39,6 +39,8 @@ def written(target: Target) -> str:
     label = (said.get("columns") or {}).get("label", ())
     if len(label) == 1:
         said["columns"]["label"] = label[0]
+    if isinstance(window := said.get("window"), list):
+        said["window"] = [int(end) if end == int(end) else end for end in window]
     text = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
     return "\n" + textwrap.indent(text.rstrip("\n"), "    ")
 

@@ -51,4 +51,4 @@ def try_out(listing: Listing, found: Survey, side: int, interpolation: str, fit:
             image = planes(listing.load(row), found.scale)
             if is_blank(squares(image, side, interpolation, fit=fit)[covered(image[0].size, side, fit=fit)]):
                 blank.append(listing.names[row])
-    return blank_note(blank, tried, listing.ref)
+    return blank_note(blank, tried, listing.where)

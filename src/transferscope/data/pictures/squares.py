@@ -73,9 +73,9 @@ def build(
             file.create()
         failures, blank, marks = render(listing.load, n, geometry, found.scale, files, cores, tell)
         skipped = [{"name": listing.names[index], "reason": reason} for index, reason in failures]
-        refuse_unreadable([(entry["name"], entry["reason"]) for entry in skipped], n, f"images of '{listing.ref}'")
+        refuse_unreadable([(entry["name"], entry["reason"]) for entry in skipped], n, f"images of '{listing.where}'")
         kept = np.setdiff1d(np.arange(n), [index for index, _ in failures])
-        plain = blank_note([listing.names[row] for row in blank], len(kept), listing.ref)
+        plain = blank_note([listing.names[row] for row in blank], len(kept), listing.where)
         refuse_dark(found)
         if streamed and not listing.ref:
             raise UserError("A table can be streamed only from a listing that open_listing(ref) gave; use one.")

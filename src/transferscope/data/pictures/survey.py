@@ -58,9 +58,9 @@ def survey(listing: Listing, fit: str = "crop") -> Survey:
     with ThreadPoolExecutor(THREADS) as pool:
         looks = list(pool.map(lambda row: look_at(listing, int(row)), rows))
     seen = [look for look in looks if not look.failure]
-    kind = one_kind([look.kind for look in seen], listing.ref)
-    found = exposure_of(seen, kind, listing.window, listing.ref)
-    dark = _dark_colour([look.top for look in seen if look.top is not None], listing.ref) or found.dark
+    kind = one_kind([look.kind for look in seen], listing.where)
+    found = exposure_of(seen, kind, listing.window, listing.where)
+    dark = _dark_colour([look.top for look in seen if look.top is not None], listing.where) or found.dark
     painted = sum(look.painted for look in seen)
     scale = Scale(found.window, alpha=painted <= HALF * sum(look.transparent for look in seen))
     failures = tuple((int(row), look.failure) for row, look in zip(rows, looks, strict=True) if look.failure)
@@ -85,9 +85,9 @@ def refuse_unreadable(failed: Sequence[tuple[str, str]], n: int, what: str) -> N
 def unreadable(found: Survey, listing: Listing) -> tuple[str, ...]:
     """A sentence about images that could not be read in a survey; UserError where decoding all would be refused."""
     failed = [(listing.names[row], reason) for row, reason in found.failures]
-    refuse_unreadable(failed, len(listing.names), f"images of '{listing.ref}'")
+    refuse_unreadable(failed, len(listing.names), f"images of '{listing.where}'")
     if len(failed) > SURELY * found.looked:
-        refuse_unreadable(failed, found.looked, f"images looked at of '{listing.ref}'")
+        refuse_unreadable(failed, found.looked, f"images looked at of '{listing.where}'")
     if not failed:
         return ()
     name, reason = failed[0]
