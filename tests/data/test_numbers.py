@@ -220,8 +220,18 @@ def test_bands_of_ordinary_pictures_are_picked_upright_and_by_colour(tmp_path: P
     whole = np.asarray(to_rgb(plain.load(0)))
     assert whole.shape == (20, 16, 3)
     assert np.array_equal(np.asarray(to_rgb(picked.load(0))), np.broadcast_to(whole[..., channels], whole.shape))
+    full = open_listing(with_options(f"folder:{tmp_path / 'set'}", channels=channels, window="full"))
+    assert survey(full).scale.window == Window("8-bit", 0.0, 255.0)
     with pytest.raises(OSError, match="a picture of mode CMYK, whose bands are no grey values or colours"):
         picked.load(1)
+
+
+def test_signed_bytes_are_no_unsigned_ones(tmp_path: Path) -> None:
+    values = RNG.integers(-100, 100, (16, 20, 3)).astype(np.int8)
+    ref = folder(tmp_path / "set", lambda *_: values, "tif", photometric="rgb")
+    listing = open_listing(with_options(ref, channels=[2, 1, 0], window=[-100, 100]))
+    found = np.asarray(to_rgb(listing.load(0), survey(listing).scale))
+    assert np.array_equal(found, expected(values[..., ::-1], -100, 100))
 
 
 def test_a_window_takes_no_picture_from_pillow_that_it_reads_whole(tmp_path: Path) -> None:

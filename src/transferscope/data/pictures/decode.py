@@ -94,8 +94,9 @@ def open_image(path: Path, exact: bool = False, stacked: bool = False) -> Pictur
             return numbers.of_tiff(content, stacked)
         found = (what for start, mark, what in KNOWN if content[start : start + len(mark)].lower() == mark.lower())
         raise OSError(next(found, "not an image of a known kind")) from None
-    more = stacked and (undeclared_band(image) or getattr(image, "n_frames", 1) > 1)
-    if tiff and (more or (exact and wide_colour(image))):
+    signed = kind_of(image) == "8-bit" and _tag(image, SAMPLE_FORMAT) == 2
+    more = signed or undeclared_band(image) or getattr(image, "n_frames", 1) > 1
+    if tiff and ((stacked and more) or (exact and wide_colour(image))):
         return numbers.of_tiff(content, stacked)
     if exact and wide_colour(image):
         raise OSError("16-bit colour of which Pillow reads the upper 8 bits, so no window fits; save it as TIFF")

@@ -6,7 +6,7 @@ import numpy as np
 
 from transferscope.data.listing import Listing
 from transferscope.data.pictures.decode import has_alpha, to_rgb, undeclared_band, wide_colour
-from transferscope.data.pictures.numbers import Numbers
+from transferscope.data.pictures.numbers import FULL, Numbers
 from transferscope.data.pictures.window import kind_of
 from transferscope.errors import legible
 
@@ -63,7 +63,7 @@ def look_at(listing: Listing, row: int) -> Look:
         pages=pages,
         values=_some(pixels) if kind != "8-bit" else None,
         shown=shown,
-        full={"8-bit": (0.0, 255.0), "16-bit": (0.0, 65535.0)}.get(kind),
+        full=FULL.get(kind),
         undeclared=undeclared,
         painted=bool(alpha.size) and float(np.mean((alpha > 0) & (alpha < 255))) > HALF,
         transparent=bool(alpha.size),

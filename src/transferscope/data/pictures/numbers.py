@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 89_478_485  # a quarter of a GiB as RGB: where Pillow starts to warn of decompression bombs
 Span = tuple[float, float]
+FULL: dict[str, Span] = {"8-bit": (0.0, 255.0), "16-bit": (0.0, 65535.0)}  # what values of a kind may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,11 +157,11 @@ def _frame(file: "Dataset") -> Picture:
     if stored.ndim == 3:
         if stored.dtype != np.uint8:
             raise OSError(f"a DICOM file of colour in {stored.dtype}; save it as 8 bits")
-        return Numbers(stored, "8-bit", (0.0, 255.0), pages=pages)
+        return Numbers(stored, "8-bit", FULL["8-bit"], pages=pages)
     values = apply_modality_lut(stored, file)
     inverted = how == "MONOCHROME1"
     if values.dtype == np.uint8 and "WindowWidth" not in file:
-        return Numbers((255 - values if inverted else values)[..., None], "8-bit", (0.0, 255.0), pages=pages)
+        return Numbers((255 - values if inverted else values)[..., None], "8-bit", FULL["8-bit"], pages=pages)
     values = values.astype(np.float64)
     if (padding := file.get("PixelPaddingValue")) is not None:
         ends = sorted((float(padding), float(file.get("PixelPaddingRangeLimit", padding))))
@@ -208,7 +209,7 @@ def _of_pillow(image: Image.Image) -> Numbers:
     if image.mode not in ("L", "LA", "RGB", "RGBA", "I", "F") and not image.mode.startswith("I;16"):
         raise OSError(f"a picture of mode {image.mode}, whose bands are no grey values or colours; save it as RGB")
     values = np.asarray(image)
-    return Numbers(values if values.ndim == 3 else values[..., None], kind, {"16-bit": (0.0, 65535.0)}.get(kind))
+    return Numbers(values if values.ndim == 3 else values[..., None], kind, FULL.get(kind))
 
 
 def _plain(values: np.ndarray, what: str) -> Numbers:
@@ -222,8 +223,7 @@ def _plain(values: np.ndarray, what: str) -> Numbers:
     _refuse_bomb(values.shape[1], values.shape[0])
     kinds: dict[Any, str] = {np.dtype(np.uint8): "8-bit", np.dtype(np.uint16): "16-bit"}
     kind = kinds.get(values.dtype.newbyteorder("="), "float" if values.dtype.kind == "f" else "32-bit")
-    full = {"8-bit": (0.0, 255.0), "16-bit": (0.0, 65535.0)}.get(kind)
-    return Numbers(values, kind, full)
+    return Numbers(values, kind, FULL.get(kind))
 
 
 def _upright(values: np.ndarray, orientation: int) -> np.ndarray:
