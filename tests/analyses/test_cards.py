@@ -150,3 +150,4 @@ def test_labels_are_saved_only_where_the_low_end_says_so() -> None:
         worth = Worth("inside", 20.0, low, 30.0, 6, True)
         (card,) = of_labels("t", scores, {10: worth})
         assert (card.light, card.effect) == (said, 20.0)
+    assert "(it reaches beyond the numbers of labels tried)" in card.sure

@@ -36,6 +36,23 @@ def test_a_card_shows_one_answer_a_target_the_surest_first() -> None:
     assert [one["advice"] for one in card["answers"]] == ["Look.", ""], "said once"
 
 
+def test_targets_keep_the_order_of_the_study_whichever_analysis_answers() -> None:
+    gains = [replace(GAIN, target=target) for target in ("a", "b")]
+    why = {
+        "shuffle": [Card("Why", "unsure", "?", target="a"), Card("Why", "yes", "shapes", target="b")],
+        "reuse": [Card("Why", "yes", "features", target="a"), Card("Why", "unsure", "?", target="b")],
+    }
+    sections = [("x", kind, Section("T", cards=cards)) for kind, cards in {"transfer": gains, **why}.items()]
+    (card,) = (card for card in first_screen(sections, ASKED)["cards"] if card["name"] == "Why")
+    assert [(one["target"], one["headline"]) for one in card["answers"]] == [("a", "features"), ("b", "shapes")]
+
+
+def test_what_needs_more_seeds_is_named_among_several_targets() -> None:
+    small = replace(GAIN, light="unsure", effect=0.1, low=-9.0, high=9.2)
+    assert "the difference on u from none" in shown(GAIN, replace(small, target="u"))["surer"]
+    assert "the difference from none" in shown(small)["surer"]
+
+
 def test_the_gain_is_one_sentence_that_names_the_target_only_among_several() -> None:
     assert shown(GAIN)["gains"][0]["text"] == (
         "Pretraining helped, a difference of 8 points (95% interval 6 to 10); sure: it is."

@@ -103,7 +103,9 @@ def _slot(question: Question, cards: Sequence[_Found], kinds: Sequence[str], sev
     own = [one for one in cards if one.card.question == question]
     order = {name: place for place, name in enumerate(analyses)}
     own.sort(key=lambda one: (one.card.light == "unsure", order.get(one.kind, len(order))))
-    first = list({one.card.target: one for one in reversed(own)}.values())[::-1][:SHOWN]
+    best = {one.card.target: one for one in reversed(own)}
+    targets = dict.fromkeys(one.card.target for one in cards)  # in the order of the study
+    first = [best[target] for target in targets if target in best][:SHOWN]
     rest = [one for one in own if not any(one is other for other in first)]
     there = [name for name in analyses if name in kinds]
     if there:
@@ -143,13 +145,15 @@ def _surer(cards: Sequence[Card], asked: Asked | None, steps: Sequence[tuple[Any
     if asked is None:
         return ""
     gains = [card for card in cards if card.question == "Gain"]
-    wanted = max((_seeds(card, asked.seeds) for card in gains), default=ENOUGH)
+    needs = {card.target: _seeds(card, asked.seeds) for card in gains}
+    wanted = max(needs.values(), default=ENOUGH)
+    where = f" on {', '.join(target for target, seeds in needs.items() if seeds == wanted)}" if len(needs) > 1 else ""
     known = {card.question for card in cards if card.light != "unsure"} | {"Average", "Gain"}
     unsure = [card.question for card in cards if card.question not in known]
     if wanted > MOST:
         return (
-            f"more than {MOST} seeds would be needed to tell the difference from none, if there is any: it is small, "
-            "or runs vary a lot."
+            f"more than {MOST} seeds would be needed to tell the difference{where} from none, if there is any: it is "
+            "small, or runs vary a lot."
         )
     if wanted <= asked.seeds:
         if not unsure:

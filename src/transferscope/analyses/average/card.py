@@ -24,7 +24,7 @@ def card(target: str, soups: pl.DataFrame) -> list[Card]:
         "Average",
         target,
         effect,
-        f"{barriers.points(of)} over the best single network",
+        f"{barriers.points(of)} against the best single network",
         yes=f"Average: the weights of {count} networks, averaged, beat the best single one",
         no=f"Do not average: the weights of {count} networks, averaged, end below the best single one",
         unsure=f"Averaging {count} networks is not shown to beat the best single one, nor to harm",

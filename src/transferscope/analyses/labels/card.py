@@ -56,4 +56,6 @@ def _needed(runs: pl.DataFrame, images: int, read: Worth) -> Interval:
         found = by_budget(runs, level)[images]
         return Interval(found.size or math.nan, found.low, found.high, found.seeds)
 
-    return Interval(read.size or math.nan, read.low, read.high, read.seeds, again=at)
+    open_end = read.seeds > 1 and (read.low is None or read.high is None)
+    note = "it reaches beyond the numbers of labels tried" if open_end else ""
+    return Interval(read.size or math.nan, read.low, read.high, read.seeds, note, again=at)

@@ -17,13 +17,12 @@ def card(target: str, runs: pl.DataFrame, by_way: pl.DataFrame, margin: float) -
     made = cards.answer(
         "Freeze",
         target,
-        one.gap.times(-1).interval(),
-        f"{phrases.unit(runs['metric'][0])} below training everything (enough: less than {margin:g})",
+        one.gap.interval(),
+        f"{phrases.unit(runs['metric'][0])} against training everything (enough: above −{margin:g})",
         yes=f"Train {what}: it ends about as well as training everything, for {one.work:.0%} of the work",
         no=f"Train everything: even training {what}, the costliest cheaper way, ends lower",
         unsure=f"Whether training {what} (for {one.work:.0%} of the work) is enough is undecided",
-        limit=margin,
-        below=True,
+        limit=-margin,
         margin=True,
     )
     return [made]
