@@ -1,7 +1,8 @@
 """Write what the pages say of options and keys from the code: ``python docs/build.py``.
 
 One page per analysis from its docstring and its options, and the tables of study-file.md: between the lines
-``<!-- keys: MODEL -->`` and ``<!-- end -->`` from the models of a study file, after ``<!-- augmentations -->`` from
+``<!-- keys: MODEL -->`` (of the options of a kind of input ``<!-- keys: input.NAME -->``) and ``<!-- end -->`` from
+the models of a study file, after ``<!-- augmentations -->`` from
 what `recipe.augment.then` may list. The help of a field is the docstring beneath it.
 """
 
@@ -18,12 +19,11 @@ from pydantic.fields import FieldInfo
 
 from transferscope import analyses, registry
 from transferscope.study.file import StudyFile
-from transferscope.tasks import augmentations
-from transferscope.tasks.inputs import arrays
+from transferscope.tasks import augmentations, inputs
 
 HERE = Path(__file__).parent
 STUDY_FILE = HERE / "study-file.md"
-REGION = re.compile(r"(<!-- keys: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+REGION = re.compile(r"(<!-- keys: ([\w.]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 LISTED = re.compile(r"(<!-- augmentations -->\n).*?(<!-- end -->)", re.DOTALL)
 PLAIN = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`", NoneType: "`null`"}
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
@@ -44,7 +44,7 @@ def filled(text: str) -> str:
     """The text with the table of every region written anew. KeyError for a model that is no part of a study file."""
     known: dict[str, tuple[str, type[BaseModel]]] = {}
     for place, model in study_places():
-        known.setdefault(model.__name__, (place, model))
+        known.setdefault(marker(place, model), (place, model))
 
     def region(found: re.Match[str]) -> str:
         place, model = known[found[2]]
@@ -52,6 +52,11 @@ def filled(text: str) -> str:
 
     listed = "\n".join(augmentation_table())
     return LISTED.sub(lambda found: f"{found[1]}\n{listed}\n\n{found[2]}", REGION.sub(region, text))
+
+
+def marker(place: str, model: type[BaseModel]) -> str:
+    """What stands before the table of a model: its name, or its place where several go by that name."""
+    return place if place.startswith("input.") else model.__name__
 
 
 def augmentation_table() -> list[str]:
@@ -68,7 +73,9 @@ def study_places() -> Iterator[tuple[str, type[BaseModel]]]:
     """Every model of a study file, and where it stands there; an analysis's entry is read where analyses are chosen."""
     yield from places(StudyFile)
     yield "analyses.NAME", analyses.Entry
-    yield "input.arrays", arrays.Options
+    for name in inputs.names():
+        if (options := getattr(inputs.load(name), "Options", None)) is not None:
+            yield f"input.{name}", options
 
 
 def places(model: type[BaseModel], place: str = "") -> Iterator[tuple[str, type[BaseModel]]]:

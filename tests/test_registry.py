@@ -15,8 +15,8 @@ from transferscope.models.networks import make_network
 from transferscope.models.pretrained import weights_state
 
 PACKAGES = {
-    "transferscope.data.sources": "csv digits elpv folder fractals npz openmoji torchvision",
-    "transferscope.models.networks": "open_clip timm torchvision transformers",
+    "transferscope.data.sources": "bbcnews csv digits elpv folder fractals npz openmoji text torchvision",
+    "transferscope.models.networks": "open_clip package timm torchvision transformers",
     "transferscope.models.pretrained": "file package timm transformers",
     "transferscope.engine.executors": "inline local",
 }

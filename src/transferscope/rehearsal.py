@@ -145,5 +145,6 @@ def _refused(run: Rehearsal, size: int, image: Example, error: Exception) -> str
     why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     few = f"{run.count} training image{'s' if run.count != 1 else ''} in batches of {run.batch_size}"
     mend = "give more training images, or a larger recipe.batch_size" if size == 1 else "set another recipe.batch_size"
-    images = f"{size} image{'s' if size != 1 else ''} of {image}"
+    noun = image.noun if size != 1 else image.noun.removesuffix("s")
+    images = f"{size} {noun} of {image}"
     return f"{run.target}: {in_words(run.network)} cannot take a training step on {images} ({few}; {why}); {mend}."

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-BYTES = {"uint8": 1, "int16": 2, "uint16": 2, "float32": 4, "int64": 8}  # of one stored value
+BYTES = {"uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "float32": 4, "int64": 8}  # of one stored value
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green, blue in [0, 1]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One input as it is stored: for an image `shape` is (channels, height, width); `dtype` the kind of its values."""
+    """One input as it is stored: for an image `shape` is (channels, height, width); `dtype` the kind of its values.
+
+    Of a text `shape` is (tokens,), and `vocabulary` says how many tokens there are; elsewhere it is None.
+    """
 
     shape: tuple[int, ...]
     dtype: str = "uint8"
+    vocabulary: int | None = None
 
     @property
     def channels(self) -> int:
@@ -34,16 +38,27 @@ class Example:
         return math.prod(self.shape) * BYTES[self.dtype]
 
     def example(self, count: int, *, seed: int = 0) -> "Tensor":
-        """Random inputs (count, *shape), float32, as normalised ones are; the same for a seed."""
+        """Random inputs (count, *shape), the same for a seed: float32, as normalised ones are; of texts int64, tokens
+        without padding."""
         import torch
 
-        return torch.randn((count, *self.shape), generator=torch.Generator().manual_seed(seed))
+        draw = torch.Generator().manual_seed(seed)
+        if self.vocabulary is not None:
+            return torch.randint(0, self.vocabulary, (count, *self.shape), generator=draw)
+        return torch.randn((count, *self.shape), generator=draw)
+
+    @property
+    def noun(self) -> str:
+        """What such inputs are called."""
+        return "texts" if self.vocabulary is not None else "images"
 
     def resized(self, side: int) -> "Example | None":
         """The same kind of image as a square of `side` pixels; None where it is no image."""
         return replace(self, shape=(self.channels, side, side)) if len(self.shape) == 3 else None
 
     def __str__(self) -> str:
+        if self.vocabulary is not None:
+            return f"{self.shape[0]} tokens"
         if len(self.shape) != 3:
             return " x ".join(map(str, self.shape)) + " values"
         _, height, width = self.shape

@@ -15,6 +15,7 @@ from transferscope.tasks import inputs
 MADE = {
     "images": ("newcomers.rings:30", "newcomers.stacks:three"),
     "arrays": ("npz:signals.npz", "newcomers.series:small"),
+    "text": ("text:texts", "transformers:net"),
 }
 
 
@@ -22,6 +23,10 @@ MADE = {
 def test_it_keeps_its_contract(name: str, tmp_path: Path) -> None:
     if name == "arrays":
         sources.signals(tmp_path / "signals.npz")
+    if name == "text":
+        reading = pytest.importorskip("reading")
+        reading.texts(tmp_path / "texts")
+        reading.network(tmp_path / "net")
     contract.check_input(importlib.import_module(f"{contract.PACKAGE}.{name}"), *MADE[name], tmp_path)
 
 

@@ -117,7 +117,7 @@ def test_the_pages_are_those_that_build_writes(build: Any) -> None:
 
 def test_every_part_of_a_study_file_has_its_table(build: Any) -> None:
     text = (TOP / "docs" / "study-file.md").read_text(encoding="utf-8")
-    assert {name for _, name, _ in build.REGION.findall(text)} == {model.__name__ for _, model in build.study_places()}
+    assert {name for _, name, _ in build.REGION.findall(text)} == {build.marker(*one) for one in build.study_places()}
     for name in augmentations.names():
         assert f"\n| **`{name}`** |" in text
     for key in ("targets.NAME.columns.group", "recipe.lr", "resources.executor", "analyses.NAME.type"):

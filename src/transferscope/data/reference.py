@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from transferscope import registry
+from transferscope import nouns, registry
 from transferscope.data.fingerprint import text_fingerprint
 from transferscope.data.listing import Listing, check_listing, legible_names
 from transferscope.data.pictures.decode import ImageFiles, Picked
@@ -30,7 +30,10 @@ def open_listing(ref: str) -> Listing:
     source, rest, options, how = _resolve(ref)
     with _readable(ref):
         found = _read_so(replace(source.listing(rest, **options), ref=ref), how)
-        return legible_names(check_listing(found, where=apart(ref)[0]))
+        try:
+            return legible_names(check_listing(found, where=apart(ref)[0]))
+        except UserError as error:
+            raise UserError(nouns.of_texts(str(error)) if found.holds == "texts" else str(error)) from None
 
 
 def source_fingerprint(ref: str, memo: Path | None = None) -> str:

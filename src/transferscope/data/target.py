@@ -38,6 +38,8 @@ class Columns(Strict):
 
     path: str | None = None
     """The column of paths or ids of the images."""
+    text: str | None = None
+    """With `input: text` the column of texts, in the place of paths; a column called `text` is recognised."""
     label: Annotated[tuple[str, ...] | None, BeforeValidator(_names), "text", "list of texts", "`null`"] = None
     """The column of labels, or several columns of 0 and 1."""
     group: str | None = None

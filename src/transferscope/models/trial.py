@@ -73,7 +73,12 @@ def _why(
         here = f"{image.channels}; set network.options.in_chans" if hasattr(net, "default_cfg") else image.channels
         return f"network: {name} wants images of {many} (its layer '{place}'), but images here have {here}."
     where = f" in its layer '{place}'" if place else ""
-    opening = f"network: {name} cannot take a step on images of {image}{where} ({_first_line(error)})"
+    opening = f"network: {name} cannot take a step on {image.noun} of {image}{where} ({_first_line(error)})"
+    if image.vocabulary is not None:
+        return (
+            f"{opening}; set a smaller input.text.max_length where its positions end before, or name the tokenizer "
+            f"that it was made with, as there are {image.vocabulary:,} tokens."
+        )
     others = ((side, image.resized(side)) for side in _sizes(net))
     fits = next((side for side, other in others if other not in (None, image) and _runs(net, other)), None)
     if fits is not None:
@@ -114,7 +119,8 @@ def _probabilities(
     images = image.example(IMAGES)
     with torch.no_grad(), seeded(0):
         out = logits_of(net.eval()(images), IMAGES, name).double()
-        loud = [logits_of(net(scale * images), IMAGES, name) for scale in (LOUD, -LOUD)]
+        scales = (LOUD, -LOUD) if image.vocabulary is None else ()  # tokens have no size
+        loud = [logits_of(net(scale * images), IMAGES, name) for scale in scales]
     for module, flag in training.items():
         module.training = flag
     ones = torch.ones(IMAGES, dtype=torch.float64)
@@ -126,7 +132,7 @@ def _probabilities(
             f"network: {name} returns probabilities ({seen}), but logits are needed: return the values before the "
             "softmax or sigmoid."
         )
-    if shares and bool((out > 0).all()) and all(bool(((o >= 0) & (o <= 1)).all()) for o in loud):
+    if shares and loud and bool((out > 0).all()) and all(bool(((o >= 0) & (o <= 1)).all()) for o in loud):
         return "all outputs lie between 0 and 1: if the network ends in a sigmoid, return the values before it"
     return ""
 

@@ -15,6 +15,7 @@ from transferscope.errors import UserError, legible
 from transferscope.measures.deciding import LEAST, MOST_PLANNED
 from transferscope.strict import Strict
 from transferscope.study import yaml_text
+from transferscope.study.beside import settled
 from transferscope.study.explain import explain
 from transferscope.study.schema import Arms, Chosen, Input, Network, Origin, Resources, Seeds, Split, Targets
 from transferscope.tasks import inputs
@@ -31,13 +32,13 @@ class StudyFile(Strict):
     image_size: Annotated[int, Field(ge=8, le=16384)] = 64
     """Side in pixels of what the network sees."""
     input: Input = inputs.USUAL
-    """What the network is fed: `images`, `arrays`, or your own kind by the dotted name of its module, which
+    """What the network is fed: `images`, `arrays`, `text`, or your own kind by the dotted name of its module, which
     `{arrays: {jitter: 0.1}}` gives options."""
     network: Network
-    """`timm:NAME`, `torchvision:NAME`, `transformers:FOLDER` (or a name in the hub's cache), or
+    """`timm:NAME`, `torchvision:NAME`, `transformers:FOLDER` (or a name in the hub's cache), `package:minilm-l6`, or
     `package.module:factory`, your own function taking `num_classes` and returning a network from images of three
-    channels (or as many as `targets.NAME.channels` names) to logits; `{ref: timm:NAME, options: {img_size: 32}}` hands
-    the factory keyword arguments."""
+    channels (or as many as `targets.NAME.channels` names, or of what `input` says) to logits;
+    `{ref: timm:NAME, options: {img_size: 32}}` hands the factory keyword arguments."""
     pretrained: Origin = None
     """Where the pretrained weights come from; a text is short for `{weights: ...}`, and null leaves only the arm
     `random`."""
@@ -145,7 +146,7 @@ class StudyFile(Strict):
         try:
             seeds = _looks(raw["seeds"]) if isinstance(raw.get("seeds"), Mapping) else {}
             said = {"name": legible(folder.resolve().name) or "study", **raw, **seeds, "folder": folder}
-            return cls.model_validate(said | _network(raw, where, folder))
+            return cls.model_validate(said | settled(raw, where, folder))
         except ValidationError as error:
             raise UserError(explain(error, cls, where)) from None
         except ValueError as error:
@@ -204,33 +205,6 @@ def _looks(said: Mapping[str, Any]) -> dict[str, Any]:
     if not LEAST <= first < last <= MOST_PLANNED:
         raise ValueError(f"from {first} to {last} must begin at {LEAST} or more and rise to {MOST_PLANNED} at most")
     return {"seeds": tuple(range(first)), "growing": (first, last)}
-
-
-def _network(raw: Mapping[str, Any], where: str, folder: Path) -> dict[str, Any]:
-    """The network with all in its text that decides it, weights that are meant as its own, and its size in pixels.
-
-    What is no network is left for the model to refuse.
-    """
-    try:
-        text = models.written(raw.get("network"))
-        if not isinstance(text, str):
-            return {}
-        models.check_network_ref(text)
-    except UserError as error:
-        said = str(error)
-        raise UserError(f"{where}: {said if said.startswith('network') else f'network: {said}'}") from None
-    try:
-        found: dict[str, Any] = {"network": models.settled(text, folder)}
-        if "image_size" not in raw and (size := models.meant_for(text, folder)):
-            found["image_size"] = size
-    except UserError as error:
-        raise UserError(f"{where}: network: {error}") from None
-    given = raw.get("pretrained")
-    if isinstance(given, str):
-        found["pretrained"] = models.own_weights(given, text)
-    elif isinstance(given, Mapping) and isinstance(given.get("weights"), str):
-        found["pretrained"] = {**given, "weights": models.own_weights(given["weights"], text)}
-    return found
 
 
 def _check_options(text: str) -> None:

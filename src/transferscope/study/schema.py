@@ -44,7 +44,7 @@ class Pretrained(Strict):
 
     weights: str | None = None
     """`timm` (the hub weights of that timm network), `transformers` (those in the folder of that network),
-    `package:efficientnet-lite0`, or `file:PATH`, of which `file:PATH#teacher` takes a part."""
+    `package:efficientnet-lite0`, `package:minilm-l6`, or `file:PATH`, of which `file:PATH#teacher` takes a part."""
     series: Annotated[tuple[str, ...] | None, BeforeValidator(_series), "text", "list of texts", "`null`"] = None
     """The checkpoints of one training, in natural order by the last number of the name: a pattern such as
     `checkpoints/epoch_*.safetensors`, or a list of files; the last one is where the arm `pretrained` starts."""

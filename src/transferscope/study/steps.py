@@ -166,6 +166,7 @@ class Study(StudyFile):
         """The parameters of `tasks.train` that a recipe sets."""
         found = recipe.model_dump(mode="json", include=set(Training.model_fields))
         found |= {"mean_over": "images"} if recipe.accumulate > 1 else {}
+        found |= {"augment": None} if getattr(self.kind, "UNAUGMENTED", False) else {}
         return found | ({"precision": self.precision()} if recipe.precision == "auto" else {})
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -261,7 +262,17 @@ class Study(StudyFile):
         image, batch = self.example, self.recipe.batch_size
         shape = None if image == picture(self.image_size) else image.shape
         how = self.recipe.timed()
-        return Question(self.network, self.image_size, batch, self.device, ways=asked, quick=True, shape=shape, how=how)
+        return Question(
+            self.network,
+            self.image_size,
+            batch,
+            self.device,
+            ways=asked,
+            quick=True,
+            shape=shape,
+            vocabulary=image.vocabulary,
+            how=how,
+        )
 
     def preprocessing(self) -> dict[str, Any]:
         """Mean, std and interpolation the pretrained weights expect; every arm is fed the same way."""

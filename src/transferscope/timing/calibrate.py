@@ -114,7 +114,8 @@ def key(question: Question, *more: int) -> str:
     machine = this_machine()
     gpu = machine.gpus if question.device.startswith("cuda") else ()
     where = [machine.processor, list(gpu), importlib.metadata.version("torch"), *more]
-    asked = {name: value for name, value in asdict(question).items() if name != "how" or value}  # older names stay
+    later = ("how", "vocabulary")  # where they say nothing, older names stay
+    asked = {name: value for name, value in asdict(question).items() if name not in later or value}
     return hashlib.blake2b(canonical([asked, where])).hexdigest()[:24]
 
 

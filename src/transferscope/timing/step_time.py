@@ -34,11 +34,14 @@ class Question:
     ways: tuple[str, ...] = PRECISIONS[:1]
     quick: bool = False  # on a CPU few images, their time scaled up, few rounds, and no matrix product
     shape: tuple[int, ...] | None = None  # of one input that is no square picture
+    vocabulary: int | None = None  # tokens that there are, of a text
     how: tuple[tuple[str, Any], ...] = ()  # fields of a recipe that a step's time hangs on, where they are not usual
 
     @property
     def image(self) -> Example:
         """What an image is like."""
+        if self.vocabulary is not None and self.shape is not None:
+            return Example(self.shape, "int32", self.vocabulary)
         return picture(self.image_size) if self.shape is None else Example(self.shape, "float32")
 
 

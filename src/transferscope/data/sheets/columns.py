@@ -74,7 +74,8 @@ def roles(sheet: Sheet, asked: Columns, finds: Finds, *, asks: bool = True) -> R
 def known(sheet: Sheet, asked: Columns) -> set[str]:
     """The columns that were named. UserError for one that the table does not have."""
     found = set()
-    for role, given in (("path", asked.path), ("label", asked.label), ("group", asked.group), ("split", asked.split)):
+    for role in ("path", "text", "label", "group", "split"):
+        given = getattr(asked, role)
         for name in given if isinstance(given, tuple) else (given,):
             if name is not None and name not in sheet.cells:
                 hint = did_you_mean(name, list(sheet.cells))
@@ -104,7 +105,7 @@ def _path(sheet: Sheet, taken: set[str], finds: Finds) -> str:
     if found is None and named:
         return named[0]
     if found is None:
-        raise UserError(f"The table '{sheet.file}' has no column 'path'; {did_you_mean('path', free)}")
+        raise UserError(f"The table '{sheet.file}' has no column 'path' (nor 'text'); {did_you_mean('path', free)}")
     return found
 
 

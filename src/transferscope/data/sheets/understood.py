@@ -70,7 +70,7 @@ def understood(
     sheet, files, repeated = _sorted(whole, found, _existing(whole, found.path, located.files, place))
     labels = cells.read(sheet, found.labels, uncertain)
     splits, lists = _splits(sheet, found, asked)
-    groups = _groups(sheet, found, asked, splits)
+    groups = groups_of(sheet, found, asked, splits)
     notes = [*sheet.notes, located.how, *labels.notes]
     rows = "1 row repeats" if repeated == 1 else f"{repeated:,} rows repeat"
     notes += [f"{rows} an image with the same cells: left out."] if repeated else []
@@ -86,7 +86,7 @@ def understood(
         splits,
         groups,
         tuple(lists),
-        _columns_note(found, asked),
+        columns_note(found, asked),
         tuple(note for note in notes if note),
         () if plain else (json.dumps(how, sort_keys=True),),
     )
@@ -98,7 +98,8 @@ def _existing(sheet: Sheet, path: str, files: Sequence[str | None], place: Image
         first = sheet.cells[path][files.index(None)]
         raise UserError(
             f"'{sheet.file}' names {len(files) - len(found)} image(s) that do not exist, the first being '{first}'; "
-            f"paths are relative to '{place.folder}' (or set images: to their folder)."
+            f"paths are relative to '{place.folder}' (or set images: to their folder; or is "
+            "it a table of texts, whose column columns.text names?)."
         )
     return found
 
@@ -126,17 +127,23 @@ def _sorted(sheet: Sheet, found: Roles, files: list[str]) -> tuple[Sheet, tuple[
 def _splits(sheet: Sheet, found: Roles, asked: Columns) -> tuple[tuple[str, ...] | None, list[Path]]:
     if found.split is None:
         return (None, []) if asked.without("split") else listed_splits(sheet.cells[found.path], sheet.file.parent)
+    return split_words(sheet, found.split), []
+
+
+def split_words(sheet: Sheet, column: str) -> tuple[str, ...]:
+    """The split of every row, by a column of them; '' where it is undecided. UserError for another word."""
     words = []
-    for cell, line in zip(sheet.cells[found.split], sheet.lines, strict=True):
+    for cell, line in zip(sheet.cells[column], sheet.lines, strict=True):
         word = "" if cell.lower() in cells.BLANKS else split_word(cell)
         if word is None:
             hint = did_you_mean(cell, SPLITS)
             raise UserError(f"Line {line} of '{sheet.file}' has the split '{cell}'; write train, val or test: {hint}")
         words.append(word)
-    return tuple(words), []
+    return tuple(words)
 
 
-def _groups(sheet: Sheet, found: Roles, asked: Columns, splits: Sequence[str] | None) -> tuple[str, ...] | None:
+def groups_of(sheet: Sheet, found: Roles, asked: Columns, splits: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The group of every row, '' for one of its own; None without such a column. UserError for one in two splits."""
     if found.group is None:
         return None
     if found.group == found.path:
@@ -173,7 +180,7 @@ def _chooses(read: cells.Read, splits: Sequence[str] | None) -> bool:
     return len(rows) == 0 or read.labels.ndim == 2 or len(read.classes) == 2 or decides(read.labels[rows])
 
 
-def _columns_note(found: Roles, asked: Columns) -> str:
+def columns_note(found: Roles, asked: Columns) -> str:
     """What the columns were taken for, unless their names say it and nothing was left out."""
     one = found.labels[0] if len(found.labels) == 1 else None
     taken = {"path": found.path, "label": one, "split": found.split, "group": found.group}

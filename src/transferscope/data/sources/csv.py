@@ -1,11 +1,11 @@
-"""csv:FILE, a table with a row for every image: where it lies, what it shows, and what stays on one side of a split.
+"""csv:FILE, a table with a row for every image or text: where it lies, its class, what stays on one side of a split.
 
 Columns are those that the target's `columns` names (path, label, group, split), else recognised by names and cells; the
 listing's notes say what each was taken for. Paths are absolute or relative to the table's folder (or to `images`),
 also without leading folders that are not there, or ids without folder and suffix. One label column holds a class, or
 several labels parted by bars; several label columns hold 0 and 1, and are classes where each image carries just one.
 `uncertain` says what -1 counts as. Cells of the split are words for train, val and test, or empty (undecided). Any
-encoding and separator; rows in any order.
+encoding and separator; rows in any order. With a column of texts (`text`) in the place of paths the table holds texts.
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from transferscope.data.fingerprint import files_fingerprint
 from transferscope.data.listing import Listing
 from transferscope.data.pictures.decode import ImageFiles
+from transferscope.data.sheets import texts
 from transferscope.data.sheets.columns import known
 from transferscope.data.sheets.sheet import read
 from transferscope.data.sheets.understood import understood
@@ -35,6 +36,9 @@ def fingerprint(
     rest: str, memo: Path | None = None, columns: Any = None, images: str | None = None, uncertain: Any = None
 ) -> str:
     """Digest of the table, of every image it names, and of how it was read."""
+    if texts.holds(_file(rest), _columns(columns, rest)):
+        found = texts.read_texts(_file(rest), _columns(columns, rest), uncertain)
+        return files_fingerprint({"": _file(rest)}, memo, found.reading)
     seen = understood(_file(rest), _columns(columns, rest), images, uncertain)
     files = {f"image {name}": Path(file) for name, file in zip(seen.names, seen.files, strict=True)}
     beside = {file.name: file for file in seen.lists}
@@ -42,7 +46,10 @@ def fingerprint(
 
 
 def listing(rest: str, columns: Any = None, images: str | None = None, uncertain: Any = None) -> Listing:
-    """The rows, named by their path as written; classes are the sorted labels, or the label columns in their order."""
+    """The rows, named by their path as written, or texts by their line; classes are the sorted labels, or the label
+    columns in their order."""
+    if texts.holds(_file(rest), _columns(columns, rest)):
+        return texts.read_texts(_file(rest), _columns(columns, rest), uncertain).listing
     seen = understood(_file(rest), _columns(columns, rest), images, uncertain)
     return Listing(
         names=tuple(seen.names),

@@ -5,7 +5,7 @@ A scheme file has a one-line docstring, `check(name)` (cheap, no torch), `build(
 tests build. `OURS` may list keyword arguments that the study decides. One whose networks are described by files
 outside adds `settled(name, options, folder)`: name and options that say all that the files do, so that equal networks
 have equal texts wherever the files lie; and `size(name, folder)`, the pixels that such a network is meant for, or None.
-`normalisation(name)` is there where all networks of the scheme are fed alike.
+`normalisation(name)` is there where all networks of the scheme are fed alike; `READS` where that example reads "texts".
 Where networks may take the options of `DROPS` without effect, `drops(net, key, rate)` says whether they drop anything.
 
 A network and its options travel as one text, `timm:NAME?{"img_size":32}`; one without options is the plain reference.

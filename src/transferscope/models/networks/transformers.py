@@ -1,9 +1,12 @@
-"""`transformers:FOLDER`: any image classifier of Hugging Face's transformers, by folder, name in the cache, or kind.
+"""`transformers:FOLDER`: any classifier of images or texts of transformers, by folder, name in the cache, or kind.
 
 A folder holds `config.json`, as `save_pretrained` writes it; a name (`google/vit-base-patch16-224`) is looked up in the
 hub's cache, never on the hub; a kind (`transformers:vit`) is built with its defaults. Options are keys of the
 configuration. What the file says goes into the network's text, so that a network is known by what it is, not by where
 its file lies.
+
+Of a kind that reads texts the option `pooling` ("mean" over real tokens, or "first") puts one linear layer on the
+encoder in the place of the library's own head; a folder of sentence-transformers says it itself.
 """
 
 import json
@@ -66,7 +69,15 @@ def settled(name: str, options: Mapping[str, Any], folder: Path) -> tuple[str, d
     config = {key: value for key, value in said.items() if key not in UNSAID}
     if heads := [one for one in said.get("architectures") or () if str(one).partition(KIND)[2]]:
         config["architectures"] = heads  # ...WithTeacher, which the library does not take without being told
-    return kind, {**({"config": config} if config else {}), **options}
+    return kind, {**({"config": config} if config else {}), **_pooling(where), **options}
+
+
+def _pooling(where: Path) -> dict[str, str]:
+    """How the states of an encoder of texts become one, as sentence-transformers writes it beside a network."""
+    file = where / "1_Pooling" / FILE
+    said = described(file) if file.is_file() else {}
+    ways = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
+    return next(({"pooling": way} for key, way in ways.items() if said.get(key) is True), {})
 
 
 def size(name: str, folder: Path) -> int | None:
@@ -116,18 +127,21 @@ def described(file: Path) -> dict[str, Any]:
     return found
 
 
-def build(name: str, classes: int, config: Mapping[str, Any] | None = None, **options: Any) -> "nn.Module":
+def build(
+    name: str, classes: int, config: Mapping[str, Any] | None = None, pooling: str | None = None, **options: Any
+) -> "nn.Module":
     """The classifier of kind `name` with fresh weights and a head of `classes` outputs, in float32.
 
     `config` is what a file says, and may hold keys that the library no longer knows; `options` may not.
     """
-    from transformers import AutoConfig, AutoModelForImageClassification
+    from transformers import AutoConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as KNOWN
 
-    if name not in KNOWN:
-        tail = nearest(name, sorted(KNOWN), "give a folder with a config.json.")
-        raise UserError(f"network: transformers has no image classifier '{name}', nor is it a folder or cached; {tail}")
+    from transferscope.models import texts
+
+    auto = classifier(name)
+    if pooling is not None and not reads_texts(name):
+        raise UserError(f"network.options.pooling: '{name}' reads images, and pools them itself; remove the key.")
     usual = CONFIG_MAPPING[name]().to_dict()
     for key in options:
         if key not in usual:
@@ -138,9 +152,38 @@ def build(name: str, classes: int, config: Mapping[str, Any] | None = None, **op
     except Exception as error:  # its validation says in several lines which value is of which type
         raise ValueError(" ".join(str(error).split())) from error
     made.architectures = made.architectures or []  # of several classes of a kind the library takes the first then
-    auto: Any = AutoModelForImageClassification
-    net: nn.Module = auto.from_config(made)
-    return net.float()
+    if not reads_texts(name):
+        net: nn.Module = auto.from_config(made)
+        return net.float()
+    return texts.classifier(auto, made, pooling, classes).float()
+
+
+def reads_texts(kind: str) -> bool:
+    """Whether networks of a kind read texts; of those that can read both it is images."""
+    images, known = _kinds()
+    return kind in known and kind not in images
+
+
+def classifier(kind: str) -> Any:
+    """The library's class of classifiers of a kind. UserError where there is none."""
+    import transformers
+
+    images, known = _kinds()
+    if kind not in images and kind not in known:
+        tail = nearest(kind, sorted({*images, *known}), "give a folder with a config.json.")
+        raise UserError(
+            f"network: transformers has no classifier of images or texts '{kind}', nor is it a folder or cached; {tail}"
+        )
+    if kind in images:
+        return transformers.AutoModelForImageClassification
+    return transformers.AutoModelForSequenceClassification
+
+
+def _kinds() -> "tuple[Mapping[str, Any], Mapping[str, Any]]":
+    """The kinds of networks that the library classifies images with, and texts."""
+    from transformers.models.auto import modeling_auto as auto
+
+    return auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES, auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
 
 def filled(kind: Any, where: Path | None, **how: Any) -> "dict[str, Tensor]":

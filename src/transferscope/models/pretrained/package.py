@@ -1,4 +1,4 @@
-"""`package:efficientnet-lite0`: weights that a Python package ships, no download at run time."""
+"""`package:efficientnet-lite0`, `package:minilm-l6`: weights that a Python package ships, no download at run time."""
 
 import hashlib
 import importlib.util
@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferscope.errors import UserError, did_you_mean
+from transferscope.models.encoders import ENCODERS, Encoder
 from transferscope.models.networks import parted
+from transferscope.models.networks import transformers as networks
+from transferscope.registry import joined
+from transferscope.shape import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,13 +50,16 @@ SHIPPED = {
 EXAMPLE = ("efficientnet-lite0", "timm:tf_efficientnet_lite0")
 
 
-def _shipped(rest: str) -> Shipped:
-    if rest not in SHIPPED:
-        raise UserError(f"'package:{rest}' is not known; {did_you_mean(rest, tuple(SHIPPED))}")
-    return SHIPPED[rest]
+def _shipped(rest: str) -> Shipped | Encoder:
+    known = {**SHIPPED, **ENCODERS}
+    if rest not in known:
+        raise UserError(f"'package:{rest}' is not known; {did_you_mean(rest, tuple(known))}")
+    return known[rest]
 
 
-def _path(shipped: Shipped) -> Path:
+def _path(shipped: Shipped | Encoder) -> Path:
+    if isinstance(shipped, Encoder):
+        return shipped.home() / "model.safetensors"
     spec = importlib.util.find_spec(shipped.module)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
@@ -69,7 +76,10 @@ def check(rest: str, network: str | None) -> None:
     """UserError unless the package is installed and `network` is (or may wrap) the architecture of these weights."""
     shipped = _shipped(rest)
     scheme, name, _ = parted(network or "")
-    if scheme == "torchvision" or (scheme == "timm" and name.split(".")[0] != shipped.timm_name):
+    if isinstance(shipped, Encoder):
+        if network and (scheme in ("timm", "torchvision", "open_clip") or (scheme == "package" and name != rest)):
+            raise UserError(f"package:{rest} fits network: package:{rest}, not {network}.")
+    elif scheme == "torchvision" or (scheme == "timm" and name.split(".")[0] != shipped.timm_name):
         raise UserError(f"package:{rest} fits timm:{shipped.timm_name}, not {network}.")
     _path(shipped)
 
@@ -82,9 +92,12 @@ def fingerprint(rest: str, network: str) -> str:
 
 
 def describe(rest: str, network: str) -> dict[str, Any]:
-    """The preprocessing these weights were trained with."""
+    """The preprocessing these weights were trained with; ImageNet's for those of texts, which are not fed by it."""
     shipped = _shipped(rest)
     version = metadata.version(shipped.distribution)
+    if isinstance(shipped, Encoder):
+        source = f"weights of {shipped.words}, from the package {shipped.distribution} {version}"
+        return {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "interpolation": "bicubic", "source": source}
     return {
         "mean": shipped.mean,
         "std": shipped.std,
@@ -94,13 +107,22 @@ def describe(rest: str, network: str) -> dict[str, Any]:
 
 
 def state(rest: str, network: str) -> "dict[str, Tensor]":
-    """The tensors under timm's names: both list the same layers in the same order, and every shape is checked."""
+    """The tensors under timm's names: both list the same layers in the same order, and every shape is checked.
+
+    An encoder's are under the names of its library, without what it does not pool texts with.
+    """
+    shipped = _shipped(rest)
+    if isinstance(shipped, Encoder):
+        from transferscope.models.pretrained import transformers
+
+        kind, said = networks.settled(str(shipped.home()), {}, Path())
+        own = network if parted(network)[0] == "transformers" else joined(f"transformers:{kind}", said)
+        return transformers.state(str(shipped.home()), own)
     import timm
     import torch
 
     from transferscope.models.checkpoint import read_state
 
-    shipped = _shipped(rest)
     given = read_state(_path(shipped))
     with torch.device("meta"):
         wanted = timm.create_model(shipped.timm_name).state_dict()

@@ -60,10 +60,13 @@ def fingerprint(rest: str, network: str) -> str:
 
 
 def describe(rest: str, network: str) -> dict[str, Any]:
-    """What the folder's processor does to pixels in [0, 1]: mean, std and resampling; ImageNet's without one."""
+    """What the folder's processor does to pixels in [0, 1]: mean, std and resampling; ImageNet's without one, which
+    networks of texts are not fed by."""
     where = _home(rest)
     said = networks.preprocessing(where)
     source = f"weights of {where.name if Path(rest).expanduser().is_dir() else rest}"
+    if not said and networks.reads_texts(parted(network)[1]):
+        return {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "interpolation": "bicubic", "source": source}
     if not said:
         source += ", which brings no preprocessor_config.json: ImageNet mean and std"
         return {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "interpolation": "bicubic", "source": source}
@@ -82,17 +85,17 @@ def describe(rest: str, network: str) -> dict[str, Any]:
 def state(rest: str, network: str) -> "dict[str, Tensor]":
     """The tensors under the names of the library's release that is installed, by its own conversion.
 
-    Those that the files lack, or hold in another shape, are left out.
+    Those that the files lack, or hold in another shape, are left out, and so is what a network pools texts with, where
+    it pools them otherwise (`pooling`).
     """
-    from transformers import AutoModelForImageClassification
-
-    where = _home(rest)
+    where, (_, kind, options) = _home(rest), parted(network)
     files(rest, network)
     try:
-        return networks.filled(AutoModelForImageClassification, where, local_files_only=True, dtype="float32")
+        found = networks.filled(networks.classifier(kind), where, local_files_only=True, dtype="float32")
     except Exception as error:  # the library raises many kinds for what it cannot read
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(f"weights: {where} cannot be loaded by transformers ({reason}); use file:PATH.") from error
+    return {name: tensor for name, tensor in found.items() if "pooling" not in options or ".pooler." not in name}
 
 
 def _home(rest: str) -> Path:

@@ -12,16 +12,20 @@ torch and pictures are imported inside them::
     def evaluation(table, rows, labels, fed: Fed, *, batch_size, device) -> Iterator[Batch]   in the order of `rows`
 
 A file may have a model `Options`, what `input: {NAME: {KEY: VALUE}}` may say, which `Asked` brings; those named in
-`TRAINING` are told to the runs, as `run.input`. `blocks(example) -> list[int]` lists what blocks a shuffle can move.
+`TRAINING` are told to the runs, as `run.input`. `UNAUGMENTED` is True where no run is told of `recipe.augment`, which
+nothing goes by. `blocks(example) -> list[int]` lists what blocks a shuffle can move.
 
-A file may have one more, without which the answer is None; what is frozen is computed once where it is a number::
+A file may have two more. What is frozen is computed once where the first is a number, and None is its answer where it
+is not there; the second completes the options of `input` with what lies beside the study's network or weights::
 
     def looks(run: Run) -> int | None        after how many epochs training gives every input as before, by turns
+    def settled(options: Mapping, network: str, weights: str | None, folder: Path) -> dict
 
 `table.json` in the folder of a table names its kind. Batches are (inputs, labels, rows). Inputs are tensors whose first
 axis is the batch; what they hold depends on the seed, the epoch and the row alone, never on the rest of the batch, and
-evaluation gives the same every time. A block of `run.shuffle` destroys structure in whatever way the kind has; a kind
-without one says so in a UserError.
+evaluation gives the same every time: images and arrays as float32, tokens of texts as int64, where what is below 0 is
+padding. A block of `run.shuffle` destroys structure in whatever way the kind has; a kind without one says so in a
+UserError.
 
 A dotted path names anyone's module.
 """
@@ -148,6 +152,14 @@ def told(text: str) -> dict[str, Any] | None:
     kind = load(text)
     given = {} if found is None else found.model_dump(include=set(getattr(kind, "TRAINING", ())), exclude_defaults=True)
     return given or None
+
+
+def settled(text: str, network: str, weights: str | None, folder: Path) -> str:
+    """An input's text with all in it that lies beside the network or the weights of a study file in `folder`."""
+    name, given = registry.apart(text)
+    if name not in names() or not hasattr(kind := load(name), "settled"):
+        return text
+    return registry.joined(name, kind.settled(given, network, weights, folder))
 
 
 def check(name: str) -> None:

@@ -1,0 +1,96 @@
+"""text:PATH, one subfolder of .txt files per class, optionally below folders of splits such as train/, val/ and test/.
+
+Folders are understood as those of images are (`folders.layout.understand` has the rules). A file is UTF-8, or what its
+byte-order mark says; files of another encoding and empty ones are left out and counted.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from transferscope import nouns
+from transferscope.data.fingerprint import files_fingerprint
+from transferscope.data.folders.asides import asides
+from transferscope.data.folders.layout import Layout, understand
+from transferscope.data.folders.tree import Folder, scan
+from transferscope.data.listing import Listing
+from transferscope.data.texts import TextFiles
+from transferscope.errors import UserError
+
+READ = frozenset((".txt",))
+
+
+def check(rest: str) -> None:
+    """A UserError unless the folder exists and has subfolders."""
+    root = _root(rest)
+    if not any(entry.is_dir() and not entry.name.startswith(".") for entry in root.iterdir()):
+        raise UserError(_no_classes(root))
+
+
+def absolute(rest: str, folder: Path) -> str:
+    """The same reference with a relative path starting from `folder`."""
+    return str((folder / Path(rest).expanduser()).absolute())
+
+
+def fingerprint(rest: str, memo: Path | None = None) -> str:
+    """Digest of every text's relative name and bytes, and of the class and split its folder gives it."""
+    root = _root(rest)
+    texts = _texts(_understood(root)[1])
+    given = (f"{label}/{split}" for _, label, split in texts)
+    return files_fingerprint({name: root / name for name, *_ in texts}, memo, extra=given)
+
+
+def listing(rest: str) -> Listing:
+    """The texts below PATH, named by their path relative to it; classes are the union over the splits."""
+    root = _root(rest)
+    tree, layout = _understood(root)
+    texts = _texts(layout)
+    classes = sorted({label for _, label, _ in texts})
+    given = any(split for *_, split in texts)
+    trained = {label for _, label, split in texts if split == "train"}
+    if given and (missing := [name for name in classes if name not in trained]):
+        raise UserError(f"Class '{missing[0]}' of '{root}' has no text for training; add texts or remove the class.")
+    index = {name: i for i, name in enumerate(classes)}
+    return Listing(
+        names=tuple(name for name, *_ in texts),
+        classes=tuple(classes),
+        labels=np.array([index[label] for _, label, _ in texts], dtype=np.int64),
+        load=TextFiles(tuple(str(root / name) for name, *_ in texts)),
+        splits=tuple(split for *_, split in texts) if given else None,
+        notes=tuple(map(nouns.of_texts, asides(tree, layout))),
+        holds="texts",
+    )
+
+
+def _root(rest: str) -> Path:
+    if not rest:
+        raise UserError("The reference 'text:' names no folder; write text:PATH.")
+    root = Path(rest).expanduser().absolute()
+    if not root.is_dir():
+        kind = "is a file, not a folder" if root.exists() else "does not exist"
+        raise UserError(
+            f"The folder of texts '{root}' {kind}; give a folder with one subfolder of .txt files per class."
+        )
+    return root
+
+
+def _understood(root: Path) -> tuple[Folder, Layout]:
+    tree = scan(root, READ)
+    if lost := list(tree.below("lost")):
+        raise UserError(f"The link '{lost[0]}' in '{root}' leads nowhere: fetch what it links to, or remove it.")
+    try:
+        layout = understand(tree, str(root))
+    except UserError as error:
+        raise UserError(nouns.of_texts(str(error))) from None
+    if not layout.places:
+        raise UserError(_no_classes(root))
+    return tree, layout
+
+
+def _texts(layout: Layout) -> list[tuple[str, str, str]]:
+    """(posix path relative to the root, class, split or '') of every text, sorted."""
+    return sorted((name, place.label, place.split) for place in layout.places for name in place.folder.files())
+
+
+def _no_classes(root: Path) -> str:
+    return f"'{root}' has no class folders; put the .txt files of each class into a subfolder of their own."
