@@ -34,6 +34,7 @@ from transferscope.models import in_words
 from transferscope.report.first_screen import Asked
 from transferscope.report.mishaps import Mishaps
 from transferscope.report.page import PagePart, Provenance, lost, write_report
+from transferscope.report.worded import docstring_of_texts, section_of_texts
 from transferscope.section import Finding, Section
 from transferscope.study import Study
 from transferscope.study.schema import Resources
@@ -179,12 +180,15 @@ def results(
     tables: dict[str, ResultTable] = {}
     sections: dict[str, Section] = {}
     parts: list[PagePart] = []
+    texts = steps.steps and study.example.vocabulary is not None
     for name, one in analyses.chosen(study).items():
         found, section = _table_and_section(one, partial(table, name, steps, store, reasons), mishaps)
-        section = contrasts.judge(section, design, len(study.seeds))
+        section, docstring = contrasts.judge(section, design, len(study.seeds)), inspect.getdoc(one.module) or ""
+        if texts:
+            section, docstring = section_of_texts(section), docstring_of_texts(docstring)
         tables[name], sections[name] = found, section
         missing = [(dict(m.labels), m.reason) for m in found.missing]
-        parts.append(PagePart(name, inspect.getdoc(one.module) or "", section, found.rows, missing, one.kind))
+        parts.append(PagePart(name, docstring, section, found.rows, missing, one.kind))
     loaded = mishaps.attempt("What the runs loaded", partial(_loaded, steps, store), lambda said: [said])
     if parts and loaded:
         first = parts[0]

@@ -71,14 +71,14 @@ def quickstart(
 @app.command()
 def init(
     images: Annotated[
-        Path, typer.Argument(help="A folder of images: one subfolder per class (or train/, test/ first).")
+        Path, typer.Argument(help="A folder of images or texts: a subfolder per class (or train/, test/ first).")
     ],
     file: Annotated[Path, typer.Option("--out", help="The study file to write.")] = DEFAULT,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
     network: Annotated[str | None, typer.Option(help="The network, e.g. timm:vit_tiny_patch16_224.")] = None,
     weights: Annotated[str | None, typer.Option(help="Its pretrained weights, e.g. file:mine.pth.")] = None,
 ) -> None:
-    """Look at a folder of images (or a .csv) and write a commented study for it.
+    """Look at a folder of images or texts (or a .csv) and write a commented study for it.
 
     Example: [bold]transferscope init ~/lesions && transferscope run[/bold]
     """

@@ -11,7 +11,9 @@ _WORDS = {
     "image's": "text's",
     "PNG or JPEG": "plain text",
 }
-_FOUND = re.compile(r"'[^']*'|\b(an image|image's|images|image|pictures|picture|PNG or JPEG)\b", re.IGNORECASE)
+_FOUND = re.compile(
+    r"(?<!\w)'[^']*'(?!\w)|\b(an image|image's|images|image|pictures|picture|PNG or JPEG)\b", re.IGNORECASE
+)
 
 
 def of_texts(sentence: str) -> str:

@@ -2,11 +2,11 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from transferscope import battery
+from transferscope import battery, nouns
 from transferscope.data.absent import decides, lacking
 from transferscope.engine.estimate import Past
 from transferscope.engine.machine import this_machine
@@ -37,7 +37,7 @@ def quick(study: Study, plan: Plan, store: Store, decoded: bool = True) -> Itera
     decoded are looked at again only where `decoded` says so."""
     for target in study.targets:
         look = decoded or not store.has(study.data(target))
-        yield _attempt(f"target {target}", lambda target=target, look=look: _target(study, target, look))
+        yield _named(study, _attempt(f"target {target}", lambda target=target, look=look: _target(study, target, look)))
     yield _attempt("store", lambda: _store(store))
     yield _attempt("disk", lambda: _disk(plan, store))
     yield _attempt("memory", lambda: _memory(study))
@@ -56,12 +56,12 @@ def deep(study: Study, plan: Plan) -> Iterator[Check]:
     refused = set()
     for arm, classes in itertools.product(study.arms, sorted(counts)):
         name = f"arm {arm}" if len(counts) == 1 else f"arm {arm}, {classes} outputs"
-        check = _attempt(name, lambda arm=arm, classes=classes: _arm(study, arm, classes))
+        check = _named(study, _attempt(name, lambda arm=arm, classes=classes: _arm(study, arm, classes)))
         if check.ok or check.said not in refused:
             yield check
         refused |= set() if check.ok else {check.said}
     for run in () if refused else rehearsals(study, plan):
-        yield _attempt(f"steps on {run.target}", lambda run=run: rehearse(run, study.example))
+        yield _named(study, _attempt(f"steps on {run.target}", lambda run=run: rehearse(run, study.example)))
 
 
 def untried(plan: Plan, store: Store) -> bool:
@@ -84,6 +84,11 @@ def _attempt(name: str, look: object) -> Check:
         return Check(name, True, look())  # type: ignore[operator]
     except UserError as error:
         return Check(name, False, str(error))
+
+
+def _named(study: Study, check: Check) -> Check:
+    """The check as it is said of what the study's inputs are."""
+    return replace(check, said=nouns.of_texts(check.said)) if study.example.noun == "texts" else check
 
 
 def _target(study: Study, target: str, look: bool) -> str:

@@ -46,6 +46,7 @@ class Finding:
     needed: int | None = None  # seeds that would decide an open claim, were effects and scatter what they seem
     note: str = ""  # why there is no interval, or the values themselves
     effects: Sequence[Any] = ()  # the intervals that the verdict is made of, in no file; None where one is missing
+    sampled: str = "images"  # what `images` counts, in no file
     # What it says at another error, for studies that look more than once; only where the error decides what it names.
     again: "Callable[[float], Finding | None] | None" = field(default=None, compare=False, repr=False)
 
@@ -88,6 +89,7 @@ class DataSet:
     kind: str = "classes"  # or "labels", of which an image may have several
     chance: float | None = None
     alarms: Sequence[str] = ()
+    noun: str = "images"  # what is counted, in no file
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from transferscope.study import Study
 from transferscope.tasks.inputs import open_table
 
 TINY = {"train": 10, "test": 5}  # images of a class, below which it is named
+BEGINNINGS = 3  # texts of a class that are shown
 MANY = 12  # classes beyond which the table shows only the largest and smallest
 
 
@@ -56,6 +57,7 @@ def section(table: ResultTable, options: Options) -> Section:
         caption += f" Licence: {images.licence}." if images.licence else ""
         parts.tables.append(View(f"{target}-counts", f"Images of {target}", _wide(rows), caption))
         pictures += _strip(target, images, options)
+        parts.tables += _beginnings(target, images, options)
         said = [*images.notes, *lacking(images.labels, images.rows, images.classes)]
         notes = [*(f"{target}: {note}" for note in said), *_warnings(target, images)]
         parts.notes += notes
@@ -102,6 +104,19 @@ def _warnings(target: str, table: Images) -> list[str]:
     what = "image" if count == 1 else "images"
     was = "was" if count == 1 else "were"
     return [f"{count} {what} of {target} {was} skipped, because unreadable: {shown}{more}."]
+
+
+def _beginnings(target: str, table: Images, options: Options) -> list[View]:
+    """How some training texts of every class begin; nothing for inputs that are no texts."""
+    train, rows = table.rows["train"], list[dict[str, str]]()
+    for number, name in list(enumerate(table.classes))[: options.classes]:
+        own = table.labels[train, number] == 1 if table.multilabel else table.labels[train] == number
+        words = table.words(train[own][: min(options.examples, BEGINNINGS)])
+        if words is None:
+            return []
+        rows += [{"class": name, "begins": text} for text in words]
+    caption = "Training texts, as the network reads their first tokens."
+    return [View(f"{target}-examples", f"Examples of {target}", pl.DataFrame(rows), caption)]
 
 
 def _strip(target: str, table: Images, options: Options) -> list[Picture]:

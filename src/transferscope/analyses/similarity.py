@@ -47,7 +47,7 @@ class Options(analyses.OfTrained):
     """Where features are taken: `blocks`, `leaves` (the innermost layers), or a pattern of layer names."""
     pool: Literal["mean", "token"] | None = None
     """What of a layer's output is compared: its `mean` over space or tokens, its class `token`, or null for every
-    value."""
+    value; of texts, where nothing is said, the mean over tokens that are no padding."""
     neighbours: Annotated[int, Field(ge=0)] = 5
     """Nearest neighbours that vote in the k-NN accuracy; 0 leaves it out."""
 
@@ -106,6 +106,8 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     So every network runs once however many pairs it is in, and a seed added later recomputes nothing.
     """
     how = options.model_dump(exclude={"checkpoint"})
+    if study.example.vocabulary is not None and "pool" not in options.model_fields_set:
+        how["pool"] = "mean"
     at = {"start": "start", "end": options.checkpoint}
     for target in study.targets:
         points: dict[Point, Step] = {}
@@ -136,13 +138,14 @@ def section(table: ResultTable, options: Options) -> Section:
             said.findings += _votes(target, votes)
             said.charts += _vote_chart(target, votes, options.neighbours)
     said.notes += contrasts.notes_on_pairs(table.rows)
-    return said.section(TITLE, _basis(options))
+    pools = [found.said["params"]["pool"] for _, found in table.artifacts if "pool" in found.said["params"]]
+    return said.section(TITLE, _basis(options, pools[0] if pools else options.pool))
 
 
-def _basis(options: Options) -> str:
+def _basis(options: Options, pool: str | None) -> str:
     pooled = {None: "every value of a layer", "mean": "means over space or tokens", "token": "the class token"}
     return (
-        f"Features ({pooled[options.pool]}) of at most {options.images} test images, the same for all networks, in "
+        f"Features ({pooled[pool]}) of at most {options.images} test images, the same for all networks, in "
         f"eval mode with each network's own running statistics. {phrases.weights(options.checkpoint)}"
     )
 

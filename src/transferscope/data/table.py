@@ -79,6 +79,10 @@ class Table:
         """What evaluation sees of `rows` (b,), for a reader: uint8 (b, S, S, 3); None for inputs that are no images."""
         return None
 
+    def words(self, rows: np.ndarray) -> list[str] | None:
+        """What the network reads first of the texts of `rows` (b,), for a reader; None for inputs that are no texts."""
+        return None
+
 
 def content_of(folder: Path) -> dict[str, Any]:
     """What table.json says."""

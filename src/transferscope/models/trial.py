@@ -76,8 +76,8 @@ def _why(
     opening = f"network: {name} cannot take a step on {image.noun} of {image}{where} ({_first_line(error)})"
     if image.vocabulary is not None:
         return (
-            f"{opening}; set a smaller input.text.max_length where its positions end before, or name the tokenizer "
-            f"that it was made with, as there are {image.vocabulary:,} tokens."
+            f"{opening}; give a network of texts, whose positions reach to input.text.max_length, and that knows the "
+            f"{image.vocabulary:,} tokens of the tokenizer."
         )
     others = ((side, image.resized(side)) for side in _sizes(net))
     fits = next((side for side, other in others if other not in (None, image) and _runs(net, other)), None)

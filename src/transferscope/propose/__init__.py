@@ -10,7 +10,7 @@ from transferscope import data
 from transferscope.data.pictures.survey import Survey, survey, unreadable
 from transferscope.engine.machine import this_machine
 from transferscope.errors import UserError
-from transferscope.propose import arrays, tables
+from transferscope.propose import arrays, tables, texts
 from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
 from transferscope.propose.networks import Suited, suited
 
@@ -51,19 +51,24 @@ analyses:
 
 
 def propose(images: Path, beside: Path, network: str | None = None, weights: str | None = None) -> tuple[str, str]:
-    """The text of a study for `images` (a folder or a .csv), to be saved in `beside`, and a summary of what was found.
+    """The text of a study for `images` (a folder or a .csv, of texts too, or an .npz), to be saved in `beside`, and a
+    summary of what was found.
 
     `network` and `weights` are references as in a study file; None for ones that can be had here. The optimiser is the
     one that such a network is usually trained with. UserError when the images or the network cannot be used.
     """
     if not images.exists():
         raise UserError(
-            f"There is no {images}; give a folder with a subfolder of images per class, a .csv or a file of arrays."
+            f"There is no {images}; give a folder with a subfolder of images (or texts) per class, a .csv or a file of "
+            "arrays."
         )
     if scheme := ARRAYS.get(images.suffix.lower()):
         ref = f"{scheme}:{_relative(images, beside)}"
         return arrays.propose(ref, _name(images), beside, network, weights)
     table = images.is_file() and images.suffix.lower() in TABLES
+    if (table or images.is_dir()) and texts.are_texts(images):
+        ref = f"{'csv' if table else 'text'}:{_relative(images, beside)}"
+        return texts.propose(ref, _name(images), beside, network, weights)
     ref = f"{'csv' if table else 'folder'}:{_relative(images, beside)}"
     how, said = tables.target(images.resolve(), ref) if table else (data.Target(ref=ref), [])
     listing = data.open_listing(data.absolute(how.reference, beside.absolute()))

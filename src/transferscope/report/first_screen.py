@@ -54,7 +54,7 @@ class _Found:
 
 
 def _described(one: DataSet) -> str:
-    return f"{one.target} ({one.train:,} images to train on, {one.test:,} to test on, {one.classes:,} {one.kind})"
+    return f"{one.target} ({one.train:,} {one.noun} to train on, {one.test:,} to test on, {one.classes:,} {one.kind})"
 
 
 def first_screen(
@@ -77,6 +77,7 @@ def first_screen(
         "data": [
             {
                 "target": one.target,
+                "noun": one.noun,
                 "validation": one.val,
                 "chance": one.chance,
                 "alarms": list(dict.fromkeys(one.alarms)),

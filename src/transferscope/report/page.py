@@ -119,6 +119,7 @@ def write_report(
         asked_for_gain=any(shown["kind"] == "transfer" for shown in sections),
         folds=folds(sections),
         data_sections=of_data(sections),
+        noun=next((one.noun for part, _ in written for one in part.section.data), "images"),
         unshown=unshown,
         problems=sum(len(one["problems"]) + sum(bool(o["problem"]) for o in parts_of(one)) for one in sections),
         missing=sum(len(part.missing) for part in parts),
@@ -202,9 +203,9 @@ def _section(folder: Path, part: PagePart, mishaps: Mishaps) -> dict[str, Any]:
             }
             for finding in section.findings
         ],
-        "records": [_record(finding, "effects", "again") for finding in section.findings],
+        "records": [_record(finding, "effects", "again", "sampled") for finding in section.findings],
         "cards": [_record(card, "again") for card in section.cards],
-        "data": [_record(one) for one in section.data],
+        "data": [_record(one, "noun") for one in section.data],
         "opening": opening,
         "charts": charts,
         "pictures": pictures,

@@ -59,8 +59,8 @@ def interval(finding: Finding) -> str:
         words.append(finding.note)
     if finding.n is not None:
         count = f"{finding.n} {finding.counted if finding.n != 1 else finding.counted.removesuffix('s')}"
-        images = f", {finding.images:,} image{'s' * (finding.images != 1)}" if finding.images is not None else ""
-        words.append(f"{count}{images}")
+        sampled = finding.sampled if finding.images != 1 else finding.sampled.removesuffix("s")
+        words.append(count + (f", {finding.images:,} {sampled}" if finding.images is not None else ""))
     return " · ".join(words)
 
 

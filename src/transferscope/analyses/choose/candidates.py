@@ -10,9 +10,11 @@ from pydantic import BeforeValidator, Field, field_validator
 from transferscope import models
 from transferscope.engine.step import Outside
 from transferscope.errors import UserError
+from transferscope.models.tokenizers import own_tokenizer, tokenizer_file
 from transferscope.strict import Strict
 from transferscope.study import Study, origin
 from transferscope.study.schema import Network, Pretrained
+from transferscope.tasks import inputs
 
 UNREADABLE = "unreadable"  # so begins the fingerprint of weights that cannot be read; the step that needs them says why
 
@@ -138,6 +140,7 @@ def _entry(study: Study, name: str, given: Candidate, against: str) -> Candidate
     elif network != study.network:
         changed["pretrained"] = None
     own = study if ref is None and network == study.network else study.changed(**changed)
+    _check_tokens(study, name, given, ref)
     checkpoint = None
     if arm != "random":
         if own.pretrained is None:
@@ -150,6 +153,19 @@ def _entry(study: Study, name: str, given: Candidate, against: str) -> Candidate
             checkpoint = origin.Checkpoint("given", name, None, Outside(str(ref), f"{UNREADABLE} {ref}"))
     mine = network == study.network and (checkpoint is None or _same(study, checkpoint))
     return CandidateStudy(name, own, arm, checkpoint, _tuned(study, against, arm if mine else None))
+
+
+def _check_tokens(study: Study, name: str, given: Candidate, weights: str | None) -> None:
+    """UserError for a candidate that reads other tokens than those that the study's texts were cut into."""
+    usual = getattr(inputs.options(study.input), "tokenizer", None)
+    if usual is None:
+        return
+    other = own_tokenizer(given.network or study.network, weights, study.folder)
+    if other is not None and tokenizer_file(other).read_bytes() != tokenizer_file(usual).read_bytes():
+        raise UserError(
+            f"analyses.choose: candidate '{name}' reads other tokens than the study's texts are cut into; leave it "
+            "out, or give it a study of its own."
+        )
 
 
 def _same(study: Study, checkpoint: origin.Checkpoint) -> bool:

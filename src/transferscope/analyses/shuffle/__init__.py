@@ -4,7 +4,8 @@ Every image is cut into blocks of b x b pixels, and the blocks are moved: one fi
 size, the same for all images, training and test. Small blocks destroy every shape a pretrained network could recognise
 and keep colours and contrasts; "channels" moves every single value of the image, across colours too. Both arms are
 trained on the shuffled images, without augmentation, and so are the unshuffled runs they are compared with. (Neyshabur,
-Sedghi and Zhang 2020, section 3.1, figures 1 and 3.)
+Sedghi and Zhang 2020, section 3.1, figures 1 and 3.) Of texts, blocks of b tokens move inside each text, in one order
+for all of a length; the tokenizer's own stay in their places, and blocks of 1 leave a bag of words.
 
 How to read it. The relative drop is 100 (P-T - RI-T) / P-T, in percent of the final test metric: where it shrinks
 toward small blocks, the gain was carried by features. Intervals of gains and drops are for new trainings and new test
@@ -24,25 +25,25 @@ import polars as pl
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses
-from transferscope.analyses._shared import contrasts, gains, outcomes, phrases
+from transferscope.analyses._shared import gains, outcomes
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.shuffle.card import card
 from transferscope.analyses.shuffle.drawn import drawn, summary_table
-from transferscope.analyses.shuffle.examples import examples, patches, strips
-from transferscope.analyses.shuffle.results import CHANNELS, WHOLE, Shuffled, gathered
+from transferscope.analyses.shuffle.examples import examples, moved_words, patches, strips
+from transferscope.analyses.shuffle.findings import findings
+from transferscope.analyses.shuffle.results import CHANNELS, WHOLE, gathered
 from transferscope.engine.step import Step
 from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
-from transferscope.measures.intervals import Interval
 from transferscope.models.anatomy import patch_side
-from transferscope.section import Finding, Section
+from transferscope.section import Section
 from transferscope.strict import as_tuple
 from transferscope.study import Study
 from transferscope.study.schema import Arms, Seeds
 from transferscope.tasks import inputs
 
 TITLE = "Shuffled images: shapes or statistics"
-DESTROYED = 2  # pixels: in blocks up to this size no shape is left to be seen
+OF_TEXTS = "Shuffled texts: the order of words or the words alone"
 
 
 def _block(value: Any) -> Any:
@@ -60,7 +61,8 @@ class Options(analyses.Options):
 
     blocks: Blocks | None = None
     """Sides of the shuffled blocks in pixels, which divide the images' side, and `channels`, which moves single values
-    across pixels and colours; null for some sizes from 1 up, with the side of the network's patches if it has such."""
+    across pixels and colours; null for some sizes from 1 up, with the side of the network's patches if it has such.
+    Of texts tokens, any number of them."""
     per_image: bool = False
     """Whether the blocks of every image move in their own way, which is harder, and not in one way for all."""
     seeds: Seeds | None = None
@@ -78,6 +80,8 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     fitting, images = _fitting(study), study.input == inputs.USUAL
     patch = patch_side(study.network, study.memo) if images else None
     what = f"images of {study.image_size} px" if images else f"{fitting[-1]} values"
+    if study.example.vocabulary is not None:
+        _check_blocks(options, fitting[-1])
     blocks, arms = sizes(fitting, what, options, patch), _arms(study, options)
     seeds = options.seeds or study.seeds
     how = study.preprocessing()
@@ -108,6 +112,15 @@ def _fitting(study: Study) -> list[int]:
             f"analyses.shuffle: it moves blocks, but inputs of the kind '{study.input}' have none; remove it."
         )
     return list(blocks(study.example))
+
+
+def _check_blocks(options: Options, most: int) -> None:
+    """UserError for blocks that texts of `most` tokens cannot be cut into."""
+    for block in options.blocks or ():
+        if block == CHANNELS or block > most:
+            raise UserError(
+                f"analyses.shuffle.blocks: texts are cut into blocks of 1 to {most} tokens; '{block}' is none of them."
+            )
 
 
 def sizes(fitting: list[int], what: str, options: Options, patch: int | None = None) -> list[int | str]:
@@ -148,14 +161,14 @@ def section(table: ResultTable, options: Options) -> Section:
         if of is None:
             continue
         of = replace(of, runs=gains.with_parts(of.runs, table, ["target", "block", "arm", "seed"]))
-        said.findings += [*_drop(of), *_surviving(of), *_speed(of)]
+        said.findings += findings(of)
         said.cards += card(of)
         said.charts += drawn(of)
         said.tables.append(summary_table(of))
         said.notes += of.warnings()
         kept.append(of.runs.select("seed", gains.column("final")))
     if not said.tables:
-        return Section(TITLE, pictures=strips(table), notes=["No run has finished yet."])
+        return Section(_title(table), pictures=strips(table), notes=["No run has finished yet."])
     said.notes += patches(table.rows)
     if options.per_image:
         said.notes.append("Every image was shuffled in its own way here; in the paper all share one permutation.")
@@ -165,85 +178,11 @@ def section(table: ResultTable, options: Options) -> Section:
         "the gain that survives has its interval over seeds. Training and test images are shuffled alike, and never "
         "augmented."
     )
-    return said.section(TITLE, basis, strips(table))
+    said.tables += moved_words(table)
+    return said.section(_title(table), basis, strips(table))
 
 
-def _drop(of: Shuffled) -> list[Finding]:
-    """Claim 2: the relative drop on whole images minus that at the smallest blocks where both arms learn."""
-    small = next((b for b in of.sizes if not of.lost(b) and of.drop(b) is not None), None)
-    if of.drop(WHOLE) is None or small is None or (both := of.drops(WHOLE, small)) is None:
-        return []
-    large, little = both
-    change = large.minus(little).interval()
-    smallest = "" if small == of.sizes[0] else ", the smallest at which both arms learn"
-    text = (
-        f"On {of.target}, the relative drop of the final test {of.word} without pretraining is "
-        f"{round(float(large.values.mean()))}% on whole {of.things} and {round(float(little.values.mean()))}% "
-        f"{of.at(small)}{smallest}"
-    )
-    if not of.clear:
-        text += f"; the gain on whole {of.things} is not clear."
-        return [gains.told(contrasts.finding(text, change, "points of the drop"), change)]
-    says = _words(change, "the gain shrinks with the shapes", "the gain grows as the shapes vanish")
-    return [gains.told(contrasts.judged(f"{text}: {says}.", change, "points of the drop", 2, [change]), change)]
-
-
-def _surviving(of: Shuffled) -> list[Finding]:
-    """The share of the gain on whole images that is left at each block size."""
-    whole = of.pairs(WHOLE, "final").with_columns(gain=pl.col("pretrained") - pl.col("random"))
-    if not of.clear or (whole["gain"] <= 0).any():
-        return []
-    shares: dict[str, Interval] = {}
-    for block in of.sizes:
-        both = whole.join(of.pairs(block, "final"), on="seed", suffix="_left").sort("seed")
-        if not both.is_empty():
-            shares[block] = outcomes.share(
-                (both["pretrained_left"] - both["random_left"]).to_numpy(), both["gain"].to_numpy()
-            )
-    if not shares:
-        return []
-    small, least = next(iter(shares.items()))
-    others = [f"{share.mean:z.0f}% {of.at(block)}" for block, share in shares.items() if block != small]
-    text = (
-        f"On {of.target}, of the gain of {100 * contrasts.average(whole['gain']):z.1f} {of.unit} on whole {of.things}, "
-        f"{least.mean:z.0f}% survives {of.at(small)}{f' ({phrases.listed(others)})' if others else ''}"
-    )
-    if lost := of.lost(small):
-        text += f", where the {phrases.listed(lost)} {'arm is' if len(lost) == 1 else 'arms are'} at chance"
-    elif least.low is not None and not least.excludes(0):
-        text += ", which these seeds do not tell from nothing"
-    elif int(small) <= DESTROYED and least.mean > 0:
-        text += ": so much needs no shapes, low-level statistics carry it"
-    return [contrasts.finding(f"{text}.", least, "percent of the gain")]
-
-
-def _speed(of: Shuffled) -> list[Finding]:
-    """Claim 3: the gap in optimisation speed at the smallest blocks, and where values move across channels."""
-    found = []
-    whole = of.gap(WHOLE, "speed")
-    for block in [*of.sizes[:1], *(b for b in of.blocks if b == CHANNELS)]:
-        gap, both = of.gap(block, "speed"), of.pairs(block, "speed")
-        if gap is None:
-            continue
-        text = (
-            f"On {of.target}, {of.at(block)}, the training {of.word} averaged over the epochs is "
-            f"{contrasts.average(both['pretrained']):z.1%} with pretraining and "
-            f"{contrasts.average(both['random']):z.1%} from scratch"
-        )
-        text += f" (on whole {of.things} the difference is {whole.mean:+z.1f} {of.unit})" if whole is not None else ""
-        if block.isdigit() and int(block) > DESTROYED:
-            found.append(contrasts.finding(f"{text}, but blocks of this size still show shapes.", gap, of.unit))
-            continue
-        says = _words(gap, "pretraining speeds training up with no shape to reuse", "pretraining slows training down")
-        if block.isdigit():
-            found.append(contrasts.judged(f"{text}: {says}.", gap, of.unit, 3, [gap]))
-        else:
-            found.append(contrasts.finding(f"{text}: {says}.", gap, of.unit))
-    return found
-
-
-def _words(effect: Interval, above: str, below: str) -> str:
-    """What an effect says: `above` 0, `below` 0, or nothing while its interval holds 0."""
-    if not effect.excludes(0):
-        return f"that {above} is not shown"
-    return above if effect.mean > 0 else below
+def _title(table: ResultTable) -> str:
+    """What the section is called: on texts otherwise."""
+    things = table.rows["things"].drop_nulls().to_list() if "things" in table.rows.columns else []
+    return OF_TEXTS if "texts" in things else TITLE

@@ -12,15 +12,16 @@ def card(of: Shuffled) -> list[Card]:
         return []
     if (lost := of.left(small)) is None:
         return []
-    where = of.at(small)
+    where, one = of.at(small), of.things == "texts"
+    what = "The order of words" if one else "Shapes"
     return [
         cards.answer(
             "Why",
             of.target,
             lost,
             f"{of.unit} of the gain lost {where}",
-            yes=f"Shapes matter: cut {where}, {of.things} gain less from pretraining",
-            no=f"Shapes do not matter: cut {where}, {of.things} gain more from pretraining",
-            unsure=f"Shapes are not told from low-level statistics ({of.things} cut {where})",
+            yes=f"{what} {'matters' if one else 'matter'}: cut {where}, {of.things} gain less from pretraining",
+            no=f"{what} {'does' if one else 'do'} not matter: cut {where}, {of.things} gain more from pretraining",
+            unsure=f"{what} {'is' if one else 'are'} not told from {of.left_over} ({of.things} cut {where})",
         )
     ]

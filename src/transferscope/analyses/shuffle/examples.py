@@ -9,7 +9,7 @@ from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
 from transferscope.engine.table import ResultTable
 from transferscope.engine.work import Work
-from transferscope.section import Picture
+from transferscope.section import Picture, View
 from transferscope.tasks import costs
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def examples(
     the side of the network's patches, where it has some; inputs that are no images are called `things`.
 
     Of images it writes ``strip.png``: a line for each of some training images, at every block size as the runs of
-    `seed` see it.
+    `seed` see it. Of texts it writes ``words.json``: class, block and first words of each, at every block size too.
     """
     import numpy as np
     from PIL import Image
@@ -43,16 +43,27 @@ def examples(
     from transferscope.data import Squares
     from transferscope.data.batches import Normalisation, eval_batches
     from transferscope.data.shuffle import block_permutation, image_permutations
+    from transferscope.data.tokens import Tokens
     from transferscope.tasks.inputs import open_table
     from transferscope.tasks.inputs.images import by_channel
+    from transferscope.whole import write_json
 
     table = open_table(data.whole())
     chance, luck = guessing(table.labels[table.rows["test"]], len(table.classes))
-    if not isinstance(table, Squares):
-        return [{"chance": chance, "luck": luck, "things": "inputs"}]
     rows = table.rows["train"][: images if table.multilabel else None]
     if not table.multilabel:
         rows = rows[_of_every_class(table.labels[rows])[:images]]
+    if isinstance(table, Tokens):
+        kinds: list[dict[str, Any] | None] = [{"block": b, "seed": seed, "per_example": per_image} for b in blocks]
+        shown = [
+            {"text": table.names[row], "block": "whole" if moved is None else str(moved["block"]), "words": words}
+            for moved in [None, *kinds]
+            for row, words in zip(rows, table.words(rows, moved=moved), strict=True)
+        ]
+        write_json(work.folder / "words.json", sorted(shown, key=lambda one: one["text"]))
+        return [{"chance": chance, "luck": luck, "things": "texts"}]
+    if not isinstance(table, Squares):
+        return [{"chance": chance, "luck": luck, "things": "inputs"}]
     columns = []
     for block in [*blocks, table.size("eval")] if len(rows) else []:
         options: dict[str, Any] = {"size": table.size("eval"), "b": block, "seed": seed, "channels": table.channels}
@@ -125,6 +136,23 @@ def _of_every_class(labels: Any) -> Any:
     by_class = np.argsort(labels, kind="stable")
     own = labels[by_class]
     return by_class[np.lexsort((own, np.arange(len(own)) - np.searchsorted(own, own)))]
+
+
+def moved_words(table: ResultTable) -> list[View]:
+    """The first words of some texts of every target, whole and with their blocks moved."""
+    import json
+
+    import polars as pl
+
+    found = []
+    for labels, artifact in table.artifacts:
+        file = artifact.file("words.json")
+        if labels["arm"] is None and file.exists():
+            rows = pl.DataFrame(json.loads(file.read_text(encoding="utf-8")))
+            caption = f"Training texts as the network reads them, seed {artifact.said['params']['seed']}."
+            target = labels["target"]
+            found.append(View(f"{target}-words", f"What shuffling leaves of {target}", rows, caption))
+    return found
 
 
 def strips(table: ResultTable) -> list[Picture]:

@@ -8,6 +8,7 @@ from transferscope.analyses._shared import gains, phrases
 from transferscope.analyses._shared.outcomes import summarise
 from transferscope.measures.intervals import Interval, mean_interval, paired_interval
 
+DESTROYED = 2  # pixels: in blocks up to this size no shape is left to be seen
 WHOLE, CHANNELS = "whole", "channels"  # labels of images left as they are, and of values moved across channels
 
 
@@ -32,12 +33,27 @@ class Shuffled:
         """A block label for sentences."""
         if block == WHOLE:
             return f"on whole {self.things}"
-        return "with values moved across channels" if block == CHANNELS else f"in blocks of {block} {self.places}"
+        places = self.places.removesuffix("s") if block == "1" and self.things == "texts" else self.places
+        return "with values moved across channels" if block == CHANNELS else f"in blocks of {block} {places}"
 
     @property
     def places(self) -> str:
         """What a block's size is counted in."""
-        return "px" if self.things == "images" else "values"
+        return {"images": "px", "texts": "tokens"}.get(self.things, "values")
+
+    @property
+    def structure(self) -> str:
+        """What moving blocks destroys."""
+        return "the order of words" if self.things == "texts" else "the shapes"
+
+    @property
+    def left_over(self) -> str:
+        """What it leaves."""
+        return "the words alone" if self.things == "texts" else "low-level statistics"
+
+    def destroyed(self, block: str) -> bool:
+        """Whether nothing of the structure is left in blocks of this size."""
+        return int(block) <= (DESTROYED if self.things != "texts" else 1)
 
     @property
     def axis(self) -> str:

@@ -63,15 +63,29 @@ def _fitting(pattern: str, modules: dict[str, nn.Module]) -> list[str]:
     return hits
 
 
-def pooled(features: Tensor, pool: Pool, space: tuple[int, ...] | None = None) -> Tensor:
+def real_tokens(x: Tensor) -> Tensor | None:
+    """Which tokens of a batch of texts (n, t) are no padding, bool (n, t): numbers below 0 are; None where none is, and
+    for inputs that are no whole numbers."""
+    if x.is_floating_point() or x.is_complex() or x.ndim != 2 or not bool((x < 0).any()):
+        return None
+    return x >= 0
+
+
+def pooled(features: Tensor, pool: Pool, space: tuple[int, ...] | None = None, real: Tensor | None = None) -> Tensor:
     """Features (n, ...) of a layer as one row per sample (n, d), ready to be compared.
 
     None keeps every value; "mean" averages over space or tokens; "token" takes the first (class) token of (n, t, c).
     The mean of (n, t, c) is over tokens; that of four dimensions over the last two (channels first), unless only the
     first two have the proportions of the inputs' `space` (height, width), as in networks that keep channels last; of
-    more dimensions over all but the channels, which come first. Two-dimensional features stay as they are. Ask with a
-    function where that is wrong. Raises UserError for "token" on anything but tokens.
+    more dimensions over all but the channels, which come first. Two-dimensional features stay as they are. Features of
+    texts have a row for every token: those that are not `real` (n, t) are 0, and in no mean. Ask with a function where
+    that is wrong. Raises UserError for "token" on anything but tokens.
     """
+    if real is not None and features.ndim == 3 and features.shape[1] == real.shape[1] and not callable(pool):
+        real = real.to(features.device).unsqueeze(-1)
+        features = features.masked_fill(~real, 0.0)
+        if pool == "mean":
+            return features.sum(1, dtype=torch.float32) / real.sum(1)
     if pool is None:
         return features
     if callable(pool):

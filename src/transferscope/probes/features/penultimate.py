@@ -13,6 +13,7 @@ from transferscope.errors import UserError
 from transferscope.models.build import seeded
 from transferscope.models.outputs import answering, logits_of
 from transferscope.models.precision import running
+from transferscope.probes.features.layers import pooled, real_tokens
 from transferscope.probes.inputs.samples import Supply
 from transferscope.probes.inputs.weights import classifier
 from transferscope.probes.running import device_of, fed, precision_notes, undisturbed
@@ -72,7 +73,7 @@ def penultimate(
                     out = logits_of(net(fed(batch.x, net)), len(batch.x))
                 if not read or len(read[0]) != len(batch.x):
                     raise UserError(f"head: '{names[0]}' does not run on one row per sample; name another with head=.")
-                rows = _rows(read[0], isinstance(modules[names[0]], nn.Linear)).float()
+                rows = _rows(read[0], isinstance(modules[names[0]], nn.Linear), real_tokens(batch.x)).float()
                 if not bool(rows.isfinite().all()):
                     odd = int((~rows.isfinite()).any(1).nonzero()[0])
                     raise UserError(
@@ -93,6 +94,8 @@ def penultimate(
     )
 
 
-def _rows(x: Tensor, linear: bool) -> Tensor:
+def _rows(x: Tensor, linear: bool, real: Tensor | None) -> Tensor:
     """(n, d) of what goes into a head: a linear one reads the last dimension, a convolution the second."""
+    if linear and x.ndim == 3 and real is not None:
+        return pooled(x, "mean", real=real)
     return x.flatten(1, -2).mean(1) if linear and x.ndim > 2 else x.flatten(2).mean(2) if x.ndim > 2 else x

@@ -11,7 +11,7 @@ from transferscope.errors import UserError
 from transferscope.models.build import seeded
 from transferscope.models.outputs import RAISED, answering, tensors_of
 from transferscope.models.precision import running
-from transferscope.probes.features.layers import Layers, Pool, Wanted, pooled, wanted
+from transferscope.probes.features.layers import Layers, Pool, Wanted, pooled, real_tokens, wanted
 from transferscope.probes.running import Mode, device_of, fed
 from transferscope.streams import stream_seed
 
@@ -124,7 +124,7 @@ class Tap:
 
     def _pooled(self, module: str, features: Tensor, x: Tensor) -> Tensor:
         try:
-            return pooled(features, self.how.pool, tuple(x.shape[2:]) if x.ndim == 4 else None)
+            return pooled(features, self.how.pool, tuple(x.shape[2:]) if x.ndim == 4 else None, real_tokens(x))
         except RAISED as error:  # of a function of the user's
             shape = tuple(features.shape)
             raise UserError(f"pool: it fails on the features {shape} of '{module}': {error}.") from error

@@ -109,7 +109,8 @@ def look(listing: "Listing", params: Mapping[str, Any]) -> list[str]:
     from transferscope.data.pictures.survey import refuse_dark, survey, unreadable
 
     if listing.holds != "images":
-        raise UserError(f"'{listing.ref}' holds {listing.holds}, no pictures; write 'input: {listing.holds}'.")
+        kind = "text" if listing.holds == "texts" else listing.holds
+        raise UserError(f"'{listing.ref}' holds {listing.holds}, no pictures; write 'input: {kind}'.")
     found = survey(listing, params["fit"])
     unread = unreadable(found, listing)
     tried = try_out(listing, found, params["train_size"], params["interpolation"], params["fit"])

