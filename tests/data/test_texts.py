@@ -108,6 +108,9 @@ def test_a_table_of_images_with_captions_stays_one_of_images(tmp_path: Path) -> 
         Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
     (tmp_path / "t.csv").write_text("where,text,label\na.png,a dark square,x\nb.png,another one,y\n")
     assert data.open_listing(f"csv:{tmp_path / 't.csv'}").holds == "images"
+    (tmp_path / "lost.csv").write_text("path,text,label\nc.png,a dark square,x\nd.png,another one,y\n")
+    with pytest.raises(UserError, match="names 2 image"):
+        data.open_listing(f"csv:{tmp_path / 'lost.csv'}")
 
 
 def test_bbc_news_is_whole_and_equal_articles_are_one_group() -> None:

@@ -30,7 +30,7 @@ analyses:
   shuffle: {blocks: [1, 4], seeds: 1}
   reuse: {at: [1]}
   labels: {fractions: [0.5, 1.0], seeds: 1}
-  tuning: {seeds: 1}
+  tuning: {seeds: 1, top: [2], lora: [2], rates: [1.0], head_rates: [1.0], lora_rates: [1.0]}
   barrier: {alphas: 3}
   basin: {samples: 3, draws: 2}
   average: {steps: 2}
@@ -63,6 +63,8 @@ def test_the_battery_runs_on_texts(folder: Path) -> None:
     assert set(rows["block"].drop_nulls().cast(pl.String)) == {"1", "4", "whole"}
     blocks = set(pl.read_csv(folder / "tables" / "rewind.csv")["block"].drop_nulls())
     assert {"bert.embeddings", "bert.encoder.layer.0", "bert.encoder.layer.1", "classifier"} <= blocks
+    once = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("store/train/*/run.json")]
+    assert any(said.get("frozen_once") for said in once), "a head on a frozen encoder is trained on what it returned"
     found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert {part["name"] for part in found["analyses"]} >= set(yaml.safe_load(TEXT)["analyses"])
     again = transferscope("run", cwd=folder)

@@ -18,6 +18,7 @@ from transferscope.errors import UserError
 
 READING = 1  # raised when the way of reading changes
 TEXTS = ("text", "texts")  # names of a column of texts that need not be said
+FILES = headings.PATHS[: headings.PATHS.index("name")]  # names of a column of images, whether they are there or not
 LONGEST = 256  # characters of a cell that may still be the name of an image
 
 
@@ -35,9 +36,11 @@ def holds(file: Path, asked: Columns) -> bool:
     if asked.text is not None or asked.path is not None:
         return asked.text is not None
     sheet = read(file)
+    if _text(list(sheet.cells)) is None or any(headings.plain(name) in FILES for name in sheet.cells):
+        return False
     finds = ImageFolder(file.parent).finds
     short = [column for column in sheet.cells.values() if max(map(len, column), default=0) < LONGEST]
-    return _text(list(sheet.cells)) is not None and not any(finds(column) for column in short)
+    return not any(finds(column) for column in short)
 
 
 def read_texts(

@@ -24,8 +24,8 @@ is not there; the second completes the options of `input` with what lies beside 
 `table.json` in the folder of a table names its kind. Batches are (inputs, labels, rows). Inputs are tensors whose first
 axis is the batch; what they hold depends on the seed, the epoch and the row alone, never on the rest of the batch, and
 evaluation gives the same every time: images and arrays as float32, tokens of texts as int64, where what is below 0 is
-padding. A block of `run.shuffle` destroys structure in whatever way the kind has; a kind without one says so in a
-UserError.
+padding, of which a training batch may hold less. A block of `run.shuffle` destroys structure in whatever way the kind
+has; a kind without one says so in a UserError.
 
 A dotted path names anyone's module.
 """

@@ -163,7 +163,11 @@ def open_table(folder: Path) -> "Tokens":
 def training(
     table: "Tokens", rows: "np.ndarray", labels: "np.ndarray", run: "Run", *, epoch: int, start: int, device: str
 ) -> "Epoch":
-    """Every text as evaluation reads it, in another order every epoch."""
+    """Every text as evaluation reads it, in another order every epoch.
+
+    Where all of the network is trained, a batch is as long as its longest text, which changes no answer and is quicker;
+    what is frozen is computed once, for texts of one length.
+    """
     from transferscope.data.order import Epoch
 
     if run.mixup > 0:
@@ -171,7 +175,11 @@ def training(
     fed = Fed(run.mean, run.std, run.shuffle, run.seed)
 
     def feed(order: "np.ndarray") -> Any:
-        return lambda part: _fed(table, order[part], fed, device)
+        def fed_part(part: slice) -> "torch.Tensor":
+            x = _fed(table, order[part], fed, device)
+            return x[:, : int(table.lengths[order[part]].max())] if run.trainable == "all" else x
+
+        return fed_part
 
     return Epoch(rows, labels, feed, run.batch_size, run.seed, epoch, start, device)
 

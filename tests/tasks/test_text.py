@@ -1,0 +1,65 @@
+"""Batches of texts: cut to the longest in training, of one length elsewhere; padding changes no answer of a run."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+reading = pytest.importorskip("reading")
+
+from transferscope.data.listing import Listing  # noqa: E402
+from transferscope.data.texts import TextCells  # noqa: E402
+from transferscope.data.tokens import Tokens, build, open_tokens  # noqa: E402
+from transferscope.errors import UserError  # noqa: E402
+from transferscope.tasks.inputs import Fed, text  # noqa: E402
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Tokens:
+    texts = tuple(" ".join(["red"] * (1 + number % 9)) for number in range(40))
+    listing = Listing(
+        names=tuple(f"{number:02d}" for number in range(40)),
+        classes=("a", "b"),
+        labels=np.arange(40) // 20,
+        load=TextCells(texts),
+        ref="text:x",
+        holds="texts",
+    )
+    where = tmp_path / "base" / "store" / "text"
+    where.mkdir(parents=True)
+    file = reading.tokenizer(tmp_path / "tokenizer.json")
+    build(listing, where, tokenizer=file, max_length=20, split=(0.2, 0.2, 0), tell=lambda **_: None)
+    return open_tokens(where)
+
+
+def run(**changes: object) -> SimpleNamespace:
+    usual = {
+        "mean": (0.0,),
+        "std": (1.0,),
+        "shuffle": None,
+        "seed": 0,
+        "batch_size": 4,
+        "mixup": 0.0,
+        "trainable": "all",
+    }
+    return SimpleNamespace(**{**usual, **changes})
+
+
+def test_training_batches_are_cut_to_their_longest_text(table: Tokens) -> None:
+    rows = np.arange(40)
+    how = {"epoch": 1, "start": 0, "device": "cpu"}
+    cut = list(text.training(table, rows, table.labels, run(), **how))
+    whole = list(text.training(table, rows, table.labels, run(trainable="head"), **how))
+    assert any(x.shape[1] < 11 for x, _, _ in cut) and {x.shape[1] for x, _, _ in whole} == {11}
+    for (x, _, at), (y, _, also) in zip(cut, whole, strict=True):
+        assert np.array_equal(at, also) and torch.equal(x, y[:, : x.shape[1]]) and (y[:, x.shape[1] :] == -1).all()
+        assert (x[:, -1] >= 0).any()
+    (seen,) = text.evaluation(table, rows, table.labels, Fed((0.0,), (1.0,)), batch_size=40, device="cpu")
+    assert seen[0].shape == (40, 11) and seen[0].dtype == torch.int64
+
+
+def test_tokens_are_not_blended(table: Tokens) -> None:
+    with pytest.raises(UserError, match=r"recipe\.mixup: .* tokens cannot be blended"):
+        text.training(table, np.arange(4), table.labels, run(mixup=0.2), epoch=1, start=0, device="cpu")
