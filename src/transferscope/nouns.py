@@ -12,12 +12,12 @@ _WORDS = {
     "PNG or JPEG": "plain text",
 }
 _FOUND = re.compile(
-    r"(?<!\w)'[^']*'(?!\w)|\b(an image|image's|images|image|pictures|picture|PNG or JPEG)\b", re.IGNORECASE
+    r"(?<!\w)'[^']*'(?!\w)|\"[^\"]*\"|\b(an image|image's|images|image|pictures|picture|PNG or JPEG)\b", re.IGNORECASE
 )
 
 
 def of_texts(sentence: str) -> str:
-    """A sentence on images as one on texts; what stands between single quotes, a name, stays as it is."""
+    """A sentence on images as one on texts; what stands in quotes, as names do, stays as it is."""
 
     def instead(hit: re.Match[str]) -> str:
         if hit[1] is None:

@@ -74,7 +74,7 @@ def test_the_battery_runs_on_texts(folder: Path) -> None:
 def test_check_says_what_the_texts_are(folder: Path, call) -> None:
     done = call("check", "--set", "analyses=[transfer]", cwd=folder)
     assert done.code == 0, done.out + done.err
-    assert "60 texts, 2 classes" in done.out and "none is cut" in done.out and "'feasts/00.txt' begins: " in done.out
+    assert "60 texts, 2 classes" in done.out and "none is cut" in done.out and "'feasts/00.txt' begins \"" in done.out
     assert "batches of 8 texts" in done.out and "image" not in done.out.lower() and "between 0 and 1" not in done.out
 
 

@@ -17,6 +17,7 @@ from transferscope.section import Card, Chart, DataSet, Finding, Section, View
         ("Images of 'my images' differ.", "Texts of 'my images' differ."),
         ("The network's error on the parent's images", "The network's error on the parent's texts"),
         ("An image has pictures; convert them to PNG or JPEG.", "A text has texts; convert them to plain text."),
+        ("'a' begins \"A picture of an image\" in images.", "'a' begins \"A picture of an image\" in texts."),
         ("ImageNet weights, imagery", "ImageNet weights, imagery"),
     ],
 )

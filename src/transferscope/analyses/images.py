@@ -67,11 +67,11 @@ def section(table: ResultTable, options: Options) -> Section:
 
 def _data(target: str, images: Images, rows: pl.DataFrame, alarms: list[str]) -> DataSet:
     """The numbers of a target for the first screen."""
-    counts = {split: len(images.rows.get(split, ())) for split in ("train", "val", "test")}
-    own = images.labels[images.rows["test"]] if counts["test"] else []
-    chance = guessing(own, len(images.classes))[0] if counts["test"] else None
+    train, val, test = (len(images.rows.get(split, ())) for split in ("train", "val", "test"))
+    own = images.labels[images.rows["test"]] if test else []
+    chance = guessing(own, len(images.classes))[0] if test else None
     kind = "labels" if images.multilabel else "classes"
-    return DataSet(target, **counts, classes=len(images.classes), kind=kind, chance=chance, alarms=alarms)
+    return DataSet(target, train, val, test, len(images.classes), kind=kind, chance=chance, alarms=alarms)
 
 
 def _tiny(rows: pl.DataFrame) -> list[str]:

@@ -59,7 +59,7 @@ def reader(file: Path) -> "Tokenizer":
         from tokenizers import Tokenizer
     except ImportError:
         raise UserError(
-            "input: text: it needs the library tokenizers; run pip install 'transferscope[text]'."
+            "input: text: it needs the library tokenizers; run python -m pip install 'transferscope[hf]'."
         ) from None
     try:
         found = Tokenizer.from_file(str(file))

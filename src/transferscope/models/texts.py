@@ -42,7 +42,8 @@ class Pooled(nn.Module):
         self.base_model_prefix = str(encoder.base_model_prefix)
         self.config, self.pooling = config, pooling
         self.add_module(self.base_model_prefix, encoder)
-        self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", None) or getattr(config, "dropout", 0.0))
+        usual: float = getattr(config, "dropout", 0.0)
+        self.dropout = nn.Dropout(getattr(config, "hidden_dropout_prob", usual))
         self.classifier = nn.Linear(config.hidden_size, classes)
         nn.init.normal_(self.classifier.weight, std=getattr(config, "initializer_range", 0.02))
         nn.init.zeros_(self.classifier.bias)
@@ -73,9 +74,10 @@ def classifier(auto: Any, config: Any, pooling: str | None, classes: int) -> nn.
         raise UserError(f"network.options.pooling: '{pooling}' is none of {', '.join(POOLINGS)}.")
     from transformers import AutoModel
 
-    kind = AutoModel._model_mapping[type(config)]
-    own = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}
-    return Pooled(AutoModel.from_config(config, **own), pooling, classes)
+    library: Any = AutoModel
+    known = inspect.signature(library._model_mapping[type(config)]).parameters
+    own = {"add_pooling_layer": False} if "add_pooling_layer" in known else {}
+    return Pooled(library.from_config(config, **own), pooling, classes)
 
 
 def _padding(net: nn.Module) -> int:

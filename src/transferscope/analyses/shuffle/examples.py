@@ -55,12 +55,12 @@ def examples(
         rows = rows[_of_every_class(table.labels[rows])[:images]]
     if isinstance(table, Tokens):
         kinds: list[dict[str, Any] | None] = [{"block": b, "seed": seed, "per_example": per_image} for b in blocks]
-        shown = [
+        said = [
             {"text": table.names[row], "block": "whole" if moved is None else str(moved["block"]), "words": words}
             for moved in [None, *kinds]
             for row, words in zip(rows, table.words(rows, moved=moved), strict=True)
         ]
-        write_json(work.folder / "words.json", sorted(shown, key=lambda one: one["text"]))
+        write_json(work.folder / "words.json", sorted(said, key=lambda one: one["text"]))
         return [{"chance": chance, "luck": luck, "things": "texts"}]
     if not isinstance(table, Squares):
         return [{"chance": chance, "luck": luck, "things": "inputs"}]

@@ -51,7 +51,7 @@ EXAMPLE = ("efficientnet-lite0", "timm:tf_efficientnet_lite0")
 
 
 def _shipped(rest: str) -> Shipped | Encoder:
-    known = {**SHIPPED, **ENCODERS}
+    known: dict[str, Shipped | Encoder] = {**SHIPPED, **ENCODERS}
     if rest not in known:
         raise UserError(f"'package:{rest}' is not known; {did_you_mean(rest, tuple(known))}")
     return known[rest]

@@ -139,10 +139,10 @@ def look(listing: "Listing", params: Mapping[str, Any]) -> list[str]:
     if not len(lengths):
         raise UserError(f"None of {len(places)} texts looked at in '{listing.ref}' holds a token.")
     first = next(place for place in places if place not in failed)
-    begins = " ".join(listing.load(first).split())
+    begins = " ".join(listing.load(first).split()).replace('"', "'")
     said = [
         told_lengths(lengths, params["max_length"]),
-        f"'{listing.names[first]}' begins: {legible(begins[:SHOWN])}{'...' if len(begins) > SHOWN else ''}",
+        f"'{listing.names[first]}' begins \"{legible(begins[:SHOWN])}{'...' if len(begins) > SHOWN else ''}\"",
     ]
     if unread:
         said.append(
