@@ -15,7 +15,7 @@ from transferscope.models.networks import make_network
 from transferscope.models.pretrained import weights_state
 
 PACKAGES = {
-    "transferscope.data.sources": "bbcnews csv digits elpv folder fractals npz openmoji text torchvision",
+    "transferscope.data.sources": "bbcnews csv digits elpv folder fractals hdf5 npz openmoji parquet text torchvision",
     "transferscope.models.networks": "open_clip package timm torchvision transformers",
     "transferscope.models.pretrained": "file package timm transformers",
     "transferscope.engine.executors": "inline local",

@@ -9,7 +9,9 @@ import transferscope
 ROOT = Path(transferscope.__file__).parent
 
 LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"drawing", "errors", "nouns", "streams", "section", "shape", "spreadsheet", "strict", "whole"}),  # leaves
+    frozenset(
+        {"drawing", "errors", "nouns", "streams", "section", "shape", "spreadsheet", "strict", "whole"}
+    ),  # leaves
     frozenset({"trust"}),
     frozenset({"charts", "drawing", "registry", "memo"}),
     frozenset({"engine", "data", "models", "measures"}),  # know nothing of each other

@@ -23,7 +23,7 @@ class Listing:
     `notes` are sentences that a reader must know of how the source was understood: columns taken as groups, files of
     kinds that were left out, a window put on the grey values; `init`, `check` and the page print them. `ref` is the
     reference the listing was opened from; `open_listing` fills it in, and the `window` and `channels` that it asks for.
-    `holds` says what `load` gives: "images" (of PIL, or `pictures.numbers.Numbers`), "arrays" of numpy, or "texts" (str).
+    `holds` says what `load` gives: "images" (of PIL, or `pictures.numbers.Numbers`), "arrays" of numpy, or "texts".
     """
 
     names: tuple[str, ...]
