@@ -65,8 +65,9 @@ def _named(held: Any, file: Path, columns: Any) -> dict[str, str]:
     import h5py
 
     said = Columns.model_validate(columns or {})
-    if said.path is not None:
-        raise UserError(f"columns.path: '{file}' holds the examples themselves; remove it.")
+    for role in ("path", "text"):
+        if getattr(said, role) is not None:
+            raise UserError(f"columns.{role}: '{file}' holds the examples themselves, as numbers; remove it.")
     found: dict[str, str] = {}
     for role, usual in USUAL.items():
         given = getattr(said, role)

@@ -96,8 +96,9 @@ def proposed(rest: str) -> Columns | None:
 def _roles(file: Path, columns: Any) -> Roles:
     """What every column is, as said or by its name. UserError for one that is not there, or where none is found."""
     schema, said = _schema(file), Columns.model_validate(columns or {})
-    if said.path is not None:
-        raise UserError(f"columns.path: '{file}' holds the examples themselves; remove it.")
+    for role in ("path", "text"):
+        if getattr(said, role) is not None:
+            raise UserError(f"columns.{role}: '{file}' holds the examples themselves, as numbers; remove it.")
     label = _label(file, schema, said.label)
     beside = {
         role: None if said.without(role) else getattr(said, role) or (role if role in schema else None)
