@@ -486,6 +486,19 @@ def bench(
 
 
 @app.command()
+def schema() -> None:
+    """Print the JSON schema of the study file, from which an editor completes keys and explains them.
+
+    Example: [bold]transferscope schema > study.schema.json[/bold]
+    """
+    import json
+
+    from transferscope.json_schema import study_schema
+
+    print(json.dumps(study_schema(), indent=1))
+
+
+@app.command()
 def ls() -> None:
     """List what there is here: analyses, data sources, networks, weights, optimisers, augmentations and others.
 

@@ -21,7 +21,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"study"}),
     frozenset({"analyses"}),
     frozenset({"report", "forecast", "looks", "users"}),
-    frozenset({"battery", "rehearsal"}),
+    frozenset({"battery", "json_schema", "rehearsal"}),
     frozenset({"preflight", "growing"}),
     frozenset({"console", "propose"}),
     frozenset({"cli"}),

@@ -35,7 +35,18 @@ def loaded(*arguments: str, cwd: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "verb",
-    ["--help", "run --help", "ls", "plan --json --set seeds=4", "status", "report", "results", "gc study.yaml", "run"],
+    [
+        "--help",
+        "run --help",
+        "ls",
+        "schema",
+        "plan --json --set seeds=4",
+        "status",
+        "report",
+        "results",
+        "gc study.yaml",
+        "run",
+    ],
 )
 def test_nothing_heavy_is_loaded(finished: Path, verb: str) -> None:
     modules = loaded(*verb.split(), cwd=finished)

@@ -11,14 +11,16 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    GetJsonSchemaHandler,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 from transferscope.errors import UserError
 from transferscope.registry import joined
-from transferscope.strict import Real, Strict, as_number, as_tuple
+from transferscope.strict import TEXT, Also, Real, Strict, as_number, as_tuple
 
 
 def _names(value: Any) -> Any:
@@ -33,6 +35,9 @@ def _readings(value: Any) -> Any:
     return value
 
 
+Names = Annotated[tuple[str, ...] | None, BeforeValidator(_names), Also(TEXT), "text", "list of texts", "`null`"]
+
+
 class Columns(Strict):
     """Which column of a table is what; what is not named is recognised, and null says that there is none."""
 
@@ -40,13 +45,13 @@ class Columns(Strict):
     """The column of paths or ids of the images."""
     text: str | None = None
     """With `input: text` the column of texts, in the place of paths; a column called `text` is recognised."""
-    label: Annotated[tuple[str, ...] | None, BeforeValidator(_names), "text", "list of texts", "`null`"] = None
+    label: Names = None
     """The column of labels, or several columns of 0 and 1."""
     group: str | None = None
     """The column of groups (patients), each of which stays on one side of a split."""
     split: str | None = None
     """The column that says which split an image belongs to."""
-    values: Annotated[tuple[str, ...] | None, BeforeValidator(_names), "text", "list of texts", "`null`"] = None
+    values: Names = None
     """Of a file of arrays, the column that holds them, or the columns of numbers that make one up in this order, by
     name or pattern (`band_*`)."""
 
@@ -121,6 +126,7 @@ class Target(Strict):
         tuple[int, ...] | None,
         BeforeValidator(_bands),
         AfterValidator(_counted),
+        Also({"type": "integer", "minimum": 0}),
         "whole number",
         "list of whole numbers",
         "`null`",
@@ -137,6 +143,10 @@ class Target(Strict):
         if not isinstance(value, Mapping | Target):
             raise ValueError("write a reference such as folder:images, or a mapping with ref: and columns:")
         return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), TEXT]}
 
     @model_serializer(mode="wrap")
     def _short(self, whole: SerializerFunctionWrapHandler) -> Any:

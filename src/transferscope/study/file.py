@@ -13,11 +13,11 @@ from transferscope.data.target import alike
 from transferscope.engine import executors
 from transferscope.errors import UserError, legible
 from transferscope.measures.deciding import LEAST, MOST_PLANNED
-from transferscope.strict import Strict
+from transferscope.strict import Also, Strict
 from transferscope.study import yaml_text
 from transferscope.study.beside import settled
 from transferscope.study.explain import explain
-from transferscope.study.schema import Arms, Chosen, Input, Network, Origin, Resources, Seeds, Split, Targets
+from transferscope.study.schema import LOOKS, Arms, Chosen, Input, Network, Origin, Resources, Seeds, Split, Targets
 from transferscope.tasks import inputs
 from transferscope.tasks.recipe import Recipe, Training
 
@@ -46,7 +46,7 @@ class StudyFile(Strict):
     """The starts to compare: `random`; `pretrained`; the controls `stats` (every tensor redrawn with the pretrained
     mean and variance), `permuted` (the pretrained values shuffled within each tensor), `transfuse:K` and
     `transfuse:K+stats` (pretrained up to block K)."""
-    seeds: Annotated[Seeds, "`{from: 3, to: 8}`"] = (0, 1, 2)
+    seeds: Annotated[Seeds, Also(LOOKS), "`{from: 3, to: 8}`"] = (0, 1, 2)
     """The replicas of every arm, fixed in advance: a count (the first so many, from 0), or a list; `{from: 3, to: 8}`
     adds one at a time until every claim is decided."""
     growing: tuple[int, int] | None = Field(default=None, exclude=True)

@@ -11,10 +11,25 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from transferscope import models
 from transferscope.data import Target
 from transferscope.errors import UserError
-from transferscope.strict import Real, Strict, as_tuple
+from transferscope.measures.deciding import LEAST, MOST_PLANNED
+from transferscope.strict import TEXT, TEXTS, Also, Real, Strict, as_tuple
 from transferscope.tasks import inputs
 
 MOST_SEEDS = 10_000
+LABELLING = {"enum": [True, "true", "random"]}
+LABELLINGS = {"anyOf": [LABELLING, {"type": "array", "items": LABELLING, "minItems": 1}]}
+LOOKS = {
+    "type": "object",
+    "properties": {"from": {"type": "integer", "minimum": LEAST}, "to": {"type": "integer", "maximum": MOST_PLANNED}},
+    "required": ["from", "to"],
+    "additionalProperties": False,
+}
+WITH_OPTIONS = {
+    "type": "object",
+    "properties": {"ref": TEXT, "options": {"type": ["object", "null"]}},
+    "required": ["ref"],
+    "additionalProperties": False,
+}
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -45,16 +60,18 @@ class Pretrained(Strict):
     weights: str | None = None
     """`timm` (the hub weights of that timm network), `transformers` (those in the folder of that network),
     `package:efficientnet-lite0`, `package:minilm-l6`, or `file:PATH`, of which `file:PATH#teacher` takes a part."""
-    series: Annotated[tuple[str, ...] | None, BeforeValidator(_series), "text", "list of texts", "`null`"] = None
+    series: Annotated[
+        tuple[str, ...] | None, BeforeValidator(_series), Also(TEXT), "text", "list of texts", "`null`"
+    ] = None
     """The checkpoints of one training, in natural order by the last number of the name: a pattern such as
     `checkpoints/epoch_*.safetensors`, or a list of files; the last one is where the arm `pretrained` starts."""
     source: Annotated[Target | None, "mapping", "reference", "`null`"] = None
     """Images, given like a target (also `fractals:50`), on which the study first trains the network itself."""
     recipe: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it)
     """With `source`: what its training changes of the study's recipe."""
-    labels: Annotated[tuple[Literal["true", "random"], ...], BeforeValidator(_labellings), Field(min_length=1)] = (
-        "true",
-    )
+    labels: Annotated[
+        tuple[Literal["true", "random"], ...], BeforeValidator(_labellings), Field(min_length=1), Also(LABELLINGS)
+    ] = ("true",)
     """With `source`: what it learns; `random` labels are the control, and the arm `pretrained` starts from the first
     listed."""
     checkpoints: Literal["log", "all"] = "log"
@@ -64,7 +81,7 @@ class Pretrained(Strict):
     """With `source`: the seed of its training."""
     min_share: Share = 0.9
     """Weights that fill less than this share of the body's parameters are refused."""
-    allow: Annotated[tuple[str, ...], BeforeValidator(_series), "text", "list of texts"] = ()
+    allow: Annotated[tuple[str, ...], BeforeValidator(_series), Also(TEXT), "text", "list of texts"] = ()
     """Names or patterns (`"*running_mean"`) of tensors that the weights need not fill though a network hardly does
     without them: the first layer, running statistics, embeddings."""
 
@@ -159,12 +176,20 @@ def _text(value: Any) -> Any:
 Input = Annotated[
     str, BeforeValidator(inputs.written), PlainSerializer(inputs.said), "text", "mapping from it to its options"
 ]
-Network = Annotated[str, BeforeValidator(_text), PlainSerializer(models.said), "text", "mapping of `ref` and `options`"]
+Network = Annotated[
+    str,
+    BeforeValidator(_text),
+    PlainSerializer(models.said),
+    Also(WITH_OPTIONS),
+    "text",
+    "mapping of `ref` and `options`",
+]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Seeds = Annotated[
     tuple[Seed, ...],
     BeforeValidator(_seeds),
     Field(min_length=1, max_length=MOST_SEEDS),
+    Also({"type": "integer", "minimum": 1, "maximum": MOST_SEEDS}),
     "whole number ≥ 1",
     "list of whole numbers",
 ]
@@ -173,6 +198,7 @@ Targets = Annotated[
     dict[str, Target],
     BeforeValidator(_named),
     Field(min_length=1),
+    Also({"anyOf": [TEXT, {**TEXTS, "minItems": 1}]}),
     "mapping from name to target",
     "reference",
     "list of references",
@@ -184,4 +210,4 @@ Chosen = Annotated[
     "mapping from name to options",
     "list of names",
 ]
-Origin = Annotated[Pretrained | None, BeforeValidator(_weights), "mapping", "text", "`null`"]
+Origin = Annotated[Pretrained | None, BeforeValidator(_weights), Also(TEXT), "mapping", "text", "`null`"]

@@ -1,12 +1,12 @@
 """Fields of a recipe: what may be written in them, where its type does not say it, and what changes nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from transferscope.strict import Real, as_number, as_tuple
+from transferscope.strict import NUMBER, Real, as_number, as_tuple
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,39 @@ def _lists(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def by_arm(one: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema of what may be said of all arms or by arm, given that of one."""
+    return {"anyOf": [one, {"type": "object", "additionalProperties": one}]}
+
+
+def searched_by_arm(fields: Iterable[str]) -> dict[str, Any]:
+    """The JSON schema of `Lists` of these fields."""
+    values = {"type": "array", "items": {"anyOf": [{"type": ["number", "null"]}, NUMBER]}, "minItems": 1}
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(fields, by_arm(values)),
+        "additionalProperties": False,
+    }
+
+
+RATE = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, NUMBER]}
+
 # Texts in an annotation are what may be written, in words for the pages, where the type does not say it.
 Rates = Annotated[
     Any,
     BeforeValidator(_rates),
     AfterValidator(_rates_checked),
+    WithJsonSchema(by_arm({"anyOf": [*RATE["anyOf"], {"type": "array", "items": RATE}]})),
     "number > 0",
     "list of them",
     "mapping from arm to either",
 ]
 Lists = Annotated[dict[str, Any], BeforeValidator(_lists), "mapping from field to list, or to lists by arm"]
 Betas = Annotated[tuple[Real, ...] | None, BeforeValidator(as_tuple), AfterValidator(_betas_checked)]
-Watched = Annotated[int | Literal["all"], BeforeValidator(_watched), "whole number ≥ 16", "`all`"]
+Watched = Annotated[
+    int | Literal["all"],
+    BeforeValidator(_watched),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 16}, {"const": "all"}]}),
+    "whole number ≥ 16",
+    "`all`",
+]

@@ -10,14 +10,14 @@ from collections.abc import Container, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from transferscope.engine.step import REQUIRED
 from transferscope.errors import UserError, did_you_mean
 from transferscope.strict import Real, Strict, as_tuple
 from transferscope.tasks import optimisers
 from transferscope.tasks.augment import Augment
-from transferscope.tasks.fields import Betas, Lists, Neutral, Rates, Watched
+from transferscope.tasks.fields import Betas, Lists, Neutral, Rates, Watched, searched_by_arm
 from transferscope.tasks.schedule import Schedule
 
 SEARCHED = (
@@ -145,7 +145,7 @@ class Recipe(Training):
     with its ratio, `stretch` resizes each side by itself."""
     interpolation: Literal["auto", "bilinear", "bicubic"] = "auto"
     """How images are resized when they are decoded; `auto` is what the weights were trained with."""
-    search: Lists = {}  # noqa: RUF012 (pydantic copies it)
+    search: Annotated[Lists, WithJsonSchema(searched_by_arm(SEARCHED))] = {}  # noqa: RUF012 (pydantic copies it)
     """Fields that are searched on val as a list in `lr` is, each value with each: `weight_decay: [0.0001, 0.05]`, or by
     arm `layer_decay: {pretrained: [0.65, 1]}`."""
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, field_validator
+from pydantic_core import CoreSchema
 
 from transferscope import models
 from transferscope.engine.step import Outside
 from transferscope.errors import UserError
 from transferscope.models.tokenizers import own_tokenizer, tokenizer_file
-from transferscope.strict import Strict
+from transferscope.strict import TEXT, TEXTS, Also, Strict
 from transferscope.study import Study, origin
 from transferscope.study.schema import Network, Pretrained
 from transferscope.tasks import inputs
@@ -29,6 +30,10 @@ class Candidate(Strict):
     arm: str | None = None
     """How it starts, as in `arms`; null for `pretrained` where there are weights, else `random`; other arms without
     weights of their own take the study's."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), TEXT]}
 
     @field_validator("network", "weights", "arm")
     @classmethod
@@ -67,6 +72,7 @@ Candidates = Annotated[
     dict[str, Candidate],
     BeforeValidator(_listed),
     Field(min_length=1),
+    Also({**TEXTS, "minItems": 1}),
     "mapping from name to candidate",
     "list of texts",
 ]

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import polars as pl
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from transferscope import analyses
 from transferscope.analyses._shared import gains, outcomes
@@ -52,7 +52,13 @@ def _block(value: Any) -> Any:
     return value
 
 
-Block = Annotated[Any, BeforeValidator(_block), "whole number ≥ 1", "`channels`"]
+Block = Annotated[
+    Any,
+    BeforeValidator(_block),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": CHANNELS}]}),
+    "whole number ≥ 1",
+    "`channels`",
+]
 Blocks = Annotated[tuple[Block, ...], BeforeValidator(as_tuple), Field(min_length=1)]
 
 
