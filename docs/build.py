@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from transferscope import analyses, registry
+from transferscope.study.explain import NO_KEYS
 from transferscope.study.file import StudyFile
 from transferscope.tasks import augmentations, inputs
 
@@ -98,7 +99,7 @@ def table(model: type[BaseModel], place: str = "") -> list[str]:
     """The lines of a Markdown table, one for each key of a model."""
     lines = ["| key | values | default | meaning |", "|---|---|---|---|"]
     for name, info in model.model_fields.items():
-        if not info.exclude:
+        if name not in NO_KEYS:
             key = f"{place}.{name}".lstrip(".")
             cells = (f"`{key}`", values(info.annotation, info.metadata), default(info), info.description or "")
             lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |")

@@ -255,6 +255,20 @@ def test_both_take_every_form(said: dict[str, Any], right: bool) -> None:
     assert (mistake(study) is None) == right, mistake(study)
 
 
+def test_a_study_that_extends_another_may_say_a_part() -> None:
+    parts: dict[str, Any] = {
+        "targets": {"t": {"window": "full"}},
+        "network": {"options": {"width": 3}},
+        "pretrained": {"source": {"columns": {}}},
+        "seeds": {"to": 10},
+        "analyses": {"again": {"alphas": 3}},
+    }
+    for part in ({key: said} for key, said in parts.items()):
+        assert mistake({"extends": "other.yaml", **part}) is None
+        assert mistake({**PLAIN, **part})
+    assert mistake({"extends": "other.yaml", "target": {}}) and mistake({"extends": ["other.yaml"]})
+
+
 def test_ones_own_modules_are_left_to_the_loader() -> None:
     for said in (
         {"analyses": ["my_lab.probe"]},

@@ -1,7 +1,7 @@
 """The JSON schema of a study file, from which editors complete keys, explain them and mark mistakes.
 
-The models say what a key takes; what registries name (analyses, kinds of input, augmentations) is put in here, each name
-with its own options. A name with a dot is anyone's module, whose options no schema knows.
+The models say what a key takes; what registries name (analyses, kinds of input, augmentations) is put in here with its
+options. Behind a name with a dot is anyone's module, whose options no schema knows.
 """
 
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from transferscope import analyses, registry
+from transferscope.data import Target
+from transferscope.study.explain import NO_KEYS
 from transferscope.study.file import StudyFile
 from transferscope.study.schema import Pretrained
 from transferscope.tasks import augmentations, inputs
@@ -53,9 +55,10 @@ def study_schema() -> Schema:
         own["properties"] = {"type": {"enum": [name, None], **_type()}, **own.get("properties", {})}
 
     study = defs.pop(StudyFile.__name__)
-    for name, info in StudyFile.model_fields.items():
-        if info.exclude:
-            del study["properties"][name]
+    for name in NO_KEYS:
+        del study["properties"][name]
+    del defs[Target.__name__]["anyOf"][0]["required"]
+    study |= {"if": {"required": ["extends"]}, "else": _whole(study.pop("required"), list(measured))}
     entry = _named(augmentations.__name__, {name: refs[model] for name, model in altered.items()})
     for keys, key, form in (
         (study["properties"], "analyses", _analyses({name: refs[model] for name, model in measured.items()})),
@@ -76,7 +79,6 @@ def _analyses(options: dict[str, Schema]) -> Schema:
     name = {"anyOf": [{"enum": list(options)}, MODULE]}
     told = {
         "properties": {"type": {**_type(), **name}},
-        "required": ["type"],
         "allOf": [
             {"if": {"properties": {"type": {"const": one}}, "required": ["type"]}, "then": ref}
             for one, ref in options.items()
@@ -98,6 +100,22 @@ def _analyses(options: dict[str, Schema]) -> Schema:
             },
             {"type": "array", "items": name, "minItems": 1},
         ]
+    }
+
+
+def _whole(required: list[str], measured: list[str]) -> Schema:
+    """What a study must say that extends no other."""
+    target = {"required": ["ref"]}  # where it is a mapping, as all of these
+    named = {"properties": {name: {} for name in measured}, "patternProperties": {DOTTED: {}}}
+    return {
+        "required": required,
+        "properties": {
+            "targets": {"additionalProperties": target},
+            "network": target,
+            "pretrained": {"properties": {"source": target}},
+            "seeds": {"required": ["from", "to"]},
+            "analyses": {**named, "additionalProperties": {"required": ["type"]}},
+        },
     }
 
 

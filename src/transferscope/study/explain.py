@@ -6,10 +6,15 @@ from pydantic import BaseModel, ValidationError
 
 from transferscope.errors import did_you_mean
 
+NO_KEYS = frozenset({"folder", "growing"})  # fields of a study that no file may say
+
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """The first mistake of a validation error as one sentence with the key's path."""
-    first = error.errors()[0]
+    found = error.errors()
+    first = found[0]
+    if first["type"] == "missing":  # for want of a key that is there, misspelt
+        first = next((one for one in found if one["type"] == "extra_forbidden"), first)
     path = [str(p) for p in first["loc"] if not str(p).startswith(("function-", "literal[", "constrained-", "tuple["))]
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
@@ -42,4 +47,4 @@ def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
             return []
         if get_origin(kinds[0]) is dict:
             next(names, None)  # a name of the user's, which no model knows
-    return [name for name in here.model_fields if name != "folder"]
+    return [name for name in here.model_fields if name not in NO_KEYS]

@@ -14,7 +14,7 @@ from transferscope.engine import executors
 from transferscope.errors import UserError, legible
 from transferscope.measures.deciding import LEAST, MOST_PLANNED
 from transferscope.strict import Also, Strict
-from transferscope.study import yaml_text
+from transferscope.study import extends, yaml_text
 from transferscope.study.beside import settled
 from transferscope.study.explain import explain
 from transferscope.study.schema import LOOKS, Arms, Chosen, Input, Network, Origin, Resources, Seeds, Split, Targets
@@ -25,6 +25,9 @@ from transferscope.tasks.recipe import Recipe, Training
 class StudyFile(Strict):
     """One study: targets x arms x seeds, a recipe, and the analyses to run on them."""
 
+    extends: str | None = Field(default=None, exclude=True)
+    """Another study file, whose keys hold where this one says nothing: mappings are merged key by key and all else is
+    replaced, and a relative path starts at the file that says it."""
     name: str = "study"
     """The title of the report; when left out the name of the file, or of its folder where that is `study.yaml`."""
     targets: Targets
@@ -122,25 +125,20 @@ class StudyFile(Strict):
     def load(cls, path: Path | str, changes: Mapping[str, str] | None = None) -> Self:
         """Read a study file; `changes` are ``{"recipe.epochs": "3"}``, as by ``--set``. UserError in one sentence."""
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise UserError(f"There is no study file {path}; 'transferscope init FOLDER' writes one.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"The study file {path} cannot be read: {error}.") from None
-        raw = yaml_text.read(text, str(path))
-        if not isinstance(raw, dict):
-            raise UserError(f"{path}: a study is a mapping of keys such as 'targets:' and 'network:'.")
+        raw, (_, *others) = extends.read(path)
         for key, value in (changes or {}).items():
             _set(raw, key, value)
         raw.pop("folder", None)
         if path.stem != "study":
             raw.setdefault("name", legible(path.stem))
-        return cls.parse(raw, where=str(path), folder=path.parent)
+        where = f"{path} (extends {', '.join(map(str, others))})" if others else str(path)
+        return cls.parse(raw, where=where, folder=path.parent)
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], *, where: str = "study", folder: Path = Path()) -> Self:
         """A study from plain values. UserError in one sentence."""
+        if raw.get("extends") is not None:
+            raise UserError(f"{where}: extends: only a study file says what it extends; write it there.")
         if "growing" in raw:
             raise UserError(f"{where}: unknown key 'growing'; 'seeds: {{from: 3, to: 8}}' adds seeds one at a time.")
         try:

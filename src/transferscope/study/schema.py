@@ -21,13 +21,11 @@ LABELLINGS = {"anyOf": [LABELLING, {"type": "array", "items": LABELLING, "minIte
 LOOKS = {
     "type": "object",
     "properties": {"from": {"type": "integer", "minimum": LEAST}, "to": {"type": "integer", "maximum": MOST_PLANNED}},
-    "required": ["from", "to"],
     "additionalProperties": False,
 }
 WITH_OPTIONS = {
     "type": "object",
     "properties": {"ref": TEXT, "options": {"type": ["object", "null"]}},
-    "required": ["ref"],
     "additionalProperties": False,
 }
 Share = Annotated[float, Field(ge=0, le=1)]
