@@ -5,6 +5,7 @@ It is long because there is a verb for everything a person does; none of them is
 
 import os
 import time
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ import typer
 
 from transferscope import __version__
 from transferscope.console import exits, lines, tables
-from transferscope.console.arguments import DEFAULT, Set, StudyFile, Trust, planned
+from transferscope.console.arguments import DEFAULT, Json, Set, StudyFile, Trust, planned
 from transferscope.console.exits import FAILED, INCOMPLETE, REFUSED
 from transferscope.console.lines import err, out
 from transferscope.console.words import size
@@ -94,7 +95,7 @@ def init(
 
 
 @app.command()
-def check(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False) -> None:
+def check(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, json_: Json = False) -> None:
     """Preflight: read the data and weights, build every arm, take one step. Trains nothing.
 
     Example: [bold]transferscope check study.yaml[/bold]
@@ -104,7 +105,7 @@ def check(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False) -> 
 
     study, plan, store = planned(file, set_, trusted=trust)
     how = study.preprocessing()
-    if study.input == USUAL:
+    if study.input == USUAL and not json_:
         out.print(
             f"Images are normalised with mean {how['mean']}, std {how['std']}, resized {how['interpolation']} "
             f"({how['source']}).",
@@ -113,8 +114,22 @@ def check(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False) -> 
     checks = list(preflight.quick(study, plan, store))
     if all(c.ok for c in checks):
         checks += preflight.deep(study, plan)
+    ready = all(c.ok for c in checks)
+    if json_:
+        name, why = study.precision_and_reason() if ready else (None, None)
+        lines.as_json(
+            {
+                "ready": ready,
+                "checks": [{"name": c.name, "ok": c.ok, "said": c.said.splitlines()} for c in checks],
+                "normalisation": how if study.input == USUAL else None,
+                "precision": {"name": name, "reason": why} if ready else None,
+                "steps": len(plan.steps),
+                "to_do": len(plan.todo(store)),
+            }
+        )
+        raise typer.Exit(0 if ready else REFUSED)
     lines.checks(checks)
-    if not all(c.ok for c in checks):
+    if not ready:
         raise typer.Exit(REFUSED)
     lines.precision(study, plan)
     out.print(f"Ready: {len(plan.steps)} steps, {len(plan.todo(store))} to do.")
@@ -178,6 +193,9 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option(help="Try again what failed in an earlier run, or leave it and what needs it.")
     ] = True,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Say nothing but warnings, failures and what was found.")
+    ] = False,
 ) -> None:
     """Do what is missing, then write the report. Stop it anywhere; run it again to go on.
 
@@ -191,6 +209,7 @@ def run(
     from transferscope.console.early import EarlyPage
     from transferscope.console.watch import Watcher
 
+    told = lines.silent if quiet else out
     study, steps, store = planned(file, set_, trusted=trust)
     users.register(file, steps, store)
     for said in store.damaged(steps.steps):
@@ -209,17 +228,23 @@ def run(
         executor = battery.executor(study, todo)
         workers = len(executor.slots.devices)
         each = f"{workers} worker(s) with {executor.slots.threads} thread(s) each"
-        out.print(f"{len(steps.steps)} steps, {len(todo)} to do on {each}.")
-        lines.precision(study, steps)
+        told.print(f"{len(steps.steps)} steps, {len(todo)} to do on {each}.")
+        lines.precision(study, steps, told)
         forecast = battery.foresight(study, store, todo)
         resume = stopping.again(
-            file, set_, [*(["--trust"] if trust else []), *([] if retry_failed else ["--no-retry-failed"])]
+            file,
+            set_,
+            [
+                *(["--trust"] if trust else []),
+                *([] if retry_failed else ["--no-retry-failed"]),
+                *(["--quiet"] if quiet else []),
+            ],
         )
         with (
             stopping.stoppable(executor, resume) as caught,
-            Watcher(out, steps, todo, forecast, workers, live=out.is_terminal) as watch,
+            Watcher(told, steps, todo, forecast, workers, live=told.is_terminal and not quiet) as watch,
         ):
-            out.print(f"Page: {study.folder / 'report.html'}, written anew as analyses finish.", markup=False)
+            told.print(f"Page: {study.folder / 'report.html'}, written anew as analyses finish.", markup=False)
             outcomes |= executor.run(
                 todo, store, EarlyPage(steps, todo, watch, partial(battery.results, study, running=True))
             )
@@ -237,13 +262,13 @@ def run(
         study, steps, store = planned(file, set_, trusted=trust)
         users.register(file, steps, store)
         if (seeds := len(looked.seeds)) < len(study.seeds):
-            out.print(f"With {seeds} seeds a claim is undecided: seed {len(study.seeds)} is added.")
+            told.print(f"With {seeds} seeds a claim is undecided: seed {len(study.seeds)} is added.")
             battery.results(looked, outcomes)  # the page of this look stands until the next one's
     found = battery.results(study, outcomes)
     lines.findings(found)
     failed = [o for o in outcomes.values() if o.status == "failed"]
     if not started:
-        out.print("Nothing to do: every step was in the store.")
+        told.print("Nothing to do: every step was in the store.")
     if passed := {step.key for step in steps.todo(store)} & left_out:
         out.print(f"{len(passed)} steps failed in an earlier run and were left; --retry-failed tries them again.")
     if failed:
@@ -256,7 +281,7 @@ def run(
 
 
 @app.command()
-def status(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False) -> None:
+def status(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, json_: Json = False) -> None:
     """What is done, what is missing and why. Computes nothing; exit code 4 when something is missing.
 
     Example: [bold]transferscope status study.yaml[/bold]
@@ -267,10 +292,25 @@ def status(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False) ->
     study, steps, store = planned(file, set_, trusted=trust)
     reasons = battery.failures(store)
     found = {name: battery.table(name, steps, store, reasons) for name in chosen(study)}
+    todo = steps.todo(store)
+    if json_:
+        lines.as_json(
+            {
+                "analyses": {
+                    name: {
+                        "done": len(table.artifacts),
+                        "missing": [{"labels": dict(cell.labels), "reason": cell.reason} for cell in table.missing],
+                    }
+                    for name, table in found.items()
+                },
+                "steps": len(steps.steps),
+                "to_do": len(todo),
+            }
+        )
+        raise typer.Exit(INCOMPLETE if todo else 0)
     out.print(tables.cells(found))
     for cell in (cell for table in found.values() for cell in table.missing):
         out.print(f"missing {worded(cell.labels)}: {cell.reason}", markup=False)
-    todo = steps.todo(store)
     out.print(f"{len(steps.steps) - len(todo)} of {len(steps.steps)} steps done.")
     if todo:
         raise typer.Exit(INCOMPLETE)
@@ -346,6 +386,7 @@ def verify(
     set_: Set = None,
     trust: Trust = False,
     repair: Annotated[bool, typer.Option("--repair", help="Set aside what is damaged; a run redoes it.")] = False,
+    json_: Json = False,
 ) -> None:
     """Read every result of the study's store and hold it against the digests that were kept when it was written.
 
@@ -357,15 +398,22 @@ def verify(
 
     _, _, store = planned(file, set_, trusted=trust)
     counts = {"as written": 0, "damaged": 0, "from before there were digests": 0}
+    damaged = []
     for task, key in list(store.entries()):
         result = store.artifact(task, key)
         if why := result.inspect():
-            out.print(f"{task} {key}: {why}", markup=False)
+            if not json_:
+                out.print(f"{task} {key}: {why}", markup=False)
+            damaged.append({"task": task, "key": key, "reason": why, "set_aside": repair})
             counts["damaged"] += 1
             if repair:
                 set_aside(result.path)
         else:
             counts["as written" if result.verifiable else "from before there were digests"] += 1
+    if json_:
+        whole, _, old = counts.values()
+        lines.as_json({"as_written": whole, "without_digests": old, "damaged": damaged})
+        raise typer.Exit(FAILED if damaged else 0)
     out.print(f"Results: {', '.join(f'{count} {what}' for what, count in counts.items())}.")
     if counts["damaged"] and repair:
         out.print("What is damaged was set aside: the next run computes it anew.")
@@ -374,7 +422,7 @@ def verify(
 
 
 @app.command()
-def store(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False) -> None:
+def store(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, json_: Json = False) -> None:
     """What lies in the study's store: how many results of which task, their sizes, when they were finished and by whom,
     and the studies they are for.
 
@@ -384,14 +432,31 @@ def store(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False) -> 
 
     _, _, opened = planned(file, set_, trusted=trust)
     held = opened.held()
+    studies = users.registered(opened)
+    theirs = {other: set(said["steps"]) & held.keys() for other, said in studies.items()}
+    rest = held.keys() - set().union(*theirs.values())
+    if json_:
+        lines.as_json(
+            {
+                "results": [
+                    {
+                        "task": name.rpartition("-")[0],
+                        "key": name.rpartition("-")[2],
+                        "bytes": one.size,
+                        "finished": datetime.fromtimestamp(one.finished, UTC).isoformat(timespec="seconds"),
+                        "by": one.by,
+                        "studies": [str(other) for other, names in theirs.items() if name in names],
+                    }
+                    for name, one in sorted(held.items())
+                ],
+                "studies": {str(other): {"last_run": said["ran"]} for other, said in studies.items()},
+            }
+        )
+        return
     out.print(tables.results(held))
-    used: set[str] = set()
-    for other, said in users.registered(opened).items():
-        names = set(said["steps"]) & held.keys()
-        used |= names
-        of = f"{len(names)} results, {size(sum(held[name].size for name in names))}"
+    for other, said in studies.items():
+        of = f"{len(theirs[other])} results, {size(sum(held[name].size for name in theirs[other]))}"
         out.print(f"{other}: {of}, last run {said['ran']}.", markup=False)
-    rest = held.keys() - used
     out.print(f"No study known here asks for {len(rest)} of them, {size(sum(held[n].size for n in rest))}.")
 
 
@@ -499,7 +564,7 @@ def schema() -> None:
 
 
 @app.command()
-def ls() -> None:
+def ls(json_: Json = False) -> None:
     """List what there is here: analyses, data sources, networks, weights, optimisers, augmentations and others.
 
     Example: [bold]transferscope ls[/bold]
@@ -508,7 +573,7 @@ def ls() -> None:
     from transferscope.engine import executors
     from transferscope.tasks import augmentations, inputs, optimisers
 
-    for title, found in (
+    known = (
         ("Analyses (analyses:)", battery.analysis_docs()),
         ("Data sources (targets:)", data.source_names()),
         ("Kinds of input (input:)", registry.lines(inputs.__name__)),
@@ -517,7 +582,11 @@ def ls() -> None:
         ("Optimisers (recipe.optimizer:)", optimisers.lines()),
         ("Augmentations (recipe.augment.then:)", registry.lines(augmentations.__name__)),
         ("Executors (resources.executor:)", registry.lines(executors.__name__)),
-    ):
+    )
+    if json_:
+        lines.as_json({title.partition("(")[2].rstrip(":)"): dict(found) for title, found in known})
+        return
+    for title, found in known:
         out.print(f"\n[bold]{title}[/bold]")
         for name, line in found.items():
             out.print(f"  {name:<14} {line}", markup=False)

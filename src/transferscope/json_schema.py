@@ -106,7 +106,7 @@ def _analyses(options: dict[str, Schema]) -> Schema:
 def _whole(required: list[str], measured: list[str]) -> Schema:
     """What a study must say that extends no other."""
     target = {"required": ["ref"]}  # where it is a mapping, as all of these
-    named = {"properties": {name: {} for name in measured}, "patternProperties": {DOTTED: {}}}
+    named: Schema = {"properties": {name: {} for name in measured}, "patternProperties": {DOTTED: {}}}
     return {
         "required": required,
         "properties": {

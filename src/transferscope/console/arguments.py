@@ -23,6 +23,8 @@ Trust = Annotated[
     typer.Option("--trust", help="Also import modules of the study's that belong to other users, which runs them."),
 ]
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else on stdout.")]
+
 
 def planned(
     file: Path, changes: list[str] | None, *, read_only: bool = False, trusted: bool = False

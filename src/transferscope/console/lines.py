@@ -2,10 +2,11 @@
 
 import codecs
 import io
+import json
 import os
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -26,6 +27,11 @@ class _Stream(Console):
     def on_broken_pipe(self) -> None:
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if self.stderr else sys.stdout).fileno())
+
+
+def as_json(said: Mapping[str, Any]) -> None:
+    """One JSON object on stdout."""
+    print(json.dumps(said, indent=1, allow_nan=False))
 
 
 def data(content: bytes) -> None:
@@ -53,6 +59,7 @@ def _likeness(error: UnicodeError) -> tuple[str | bytes, int]:
 
 out = _Stream(highlight=False, soft_wrap=True)
 err = _Stream(stderr=True, highlight=False, soft_wrap=True)
+silent = _Stream(quiet=True)  # what `--quiet` leaves unsaid
 
 
 def checks(of: "Iterable[Check]") -> None:
@@ -65,11 +72,11 @@ def checks(of: "Iterable[Check]") -> None:
             out.print(f"        {escape(note)}")
 
 
-def precision(study: "Study", steps: "Plan") -> None:
+def precision(study: "Study", steps: "Plan", to: Console = out) -> None:
     """What training computes in, and why, where the study trains at all."""
     if any(step.task == "train" for step in steps.steps):
         name, why = study.precision_and_reason()
-        out.print(f"Networks are trained and scored in {name} ({why}).", markup=False)
+        to.print(f"Networks are trained and scored in {name} ({why}).", markup=False)
 
 
 def findings(found: "Results") -> None:
