@@ -14,7 +14,7 @@ import typer
 
 from transferscope import __version__
 from transferscope.console import exits, lines, tables
-from transferscope.console.arguments import DEFAULT, Json, Set, StudyFile, Trust, planned
+from transferscope.console.arguments import DEFAULT, Json, Set, StudyFile, Trust, analyses_named, planned
 from transferscope.console.exits import FAILED, INCOMPLETE, REFUSED
 from transferscope.console.lines import err, out
 from transferscope.console.words import size
@@ -22,7 +22,6 @@ from transferscope.errors import UserError, worded
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="What did pretraining give this network on these images, and where in the network does it sit?",
@@ -347,7 +346,9 @@ def report(
 @app.command()
 def results(
     file: StudyFile = DEFAULT,
-    analysis: Annotated[str | None, typer.Option(help="One analysis; all when left out.")] = None,
+    analysis: Annotated[
+        str | None, typer.Option(help="One analysis; all when left out.", autocompletion=analyses_named)
+    ] = None,
     form: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
     set_: Set = None,
     trust: Trust = False,

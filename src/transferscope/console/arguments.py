@@ -26,6 +26,13 @@ Trust = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else on stdout.")]
 
 
+def analyses_named(incomplete: str) -> list[str]:
+    """The analyses that come with the project whose names begin so, for a shell that completes them."""
+    from transferscope import analyses
+
+    return [name for name in analyses.names() if name.startswith(incomplete)]
+
+
 def planned(
     file: Path, changes: list[str] | None, *, read_only: bool = False, trusted: bool = False
 ) -> "tuple[Study, Plan, Store]":

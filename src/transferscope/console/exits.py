@@ -56,6 +56,10 @@ def ended(app: Callable[[], object]) -> None:
 
 
 def _ours(error: SystemExit) -> bool:
-    """Whether the command line itself ended: typer exits while it handles an exception of its own or of click."""
-    cause = error.__context__
-    return cause is not None and type(cause).__module__.partition(".")[0] in ("typer", "click")
+    """Whether the command line itself ended: typer exits while it handles an exception of its own or of click, or, when
+    it completes words for a shell, in a line of its own."""
+    cause, line = error.__context__, error.__traceback__
+    while line is not None and line.tb_next is not None:
+        line = line.tb_next
+    modules = [type(cause).__module__ if cause is not None else "", line.tb_frame.f_globals["__name__"] if line else ""]
+    return any(module.partition(".")[0] in ("typer", "click") for module in modules)
