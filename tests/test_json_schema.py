@@ -47,6 +47,7 @@ PLACES: list[tuple[Any, ...]] = [
     ("recipe", "augment"),
     ("resources",),
     ("input", "arrays"),
+    ("input", "text"),
     ("analyses", "twice"),
 ]
 ANYTHING = (None, True, 0, 3, 0.5, "1e-3", "a text", "auto", "all")
