@@ -34,7 +34,7 @@ from transferscope.models import in_words
 from transferscope.report.first_screen import Asked
 from transferscope.report.mishaps import Mishaps
 from transferscope.report.page import PagePart, Provenance, lost, write_report
-from transferscope.report.worded import docstring_of_texts, section_of_texts
+from transferscope.report.worded import docstring_on, section_on
 from transferscope.section import Finding, Section
 from transferscope.study import Study
 from transferscope.study.schema import Resources
@@ -180,12 +180,12 @@ def results(
     tables: dict[str, ResultTable] = {}
     sections: dict[str, Section] = {}
     parts: list[PagePart] = []
-    texts = steps.steps and study.example.vocabulary is not None
+    noun = study.example.noun if steps.steps else "images"
     for name, one in analyses.chosen(study).items():
         found, section = _table_and_section(one, partial(table, name, steps, store, reasons), mishaps)
         section, docstring = contrasts.judge(section, design, len(study.seeds)), inspect.getdoc(one.module) or ""
-        if texts:
-            section, docstring = section_of_texts(section), docstring_of_texts(docstring)
+        if noun != "images":
+            section, docstring = section_on(section, noun), docstring_on(docstring, noun)
         tables[name], sections[name] = found, section
         missing = [(dict(m.labels), m.reason) for m in found.missing]
         parts.append(PagePart(name, docstring, section, found.rows, missing, one.kind))

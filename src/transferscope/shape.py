@@ -50,7 +50,9 @@ class Example:
     @property
     def noun(self) -> str:
         """What such inputs are called."""
-        return "texts" if self.vocabulary is not None else "images"
+        if self.vocabulary is not None:
+            return "texts"
+        return "images" if self.dtype == "uint8" else "arrays"
 
     def resized(self, side: int) -> "Example | None":
         """The same kind of image as a square of `side` pixels; None where it is no image."""

@@ -1,5 +1,6 @@
 """A study of signals, from a file of arrays to the page: inputs of numbers are treated as pictures are."""
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -52,6 +53,8 @@ def test_the_battery_runs_on_signals(folder: Path) -> None:
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "in blocks of 8 values" in page and "less the mean of their channel" in page
     assert "blocks of 8 px" not in page
+    shown = re.sub(r"<script.*?</script>", "", page[page.index("<body") :], flags=re.DOTALL).lower()
+    assert "test arrays" in shown and "training images" not in shown and "test images" not in shown
     rows = pl.read_csv(folder / "tables" / "shuffle.csv")
     assert set(rows["block"].drop_nulls().cast(pl.String)) == {"1", "8", "channels", "whole"}
     again = transferscope("run", cwd=folder)

@@ -4,8 +4,8 @@ import altair as alt
 import polars as pl
 import pytest
 
-from transferscope.nouns import of_texts
-from transferscope.report.worded import docstring_of_texts, section_of_texts
+from transferscope.nouns import of_texts, told
+from transferscope.report.worded import docstring_on, section_on
 from transferscope.report.wording import interval
 from transferscope.section import Card, Chart, DataSet, Finding, Section, View
 
@@ -23,6 +23,12 @@ from transferscope.section import Card, Chart, DataSet, Finding, Section, View
 )
 def test_sentences(said: str, wanted: str) -> None:
     assert of_texts(said) == wanted
+    assert told(said, "images") == said
+
+
+def test_sentences_on_arrays() -> None:
+    said = "An image of 12 images, a picture in PNG or JPEG, the image's side"
+    assert told(said, "arrays") == "An array of 12 arrays, an array in arrays of numbers, the array's side"
 
 
 def test_a_section_is_reworded_and_its_names_stay() -> None:
@@ -37,7 +43,7 @@ def test_a_section_is_reworded_and_its_names_stay() -> None:
         data=[DataSet("images", 1, 2, 3, 2)],
         notes=["An image is odd."],
     )
-    found = section_of_texts(section)
+    found = section_on(section, "texts")
     assert found.title == "The texts" and found.findings[0].text == "On texts it gains."
     assert interval(found.findings[0]).endswith("3 seeds, 40 texts")
     assert interval(section.findings[0]).endswith("3 seeds, 40 images")
@@ -50,4 +56,4 @@ def test_a_section_is_reworded_and_its_names_stay() -> None:
 
 def test_what_speaks_of_texts_itself_stays() -> None:
     said = "Images are cut. Of texts, tokens are."
-    assert docstring_of_texts(said) == said and docstring_of_texts("Images.") == "Texts."
+    assert docstring_on(said, "texts") == said and docstring_on("Images.", "texts") == "Texts."
