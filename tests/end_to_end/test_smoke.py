@@ -24,6 +24,7 @@ VERBS = (
     "store",
     "verify",
     "gc",
+    "schema",
     "bench",
     "ls",
 )

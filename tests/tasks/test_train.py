@@ -323,6 +323,7 @@ def test_later_parameters_are_neutral() -> None:
         "shuffle": None,
         "fraction": 1.0,
         "trainable": "all",
+        "drop_in": "nothing",
         "begin": None,
         "begin_at": "final",
         "first_epoch": 0,
