@@ -120,14 +120,12 @@ def rehearse_augmentation(where: str, then: tuple[Entry, ...], side: int, channe
 
     from transferscope.tasks.augmented import augmented
 
-    draw, rows = torch.Generator().manual_seed(0), np.arange(TRIED)
+    draw = torch.Generator().manual_seed(0)
     pictures = torch.randint(0, 256, (TRIED, channels, side, side), dtype=torch.uint8, generator=draw)
     try:
         after = augmented(then, seed=0, epoch=0)
         began = time.perf_counter()
-        crops = after.altered(pictures, rows) if after.alters else pictures
-        if after.mixes:
-            after.mixed(crops.float(), torch.zeros(TRIED, dtype=torch.long), rows, 2)
+        after.on_trial(pictures)
         each = (time.perf_counter() - began) / TRIED
     except UserError as error:
         raise UserError(str(error).replace("recipe", where, 1)) from None

@@ -12,6 +12,9 @@ from transferscope.errors import UserError
 from transferscope.models import anatomy
 from transferscope.models.blocks import blocks
 from transferscope.models.build import build_network
+from transferscope.models.networks import transformers
+
+OF_ANOTHER = f"transformers:{transformers.EXAMPLE}"
 
 
 @pytest.mark.parametrize("ref", ["smoke.nets:tiny", "timm:resnet18", "torchvision:squeezenet1_1"])
@@ -53,6 +56,20 @@ def test_the_answer_is_kept_until_the_file_changes(tmp_path: Path, monkeypatch: 
     os.utime(file, ns=(1, 1))
     sys.modules.pop("own.anatomy_net")
     assert anatomy.block_names(ref, tmp_path / "memo") == ("0", "1", "3")
+
+
+def test_networks_of_another_library_are_cut_anew_when_it_changes(monkeypatch, tmp_path: Path) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(anatomy, "_cut", lambda ref: calls.append(ref) or [["a"], [], None])
+    versions = {"transformers": "5.0"}
+    known = anatomy.metadata.version
+    monkeypatch.setattr(anatomy.metadata, "version", lambda name: versions.get(name) or known(name))
+    refs = (OF_ANOTHER, "timm:resnet18")
+    for release, asked in (("5.0", 2), ("5.0", 2), ("5.1", 3)):
+        versions["transformers"] = release
+        assert [anatomy.block_names(ref, tmp_path) for ref in refs] == [("a",), ("a",)]
+        assert len(calls) == asked
+    assert calls[-1] == OF_ANOTHER
 
 
 def test_a_remembered_answer_loads_no_torch(tmp_path: Path) -> None:

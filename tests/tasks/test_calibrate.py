@@ -290,3 +290,27 @@ def test_timings_of_usual_recipes_are_still_found(monkeypatch) -> None:
     monkeypatch.setattr(calibrate, "canonical", lambda value: seen.append(value[0]) or canonical(value))
     calibrate.key(QUESTION)
     assert set(seen[0]) == {"network", "image_size", "batch_size", "device", "threads", "ways", "quick", "shape"}
+
+
+def test_a_step_is_timed_with_what_is_done_to_its_pictures(tmp_path, monkeypatch) -> None:
+    """Rotating every picture may take longer than the network does."""
+    from transferscope.study import Study
+    from transferscope.tasks.augmented import Augmented
+
+    raw = {"targets": ["digits"], "network": "timm:test_resnet", "arms": ["random"], "image_size": 32}
+    recipe = {"precision": "float32", "batch_size": 8, "augment": {"then": [{"rotate": {"degrees": 10}}, "cutmix"]}}
+    question = Study.parse({**raw, "recipe": recipe}, folder=tmp_path).question()
+    assert step_time.question_of(json.dumps(dataclasses.asdict(question))) == question
+
+    done: list[tuple[str, tuple[int, ...]]] = []
+    for name in ("altered", "mixed"):
+        as_it_is = getattr(Augmented, name)
+
+        def noted(self, images, *more, as_it_is=as_it_is, name=name, **how):
+            done.append((name, tuple(images.shape)))
+            return as_it_is(self, images, *more, **how)
+
+        monkeypatch.setattr(Augmented, name, noted)
+    step, _ = step_time.loops(step_time.network(question), "float32", question)
+    step()
+    assert done == [("altered", (8, 3, 32, 32)), ("mixed", (8, 3, 32, 32))]

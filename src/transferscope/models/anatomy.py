@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from transferscope.models.memo import remembered
-from transferscope.models.networks import network_schemes, parted
+from transferscope.models.networks import library, network_schemes, parted
 
 CLASSES = 10  # width of the head of the network that is cut; it moves no block
 
@@ -34,13 +34,13 @@ def patch_side(ref: str, memo: Path | None = None) -> int | None:
 def adaptable_weights(ref: str, memo: Path | None = None) -> tuple[str, ...]:
     """The names of the weights that low-rank adapters may stand on (`adapters.candidates`); remembered as the blocks
     are."""
-    question = ["weights for adapters", ref, metadata.version("torchvision")]
+    question = ["weights for adapters", ref, *_code(ref)]
     return tuple(remembered(memo, question, lambda: _adaptable(ref), lambda: _files(ref)))
 
 
 def _known(ref: str, memo: Path | None) -> tuple[tuple[str, ...], tuple[str, ...], int | None]:
     """The names of all blocks, and of those that hold nothing but the head; the side of its patches."""
-    question = ["blocks, wrappers opened, patches", ref, metadata.version("torchvision")]
+    question = ["blocks, wrappers opened, patches", ref, *_code(ref)]
     names, alone, patch = remembered(memo, question, lambda: _cut(ref), lambda: _files(ref))
     return tuple(names), tuple(alone), patch
 
@@ -63,6 +63,11 @@ def _adaptable(ref: str) -> list[str]:
     from transferscope.models.build import build_network
 
     return [name for name, *_ in candidates(build_network(ref, CLASSES, seed=0), CLASSES)]
+
+
+def _code(ref: str) -> list[str]:
+    """The versions of what, besides timm, a shipped network may be made of."""
+    return [metadata.version("torchvision"), *filter(None, [library(ref)])]
 
 
 def _files(ref: str) -> list[Path]:

@@ -57,6 +57,13 @@ class Augmented:
         own = own.to(y.device)[:, None]
         return out, own * y[:-1] + (1 - own) * y[1:]
 
+    def on_trial(self, pictures: Tensor) -> None:
+        """All of it done to uint8 pictures (b, C, S, S) and thrown away, to see that it works, and how long."""
+        rows = np.arange(len(pictures))
+        crops = self.altered(pictures, rows) if self.alters else pictures
+        if self.mixes:
+            self.mixed(crops.float(), torch.zeros(len(crops), dtype=torch.long), rows, 2)
+
     def _reseed(self, stream: str, row: int, device: torch.device) -> None:
         reseed(stream_seed(self.seed, stream, self.epoch, row), device)
 

@@ -115,7 +115,10 @@ class Training(Strict):
 
     def timed(self) -> tuple[tuple[str, Any], ...]:
         """What of it, besides the batch size and the precision, changes how long a step takes; () for the usual."""
-        return tuple((key, said) for key in TIMED if (said := getattr(self, key)) != self.neutral()[key])
+        later = [(key, said) for key in TIMED if (said := getattr(self, key)) != self.neutral()[key]]
+        if self.augment is not None and self.augment.then:
+            later.append(("augment", {"then": self.augment.model_dump(mode="json")["then"]}))
+        return tuple(later)
 
     @classmethod
     def neutral(cls) -> dict[str, Any]:

@@ -122,7 +122,8 @@ def loops(
 ) -> tuple[Callable[[], None], Callable[[], None]]:
     """One training step and one evaluation of `evaluated` images, of a network prepared as training prepares it.
 
-    A step ends with an update, as if `accumulate` were 1.
+    A step begins with what the recipe does to pictures after cropping, and ends with an update, as if `accumulate`
+    were 1.
     """
     import torch
     import torch.nn.functional as F
@@ -130,6 +131,7 @@ def loops(
     from transferscope.models.outputs import logits_of
     from transferscope.models.precision import prepare, running
     from transferscope.tasks import begin
+    from transferscope.tasks.augmented import augmented
     from transferscope.tasks.update import Update
 
     precision, device = ("float32" if way == PLAIN else way.removesuffix(COMPILED)), question.device
@@ -144,8 +146,11 @@ def loops(
     images = question.image.example(max(question.batch_size, evaluated)).to(device)
     images = images.to(memory_format=layout) if images.ndim == 4 else images
     labels = torch.randint(0, 10, (question.batch_size,), generator=draw).to(device)
+    then = augmented(recipe.augment.then if recipe.augment else (), seed=0, epoch=0)
+    crops = torch.randint(0, 256, images[: question.batch_size].shape, dtype=torch.uint8, generator=draw).to(device)
 
     def step() -> None:
+        then.on_trial(crops)
         net.train()
         with running(precision, device):
             out = logits_of(net(images[: question.batch_size]), question.batch_size).float()

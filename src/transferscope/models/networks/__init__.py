@@ -2,7 +2,8 @@
 
 A scheme file has a one-line docstring, `check(name)` (cheap, no torch), `build(name, classes, **options)` (an
 `nn.Module`; without `**options` where there is nothing to choose) and `EXAMPLE`, a small network's name, which the
-tests build. `OURS` may list keyword arguments that the study decides. One whose networks are described by files
+tests build. `OURS` may list keyword arguments that the study decides, `LIBRARY` names the distribution whose code the
+networks are where that is neither timm nor torchvision. One whose networks are described by files
 outside adds `settled(name, options, folder)`: name and options that say all that the files do, so that equal networks
 have equal texts wherever the files lie; and `size(name, folder)`, the pixels that such a network is meant for, or None.
 `normalisation(name)` is there where all networks of the scheme are fed alike; `READS` where that example reads "texts".
@@ -13,6 +14,7 @@ A network and its options travel as one text, `timm:NAME?{"img_size":32}`; one w
 
 import inspect
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +85,13 @@ def meant_for(network: str, folder: Path) -> int | None:
     scheme, name, _ = parted(network)
     module = _shipped(scheme)
     return module.size(name, folder) if module is not None and hasattr(module, "size") else None
+
+
+def library(network: str) -> str | None:
+    """Name and version of what a network's code is from; None for timm, torchvision and code of one's own."""
+    module = _shipped(parted(network)[0])
+    name = getattr(module, "LIBRARY", None)
+    return None if name is None else f"{name} {metadata.version(name)}"
 
 
 def parted(network: str) -> tuple[str, str, dict[str, Any]]:

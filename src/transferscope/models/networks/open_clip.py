@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 EXAMPLE = joined("ViT-S-32-alt", {"force_image_size": 64})
+LIBRARY = "open_clip_torch"
 OURS = ("cache_dir", "device", "jit", "load_weights", "output_dict", "precision", "pretrained", "require_pretrained")
 
 

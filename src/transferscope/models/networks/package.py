@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 EXAMPLE, READS = "minilm-l6", "texts"
-OURS = transformers.OURS
+OURS, LIBRARY = transformers.OURS, transformers.LIBRARY
 
 
 def check(name: str) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 EXAMPLE = joined("resnet", {"depths": [1, 1], "embedding_size": 8, "hidden_sizes": [8, 16], "layer_type": "basic"})
+LIBRARY = "transformers"
 OURS = ("id2label", "label2id", "num_labels", "problem_type")
 FILE = "config.json"
 # Of a configuration: what says nothing of the network, or belongs to a head that is replaced.
