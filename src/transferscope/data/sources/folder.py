@@ -9,10 +9,8 @@ DICOM files (.dcm, .dicom) are pictures where there are no others below PATH.
 
 from pathlib import Path
 
-import numpy as np
-
-from transferscope.data.fingerprint import files_fingerprint
 from transferscope.data.folders.asides import asides
+from transferscope.data.folders.files import Files, class_root
 from transferscope.data.folders.layout import Layout, understand
 from transferscope.data.folders.tree import Folder, scan
 from transferscope.data.listing import Listing
@@ -37,45 +35,27 @@ def absolute(rest: str, folder: Path) -> str:
 def fingerprint(rest: str, memo: Path | None = None) -> str:
     """Digest of every image's relative name and bytes, and of the class and split its folder gives it."""
     root = _root(rest)
-    images = _images(_understood(root)[1])
-    given = (f"{label}/{split}" for _, label, split in images)
-    return files_fingerprint({name: root / name for name, *_ in images}, memo, extra=given)
+    return Files.of(root, _understood(root)[1]).fingerprint(memo)
 
 
 def listing(rest: str) -> Listing:
     """The images below PATH, named by their path relative to it; classes are the union over the splits."""
     root = _root(rest)
     tree, layout = _understood(root)
-    images = _images(layout)
-    classes = sorted({label for _, label, _ in images})
-    given = any(split for *_, split in images)
-    trained = {label for _, label, split in images if split == "train"}
-    if given and (missing := [name for name in classes if name not in trained]):
+    images = Files.of(root, layout)
+    trained = images.trained
+    if missing := [name for name in images.classes if name not in trained]:
         raise UserError(f"Class '{missing[0]}' has no image in {_trained(layout, root)}; {_mend(missing[0], trained)}")
     apart = [folder.name for folder in layout.top.folders if folder.total and beside(folder.name)]
-    if len(classes) == 1 and apart:
+    if len(images.classes) == 1 and apart:
         raise UserError(
-            f"'{root}' has a single class ('{classes[0]}'); if {listed(apart)} is one too, rename that folder."
+            f"'{root}' has a single class ('{images.classes[0]}'); if {listed(apart)} is one too, rename that folder."
         )
-    index = {name: i for i, name in enumerate(classes)}
-    return Listing(
-        names=tuple(name for name, *_ in images),
-        classes=tuple(classes),
-        labels=np.array([index[label] for _, label, _ in images], dtype=np.int64),
-        load=ImageFiles(tuple(str(root / name) for name, *_ in images)),
-        splits=tuple(split for *_, split in images) if given else None,
-        notes=asides(tree, layout),
-    )
+    return images.listing(ImageFiles, notes=asides(tree, layout))
 
 
 def _root(rest: str) -> Path:
-    if not rest:
-        raise UserError("The reference 'folder:' names no folder; write folder:PATH.")
-    root = Path(rest).expanduser().absolute()
-    if not root.is_dir():
-        kind = "is a file, not a folder" if root.exists() else "does not exist"
-        raise UserError(f"The image folder '{root}' {kind}; give a folder with one subfolder per class.")
-    return root
+    return class_root(rest, "folder", "image folder", "one subfolder")
 
 
 def _understood(root: Path) -> tuple[Folder, Layout]:
@@ -96,11 +76,6 @@ def _understood(root: Path) -> tuple[Folder, Layout]:
             f"No image of a kind that is read was found in '{root}' ({kinds(tree.rest)}): convert them to PNG or JPEG."
         )
     return tree, layout
-
-
-def _images(layout: Layout) -> list[tuple[str, str, str]]:
-    """(posix path relative to the root, class, split or '') of every image, sorted."""
-    return sorted((name, place.label, place.split) for place in layout.places for name in place.folder.files())
 
 
 def _trained(layout: Layout, root: Path) -> str:

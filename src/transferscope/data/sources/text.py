@@ -6,11 +6,9 @@ byte-order mark says; files of another encoding and empty ones are left out and 
 
 from pathlib import Path
 
-import numpy as np
-
 from transferscope import nouns
-from transferscope.data.fingerprint import files_fingerprint
 from transferscope.data.folders.asides import asides
+from transferscope.data.folders.files import Files, class_root
 from transferscope.data.folders.layout import Layout, understand
 from transferscope.data.folders.tree import Folder, scan
 from transferscope.data.listing import Listing
@@ -35,43 +33,21 @@ def absolute(rest: str, folder: Path) -> str:
 def fingerprint(rest: str, memo: Path | None = None) -> str:
     """Digest of every text's relative name and bytes, and of the class and split its folder gives it."""
     root = _root(rest)
-    texts = _texts(_understood(root)[1])
-    given = (f"{label}/{split}" for _, label, split in texts)
-    return files_fingerprint({name: root / name for name, *_ in texts}, memo, extra=given)
+    return Files.of(root, _understood(root)[1]).fingerprint(memo)
 
 
 def listing(rest: str) -> Listing:
     """The texts below PATH, named by their path relative to it; classes are the union over the splits."""
     root = _root(rest)
     tree, layout = _understood(root)
-    texts = _texts(layout)
-    classes = sorted({label for _, label, _ in texts})
-    given = any(split for *_, split in texts)
-    trained = {label for _, label, split in texts if split == "train"}
-    if given and (missing := [name for name in classes if name not in trained]):
+    texts = Files.of(root, layout)
+    if missing := [name for name in texts.classes if name not in texts.trained]:
         raise UserError(f"Class '{missing[0]}' of '{root}' has no text for training; add texts or remove the class.")
-    index = {name: i for i, name in enumerate(classes)}
-    return Listing(
-        names=tuple(name for name, *_ in texts),
-        classes=tuple(classes),
-        labels=np.array([index[label] for _, label, _ in texts], dtype=np.int64),
-        load=TextFiles(tuple(str(root / name) for name, *_ in texts)),
-        splits=tuple(split for *_, split in texts) if given else None,
-        notes=tuple(map(nouns.of_texts, asides(tree, layout))),
-        holds="texts",
-    )
+    return texts.listing(TextFiles, notes=tuple(map(nouns.of_texts, asides(tree, layout))), holds="texts")
 
 
 def _root(rest: str) -> Path:
-    if not rest:
-        raise UserError("The reference 'text:' names no folder; write text:PATH.")
-    root = Path(rest).expanduser().absolute()
-    if not root.is_dir():
-        kind = "is a file, not a folder" if root.exists() else "does not exist"
-        raise UserError(
-            f"The folder of texts '{root}' {kind}; give a folder with one subfolder of .txt files per class."
-        )
-    return root
+    return class_root(rest, "text", "folder of texts", "one subfolder of .txt files")
 
 
 def _understood(root: Path) -> tuple[Folder, Layout]:
@@ -85,11 +61,6 @@ def _understood(root: Path) -> tuple[Folder, Layout]:
     if not layout.places:
         raise UserError(_no_classes(root))
     return tree, layout
-
-
-def _texts(layout: Layout) -> list[tuple[str, str, str]]:
-    """(posix path relative to the root, class, split or '') of every text, sorted."""
-    return sorted((name, place.label, place.split) for place in layout.places for name in place.folder.files())
 
 
 def _no_classes(root: Path) -> str:
