@@ -300,7 +300,8 @@ def test_a_step_is_timed_with_what_is_done_to_its_pictures(tmp_path, monkeypatch
     raw = {"targets": ["digits"], "network": "timm:test_resnet", "arms": ["random"], "image_size": 32}
     recipe = {"precision": "float32", "batch_size": 8, "augment": {"then": [{"rotate": {"degrees": 10}}, "cutmix"]}}
     question = Study.parse({**raw, "recipe": recipe}, folder=tmp_path).question()
-    assert step_time.question_of(json.dumps(dataclasses.asdict(question))) == question
+    same = step_time.question_of(json.dumps(dataclasses.asdict(question)))
+    assert same == question and hash(same) == hash(question)
 
     done: list[tuple[str, tuple[int, ...]]] = []
     for name in ("altered", "mixed"):

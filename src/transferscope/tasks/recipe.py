@@ -6,6 +6,7 @@ A field that is added later is marked with `Neutral`: results made before it exi
 the help of every key stands beneath it.
 """
 
+import json
 from collections.abc import Container, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any, Literal, Self
@@ -117,8 +118,15 @@ class Training(Strict):
         """What of it, besides the batch size and the precision, changes how long a step takes; () for the usual."""
         later = [(key, said) for key in TIMED if (said := getattr(self, key)) != self.neutral()[key]]
         if self.augment is not None and self.augment.then:
-            later.append(("augment", {"then": self.augment.model_dump(mode="json")["then"]}))
+            later.append(("then", json.dumps(self.augment.model_dump(mode="json")["then"])))
         return tuple(later)
+
+    @classmethod
+    def of_timed(cls, timed: tuple[tuple[str, Any], ...]) -> Self:
+        """A recipe of which `timed` says the same."""
+        said = dict(timed)
+        then = {"augment": {"then": json.loads(said.pop("then"))}} if "then" in said else {}
+        return cls.model_validate({"lr": 1e-3, **said, **then})
 
     @classmethod
     def neutral(cls) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def _recipe(question: Question) -> Any:
     """What a step's time hangs on; its rates are of no account."""
     from transferscope.tasks.recipe import Training
 
-    return Training.model_validate({"lr": 1e-3, **dict(question.how)})
+    return Training.of_timed(question.how)
 
 
 def _precisions(question: Question) -> list[str]:
