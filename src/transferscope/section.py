@@ -1,6 +1,6 @@
 """What an analysis hands to the report: findings, charts, pictures and tables under one title."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -127,7 +127,8 @@ class Section:
     """One analysis's part of the page; `basis` says what its numbers were computed on, with which weights and
     statistics, chosen by what; `problems` are sentences on what of it could not be written.
 
-    `cards` are its answers for the first screen, `opening` the charts and tables it has there (and nowhere else).
+    `cards` are its answers for the first screen, `opening` the charts and tables it has there (and nowhere else);
+    `unasked` says what would make it answer a question that its options leave out, as a study file writes it.
     """
 
     title: str
@@ -141,3 +142,4 @@ class Section:
     cards: Sequence[Card] = ()
     opening: Sequence[Chart | View] = ()
     data: Sequence[DataSet] = ()
+    unasked: Mapping[Question, str] = field(default_factory=dict)

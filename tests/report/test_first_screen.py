@@ -26,6 +26,13 @@ def test_what_is_missing_says_what_would_answer_it() -> None:
     assert cards["Train"] == "Not answered yet: the analysis transfer has no result for it."
 
 
+def test_an_analysis_says_which_of_its_options_would_answer() -> None:
+    part = Section("Rewind", unasked={"Freeze": "rewind: {cumulative: bottom}"})
+    found = first_screen([("a", "transfer", Section("T", cards=[GAIN])), ("b", "rewind", part)], ASKED)
+    cards = {card["name"]: card["missing"] for card in found["cards"]}
+    assert cards["Freeze"] == "Not asked. This would answer it: analyses: {rewind: {cumulative: bottom}}"
+
+
 def test_a_card_shows_one_answer_a_target_the_surest_first() -> None:
     unsure = Card("Freeze", "unsure", "perhaps", target="a", advice="Look.")
     sure = Card("Freeze", "no", "never", target="a", advice="Look.")

@@ -66,7 +66,7 @@ def first_screen(
     data = [one for _, _, section in sections for one in section.data]
     several = len({one.card.target for one in found}) > 1 or len(data) > 1
     gains = [one.card for one in found if one.card.question == "Gain"]
-    kinds = [kind for _, kind, _ in sections]
+    kinds = {kind: section.unasked for _, kind, section in sections}
     return {
         "asked": asked.sentence(data) if asked else "",
         "gains": [
@@ -95,10 +95,13 @@ def gain_sentence(card: Card, several: bool) -> str:
     return f"{where}{card.headline}{gap}; {card.sure}."
 
 
-def _slot(question: Question, cards: Sequence[_Found], kinds: Sequence[str], several: bool) -> dict[str, Any]:
+def _slot(
+    question: Question, cards: Sequence[_Found], kinds: Mapping[str, Mapping[Question, str]], several: bool
+) -> dict[str, Any]:
     """One card: what it asks, an answer a target, further ones to be folded, or what would answer it.
 
-    What is sure comes first, then what the better analysis says.
+    `kinds` are the analyses that the study asks for, with what they were not asked. What is sure comes first, then what
+    the better analysis says.
     """
     asks, analyses = QUESTIONS[question]
     own = [one for one in cards if one.card.question == question]
@@ -109,7 +112,9 @@ def _slot(question: Question, cards: Sequence[_Found], kinds: Sequence[str], sev
     first = [best[target] for target in targets if target in best][:SHOWN]
     rest = [one for one in own if not any(one is other for other in first)]
     there = [name for name in analyses if name in kinds]
-    if there:
+    if more := [said[question] for said in kinds.values() if question in said]:
+        why = f"Not asked. This would answer it: analyses: {{{more[0]}}}"
+    elif there:
         why = f"Not answered yet: the analysis {there[0]} has no result for it."
     else:
         why = f"Not asked. This would answer it: analyses: [{analyses[0]}]"

@@ -18,6 +18,7 @@ arm: it belongs to no half, is never advised to be frozen, and does not count am
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -92,4 +93,5 @@ def section(table: ResultTable, options: Options) -> Section:
         f"the same training images (at most {options.statistics})",
         options.checkpoint,
     )
-    return said.section(TITLE, basis)
+    whole = said.section(TITLE, basis)
+    return replace(whole, unasked={"Freeze": "rewind: {cumulative: bottom}"}) if options.cumulative == "none" else whole
