@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from transferscope import data
+from transferscope.answers import counted
+from transferscope.data.listing import class_counts
 from transferscope.data.pictures.survey import Survey, survey, unreadable
 from transferscope.engine.machine import this_machine
 from transferscope.errors import UserError
@@ -85,9 +87,10 @@ def propose(images: Path, beside: Path, network: str | None = None, weights: str
     size = next((s for s in (224, 128, 96, 64, 32) if s <= min(side * 1.2, largest)), 32)
     epochs, batch = pace(train)
     chosen = suited(network, weights, size, beside) if network or weights else Suited(*_weights(), size)
-    kind = "labels" if listing.multilabel else "classes"
     found = (
-        f"{n:,} images, {classes} {kind}" + _smallest(listing) + (", groups kept together" if listing.groups else "")
+        f"{n:,} images, {counted(classes, listing.kind)}"
+        + _smallest(listing)
+        + (", groups kept together" if listing.groups else "")
     )
     text = TEMPLATE.format(
         ref=quoted(ref),
@@ -130,7 +133,9 @@ def _windowed(how: data.Target, seen: Survey, beside: Path) -> tuple[data.Target
 
 
 def _smallest(listing: data.Listing) -> str:
-    counts = listing.labels.sum(0) if listing.multilabel else np.bincount(listing.labels)
+    if listing.kind == "numbers":
+        return ""
+    counts = class_counts(listing.labels, len(listing.classes))
     least = int(np.argmin(counts))
     return f" (fewest: '{listing.classes[least]}' with {int(counts[least])})"
 

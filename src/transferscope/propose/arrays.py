@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from transferscope import data
+from transferscope.answers import counted
 from transferscope.data.phrases import listed
 from transferscope.data.sources import parquet
 from transferscope.errors import UserError
@@ -65,8 +66,7 @@ def propose(ref: str, target: str, beside: Path, network: str | None, weights: s
             "package.module:factory --weights file:PATH."
         )
     how = suited(network, weights, 0, beside)
-    kind = "labels" if listing.multilabel else "classes"
-    found = f"{count:,} {said[0]}, {len(listing.classes)} {kind}"
+    found = f"{count:,} {said[0]}, {counted(len(listing.classes), listing.kind)}"
     epochs, batch = pace(to_train_on(listing))
     text = TEMPLATE.format(
         ref=quoted(ref),

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from transferscope import data
+from transferscope.answers import counted
 from transferscope.data.folders.tree import scan
 from transferscope.data.sheets import texts as sheets
 from transferscope.data.sources.text import READ
@@ -87,7 +88,7 @@ def propose(ref: str, target: str, beside: Path, network: str | None, weights: s
     if not len(lengths):
         raise UserError(f"None of {len(places)} texts looked at in '{ref}' can be read; are these text files?")
     length = int(min(MOST, STEP * np.ceil(np.percentile(lengths, SHARE) / STEP)))
-    found = f"{count:,} texts, {len(listing.classes)} {'labels' if listing.multilabel else 'classes'}"
+    found = f"{count:,} texts, {counted(len(listing.classes), listing.kind)}"
     epochs, batch = pace(to_train_on(listing))
     text = TEMPLATE.format(
         ref=quoted(ref),

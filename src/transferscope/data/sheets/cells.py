@@ -1,13 +1,16 @@
 """How the cells of label columns are read: one class or several in a cell, or a column of 0 and 1 for every label."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from transferscope.answers import MISSING
 from transferscope.data.sheets.sheet import Sheet
+from transferscope.data.target import IGNORE
 from transferscope.errors import UserError, did_you_mean
 
 BLANKS = frozenset(("", "nan", "na", "n/a", "<na>", "null", "none"))
@@ -19,7 +22,7 @@ MARKS = {  # what a cell says of a label, besides the numbers 1, 0 and -1 and a 
 NOTHING = frozenset(("no finding", "no findings", "no_finding", "nofinding"))  # of a cell that may hold several labels
 MANY_NUMBERS = 20  # distinct numbers beyond which they are a measurement, unless they count the classes
 
-Kind = Literal["words", "several", "columns", "one-hot"]
+Kind = Literal["words", "several", "columns", "one-hot", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -33,15 +36,23 @@ class Read:
     unsure: int = 0
 
 
-def read(sheet: Sheet, columns: Sequence[str], uncertain: int | Mapping[str, int] | None = None) -> Read:
-    """The labels of one column of words, or of several of 0 and 1. `uncertain`: what -1 counts as (0 unless said).
+def read(
+    sheet: Sheet, columns: Sequence[str], uncertain: Any = None, task: str | None = None, blank: Any = None
+) -> Read:
+    """The labels of one column of words, or of several of 0 and 1. `uncertain`: what -1 counts as (0 unless said),
+    `blank`: what an empty cell does, both as a target says it. With the `task` regression the columns hold numbers.
 
     One column is of 0 and 1 too, and these its classes, where it is said what -1 counts as. UserError for an empty cell
-    where there is one class an image, for numbers that measure instead of naming, and for what is neither 0 nor 1.
+    where there is one class or number an image, for numbers that measure instead of naming, and for what is neither 0
+    nor 1.
     """
+    if task == "regression":
+        return _numbers(sheet, columns)
+    if len(columns) == 1 and IGNORE in (uncertain, blank):
+        raise UserError(f"'{IGNORE}' is for several columns of 0 and 1; leave rows without a '{columns[0]}' out.")
     if len(columns) == 1 and uncertain is None:
         return _words(sheet, columns[0])
-    return _marks(sheet, columns, uncertain or 0)
+    return _marks(sheet, columns, uncertain or 0, blank == IGNORE)
 
 
 def is_binary(column: Sequence[str]) -> bool:
@@ -81,6 +92,22 @@ def _number(cell: str) -> float | None:
         return float(cell)
     except ValueError:
         return None
+
+
+def _numbers(sheet: Sheet, columns: Sequence[str]) -> Read:
+    """Columns of numbers to predict, float64 (n, k). UserError for a cell that is no finite number."""
+    found = np.empty((len(sheet.lines), len(columns)))
+    for place, name in enumerate(columns):
+        for row, cell in enumerate(sheet.cells[name]):
+            value = _number(cell)
+            if value is None or not math.isfinite(value):
+                said = f"'{cell}'" if cell else "an empty cell"
+                raise UserError(
+                    f"Line {sheet.lines[row]} of '{sheet.file}' has {said} in column '{name}', and task: regression "
+                    "reads numbers; fill it in or leave the row out."
+                )
+            found[row, place] = value
+    return Read(tuple(columns), found, "numbers")
 
 
 # -- one column of words ---------------------------------------------------------------------------------------------
@@ -188,7 +215,8 @@ def _several(name: str, column: Sequence[str], pieces: Mapping[str, Sequence[str
 # -- columns of 0 and 1 ----------------------------------------------------------------------------------------------
 
 
-def _marks(sheet: Sheet, columns: Sequence[str], uncertain: int | Mapping[str, int]) -> Read:
+def _marks(sheet: Sheet, columns: Sequence[str], uncertain: Any, ignore: bool = False) -> Read:
+    """`uncertain` as in `read`; where blank cells are to `ignore`, labels of them and others to ignore are -1."""
     strange = [name for name in uncertain if name not in columns] if isinstance(uncertain, Mapping) else []
     if strange:
         raise UserError(
@@ -204,17 +232,24 @@ def _marks(sheet: Sheet, columns: Sequence[str], uncertain: int | Mapping[str, i
             raise UserError(f"Line {sheet.lines[row]} of '{sheet.file}' has '{cell}' in column '{name}'; write 0 or 1.")
     cells = np.stack(read, axis=1)
     blank, unsure = (cells == 2).sum(axis=0), (cells == 3).sum(axis=0)
-    as_one = np.array([uncertain.get(name, 0) if isinstance(uncertain, Mapping) else uncertain for name in columns])
-    labels = ((cells == 1) | ((cells == 3) & (as_one == 1))).astype(np.uint8)
-    notes = _rules(columns, blank, unsure, as_one)
+    counts = [uncertain.get(name, 0) if isinstance(uncertain, Mapping) else uncertain for name in columns]
+    as_one, left = np.array([how == 1 for how in counts]), np.array([how == IGNORE for how in counts])
+    labels = ((cells == 1) | ((cells == 3) & as_one)).astype(np.uint8)
+    missing = ((cells == 2) & ignore) | ((cells == 3) & left)
+    notes = _rules(columns, blank * (not ignore), unsure * ~left, as_one)
+    if missing.any():
+        labels = np.where(missing, MISSING, labels).astype(np.int8)
+        count = int(missing.sum())
+        notes.append(f"{count:,} cells of the label columns are not known and left out of losses and scores.")
     if len(columns) == 1:
         return Read(("0", "1"), labels[:, 0].astype(np.int64), "columns", tuple(notes), int(unsure.sum()))
-    seen = [place for place, one in enumerate(labels.any(axis=0)) if one or not labels.any()]
+    there = (labels == 1).any(axis=0)
+    seen = [place for place, one in enumerate(there) if one or not there.any()]
     if len(seen) < len(columns):
         unseen = [name for place, name in enumerate(columns) if place not in seen]
         notes.append(f"No image carries {', '.join(map(repr, unseen))}: left out.")
     classes, labels = tuple(columns[place] for place in seen), labels[:, seen]
-    if len(classes) > 1 and not unsure.any() and (labels.sum(axis=1) == 1).all():
+    if len(classes) > 1 and not unsure.any() and not missing.any() and (labels.sum(axis=1) == 1).all():
         notes.append(f"Every image carries exactly one of the {len(classes)} label columns: read as that many classes.")
         return Read(classes, labels.argmax(axis=1).astype(np.int64), "one-hot", tuple(notes))
     return Read(classes, labels, "columns", tuple(notes), int(unsure.sum()))

@@ -8,9 +8,11 @@ Zhang 2020, section 3 and appendix.)
 How to read it. The interval of the mistakes mended is for new trainings and new test images together. *Kappa* is
 Cohen's kappa of the two error patterns: 0 is what independence gives, 1 is the same mistakes. It compares pairs of
 different accuracy; the plain *Jaccard index* (common mistakes over all mistakes of either) does not, which is why its
-expected value is drawn beside it. The pictures show the images of one seed that only one arm gets wrong, and those both
-do, the most confident mistakes first. Where several labels belong to an image, every answer counts, and an image is
-wrong if any label is.
+expected value is drawn beside it. Numbers are not right or wrong: there the *correlation of the residuals* stands for
+both, 0 for networks that have nothing in common but the truth; what nobody could predict is in the residuals of both,
+and the better two networks are the more of their residuals it is. The pictures show the images of one seed that only
+one arm gets wrong, and those both do, the most confident mistakes first. Where several labels belong to an image, every
+answer counts, and an image is wrong if any label is.
 """
 
 import json
@@ -24,6 +26,7 @@ from pydantic import Field
 from transferscope import analyses, charts
 from transferscope.analyses._shared import contrasts, gains, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
+from transferscope.analyses.mistakes import residuals
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
 from transferscope.engine.table import ResultTable
@@ -58,7 +61,10 @@ def measure(
     table = inputs.open_table(data.whole())
     rows = table.rows["test"]
     outputs = [restore.outputs(run, "test", checkpoint) for run in (a, b)]
-    found = mistakes(outputs[0], outputs[1], table.labels[rows], table.classes, multilabel=table.multilabel)
+    if table.kind == "numbers":
+        return residuals.rows(outputs[0], outputs[1], table.labels[rows], table.classes)
+    several, metric = table.multilabel, table.judged
+    found = mistakes(outputs[0], outputs[1], table.labels[rows], table.classes, multilabel=several, metric=metric)
     if pictures and table.pictures(rows[:1]) is not None:
         kinds = {"only-a": found.only_a_wrong, "only-b": found.only_b_wrong, "both": found.both_wrong}
         said = {
@@ -80,7 +86,7 @@ def _strip(
     out = outputs[1 if second else 0][places]
     gap = np.abs(out) if table.multilabel else out.max(1, keepdims=True) - out
     truth = table.labels[rows[places]]
-    sure = (gap * ((out > 0) != truth)).max(1) if table.multilabel else gap[np.arange(len(out)), truth]
+    sure = (gap * ((out > 0) != truth) * (truth >= 0)).max(1) if table.multilabel else gap[np.arange(len(out)), truth]
     chosen = np.argsort(-sure, kind="stable")[:count]
     sheet = Image.new("RGB", (len(chosen) * (SIDE + GAP) - GAP, SIDE), "white")
     for x, pixels in enumerate(table.pictures(rows[places[chosen]])):
@@ -114,6 +120,14 @@ def section(table: ResultTable, options: Options) -> Section:
         return Section(TITLE, notes=["No pair of runs has finished yet."])
     said = Parts()
     for target, rows in by_target(table.rows):
+        if residuals.KEY in rows.columns and rows[residuals.KEY].count():
+            found, charts, view = residuals.told(target, rows)
+            said.findings += found
+            said.charts += charts
+            said.tables.append(view)
+            continue
+        if "kappa" not in rows.columns:
+            continue
         whole = _with_parts(rows.filter(pl.col("group") == "all"), table, options.checkpoint)
         said.findings += _findings(target, whole)
         said.charts += _charts(target, whole)
@@ -127,6 +141,11 @@ def section(table: ResultTable, options: Options) -> Section:
         f"The answers to all test images, in eval mode. {phrases.weights(options.checkpoint)} Intervals of points of "
         "error are over trainings and test images where those are named, all others over seeds."
     )
+    if "kappa" not in table.rows.columns:
+        basis = (
+            f"The predictions for all test images, in eval mode. {phrases.weights(options.checkpoint)} Intervals are "
+            "over seeds."
+        )
     return said.section(TITLE, basis, _pictures(table))
 
 
