@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from transferscope.answers import MISSING
-from transferscope.data.listing import Listing
+from transferscope.data.listing import Listing, Measured
 from transferscope.data.target import IGNORE
 from transferscope.errors import UserError
 
@@ -118,8 +118,12 @@ def classes_of(
             f"'{file}': {name} holds {strange[0]} among labels of 0 and 1; write 0 or 1 for every label{rule}."
         )
     if y.ndim != 1 or y.dtype.kind not in "iubUS":
-        rule = "; numbers to predict need task: regression" if y.dtype.kind == "f" else ""
-        raise UserError(
+        floats = y.dtype.kind == "f" and y.ndim in (1, 2)
+        marks = floats and bool((np.isnan(y) | np.isin(y, (0, 1, MISSING))).all())
+        rule = "; numbers to predict need task: regression" if floats else ""
+        if marks and y.ndim == 2:
+            rule = "; blank: ignore takes NaN and -1 for labels that are not known"
+        raise (Measured if floats and not marks else UserError)(
             f"'{file}': {name} is {y.dtype} of shape {y.shape}; give one class an example, as whole numbers or words, "
             f"or a column of 0 and 1 for every label{rule}."
         )

@@ -14,6 +14,10 @@ SPLITS = ("train", "val", "test")
 ASKED = ("task", "metric", "loss")  # what a target may ask of networks, whatever its source
 
 
+class Measured(UserError):
+    """Numbers that measure, where classes were looked for: `task: regression` would predict them."""
+
+
 @dataclass(frozen=True)
 class Listing:
     """Every image a source has, in the order of its sorted names.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from transferscope.answers import MISSING
+from transferscope.data.listing import Measured
 from transferscope.data.sheets.sheet import Sheet
 from transferscope.data.target import IGNORE
 from transferscope.errors import UserError, did_you_mean
@@ -152,21 +153,30 @@ def _doubts(name: str, column: Sequence[str], classes: Sequence[str]) -> list[st
 def _refuse_measurements(sheet: Sheet, name: str, classes: Sequence[str]) -> None:
     """A UserError for numbers or texts that are nearly all different, and for numbers that measure."""
     rows, distinct = len(sheet.lines), len(classes)
-    values = [_number(word) for word in classes]
-    what = "different texts"
-    if all(value is not None for value in values):
-        what = "different numbers"
-        found = sorted(value for value in values if value is not None)
-        counting = found[0] in (0, 1) and found[-1] - found[0] == distinct - 1 and all(v == int(v) for v in found)
-        broken = any(value != int(value) for value in found)
-        if distinct <= (MANY_NUMBERS // 2 if broken else MANY_NUMBERS) or (counting and distinct <= rows / 2):
+    if numbers := all(_number(word) is not None for word in classes):
+        if not measures(classes, rows):
             return
     elif distinct <= max(MANY_NUMBERS, rows / 2):
         return
-    raise UserError(
+    what = "different numbers" if numbers else "different texts"
+    rule = ", or predict them with task: regression" if numbers else ""
+    raise (Measured if numbers else UserError)(
         f"Column '{name}' of '{sheet.file}' holds {distinct:,} {what} in {rows:,} rows ('{classes[0]}', "
-        f"'{classes[1]}', ...): these are no classes; group them into a few, or set columns.label to another column."
+        f"'{classes[1]}', ...): these are no classes; group them into a few, or set columns.label to another "
+        f"column{rule}."
     )
+
+
+def measures(different: Sequence[str], rows: int) -> bool:
+    """Are the `different` cells of so many rows numbers that measure, rather than ones that name or count classes?"""
+    values = [_number(word) for word in different]
+    found = sorted(value for value in values if value is not None)
+    if len(found) < len(values) or not all(map(math.isfinite, found)):
+        return False
+    broken = any(value != int(value) for value in found)
+    counting = found[0] in (0, 1) and found[-1] - found[0] == len(found) - 1 and not broken
+    few = len(found) <= (MANY_NUMBERS // 2 if broken else MANY_NUMBERS)
+    return not few and not (counting and len(found) <= rows / 2)
 
 
 # -- several labels in a cell ----------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def read_texts(
         splits = None if found.split is None else split_words(sheet, found.split)
         groups = groups_of(sheet, found, asked, splits)
     except UserError as error:
-        raise UserError(nouns.of_texts(str(error))) from None
+        raise type(error)(nouns.of_texts(str(error))) from None
     width = len(str(max(sheet.lines)))
     how = [READING, found.columns().model_dump(mode="json"), labels.kind, uncertain or 0, *([blank] if blank else [])]
     said = (*sheet.notes, columns_note(found, asked).replace("path is", "text is"), *labels.notes)
