@@ -24,8 +24,7 @@ class Metric:
 
     `word`: its name in a sentence; `unit`: what a hundredth of it is called; `of`: the kinds of answers that it can
     judge; `least`: the lowest that it can be; `share`: whether it is told in percent; `parts`: whether it is a mean
-    over examples, at least to first order; `walks`: what judges networks between networks, where every example counts
-    by itself.
+    over examples, at least to first order.
     """
 
     word: str
@@ -34,7 +33,6 @@ class Metric:
     least: float = 0.0
     share: bool = True
     parts: bool = True
-    walks: str = ""
 
 
 METRICS = {
@@ -87,10 +85,12 @@ def judges(name: str, of: Kind, classes: int, where: str = "metric") -> str:
 
 
 def walking(name: str, classes: int, several: bool) -> str:
-    """What judges networks between networks and changed ones, where the target is judged by the metric `name`: the
-    usual one of its labels, whose value is a mean over examples or nearly so."""
+    """What judges networks between networks and changed ones, where the target is judged by the metric `name`: that
+    metric where its value is a mean over examples or nearly so, else the usual one of its labels."""
     if "numbers" in metric(name).of:
         return "r2"
+    if name in ("accuracy", "auc") and not (several and name == "accuracy"):
+        return name
     return usual("labels" if several else "class", classes)
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn import metrics as oracle
 
 from transferscope import answers
 from transferscope.errors import UserError
 from transferscope.measures import calibration, every_score, imbalance, judged, regression
 
+oracle = pytest.importorskip("sklearn.metrics")
 RNG = np.random.default_rng(0)
 TRUTH = RNG.normal(size=(60, 3)) * [1, 5, 100] + [0, 3, -40]
 GUESS = TRUTH + RNG.normal(size=(60, 3)) * [0.5, 6, 20]

@@ -95,7 +95,7 @@ def _numbers(table: Images) -> pl.DataFrame:
     """One line a number: mean, deviation, least and most over the training examples, in its units."""
     values = table.in_units(table.labels[table.rows["train"]])
     told = {"mean": values.mean(0), "deviation": values.std(0), "least": values.min(0), "most": values.max(0)}
-    return pl.DataFrame({"number": table.classes, **told})
+    return pl.DataFrame({"number": list(table.classes), **told})
 
 
 def _tiny(rows: pl.DataFrame) -> list[str]:

@@ -6,7 +6,7 @@ is streamed) reads the same images; a target without options is the plain refere
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -18,12 +18,17 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from transferscope.answers import Task
-from transferscope.errors import UserError
+from transferscope.answers import METRICS, Kind, Task
+from transferscope.errors import UserError, did_you_mean
 from transferscope.registry import joined
 from transferscope.strict import TEXT, Also, Real, Strict, as_number, as_tuple
 
 IGNORE = "ignore"  # of cells
+FITS: dict[Task | None, frozenset[Kind]] = {
+    None: frozenset({"class", "labels"}),
+    "ordinal": frozenset({"grade"}),
+    "regression": frozenset({"numbers"}),
+}
 
 
 def _names(value: Any) -> Any:
@@ -160,6 +165,19 @@ class Target(Strict):
         if not isinstance(value, Mapping | Target):
             raise ValueError("write a reference such as folder:images, or a mapping with ref: and columns:")
         return value
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        """What metrics and losses are for is known from the task alone; the rest from the labels, once read."""
+        fitting = [name for name, how in METRICS.items() if FITS[self.task].intersection(how.of)]
+        if self.metric is not None and self.metric not in METRICS:
+            raise ValueError(f"metric: there is no '{self.metric}'; {did_you_mean(self.metric, fitting)}")
+        if self.metric is not None and self.metric not in fitting:
+            of = f"task: {self.task}" if self.task else "classes and labels"
+            raise ValueError(f"metric: '{self.metric}' is not for {of}; write one of {', '.join(fitting)}")
+        if self.loss is not None and self.task != "regression":
+            raise ValueError(f"loss: '{self.loss}' is for task: regression; remove it")
+        return self
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:

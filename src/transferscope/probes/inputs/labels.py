@@ -142,7 +142,7 @@ def _classes(y: NDArray[np.int64], outputs: int | None, what: str) -> NDArray[np
 def kinds(parts: Sequence[NDArray[Any] | None]) -> NDArray[np.int64] | None:
     """A number per sample that tells its class, whatever form the labels have: rows of one value, words, one-hot rows.
 
-    None where a batch has none, and where a sample has several labels.
+    None where a batch has none, where a sample has several labels, and for numbers that are not whole.
     """
     if not parts or any(part is None or part.ndim > 2 for part in parts):
         return None
@@ -153,4 +153,6 @@ def kinds(parts: Sequence[NDArray[Any] | None]) -> NDArray[np.int64] | None:
         if y.dtype.kind not in "iufb" or not bool(((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all()):
             return None
         y = y.argmax(1)
+    if y.dtype.kind == "f" and bool((y != np.round(y)).any()):
+        return None
     return np.asarray(np.unique(y.ravel(), return_inverse=True)[1], dtype=np.int64)
