@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transferscope import data
 from transferscope.data.listing import Measured
-from transferscope.data.sheets.cells import measures
+from transferscope.data.sheets.numbers import measures
 
 ORDINAL = "Classes are taken for grades, as was said: kappa judges them, by how far apart they are."
 

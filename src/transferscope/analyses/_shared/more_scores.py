@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from transferscope import answers
-from transferscope.analyses._shared import within
+from transferscope.analyses._shared import gains, within
 from transferscope.data.table import Table
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import decode
@@ -47,7 +47,7 @@ def views(target: str, table: ResultTable) -> list[View]:
         if labels["target"] == target:
             try:
                 out, data = restore.outputs(run, "test"), data or _table(run)
-            except (OSError, KeyError, ValueError):
+            except gains.UNREAD:
                 return []
             if np.isfinite(out).all():
                 outputs.setdefault(str(labels["arm"]), []).append(out)

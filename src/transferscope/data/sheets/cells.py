@@ -1,6 +1,5 @@
 """How the cells of label columns are read: one class or several in a cell, or a column of 0 and 1 for every label."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 
 from transferscope.answers import MISSING
 from transferscope.data.listing import Measured
+from transferscope.data.sheets.numbers import MANY, measures, number, numbers_of
 from transferscope.data.sheets.sheet import Sheet
 from transferscope.data.target import IGNORE
 from transferscope.errors import UserError, did_you_mean
@@ -21,7 +21,6 @@ MARKS = {  # what a cell says of a label, besides the numbers 1, 0 and -1 and a 
     "uncertain": "-1",
 }
 NOTHING = frozenset(("no finding", "no findings", "no_finding", "nofinding"))  # of a cell that may hold several labels
-MANY_NUMBERS = 20  # distinct numbers beyond which they are a measurement, unless they count the classes
 
 Kind = Literal["words", "several", "columns", "one-hot", "numbers"]
 
@@ -48,7 +47,7 @@ def read(
     nor 1.
     """
     if task == "regression":
-        return _numbers(sheet, columns)
+        return Read(tuple(columns), numbers_of(sheet, columns), "numbers")
     if len(columns) == 1 and IGNORE in (uncertain, blank):
         raise UserError(f"'{IGNORE}' is for several columns of 0 and 1; leave rows without a '{columns[0]}' out.")
     if len(columns) == 1 and uncertain is None:
@@ -78,37 +77,14 @@ def mark(cell: str) -> str | None:
     """What a cell says of a label: "1", "0", "-1" (uncertain), "" (nothing), or None for anything else."""
     if cell.lower() in BLANKS:
         return ""
-    number = _number(cell)
-    return f"{number:.0f}".replace("-0", "0") if number in (1, 0, -1) else MARKS.get(cell.lower())
+    found = number(cell)
+    return f"{found:.0f}".replace("-0", "0") if found in (1, 0, -1) else MARKS.get(cell.lower())
 
 
 def numeric(column: Sequence[str]) -> bool:
     """Is everything in a column that is not blank a number?"""
     found = [cell for cell in set(column) if cell.lower() not in BLANKS]
-    return bool(found) and all(_number(cell) is not None for cell in found)
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def _numbers(sheet: Sheet, columns: Sequence[str]) -> Read:
-    """Columns of numbers to predict, float64 (n, k). UserError for a cell that is no finite number."""
-    found = np.empty((len(sheet.lines), len(columns)))
-    for place, name in enumerate(columns):
-        for row, cell in enumerate(sheet.cells[name]):
-            value = _number(cell)
-            if value is None or not math.isfinite(value):
-                said = f"'{cell}'" if cell else "an empty cell"
-                raise UserError(
-                    f"Line {sheet.lines[row]} of '{sheet.file}' has {said} in column '{name}', and task: regression "
-                    "reads numbers; fill it in or leave the row out."
-                )
-            found[row, place] = value
-    return Read(tuple(columns), found, "numbers")
+    return bool(found) and all(number(cell) is not None for cell in found)
 
 
 # -- one column of words ---------------------------------------------------------------------------------------------
@@ -153,10 +129,10 @@ def _doubts(name: str, column: Sequence[str], classes: Sequence[str]) -> list[st
 def _refuse_measurements(sheet: Sheet, name: str, classes: Sequence[str]) -> None:
     """A UserError for numbers or texts that are nearly all different, and for numbers that measure."""
     rows, distinct = len(sheet.lines), len(classes)
-    if numbers := all(_number(word) is not None for word in classes):
+    if numbers := all(number(word) is not None for word in classes):
         if not measures(classes, rows):
             return
-    elif distinct <= max(MANY_NUMBERS, rows / 2):
+    elif distinct <= max(MANY, rows / 2):
         return
     what = "different numbers" if numbers else "different texts"
     rule = ", or predict them with task: regression" if numbers else ""
@@ -165,18 +141,6 @@ def _refuse_measurements(sheet: Sheet, name: str, classes: Sequence[str]) -> Non
         f"'{classes[1]}', ...): these are no classes; group them into a few, or set columns.label to another "
         f"column{rule}."
     )
-
-
-def measures(different: Sequence[str], rows: int) -> bool:
-    """Are the `different` cells of so many rows numbers that measure, rather than ones that name or count classes?"""
-    values = [_number(word) for word in different]
-    found = sorted(value for value in values if value is not None)
-    if len(found) < len(values) or not all(map(math.isfinite, found)):
-        return False
-    broken = any(value != int(value) for value in found)
-    counting = found[0] in (0, 1) and found[-1] - found[0] == len(found) - 1 and not broken
-    few = len(found) <= (MANY_NUMBERS // 2 if broken else MANY_NUMBERS)
-    return not few and not (counting and len(found) <= rows / 2)
 
 
 # -- several labels in a cell ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 from transferscope.data.sheets import cells, headings
 from transferscope.data.sheets.given import split_word
+from transferscope.data.sheets.numbers import measures
 from transferscope.data.sheets.sheet import UNNAMED, Sheet
 from transferscope.data.target import Columns
 from transferscope.errors import UserError, did_you_mean
@@ -197,7 +198,7 @@ def _labels(sheet: Sheet, free: list[str], left: dict[str, str], asks: bool) -> 
 def _measure(sheet: Sheet, name: str) -> bool:
     """Does a column hold numbers that measure, and are no ids?"""
     found = sorted(set(sheet.cells[name]))
-    return not headings.is_id(name) and cells.measures(found, len(sheet.lines))
+    return not headings.is_id(name) and measures(found, len(sheet.lines))
 
 
 def _one_of(sheet: Sheet, named: list[str]) -> str | None:
