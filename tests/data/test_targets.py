@@ -93,7 +93,7 @@ def test_blank_and_uncertain_cells_count_as_they_are_told(table):
     ]
     both = table("path,a,b", rows, blank="ignore", uncertain="ignore")
     assert both.labels[:6].tolist() == [[1, 0], [-1, 1], [-1, 1], [0, 0], [1, -1], [0, 1]]
-    assert any("15 cells of the label columns are not known" in note for note in both.notes)
+    assert any("15 labels are not known and left out" in note for note in both.notes)
     mixed = table("path,a,b", rows, uncertain={"b": "ignore", "a": 1})
     assert mixed.labels[:6].tolist() == [[1, 0], [0, 1], [1, 1], [0, 0], [1, -1], [0, 1]]
 

@@ -23,6 +23,9 @@ def asked_for(listing: Listing, asked: Mapping[str, Any]) -> Listing:
         answers.judges(metric, listing.kind, len(listing.classes))
     if loss and listing.kind != "numbers":
         raise UserError(f"loss: '{loss}' is for numbers (task: regression), and '{listing.where}' has none; remove it.")
+    if unknown := int((listing.labels < 0).sum()) if listing.labels.dtype == np.int8 else 0:
+        said = f"{unknown:,} labels are not known and left out of losses and scores."
+        listing = replace(listing, notes=(*listing.notes, said))
     return replace(listing, task=task, metric=metric or "", loss=loss or "")
 
 

@@ -213,8 +213,6 @@ def _marks(sheet: Sheet, columns: Sequence[str], uncertain: Any, ignore: bool = 
     notes = _rules(columns, blank * (not ignore), unsure * ~left, as_one)
     if missing.any():
         labels = np.where(missing, MISSING, labels).astype(np.int8)
-        count = int(missing.sum())
-        notes.append(f"{count:,} cells of the label columns are not known and left out of losses and scores.")
     if len(columns) == 1:
         return Read(("0", "1"), labels[:, 0].astype(np.int64), "columns", tuple(notes), int(unsure.sum()))
     there = (labels == 1).any(axis=0)
