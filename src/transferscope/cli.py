@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -77,6 +77,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
     network: Annotated[str | None, typer.Option(help="The network, e.g. timm:vit_tiny_patch16_224.")] = None,
     weights: Annotated[str | None, typer.Option(help="Its pretrained weights, e.g. file:mine.pth.")] = None,
+    task: Annotated[str | None, typer.Option(help="What is asked: regression or ordinal; else it is found.")] = None,
 ) -> None:
     """Look at a folder of images or texts (or a .csv) and write a commented study for it.
 
@@ -86,7 +87,9 @@ def init(
 
     if file.exists() and not force:
         raise UserError(f"{file} is already there; choose another with --out, or overwrite it with --force.")
-    text, said = propose(images, file.parent, network, weights)
+    if task not in (None, "regression", "ordinal"):
+        raise UserError(f"--task {task}: write regression or ordinal.")
+    text, said = propose(images, file.parent, network, weights, cast(Any, task))
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     out.print(said, markup=False)

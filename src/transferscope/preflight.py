@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from transferscope import battery, nouns
+from transferscope.answers import counted
 from transferscope.data.absent import decides, lacking
 from transferscope.engine.estimate import Past
 from transferscope.engine.machine import this_machine
@@ -96,13 +97,15 @@ def _target(study: Study, target: str, look: bool) -> str:
     listing, rows = split_rows(study, study.targets[target])
     if not len(rows["test"]):
         raise UserError(f"targets.{target}: no image is left for testing; raise split.test (it is {study.split.test}).")
+    study.recipe.check_answers(listing.kind)
+    what = "value" if listing.kind == "numbers" else "class"
     searched = [arm for arm in study.arms if len(study.recipe.rates(arm)) > 1]
     if searched and not decides(listing.labels[rows["val"]]):
+        others = "values" if listing.kind == "numbers" else "classes"
         raise UserError(
-            f"targets.{target}: the val split holds one class only, so that recipe.lr of the arm '{searched[0]}' "
-            "cannot be searched on it; give recipe.lr one number, or val images of other classes."
+            f"targets.{target}: the val split holds one {what} only, so that recipe.lr of the arm '{searched[0]}' "
+            f"cannot be searched on it; give recipe.lr one number, or val images of other {others}."
         )
-    kind = "labels" if listing.multilabel else "classes"
     said = ", ".join(f"{len(of):,} {word}" for word, of in rows.items())
     if listing.groups is not None:
         groups = np.array([group or f"\0{row}" for row, group in enumerate(listing.groups)])
@@ -110,7 +113,9 @@ def _target(study: Study, target: str, look: bool) -> str:
     notes = [*listing.notes, *lacking(listing.labels, rows, listing.classes)]
     if look:
         notes += study.kind.look(listing, study.data(target).params)
-    return "\n".join([f"{len(listing.names):,} {listing.holds}, {len(listing.classes)} {kind} ({said})", *notes])
+    return "\n".join(
+        [f"{len(listing.names):,} {listing.holds}, {counted(len(listing.classes), listing.kind)} ({said})", *notes]
+    )
 
 
 def _store(store: Store) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from transferscope import registry
+from transferscope.answers import Kind
 from transferscope.data.split import nested_fraction
 from transferscope.engine.plan import Plan
 from transferscope.errors import UserError
@@ -27,6 +28,10 @@ MOST = 16 * 224 * 224  # pixels of the largest batch that is tried: seconds, not
 TRIED = 24  # pictures that are altered
 
 
+# by torch's names, of answers that are not one class
+LOSSES: dict[str, str] = {"labels": "binary_cross_entropy_with_logits", "numbers": "mse_loss"}
+
+
 @dataclass(frozen=True)
 class Rehearsal:
     """The training runs of one network on one target: batches of `least` to `most` images (of `count` at most)."""
@@ -34,7 +39,7 @@ class Rehearsal:
     target: str
     network: str
     classes: int
-    multilabel: bool
+    kind: Kind
     count: int
     batch_size: int
     least: int
@@ -58,7 +63,7 @@ def rehearsals(study: Study, plan: Plan) -> Iterator[Rehearsal]:
             cuts = {(params["batch_size"], params["fraction"], params["seed"]) for params in alike}
             cut = [length for each in cuts for length in _lengths(listing.labels, rows["train"], *each)]
             (least, count, size), (most, _, _) = min(cut), max(cut)
-            yield Rehearsal(where, network, len(listing.classes), listing.multilabel, count, size, least, most, drops)
+            yield Rehearsal(where, network, len(listing.classes), listing.kind, count, size, least, most, drops)
 
 
 def _drops(params: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
@@ -87,14 +92,14 @@ def rehearse(run: Rehearsal, image: Example) -> str:
     tried = sorted({min(size, max(2, MOST // image.places)) for size in (run.least, run.most)})
     for size in tried:
         with seeded(0):
-            answers = torch.randint(0, 2 if run.multilabel else run.classes, (size,))
+            answers = torch.randint(0, 2 if run.kind == "labels" else run.classes, (size,))
         truth = F.one_hot(answers, run.classes).float()
         try:
             out = logits_of(net(image.example(size)), size).float()
             if out.shape != truth.shape:
                 raise ValueError(f"outputs of shape {tuple(out.shape)} instead of {tuple(truth.shape)}")
-            loss = F.binary_cross_entropy_with_logits if run.multilabel else F.cross_entropy
-            loss(out, truth).backward()  # type: ignore[no-untyped-call]
+            loss = LOSSES.get(run.kind, "cross_entropy")
+            getattr(F, loss)(out, truth).backward()
         except Exception as error:  # whatever a network refuses a batch with
             raise UserError(_refused(run, size, image, error)) from None
     cut = f" (tried with {tried[-1]})" if tried[-1] < run.most else ""

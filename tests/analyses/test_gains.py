@@ -13,8 +13,9 @@ from smoke import study as smoke
 from transferscope.analyses import transfer
 from transferscope.analyses._shared import gains
 from transferscope.engine.table import ResultTable
+from transferscope.measures import judged
 from transferscope.measures.intervals import paired_interval
-from transferscope.measures.metrics import score
+from transferscope.measures.judged import score
 from transferscope.measures.student import t_quantile
 from transferscope.report import wording
 
@@ -236,9 +237,7 @@ def test_points_of_error_are_those_of_the_answers(finished) -> None:
     assert (found.effect, found.low, found.high) == pytest.approx(slow_interval(np.array(d), 100.0), abs=1e-9)
     assert found.n == 2 and found.images == d[0].size
     logits, labels = np.array([[1.0, -1.0], [2.0, 3.0]]), np.array([[1, 1], [1, 1]])
-    assert list(gains.parts_of(logits, labels, "accuracy")) == [0.5, 1.0], (
-        "several labels an image: every answer counts"
-    )
+    assert list(judged.parts(logits, labels, "accuracy")) == [0.5, 1.0], "several labels an image: every answer counts"
 
 
 def test_checkpoints_are_compared_over_images_too(tmp_path: Path) -> None:
@@ -338,4 +337,4 @@ def test_against_a_margin_there_are_three_outcomes() -> None:
 def test_parts_of_a_network_with_one_output() -> None:
     draw = np.random.default_rng(1)
     logits, labels = draw.normal(size=(40, 1)), draw.integers(0, 2, 40)
-    assert gains.parts_of(logits, labels, "auc").mean() == pytest.approx(score(logits, labels, "auc"))
+    assert judged.parts(logits, labels, "auc").mean() == pytest.approx(score(logits, labels, "auc"))

@@ -6,6 +6,7 @@ import pytest
 from pairing import seeds_of
 
 from transferscope import analyses
+from transferscope.analyses.mistakes import pictures
 from transferscope.data import open_squares
 from transferscope.engine.table import Missing, ResultTable
 from transferscope.errors import UserError
@@ -97,7 +98,7 @@ def test_strips_show_the_surest_mistakes(tmp_path):
             return np.stack([np.full((8, 8, 3), 40 * i, dtype=np.uint8) for i in rows])
 
     out = np.array([[0, 1], [0, 9], [5, 0], [0, 3], [0, 4], [0, 2.0]])
-    said = module._strip(tmp_path / "x.png", Images(), np.arange(6), [out, out], np.array([0, 1, 3, 4, 5]), False, 3)
+    said = pictures.strip(tmp_path / "x.png", Images(), np.arange(6), [out, out], np.array([0, 1, 3, 4, 5]), False, 3)
     assert said == {"images": 5, "shown": [["cat", "dog"]] * 3, "files": ["1.png", "4.png", "3.png"]}
     assert (tmp_path / "x.png").stat().st_size > 0
 

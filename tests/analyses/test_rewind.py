@@ -12,7 +12,7 @@ from transferscope.analyses._shared import advice as _advice
 from transferscope.analyses._shared import per_block
 from transferscope.engine.table import ResultTable
 from transferscope.measures.intervals import Interval
-from transferscope.measures.metrics import score
+from transferscope.measures.judged import score
 from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.norm import refresh_batch_norm
 from transferscope.tasks import restore

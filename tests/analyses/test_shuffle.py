@@ -10,12 +10,13 @@ from PIL import Image
 from smoke import study as smoke
 
 from transferscope import analyses
-from transferscope.analyses.shuffle.examples import GAP, _of_every_class, guessing, patches
+from transferscope.analyses.shuffle.examples import GAP, _of_every_class, patches
 from transferscope.analyses.shuffle.results import gathered
 from transferscope.data import open_squares
 from transferscope.data.shuffle import block_permutation, block_sizes, shuffle
 from transferscope.engine.table import Missing, ResultTable
 from transferscope.errors import UserError
+from transferscope.measures import judged as judging
 from transferscope.measures import metrics
 from transferscope.study import Study
 
@@ -158,7 +159,7 @@ def test_training_and_test_images_share_the_permutation_of_the_seed(done):
             how = restore.batches(run, data, split)
             pairs = [(net(shuffle(x, moves)).detach().numpy(), y.numpy()) for x, y, *_ in how]
             logits, labels = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-            score = metrics.score(logits, labels, run.rows[-1]["metric"])
+            score = judging.score(logits, labels, run.rows[-1]["metric"])
             assert score == pytest.approx(run.rows[-1][f"{split}_metric"], abs=1e-6)
 
 
@@ -211,18 +212,18 @@ def test_chance_is_what_guessing_scores():
     """Against guesses drawn many times: random answers by share would score no higher than the largest class."""
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], [50, 30, 20])
-    chance, luck = guessing(labels, 3)
+    chance, luck = judging.chance(labels, 3, "accuracy")
     assert chance == 0.5 and luck == pytest.approx(0.05)
     drawn = [(rng.random(100) < 0.5).mean() for _ in range(4000)]
     assert np.std(drawn) == pytest.approx(luck, rel=0.05)
 
     binary = np.repeat([0, 1], [70, 30])
-    chance, luck = guessing(binary, 2)
+    chance, luck = judging.chance(binary, 2, "auc")
     drawn = [metrics.auc(rng.random(100), binary) for _ in range(2000)]
     assert chance == 0.5 and np.std(drawn) == pytest.approx(luck, rel=0.08)
     columns = np.stack([binary, binary[::-1], np.zeros(100, dtype=int)], 1)
-    assert guessing(columns, 3) == (0.5, pytest.approx(luck))
-    assert guessing(np.zeros((10, 2), dtype=int), 2) == (0.5, None)
+    assert judging.chance(columns, 3, "auc") == (0.5, pytest.approx(luck))
+    assert judging.chance(np.zeros((10, 2), dtype=int), 2, "auc") == (0.5, None)
 
 
 def made(tuned, scratch, speeds=((0.9, 0.6), (0.9, 0.6)), seeds=7, metric="accuracy", spread=0.01, chance=0.2):

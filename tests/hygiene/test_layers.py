@@ -12,7 +12,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset(
         {"drawing", "errors", "nouns", "streams", "section", "shape", "spreadsheet", "strict", "whole"}
     ),  # leaves
-    frozenset({"trust"}),
+    frozenset({"trust", "answers"}),
     frozenset({"charts", "drawing", "registry", "memo"}),
     frozenset({"engine", "data", "models", "measures"}),  # know nothing of each other
     frozenset({"probes"}),

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from transferscope.answers import usual
+from transferscope.measures.judged import score
 from transferscope.measures.metrics import (
     accuracy,
     auc,
@@ -11,9 +13,7 @@ from transferscope.measures.metrics import (
     cross_entropies,
     cross_entropy,
     mean_auc,
-    metric_name,
     ranks,
-    score,
 )
 
 
@@ -77,7 +77,7 @@ def test_score_dispatches():
         score(z, y, "f1")
     with pytest.raises(ValueError, match="exclusive classes"):
         score(np.zeros((3, 3)), y, "auc")
-    assert [metric_name(2, False), metric_name(5, True), metric_name(9, False)] == ["auc", "auc", "accuracy"]
+    assert [usual("class", 2), usual("labels", 5), usual("class", 9)] == ["auc", "auc", "accuracy"]
 
 
 def test_labels_must_fit():

@@ -11,7 +11,7 @@ from probing.nets import Habits, batched, images, made
 from torch import nn
 
 from transferscope.errors import UserError
-from transferscope.measures import metrics
+from transferscope.measures import judged, metrics
 from transferscope.probes.passes.folding import Folding, foldable
 from transferscope.probes.walks.states import States
 
@@ -230,7 +230,7 @@ def test_many_labels_two_classes_and_one_output():
     two = trained(0, classes=2)
     with States(two, data(y=Y % 2)) as at:
         found = at(two.state_dict())["data"]
-        assert found.metric == metrics.score(found.logits, (Y % 2).numpy(), "auc")
+        assert found.metric == judged.score(found.logits, (Y % 2).numpy(), "auc")
     one = made(Normed, classes=1).eval()
     with States(one, data(y=Y % 2)) as at:
         found = at(one.state_dict())["data"]

@@ -44,10 +44,11 @@ def test_several_labels_have_no_class_to_draw() -> None:
 def test_training_goes_by_both(fit, digits, monkeypatch) -> None:
     from transferscope.data import open_squares
     from transferscope.tasks import loop
+    from transferscope.tasks.objective import Objective
 
     table = open_squares(digits.path)
     seen: dict[str, object] = {"rows": []}
-    batch, loss = loop._Run._batch, loop._Run._loss
+    batch, loss = loop._Run._batch, Objective.of
 
     def noted(self, x, labels, *rest) -> None:
         seen["rows"].extend(labels.tolist())
@@ -62,7 +63,7 @@ def test_training_goes_by_both(fit, digits, monkeypatch) -> None:
         return found
 
     monkeypatch.setattr(loop._Run, "_batch", noted)
-    monkeypatch.setattr(loop._Run, "_loss", compared)
+    monkeypatch.setattr(Objective, "of", compared)
     how = {"epochs": 1, "class_weights": "balanced", "sampler": "balanced"}
     _, rows = fit("balanced", **how)
     counts = np.bincount(seen["rows"])

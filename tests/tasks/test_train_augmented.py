@@ -12,6 +12,7 @@ from transferscope.measures import metrics
 from transferscope.models import weights_fingerprint
 from transferscope.tasks import balance, loop
 from transferscope.tasks.augment import Augment
+from transferscope.tasks.objective import Objective
 
 AUGMENT: dict[str, Any] = {"scale": [0.5, 1.0], "ratio": [0.75, 1.33], "flip": False, "interpolation": "bilinear"}
 THEN: list[Any] = [{"rand_augment": {"num_ops": 1}}, {"random_erasing": {"p": 0.5}}, {"mixup": {}}, {"cutmix": {}}]
@@ -88,9 +89,9 @@ def test_the_loss_and_the_running_accuracy_are_means_over_the_shares(
     if weighted:
         weights = balance.class_weights(table.labels[table.rows["train"]], 10)
     totals = {"loss": 0.0, "right": 0.0, "images": 0}
-    original = loop._Run._loss
+    original = Objective.of
 
-    def compared(self: loop._Run, out: Tensor, y: Tensor) -> Tensor:
+    def compared(self: Objective, out: Tensor, y: Tensor) -> Tensor:
         found = original(self, out, y)
         logits, shares = out.detach().double().numpy(), y.double().numpy()
         log = logits - np.log(np.exp(logits).sum(1, keepdims=True))
@@ -104,7 +105,7 @@ def test_the_loss_and_the_running_accuracy_are_means_over_the_shares(
         totals["images"] += len(log)
         return found
 
-    monkeypatch.setattr(loop._Run, "_loss", compared)
+    monkeypatch.setattr(Objective, "of", compared)
     _, rows = fit("run", epochs=1, class_weights=weighted, **HOW)
     assert rows[1]["running_loss"] == pytest.approx(totals["loss"] / totals["images"], rel=1e-5)
     assert rows[1]["running_accuracy"] == pytest.approx(totals["right"] / totals["images"], rel=1e-5)
@@ -134,15 +135,12 @@ def test_what_is_scored_is_never_altered(fit, digits, monkeypatch: pytest.Monkey
 def test_labels_that_are_several_are_shared_too() -> None:
     from toy.nets import tiny
 
-    run = loop._Run.__new__(loop._Run)
-    run.weights = None
-    run.table = type("Table", (), {"multilabel": True})()
     torch.manual_seed(0)
     out = tiny(3)(torch.randn(4, 3, 8, 8))
     y = torch.tensor([[1.0, 0.3, 0.0], [0.0, 0.7, 1.0], [0.5, 0.5, 0.0], [1.0, 1.0, 1.0]])
     p = torch.sigmoid(out.double())
     by_hand = -(y * p.log() + (1 - y) * (1 - p).log()).mean()
-    assert float(run._loss(out, y).detach()) == pytest.approx(float(by_hand.detach()), rel=1e-5)
+    assert float(Objective("labels", 3, "auc").of(out, y).detach()) == pytest.approx(float(by_hand.detach()), rel=1e-5)
 
 
 def test_without_more_nothing_changes() -> None:

@@ -1,7 +1,8 @@
 """The analyses: one file an experiment. The file name is the key in the study's `analyses:`.
 
 An analysis module has a docstring (what it measures, which section of the paper, how to read it), `Options` (a strict
-pydantic model), ``plan(study, options)`` yielding ``(labels, step)``, and ``section(table, options) -> Section``.
+pydantic model), ``plan(study, options)`` yielding ``(labels, step)``, and ``section(table, options) -> Section``. One
+that makes no sense for the `task` of a target says so: ``NOT_FOR = {"regression": "it counts wrong answers, ..."}``.
 """
 
 import re
@@ -85,6 +86,9 @@ class Chosen:
             raise UserError(
                 f"analyses.{self.name}.checkpoint: no run averages its weights; set recipe.ema, say to 0.999."
             )
+        for kind, why in getattr(self.module, "NOT_FOR", {}).items():
+            if unfit := [name for name, target in study.targets.items() if target.task == kind]:
+                raise UserError(f"analyses.{self.name}: {why} (target '{unfit[0]}'); remove it.")
         for labels, step in self.module.plan(study, self.options):
             yield Cell(self.name, labels, step)
 

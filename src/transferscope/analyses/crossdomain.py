@@ -32,6 +32,7 @@ from transferscope.study import Study
 from transferscope.study.pairs import kind_of, trained
 from transferscope.tasks import costs
 
+NOT_FOR = {"regression": "it scores one network on the numbers of two targets, which have scales of their own"}
 TITLE = "Between targets with the same classes"
 
 

@@ -4,22 +4,24 @@ Every report opens with it. The table counts images per class and split; the str
 class as the network sees them in evaluation.
 
 How to read it. Look whether the pictures are what you think they are, whether a class is tiny, and whether images were
-skipped. Metrics are accuracy, or AUC for two classes and for several labels an image.
+skipped. Metrics are accuracy, or AUC for two classes and for several labels an image, quadratic kappa of grades and R²
+of numbers, unless the target's `metric` says otherwise.
 """
 
 import io
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from transferscope import analyses
+from transferscope import analyses, answers
 from transferscope.analyses._shared.parts import Parts
-from transferscope.analyses.shuffle.examples import guessing
 from transferscope.data.absent import lacking
 from transferscope.data.table import Table as Images
 from transferscope.engine.step import Step
 from transferscope.engine.table import ResultTable
+from transferscope.measures import judged
 from transferscope.section import DataSet, Picture, Section, View
 from transferscope.study import Study
 from transferscope.tasks.inputs import open_table
@@ -52,26 +54,48 @@ def section(table: ResultTable, options: Options) -> Section:
         rows = table.rows.filter(pl.col("target") == target)
         images = open_table(artifact.whole())
         words = ", ".join(f"{len(members):,} {split}" for split, members in images.rows.items())
-        kind = "labels" if images.multilabel else "classes"
-        caption = f"{len(images):,} images of {len(images.classes)} {kind}: {words}."
+        caption = f"{len(images):,} images of {answers.counted(len(images.classes), images.kind)}: {words}."
         caption += f" Licence: {images.licence}." if images.licence else ""
-        parts.tables.append(View(f"{target}-counts", f"Images of {target}", _wide(rows), caption))
+        shown = _numbers(images) if images.kind == "numbers" else _wide(rows)
+        parts.tables.append(View(f"{target}-counts", f"Images of {target}", shown, caption))
         pictures += _strip(target, images, options)
         parts.tables += _beginnings(target, images, options)
         said = [*images.notes, *lacking(images.labels, images.rows, images.classes)]
         notes = [*(f"{target}: {note}" for note in said), *_warnings(target, images)]
         parts.notes += notes
-        parts.data.append(_data(target, images, rows, [*notes, *_tiny(rows)]))
+        few = [] if images.kind == "numbers" else _tiny(rows)
+        parts.data.append(_data(target, images, rows, [*notes, *few]))
     return parts.section("The images", "", pictures)
 
 
 def _data(target: str, images: Images, rows: pl.DataFrame, alarms: list[str]) -> DataSet:
     """The numbers of a target for the first screen."""
     train, val, test = (len(images.rows.get(split, ())) for split in ("train", "val", "test"))
-    own = images.labels[images.rows["test"]] if test else []
-    chance = guessing(own, len(images.classes))[0] if test else None
-    kind = "labels" if images.multilabel else "classes"
+    own = images.labels[images.rows["test"]]
+    percent = answers.metric(images.judged).share
+    chance = judged.chance(own, len(images.classes), images.judged)[0] if test and percent else None
+    kind = answers.counted(len(images.classes), images.kind).partition(" ")[2]
     return DataSet(target, train, val, test, len(images.classes), kind=kind, chance=chance, alarms=alarms)
+
+
+def _groups(table: Images, most: int) -> list[tuple[str, np.ndarray]]:
+    """Training rows by what they show: of every class or label, `most` of them; of numbers the lowest, middle and
+    highest values of the first."""
+    train = table.rows["train"]
+    labels = table.labels[train]
+    if table.kind == "numbers":
+        name, order = table.classes[0], train[np.argsort(labels[:, 0], kind="stable")]
+        middle = order[np.argsort(np.abs(np.arange(len(order)) - (len(order) - 1) / 2), kind="stable")]
+        return [(f"lowest {name}", order), (f"middle {name}", middle), (f"highest {name}", order[::-1])]
+    of = (labels.T == 1) if table.multilabel else (labels == number for number in range(len(table.classes)))
+    return [(name, train[own]) for name, own in list(zip(table.classes, of, strict=True))[:most]]
+
+
+def _numbers(table: Images) -> pl.DataFrame:
+    """One line a number: mean, deviation, least and most over the training examples, in its units."""
+    values = table.in_units(table.labels[table.rows["train"]])
+    told = {"mean": values.mean(0), "deviation": values.std(0), "least": values.min(0), "most": values.max(0)}
+    return pl.DataFrame({"number": list(table.classes), **told})
 
 
 def _tiny(rows: pl.DataFrame) -> list[str]:
@@ -108,13 +132,13 @@ def _warnings(target: str, table: Images) -> list[str]:
 
 def _beginnings(target: str, table: Images, options: Options) -> list[View]:
     """How some training texts of every class begin; nothing for inputs that are no texts."""
-    train, rows = table.rows["train"], list[dict[str, str]]()
-    for number, name in list(enumerate(table.classes))[: options.classes]:
-        own = table.labels[train, number] == 1 if table.multilabel else table.labels[train] == number
-        words = table.words(train[own][: min(options.examples, BEGINNINGS)])
+    rows = list[dict[str, str]]()
+    for name, own in _groups(table, options.classes):
+        words = table.words(own[: min(options.examples, BEGINNINGS)])
         if words is None:
             return []
-        rows += [{"class": name, "begins": text} for text in words]
+        of = "value" if table.kind == "numbers" else "class"
+        rows += [{of: name, "begins": text} for text in words]
     caption = "Training texts, as the network reads their first tokens."
     return [View(f"{target}-examples", f"Examples of {target}", pl.DataFrame(rows), caption)]
 
@@ -123,12 +147,9 @@ def _strip(target: str, table: Images, options: Options) -> list[Picture]:
     """One row of example images per class; nothing for inputs that are no images."""
     from PIL import Image
 
-    train = table.rows["train"]
-    lines = []
-    shown = list(range(min(len(table.classes), options.classes)))
-    for number in shown:
-        own = table.labels[train, number] == 1 if table.multilabel else table.labels[train] == number
-        found = table.pictures(train[own][: options.examples])
+    lines, shown = [], _groups(table, options.classes)
+    for _, own in shown:
+        found = table.pictures(own[: options.examples])
         if found is None:
             return []
         lines.append(found)
@@ -141,7 +162,10 @@ def _strip(target: str, table: Images, options: Options) -> list[Picture]:
             sheet.paste(tile, (x * (side + 4), y * (side + 4)))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
-    names = ", ".join(table.classes[n] for n in shown)
-    more = f" (the first {len(shown)} of {len(table.classes)} classes)" if len(shown) < len(table.classes) else ""
-    caption = f"Training images, one row per class from top to bottom: {names}{more}."
+    names = ", ".join(name for name, _ in shown)
+    numbers = table.kind == "numbers"
+    some = len(shown) < len(table.classes) and not numbers
+    more = f" (the first {len(shown)} of {len(table.classes)} classes)" if some else ""
+    of = "value" if numbers else "class"
+    caption = f"Training images, one row per {of} from top to bottom: {names}{more}."
     return [Picture(f"{target}-examples", f"Examples of {target}", buffer.getvalue(), caption)]

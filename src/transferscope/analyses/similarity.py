@@ -85,7 +85,7 @@ def features(
     grams(net, batches(), layers, pool, precision=precision).save(work.folder / "grams.safetensors")  # type: ignore[arg-type]
     table = open_table(data.whole())
     k = min(neighbours, images - 1, len(table.rows["test"]) - 1)
-    if table.multilabel or k < 1:
+    if table.labels.ndim == 2 or k < 1:
         return []
     found = vote(net, batches(), layers, "mean", k=k, precision=precision)
     return [{"layer_a": row["layer"], "accuracy": row["accuracy"]} for row in found.table().to_dicts()]

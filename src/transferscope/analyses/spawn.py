@@ -26,6 +26,7 @@ from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step
 from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
+from transferscope.measures.intervals import Interval
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.strict import as_tuple
 from transferscope.study import Study
@@ -127,7 +128,8 @@ def section(table: ResultTable, options: Options) -> Section:
             "middle": "middle",
             "barrier": "barrier",
         }
-        numbers = [(100 * pl.col(c)).round(1).alias(f"{title} (%)") for c, title in shown.items()]
+        sign = "%" if phrases.percent(every["measure"][0]) else "hundredths"
+        numbers = [(100 * pl.col(c)).round(1).alias(f"{title} ({sign})") for c, title in shown.items()]
         said.tables.append(
             View(f"{target}-children", f"Pairs of children on {target}", every.select("arm", "epoch", "seed", *numbers))
         )
@@ -142,7 +144,7 @@ def _means(every: pl.DataFrame) -> pl.DataFrame:
     """Mean barrier in points by arm and epoch, with its interval over seeds."""
     found = []
     for (arm, epoch), of in every.sort("epoch").group_by("arm", "epoch", maintain_order=True):
-        height = contrasts.moved(contrasts.interval(of["barrier"].to_numpy(), name="barrier"), 100)
+        height = contrasts.moved(_height(of), 100)
         found.append(
             {
                 "arm": arm,
@@ -157,22 +159,22 @@ def _means(every: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(found, schema={"arm": pl.String, "epoch": pl.Int64, **numbers, "seeds": pl.Int64})
 
 
+def _height(of: pl.DataFrame) -> Interval:
+    """The mean barrier of pairs of children, with its interval over seeds."""
+    return contrasts.interval(of["barrier"].to_numpy(), name="barrier", metric=of["measure"][0])
+
+
 def _stable(target: str, arm: str, means: pl.DataFrame, every: pl.DataFrame) -> Finding:
     """From which of the epochs on children of an arm connect."""
     rows = means.sort("epoch").rows(named=True)
-    shown = {
-        row["epoch"]: barriers.outcome(
-            contrasts.interval(every.filter(pl.col("epoch") == row["epoch"])["barrier"].to_numpy(), name="barrier")
-        )
-        for row in rows
-    }
+    shown = {row["epoch"]: barriers.outcome(_height(every.filter(pl.col("epoch") == row["epoch"]))) for row in rows}
     stable, last = None, rows[-1]["epoch"]
     for epoch, what in reversed(shown.items()):
         if what != "within":
             break
         stable = epoch
     tried = phrases.listed([str(row["epoch"]) for row in rows])
-    limit = f"(at most {100 * LIMIT:g} points)"
+    limit = f"(at most {100 * LIMIT:g} {barriers.hundredths(every)})"
     if stable is None:
         still = "still do not connect" if shown[last] == "beyond" else "are not shown to connect"
         when = f"{still} when they part at epoch {last}, the last tried"
@@ -183,7 +185,8 @@ def _stable(target: str, arm: str, means: pl.DataFrame, every: pl.DataFrame) -> 
     first = every.filter(pl.col("epoch") == rows[0]["epoch"])
     text = (
         f"On {target}, two children of one {arm} run {when} (tried: {tried}); the barrier between "
-        f"those of epoch {rows[0]['epoch']} is {rows[0]['barrier']:z.1f} points{barriers.worst(first.height)}."
+        f"those of epoch {rows[0]['epoch']} is {rows[0]['barrier']:z.1f} "
+        f"{barriers.hundredths(every)}{barriers.worst(first.height)}."
     )
-    height = contrasts.moved(contrasts.interval(first["barrier"].to_numpy(), name="barrier"), 100)
+    height = contrasts.moved(_height(first), 100)
     return contrasts.finding(text, height, barriers.points(every))

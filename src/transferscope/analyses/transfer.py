@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from transferscope import analyses, charts
-from transferscope.analyses._shared import contrasts, gains, opening, outcomes, phrases
+from transferscope.analyses._shared import contrasts, gains, more_scores, opening, outcomes, phrases
 from transferscope.analyses._shared.outcomes import FLAT, summarise
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step
@@ -59,6 +59,7 @@ def section(table: ResultTable, options: Options) -> Section:
         said.notes += outcomes.stops(rows, target)
         said.charts += _charts(target, rows)
         said.opening += opening.curve(target, rows, table)
+        said.tables += more_scores.views(target, table)
     said.opening.append(opening.arms(runs))
     said.tables += opening.searched(table)
     said.tables.append(View("summary", "Every arm, means over seeds", _summary_table(runs)))
@@ -76,7 +77,8 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     every = _paired(runs, arm)
     pairs = every.drop_nulls(["final", "final_random", "speed", "speed_random"])
     if lost := every.height - pairs.height:
-        notes.append(f"On {target} the AUC is undefined in {lost} seed(s) of {arm}: a split holds one class only.")
+        what = phrases.word(every["metric"][0])
+        notes.append(f"On {target} the {what} is undefined in {lost} seed(s) of {arm}: {outcomes.why(every)}.")
     if pairs.is_empty():
         return []
     metric = pairs["metric"][0]
@@ -94,7 +96,8 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     drop = over.tuned.drop_to(over.scratch).interval() if (final > 0).all() else None
     start = "with pretraining" if arm == "pretrained" else f"from the {arm} start"
     text = (
-        f"On {target}, the final test {phrases.word(metric)} is {final.mean():z.1%} {start} and {random.mean():z.1%} "
+        f"On {target}, the final test {phrases.word(metric)} is {phrases.score(final.mean(), metric)} {start} and "
+        f"{phrases.score(random.mean(), metric)} "
         f"from scratch"
     )
     if drop is not None and gain.mean > 0 and gain.excludes(0):
@@ -123,7 +126,7 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     if rising is not None and rising.mean > FLAT:
         notes.append(
             f"On {target} the random arm was still rising over the last quarter of the epochs "
-            f"(by {rising.mean:z.1%}): with more epochs the gain may shrink."
+            f"(by {phrases.score(rising.mean, metric)}): with more epochs the gain may shrink."
         )
     return findings
 
@@ -153,16 +156,18 @@ def _first_at_least(curve: Any, value: float) -> int | None:
 def _summary_table(runs: pl.DataFrame) -> pl.DataFrame:
     """Means over seeds with intervals, as text for reading; the numbers are in the CSV."""
     rows = []
+    over = phrases.listed(list(dict.fromkeys(phrases.hundredths(metric) for metric in runs["metric"])))
     for (target, arm), group in runs.group_by(["target", "arm"], maintain_order=True):
+        metric = group["metric"][0]
         rows.append(
             {
                 "target": target,
                 "arm": arm,
                 "metric": phrases.word(group["metric"][0]),
-                "final": contrasts.seeds_cell(group["final"]),
-                "best (on val)": contrasts.seeds_cell(group["best"]),
-                "points over random at the best": _over_random(runs, str(target), str(arm)),
-                "optimisation speed": contrasts.seeds_cell(group["speed"]),
+                "final": contrasts.seeds_cell(group["final"], metric=metric),
+                "best (on val)": contrasts.seeds_cell(group["best"], metric=metric),
+                f"{over} over random at the best": _over_random(runs, str(target), str(arm)),
+                "optimisation speed": contrasts.seeds_cell(group["speed"], metric=metric),
                 "flattened": _flattened(group["rise"]),
             }
         )
@@ -196,7 +201,14 @@ def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
         means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col(y).mean())
         runs = outcomes.trained(rows).select("epoch", "arm", "seed", y).drop_nulls()
         spec = charts.lines(
-            means, "epoch", y, "arm", runs=runs, x_title="epoch", y_title=f"{what} {word}", percent=True
+            means,
+            "epoch",
+            y,
+            "arm",
+            runs=runs,
+            x_title="epoch",
+            y_title=f"{what} {word}",
+            percent=phrases.percent(rows["metric"][0]),
         )
         caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start. " + outcomes.WATCHED
         found.append(Chart(f"{target}-{split}", f"{what} {word} on {target}", spec, caption))

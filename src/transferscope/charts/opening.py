@@ -15,11 +15,16 @@ APART = 0.075  # of the height, between two names
 
 
 def curves(
-    means: pl.DataFrame, runs: pl.DataFrame, words: Mapping[str, str], y_title: str, chance: float | None = None
+    means: pl.DataFrame,
+    runs: pl.DataFrame,
+    words: Mapping[str, str],
+    y_title: str,
+    chance: float | None = None,
+    percent: bool = True,
 ) -> Any:
-    """A line per arm through `means` (epoch, arm, score in 0..1), `runs` (the same by seed) faint behind it.
+    """A line per arm through `means` (epoch, arm, score of at most 1), `runs` (the same by seed) faint behind it.
 
-    `words` name the arms; `chance` is drawn as a dashed line with its name.
+    `words` name the arms; `chance` is drawn as a dashed line with its name. `percent`: scores are shares.
     """
     import altair as alt
 
@@ -35,19 +40,20 @@ def curves(
         scale=alt.Scale(domain=[0, last * (1 + ROOM)], nice=False),
         axis=alt.Axis(title="epoch", values=values, format="d", grid=False),
     )
-    low, high = _ends_of_axis([*runs["score"], *([] if chance is None else [chance])])
+    low, high = _ends_of_axis([*runs["score"], *([] if chance is None else [chance])], 0.0 if percent else -1.0)
     y = plain(
         alt.Y,
         "score",
         type="quantitative",
-        scale=alt.Scale(domain=[low, high], nice=False),
-        axis=alt.Axis(title=y_title, format=".0~%", tickCount=6),
+        scale=alt.Scale(domain=[low, high], nice=False)
+        if percent
+        else alt.Scale(domain=[low, high], nice=False, clamp=True),
+        axis=alt.Axis(title=y_title, format=".0~%" if percent else ".2~f", tickCount=6),
     )
     layers: list[Any] = []
     if chance is not None:
-        level = alt.Chart(
-            pl.DataFrame({"epoch": [last * (1 + ROOM)], "score": [chance], "said": [f"chance: {chance:.0%}"]})
-        )
+        said = f"chance: {chance:.0%}" if percent else f"chance: {chance:.2g}"
+        level = alt.Chart(pl.DataFrame({"epoch": [last * (1 + ROOM)], "score": [chance], "said": [said]}))
         layers.append(level.mark_rule(strokeDash=[5, 4], color="#7a828c", strokeWidth=1.4).encode(y=y))
         name = level.mark_text(align="right", dy=-7, fontSize=12, color="#7a828c")
         layers.append(name.encode(x=x, y=y, text=plain(alt.Text, "said", type="nominal")))
@@ -55,7 +61,7 @@ def curves(
     layers.append(single.encode(x=x, y=y, color=colour, detail=plain(alt.Detail, "seed", type="nominal")))
     base = alt.Chart(means).encode(x=x, y=y, color=colour)
     layers.append(base.mark_line(strokeWidth=2.6))
-    hover = tips(means, ["arm", "epoch", "score"], {"score": y_title}, {"score"})
+    hover = tips(means, ["arm", "epoch", "score"], {"score": y_title}, {"score"} if percent else set())
     layers.append(base.mark_point(filled=True, size=50, opacity=1 if last <= 15 else 0).encode(tooltip=hover))
     ends = alt.Chart(_names(means, words, high, APART * (high - low)))
     named = ends.mark_text(align="left", dx=7, fontSize=12, fontWeight="bold")
@@ -63,10 +69,11 @@ def curves(
     return styled(alt.layer(*layers).properties(width=660, height=250), "")
 
 
-def _ends_of_axis(scores: Sequence[float]) -> tuple[float, float]:
-    """The tenths around all scores, within 0 and 1."""
+def _ends_of_axis(scores: Sequence[float], least: float) -> tuple[float, float]:
+    """The tenths around all scores, within `least` and 1; a score below is drawn at the edge."""
     low, high = math.floor(10 * min(scores)) / 10, math.ceil(10 * max(scores)) / 10
-    return max(0.0, low), min(1.0, high) if high > low else low + 0.1
+    low = max(least, low)
+    return low, min(1.0, high) if high > low else low + 0.1
 
 
 def _names(means: pl.DataFrame, words: Mapping[str, str], high: float, gap: float) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from transferscope.answers import kind
 from transferscope.data.listing import class_counts
 
 SHOWN = 6  # names; of more the first and their number
@@ -11,8 +12,11 @@ SHOWN = 6  # names; of more the first and their number
 
 def decides(labels: np.ndarray) -> bool:
     """Do the labels (n,) or (n, k) of a split hold two answers to some question, so that scores on it can choose?"""
+    if labels.dtype.kind == "f":
+        return bool(len(labels)) and bool((labels.min(axis=0) < labels.max(axis=0)).any())
     if labels.ndim == 2:
-        return bool((labels.min(axis=0, initial=1) < labels.max(axis=0, initial=0)).any())
+        low = np.where(labels >= 0, labels, 1).min(axis=0, initial=1)
+        return bool((low < labels.max(axis=0, initial=0)).any())
     return len(np.unique(labels)) > 1
 
 
@@ -25,8 +29,18 @@ def lacking(labels: np.ndarray, rows: Mapping[str, np.ndarray], classes: Sequenc
     for split in ("val", "test"):
         own = labels[rows[split]]
         if len(own):
-            found += _labels(split, own, classes) if labels.ndim == 2 else _classes(split, own, classes)
+            found += TOLD[kind(labels)](split, own, classes)
     return found
+
+
+def _numbers(split: str, labels: np.ndarray, classes: Sequence[str]) -> list[str]:
+    same = [name for name, one in zip(classes, np.ptp(labels, axis=0) == 0, strict=True) if one]
+    if not same:
+        return []
+    if len(same) < len(classes):
+        return [f"In the {split} split all examples have one value of {_named(same)}: scores are of the other numbers."]
+    so = "no best epoch can be chosen, so that 'best' is the last epoch" if split == "val" else "scores of it are empty"
+    return [f"All examples of the {split} split have one value: no R² can be computed on it, and {so}."]
 
 
 def _classes(split: str, labels: np.ndarray, classes: Sequence[str]) -> list[str]:
@@ -46,7 +60,8 @@ def _classes(split: str, labels: np.ndarray, classes: Sequence[str]) -> list[str
 
 
 def _labels(split: str, labels: np.ndarray, classes: Sequence[str]) -> list[str]:
-    low, high = labels.min(axis=0), labels.max(axis=0)
+    known = labels >= 0
+    low, high = np.where(known, labels, 1).min(axis=0), labels.max(axis=0).clip(0)
     none = [name for name, one in zip(classes, high, strict=True) if not one]
     every = [name for name, one in zip(classes, low, strict=True) if one]
     if not none and not every:
@@ -59,6 +74,9 @@ def _labels(split: str, labels: np.ndarray, classes: Sequence[str]) -> list[str]
         return [f"{said}: its AUC is the mean of the other {left} of {len(classes)} labels."]
     so = "no best epoch can be chosen, so that 'best' is the last epoch" if split == "val" else "scores of it are empty"
     return [f"{said}: no AUC can be computed on it, and {so}."]
+
+
+TOLD = {"class": _classes, "grade": _classes, "labels": _labels, "numbers": _numbers}
 
 
 def _named(names: Sequence[str]) -> str:

@@ -6,17 +6,25 @@ from typing import Any, Literal
 
 import numpy as np
 
+from transferscope.answers import MISSING, Kind, Task, kind
 from transferscope.errors import UserError, legible
 from transferscope.registry import apart
 
 SPLITS = ("train", "val", "test")
+ASKED = ("task", "metric", "loss")  # what a target may ask of networks, whatever its source
+
+
+class Measured(UserError):
+    """Numbers that measure, where classes were looked for: `task: regression` would predict them."""
 
 
 @dataclass(frozen=True)
 class Listing:
     """Every image a source has, in the order of its sorted names.
 
-    `labels` is int64 (n,) holding class indices, or uint8 (n, k) of 0 and 1 when an image may carry several labels.
+    `labels` is int64 (n,) holding class indices, uint8 (n, k) of 0 and 1 when an image may carry several labels (int8
+    with -1 where a label is not known), or float64 (n, k) of numbers to predict, which `classes` names.
+    `task`, `metric` and `loss` are those that its target asks for (empty: the usual ones), from `open_listing`.
     `load(i)` opens image i and may raise anything when it cannot be read; it is sent to spawned processes, so it must
     pickle (a frozen dataclass of a module with `__call__`). `splits` holds 'train', 'val', 'test' or '' (undecided)
     per image; `groups` the patient, site, ... that must stay on one side of a split ('' = a group of its own).
@@ -38,10 +46,18 @@ class Listing:
     holds: str = "images"
     window: Literal["full", "percentile"] | tuple[float, float] | None = None
     channels: tuple[int, ...] | None = None
+    task: Task | None = None
+    metric: str = ""
+    loss: str = ""
 
     @property
     def multilabel(self) -> bool:
-        return self.labels.ndim == 2
+        return self.kind == "labels"
+
+    @property
+    def kind(self) -> Kind:
+        """What its labels hold."""
+        return "grade" if self.task == "ordinal" else kind(self.labels)
 
     @property
     def where(self) -> str:
@@ -50,9 +66,11 @@ class Listing:
 
 
 def class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Images per class, int64 (classes,), of labels (n,) or (n, classes)."""
+    """Images per class, int64 (classes,), of labels (n,) or (n, classes); all of them have every number."""
+    if labels.dtype.kind == "f":
+        return np.full(classes, len(labels), dtype=np.int64)
     if labels.ndim == 2:
-        counts: np.ndarray = labels.sum(axis=0, dtype=np.int64)
+        counts: np.ndarray = (labels > 0).sum(axis=0, dtype=np.int64)
         return counts
     return np.bincount(labels, minlength=classes)
 
@@ -63,17 +81,21 @@ def check_listing(listing: Listing, where: str) -> Listing:
     n, k = len(listing.names), len(listing.classes)
     if n == 0:
         raise UserError(f"No image was found in '{where}'; check the reference and the file types.")
-    if k < 2:
+    numbers = listing.kind == "numbers"
+    if k < 2 and not numbers:
         only = f" ('{listing.classes[0]}')" if k else ""
         raise UserError(f"'{where}' has a single class{only}; at least two classes are needed to train a classifier.")
-    expected = (n, k) if listing.multilabel else (n,)
+    expected = (n, k) if listing.labels.ndim == 2 else (n,)
     for column, length in (("splits", listing.splits), ("groups", listing.groups)):
         if length is not None and len(length) != n:
             raise UserError(f"'{where}' lists {n} images but {len(length)} {column}; give one of each per image.")
-    if listing.labels.shape != expected or not np.issubdtype(listing.labels.dtype, np.integer):
+    if listing.labels.shape != expected or listing.labels.dtype.kind not in "iuf":
         raise UserError(f"'{where}' has labels {listing.labels.dtype} {listing.labels.shape}; expected int {expected}.")
+    if numbers:
+        _check_numbers(listing, where)
     top = 1 if listing.multilabel else k - 1
-    if listing.labels.min() < 0 or listing.labels.max() > top:
+    least = MISSING if listing.labels.dtype == np.int8 else 0
+    if not numbers and (listing.labels.min() < least or listing.labels.max() > top):
         raise UserError(f"'{where}' has a label outside 0..{top}; labels are class indices, or 0 and 1 per class.")
     for before, after in zip(listing.names, listing.names[1:], strict=False):
         if before >= after:
@@ -85,6 +107,20 @@ def check_listing(listing: Listing, where: str) -> Listing:
         if word and word not in SPLITS:
             raise UserError(f"Image '{name}' of '{where}' has the split '{word}'; write train, val or test.")
     return listing
+
+
+def _check_numbers(listing: Listing, where: str) -> None:
+    """UserError for numbers that are not finite or all the same."""
+    lost = np.argwhere(~np.isfinite(listing.labels))
+    if len(lost):
+        row, column = lost[0]
+        raise UserError(
+            f"'{where}' has {listing.labels[row, column]} as '{listing.classes[column]}' of '{listing.names[row]}'; "
+            "give a finite number or leave the example out."
+        )
+    same = [name for name, one in zip(listing.classes, np.ptp(listing.labels, axis=0) == 0, strict=True) if one]
+    if same:
+        raise UserError(f"'{where}': all examples have one value of '{same[0]}'; there is nothing to learn of it.")
 
 
 def legible_names(listing: Listing) -> Listing:

@@ -16,6 +16,12 @@ Feed = Callable[[slice], torch.Tensor]
 Mix = Callable[[torch.Tensor, torch.Tensor, np.ndarray], tuple[torch.Tensor, torch.Tensor]]
 
 
+def with_gaps(labels: torch.Tensor) -> torch.Tensor:
+    """Labels (b, k) as floats, NaN where one is not known (-1 of int8, the type of labels with gaps)."""
+    y = labels.float()
+    return y.masked_fill(labels < 0, torch.nan) if labels.dtype == torch.int8 else y
+
+
 def epoch_order(rows: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
     """`rows` in the order of one epoch: each exactly once, a pure function of (rows, seed, epoch)."""
     return stream(seed, "order", epoch).permutation(np.asarray(rows))

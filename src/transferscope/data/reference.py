@@ -9,8 +9,9 @@ from types import ModuleType
 from typing import Any
 
 from transferscope import nouns, registry
+from transferscope.data.asked import asked_for
 from transferscope.data.fingerprint import text_fingerprint
-from transferscope.data.listing import Listing, check_listing, legible_names
+from transferscope.data.listing import ASKED, Listing, check_listing, legible_names
 from transferscope.data.pictures.decode import ImageFiles, Picked
 from transferscope.data.target import from_folder
 from transferscope.errors import UserError, legible
@@ -27,11 +28,11 @@ def source_names() -> dict[str, str]:
 
 def open_listing(ref: str) -> Listing:
     """The checked listing of a reference `scheme:rest`; a UserError when it cannot be used as a classification set."""
-    source, rest, options, how = _resolve(ref)
+    source, rest, options, how, asked = _resolve(ref)
     with _readable(ref):
         found = _read_so(replace(source.listing(rest, **options), ref=ref), how)
         try:
-            return legible_names(check_listing(found, where=apart(ref)[0]))
+            return legible_names(check_listing(asked_for(found, asked), where=apart(ref)[0]))
         except UserError as error:
             raise UserError(nouns.of_texts(str(error)) if found.holds == "texts" else str(error)) from None
 
@@ -41,15 +42,15 @@ def source_fingerprint(ref: str, memo: Path | None = None) -> str:
 
     `memo` is a folder where content hashes of files are kept between calls, as in `files_fingerprint`.
     """
-    source, rest, options, how = _resolve(ref)
+    source, rest, options, how, asked = _resolve(ref)
     with _readable(ref):
         digest: str = source.fingerprint(rest, memo, **options)
-    return text_fingerprint([digest, joined("", how)]) if how else digest
+    return text_fingerprint([digest, joined("", {**how, **asked})]) if how or asked else digest
 
 
 def check_ref(ref: str) -> None:
     """Cheap look at a reference (scheme, existence, installed extra); a UserError when it cannot work."""
-    source, rest, options, _ = _resolve(ref)
+    source, rest, options, *_ = _resolve(ref)
     if hasattr(source, "check"):
         with _readable(ref):
             source.check(rest, **options)
@@ -57,10 +58,11 @@ def check_ref(ref: str) -> None:
 
 def absolute(ref: str, folder: Path) -> str:
     """The reference with a relative path made to start from `folder`; references without a path come back unchanged."""
-    source, rest, options, how = _resolve(ref)
+    source, rest, options, how, asked = _resolve(ref)
     if not rest or not hasattr(source, "absolute"):
         return ref
-    return joined(f"{ref.partition(':')[0]}:{source.absolute(rest, folder)}", {**from_folder(options, folder), **how})
+    said = {**from_folder(options, folder), **how, **asked}
+    return joined(f"{ref.partition(':')[0]}:{source.absolute(rest, folder)}", said)
 
 
 def _read_so(listing: Listing, how: Mapping[str, Any]) -> Listing:
@@ -87,9 +89,9 @@ def _readable(ref: str) -> Iterator[None]:
         raise UserError(f"'{apart(ref)[0]}' cannot be read: {error.strerror or error} ('{error.filename}').") from error
 
 
-def _resolve(reference: str) -> tuple[ModuleType, str, dict[str, Any], dict[str, Any]]:
+def _resolve(reference: str) -> tuple[ModuleType, str, dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The module of a reference's scheme, what follows the colon, the options that the source is given, and those that
-    say how its pictures are read, whatever the source."""
+    say how its pictures are read and what is asked of networks, whatever the source."""
     ref, options = apart(reference)
     if not ref.isprintable() and legible(ref) != ref:  # it is written into study files, keys and results
         raise UserError(
@@ -98,11 +100,16 @@ def _resolve(reference: str) -> tuple[ModuleType, str, dict[str, Any], dict[str,
     scheme, _, rest = ref.partition(":")
     source = _module(scheme, ref)
     how = {name: options.pop(name) for name in PICTURES if name in options}
+    asked = {name: options.pop(name) for name in ASKED if name in options}
     taken = inspect.signature(source.listing).parameters
+    if asked.get("task") == "regression":
+        if "task" not in taken:
+            raise UserError(f"task: the source '{scheme}' of '{ref}' gives classes, no numbers to predict; remove it.")
+        options["task"] = "regression"
     strange = [name for name in options if name not in taken]
     if strange:
         raise UserError(f"{strange[0]}: the source '{scheme}' of '{ref}' knows nothing of it; remove it.")
-    return source, rest, options, how
+    return source, rest, options, how, asked
 
 
 def _module(scheme: str, ref: str) -> ModuleType:

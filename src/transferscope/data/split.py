@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from transferscope.answers import strata
 from transferscope.data.listing import SPLITS, class_counts
 from transferscope.errors import UserError
 from transferscope.streams import stream
@@ -26,7 +27,7 @@ def assign_splits(
     its group where the group is given. The rest is drawn by the stream ("split", ...) of `seed`:
 
     - one label, no groups: exact shares of every class, rounded, at least one image where the class has enough
-      (train first, then test, then val);
+      (train first, then test, then val); numbers are divided by tenths of their rank as if these were classes;
     - several labels or groups: iterative stratification (Sechidis et al. 2011, Algorithm 1), groups as units, larger
       groups first.
 
@@ -36,7 +37,10 @@ def assign_splits(
     if not (val >= 0 and test >= 0 and val + test < 1):
         raise UserError(f"The shares val={val} and test={test} must not be negative and must leave images to train on.")
     n = len(labels)
-    names = tuple(classes) if classes is not None else tuple(str(c) for c in range(_classes(labels)))
+    numbers = labels.dtype.kind == "f"
+    labels = strata(labels) if numbers else labels
+    known = classes is not None and not numbers
+    names = tuple(classes or ()) if known else tuple(str(c) for c in range(_classes(labels)))
     out = _given(groups, given, n)
     free = np.flatnonzero((out == "") | (out == "train"))
     shares = (0.0 if (out == "test").any() else test, 0.0 if (out == "val").any() else val)
@@ -45,7 +49,7 @@ def assign_splits(
         out[free] = _by_class(labels[free], shares, seed)
     else:
         out[free] = _by_unit(_indicators(labels[free], len(names)), own, shares, seed)
-    _require(out, labels, names, {"val": val, "test": test})
+    _require(out, None if numbers else labels, names, {"val": val, "test": test})
     return out
 
 
@@ -92,7 +96,7 @@ def _quota(n: int, test: float, val: float) -> tuple[int, int]:
 
 def _indicators(labels: np.ndarray, classes: int) -> np.ndarray:
     """(n, k) of 0 and 1, float64."""
-    return labels.astype(np.float64) if labels.ndim == 2 else np.eye(classes)[labels]
+    return (labels > 0).astype(np.float64) if labels.ndim == 2 else np.eye(classes)[labels]
 
 
 def _by_unit(marks: np.ndarray, groups: Sequence[str] | None, shares: tuple[float, float], seed: int) -> np.ndarray:
@@ -153,8 +157,9 @@ def _mend(place: np.ndarray, counts: np.ndarray, sizes: np.ndarray, portion: np.
                 place[spare[0]] = split
 
 
-def _require(out: np.ndarray, labels: np.ndarray, names: Sequence[str], shares: dict[str, float]) -> None:
-    missing = np.flatnonzero(class_counts(labels[out == "train"], len(names)) == 0)
+def _require(out: np.ndarray, labels: np.ndarray | None, names: Sequence[str], shares: dict[str, float]) -> None:
+    counts = np.ones(1) if labels is None else class_counts(labels[out == "train"], len(names))
+    missing = np.flatnonzero(counts == 0)
     if len(missing):
         raise UserError(f"Class '{names[missing[0]]}' has no image in the train split; add images or remove the class.")
     for word, share in shares.items():
@@ -171,11 +176,11 @@ def sample(labels: np.ndarray, rows: np.ndarray, count: int, *, seed: int, least
     """
     if count >= len(rows):
         return rows
-    own, strata = labels[rows], _strata(labels, rows)
+    own, groups = labels[rows], strata(labels[rows])
     rank = np.empty(len(rows))
-    for stratum in np.unique(strata):
+    for stratum in np.unique(groups):
         draw = stream(seed, "sample", int(stratum))
-        members = draw.permutation(np.flatnonzero(strata == stratum))
+        members = draw.permutation(np.flatnonzero(groups == stratum))
         rank[members] = (np.arange(len(members)) + draw.random()) / len(members)  # chance rounds up or down
     order = np.argsort(rank, kind="stable")
     chosen = [order[:count]]
@@ -187,23 +192,19 @@ def sample(labels: np.ndarray, rows: np.ndarray, count: int, *, seed: int, least
     return np.sort(rows[np.unique(np.concatenate(chosen))])
 
 
-def _strata(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The stratum of each of `rows`: its class; one for all where an image has several labels."""
-    return labels[rows] if labels.ndim == 1 else np.zeros(len(rows), dtype=np.int64)
-
-
 def nested_fraction(labels: np.ndarray, rows: np.ndarray, fraction: float, *, seed: int) -> np.ndarray:
     """A stratified share of `rows` (m,), in increasing order: nested (a smaller share lies in every larger one).
 
-    `labels` (n,) or (n, k) are those of the whole table. Every class keeps at least one row; with several labels rows
-    are drawn without strata. A pure function of its arguments, so that all arms of a seed see the same subset.
+    `labels` (n,) or (n, k) are those of the whole table. Every class, and every tenth of numbers, keeps at least one
+    row; with several labels rows are drawn without strata. A pure function of its arguments, so that all arms of a seed
+    see the same subset.
     """
     if not 0 < fraction <= 1:
         raise UserError(f"A fraction of the training images must lie in (0, 1], not {fraction}.")
-    strata = _strata(labels, rows)
+    groups = strata(labels[rows])
     kept = []
-    for stratum in np.unique(strata):
-        members = rows[strata == stratum]
+    for stratum in np.unique(groups):
+        members = rows[groups == stratum]
         order = stream(seed, "fraction", int(stratum)).permutation(members)
         kept.append(order[: max(1, round(fraction * len(members)))])
     return np.sort(np.concatenate(kept))

@@ -8,9 +8,11 @@ from typing import Any, Literal, Self
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from transferscope.data.listing import SPLITS, Listing, class_counts
+from transferscope import answers
+from transferscope.data.listing import ASKED, SPLITS, Listing, class_counts
 from transferscope.data.reference import absolute
 from transferscope.data.split import assign_splits
+from transferscope.errors import UserError
 from transferscope.shape import Example
 
 Which = Literal["train", "eval"]
@@ -19,8 +21,10 @@ CONTENT, LABELS = "table.json", "labels.safetensors"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Table:
-    """Labels and splits of one target. `labels` is int64 (n,), or uint8 (n, k) when multi-label; `rows` holds the row
-    numbers of 'train', 'val' and 'test', each (m,) and increasing. Every kind of input derives its own from it."""
+    """Labels and splits of one target. `labels` is int64 (n,), uint8 (n, k) when multi-label (int8 with -1 where one is
+    not known), or float32 (n, k) of numbers, less the mean and over the deviation of the training examples (`centre`
+    and `spread`, (k,)); `rows` holds the row numbers of 'train', 'val' and 'test', each (m,) and increasing. `task`,
+    `metric` and `loss` are those that the target asks for. Every kind of input derives its own from it."""
 
     folder: Path
     names: tuple[str, ...]
@@ -31,6 +35,11 @@ class Table:
     licence: str
     notes: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    task: str | None = None
+    metric: str = ""
+    loss: str = ""
+    centre: tuple[float, ...] = ()
+    spread: tuple[float, ...] = ()
 
     @classmethod
     def open(cls, folder: Path, **kept: Any) -> Self:
@@ -47,6 +56,11 @@ class Table:
             licence=content["licence"],
             notes=tuple(content["notes"]),
             skipped=tuple((entry["name"], entry["reason"]) for entry in content["skipped"]),
+            task=content.get("task"),
+            metric=content.get("metric", ""),
+            loss=content.get("loss", ""),
+            centre=tuple(content.get("centre", ())),
+            spread=tuple(content.get("spread", ())),
             **kept,
         )
 
@@ -55,12 +69,27 @@ class Table:
 
     @property
     def multilabel(self) -> bool:
-        return self.labels.ndim == 2
+        return self.kind == "labels"
+
+    @property
+    def kind(self) -> answers.Kind:
+        """What its labels hold."""
+        return "grade" if self.task == "ordinal" else answers.kind(self.labels)
+
+    @property
+    def judged(self) -> str:
+        """The metric that networks are judged by."""
+        return self.metric or answers.usual(self.kind, len(self.classes))
+
+    def in_units(self, numbers: np.ndarray) -> np.ndarray:
+        """Numbers (m, k) of `labels`, or outputs of a network, as they were before they were standardised, float64."""
+        found: np.ndarray = np.asarray(numbers, dtype=np.float64) * self.spread + self.centre
+        return found
 
     @property
     def binary(self) -> bool:
         """One label of two classes."""
-        return not self.multilabel and len(self.classes) == 2
+        return self.kind in ("class", "grade") and len(self.classes) == 2
 
     def census(self) -> list[dict[str, Any]]:
         """One row for every split and class: split, class, images (multi-label: images that carry the label)."""
@@ -99,6 +128,7 @@ def divided(listing: Listing, kept: np.ndarray, split: tuple[float, float, int])
         None if column is None else [column[row] for row in kept] for column in (listing.groups, listing.splits)
     )
     words = assign_splits(listing.labels[kept], groups, given, val, test, seed, listing.classes)
+    asked = {name: said for name in ASKED if (said := getattr(listing, name))}
     return {
         "ref": listing.ref,
         "licence": listing.licence,
@@ -108,6 +138,7 @@ def divided(listing: Listing, kept: np.ndarray, split: tuple[float, float, int])
         "splits": words.tolist(),
         "skipped": [],
         "notes": list(listing.notes),
+        **asked,
     }
 
 
@@ -115,10 +146,23 @@ def write(folder: Path, labels: np.ndarray, content: dict[str, Any]) -> None:
     """Write table.json, of which `divided` gives the base, and the `labels` of its examples. Raises OSError.
 
     Paths below the folder that a store of such tables lies in are written from there on, so that a study that is moved
-    with its images, or made anew elsewhere, has the same bytes.
+    with its images, or made anew elsewhere, has the same bytes. Numbers are kept less their mean over the training
+    examples and over their (population) deviation there, both of which table.json holds.
     """
+    if labels.dtype.kind == "f":
+        labels, content = _standardised(labels, content)
     save_file({"labels": np.ascontiguousarray(labels)}, folder / LABELS)
     (folder / CONTENT).write_text(json.dumps(_portable(content, folder), indent=1), encoding="utf-8")
+
+
+def _standardised(numbers: np.ndarray, content: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+    train = numbers[np.array(content["splits"]) == "train"]
+    centre, spread = train.mean(axis=0), train.std(axis=0)
+    if not spread.all():
+        name = content["classes"][int(np.argmin(spread))]
+        raise UserError(f"All training examples have one value of '{name}'; there is nothing to learn of it.")
+    said = {"centre": centre.tolist(), "spread": spread.tolist()}
+    return ((numbers - centre) / spread).astype(np.float32), {**content, **said}
 
 
 def _base(folder: Path) -> Path:

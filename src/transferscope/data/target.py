@@ -6,7 +6,7 @@ is streamed) reads the same images; a target without options is the plain refere
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -18,9 +18,17 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from transferscope.errors import UserError
+from transferscope.answers import METRICS, Kind, Task
+from transferscope.errors import UserError, did_you_mean
 from transferscope.registry import joined
 from transferscope.strict import TEXT, Also, Real, Strict, as_number, as_tuple
+
+IGNORE = "ignore"  # of cells
+FITS: dict[Task | None, frozenset[Kind]] = {
+    None: frozenset({"class", "labels"}),
+    "ordinal": frozenset({"grade"}),
+    "regression": frozenset({"numbers"}),
+}
 
 
 def _names(value: Any) -> Any:
@@ -30,8 +38,10 @@ def _names(value: Any) -> Any:
 
 def _readings(value: Any) -> Any:
     cells = list(value.values()) if isinstance(value, dict) else [value]
-    if value is not None and not all(type(cell) is int and cell in (0, 1) for cell in cells):
-        raise ValueError("an uncertain cell counts as 0 or 1: give one of them, or a mapping from label to either")
+    if value is not None and not all(cell == IGNORE or (type(cell) is int and cell in (0, 1)) for cell in cells):
+        raise ValueError(
+            "an uncertain cell counts as 0 or 1, or is to ignore: give one of them, or a mapping from label to one"
+        )
     return value
 
 
@@ -108,9 +118,21 @@ class Target(Strict):
     """Which column of a table is what."""
     images: str | None = None
     """The folder that a table's paths and ids start from, relative to the study file; null for the table's own."""
-    uncertain: Annotated[Literal[0, 1] | dict[str, Any] | None, AfterValidator(_readings)] = None
+    uncertain: Annotated[Literal[0, 1, "ignore"] | dict[str, Any] | None, AfterValidator(_readings)] = None
     """What -1 counts as in columns of 0 and 1: one answer for all, or a mapping such as `{Edema: 1}` with 0 for the
-    rest."""
+    rest; `ignore` leaves such a label of such an image out of loss and scores."""
+    blank: Literal[0, "ignore"] | None = None
+    """What an empty cell counts as in columns of 0 and 1: 0 (also null: not mentioned), or `ignore` as above; of files
+    of arrays `ignore` is for NaN and -1."""
+    task: Task | None = None
+    """`regression` reads one number or several an image (from the columns of labels, or `y`), `ordinal` reads classes
+    that are whole numbers as grades; null for classes and labels."""
+    metric: str | None = None
+    """What judges networks, higher is better: `accuracy`, `auc`, `balanced_accuracy`, `macro_f1`, `average_precision`;
+    of grades `kappa`, of numbers `r2` or `spearman`; null for AUC of two classes and of labels, accuracy of more
+    classes, `kappa` and `r2`."""
+    loss: Literal["mse", "huber"] | None = None
+    """Of numbers, what training lowers; null for `mse`."""
     window: Annotated[
         Literal["full", "percentile"] | tuple[Real, Real] | None,
         BeforeValidator(_ends),
@@ -144,6 +166,19 @@ class Target(Strict):
             raise ValueError("write a reference such as folder:images, or a mapping with ref: and columns:")
         return value
 
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        """What metrics and losses are for is known from the task alone; the rest from the labels, once read."""
+        fitting = [name for name, how in METRICS.items() if FITS[self.task].intersection(how.of)]
+        if self.metric is not None and self.metric not in METRICS:
+            raise ValueError(f"metric: there is no '{self.metric}'; {did_you_mean(self.metric, fitting)}")
+        if self.metric is not None and self.metric not in fitting:
+            of = f"task: {self.task}" if self.task else "classes and labels"
+            raise ValueError(f"metric: '{self.metric}' is not for {of}; write one of {', '.join(fitting)}")
+        if self.loss is not None and self.task != "regression":
+            raise ValueError(f"loss: '{self.loss}' is for task: regression; remove it")
+        return self
+
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"anyOf": [handler(core), TEXT]}
@@ -152,6 +187,12 @@ class Target(Strict):
     def _short(self, whole: SerializerFunctionWrapHandler) -> Any:
         said = {name: value for name, value in whole(self).items() if name == "ref" or value is not None}
         return self.ref if set(said) == {"ref"} else said
+
+    @property
+    def gaps(self) -> bool:
+        """Whether cells of its labels may be left out of losses and scores."""
+        unsure = self.uncertain.values() if isinstance(self.uncertain, Mapping) else (self.uncertain,)
+        return IGNORE in (self.blank, *unsure)
 
     @property
     def options(self) -> dict[str, Any]:

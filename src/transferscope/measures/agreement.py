@@ -97,13 +97,16 @@ def by_class(
 def by_label(
     predictions_a: ArrayLike, predictions_b: ArrayLike, labels: ArrayLike, names: Sequence[str] | None = None
 ) -> tuple[Agreement, ...]:
-    """Multi-label: every (example, label) decision first, then each label; the three arrays are (n, k) of 0/1."""
+    """Multi-label: every (example, label) decision first, then each label; the three arrays are (n, k) of 0/1, labels
+    -1 where one is not known, which is no decision."""
     y = np.asarray(labels)
     if y.ndim != 2:
         raise ValueError(f"multi-label answers must be (examples, labels), not {y.shape}.")
     a, b = _indicators(np.asarray(predictions_a) != y, np.asarray(predictions_b) != y)
     words = names if names is not None else [str(j) for j in range(y.shape[1])]
-    return (agreement(a, b), *(agreement(a[:, j], b[:, j], word) for j, word in enumerate(words)))
+    known = y >= 0
+    each = (agreement(a[of, j], b[of, j], word) for j, (word, of) in enumerate(zip(words, known.T, strict=True)))
+    return (agreement(a[known], b[known]), *each)
 
 
 def examples(wrong_a: ArrayLike, wrong_b: ArrayLike) -> dict[str, NDArray[np.int64]]:

@@ -82,28 +82,33 @@ def never_below_zero(found: Interval, least: float = 0.0) -> Interval:
 
 def auc_values(scores: ArrayLike, labels: ArrayLike) -> Array:
     """Values (m, n) whose means over the examples are the AUCs of `scores` (m alphas, n examples, k labels), averaged
-    over the labels that have both classes; `labels` (n, k) of 0/1.
+    over the labels that have both classes; `labels` (n, k) of 0/1, or -1 where one is not known: such an example has
+    the AUC itself.
 
     A positive has AUC + (share of negatives it outranks - AUC) n / positives, a negative likewise: to first order one
     example's part in the AUC (DeLong et al. 1988), so that the mean over some examples is their own AUC but for terms
     of order 1 / n. Their own AUC it is not, for a few examples may hold one class only. Raises ValueError where no
     label has both classes.
     """
-    s, y = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=bool)
+    s, y = np.asarray(scores, dtype=np.float64), np.asarray(labels)
     m, n, _ = s.shape
-    both = [j for j in range(y.shape[1]) if 0 < y[:, j].sum() < n]
+    known = [y[:, j] >= 0 for j in range(y.shape[1])]
+    both = [j for j in range(y.shape[1]) if 0 < (y[:, j] > 0).sum() < known[j].sum()]
     if not both:
         raise ValueError("an AUC needs both classes of a label.")
     out = np.zeros((m, n))
     for j in both:
-        of = y[:, j]
+        there, of = known[j], y[known[j], j] > 0
         positives = int(of.sum())
+        negatives = len(of) - positives
         for i in range(m):
-            beaten = ranks(s[i, :, j])
-            beaten[of] = (beaten[of] - ranks(s[i, of, j])) / (n - positives)
-            beaten[~of] = 1 - (beaten[~of] - ranks(s[i, ~of, j])) / positives
+            own = s[i, there, j]
+            beaten = ranks(own)
+            beaten[of] = (beaten[of] - ranks(own[of])) / negatives
+            beaten[~of] = 1 - (beaten[~of] - ranks(own[~of])) / positives
             area = beaten[of].mean()
-            out[i] += area + (beaten - area) * n / np.where(of, positives, n - positives)
+            out[i] += area
+            out[i, there] += (beaten - area) * n / np.where(of, positives, negatives)
     return out / len(both)
 
 

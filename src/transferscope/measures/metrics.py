@@ -1,34 +1,11 @@
-"""Scores of a network's outputs: accuracy, area under the ROC curve, and the two cross-entropies, in float64."""
+"""Accuracy, area under the ROC curve, and the two cross-entropies of a network's outputs, in float64."""
 
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Metric = Literal["accuracy", "auc"]
-
-
-def metric_name(classes: int, multilabel: bool) -> Metric:
-    """The metric the paper would report: AUC for multi-label and two-class tasks, accuracy for the rest."""
-    return "auc" if multilabel or classes == 2 else "accuracy"
-
-
-def score(logits: ArrayLike, labels: ArrayLike, metric: str) -> float | None:
-    """The named metric, in [0, 1]; None where an AUC is undefined.
-
-    `logits` is (n, k). For "accuracy" `labels` is (n,) of class indices. For "auc" it is (n, k) of 0/1 (multi-label:
-    mean over labels) or (n,) of 0/1 with k = 2 (ranked by logit 1 minus logit 0) or k = 1.
-    """
-    if metric == "accuracy":
-        return accuracy(logits, labels)
-    if metric != "auc":
-        raise ValueError(f"unknown metric '{metric}': known are 'accuracy' and 'auc'.")
-    z, y = _finite(logits), np.asarray(labels)
-    if y.ndim == 2:
-        return mean_auc(z, y)
-    if z.ndim == 2 and z.shape[1] not in (1, 2):
-        raise ValueError(f"an AUC of {z.shape[1]} exclusive classes is not defined: use 'accuracy'.")
-    return auc(z if z.ndim == 1 else z[:, -1] - z[:, 0] if z.shape[1] == 2 else z[:, 0], y)
+from transferscope.answers import MISSING
 
 
 def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
@@ -56,11 +33,15 @@ def auc(scores: ArrayLike, labels: ArrayLike) -> float | None:
 
 
 def mean_auc(logits: ArrayLike, labels: ArrayLike) -> float | None:
-    """Mean of the AUCs of the labels (columns) that have both classes; `logits` and `labels` (0/1) are (n, k)."""
+    """Mean of the AUCs of the labels (columns) that have both classes; `logits` and `labels` (0/1) are (n, k).
+
+    A cell below 0 is not known and is left out of its label.
+    """
     z, y = _rows(logits), np.asarray(labels)
     if z.shape != y.shape:
         raise ValueError(f"logits {z.shape} and labels {y.shape} must have one shape.")
-    defined = [a for a in (auc(z[:, j], y[:, j]) for j in range(z.shape[1])) if a is not None]
+    known = y >= 0
+    defined = [a for a in (auc(z[of, j], y[of, j]) for j, of in enumerate(known.T)) if a is not None]
     return float(np.mean(defined)) if defined else None
 
 
@@ -83,13 +64,20 @@ def binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> float:
 
 
 def binary_cross_entropies(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
-    """The logistic loss of every row, (n,), averaged over its labels, in nats."""
+    """The logistic loss of every row, (n,), averaged over its labels, in nats.
+
+    A label of -1 is not known: it counts 0, and the labels that are known so much more that the mean over rows is that
+    over all of them.
+    """
     z, y = _finite(logits), np.asarray(labels, dtype=np.float64)
     if z.shape != y.shape or not z.size:
         raise ValueError(f"logits {z.shape} and labels {y.shape} must have one shape and at least one row.")
-    if not bool(np.all((y >= 0) & (y <= 1))):
+    missing = y == MISSING
+    if not bool(np.all(missing | ((y >= 0) & (y <= 1)))):
         raise ValueError("labels of a binary cross-entropy must lie in [0, 1].")
     loss = np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z)))
+    if missing.any():
+        loss = np.where(missing, 0.0, loss) * (missing.size / max(1, missing.size - int(missing.sum())))
     return cast(NDArray[np.float64], loss.reshape(len(z), -1).mean(1))
 
 

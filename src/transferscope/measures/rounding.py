@@ -27,6 +27,20 @@ def text(value: float, decimals: int) -> str:
     return f"{round(value, min(decimals, 3)):z,.{shown}f}".replace("-", "−")
 
 
+def of_one(unit: str) -> str:
+    """A unit of hundredths as that of a single one: "point of AUC", "hundredth of R²"."""
+    return unit.replace("points", "point", 1).replace("hundredths", "hundredth", 1)
+
+
+def score(value: float, low: float | None = None, high: float | None = None, *, share: bool = True) -> str:
+    """A score with the interval behind it, of a `share` in percent: "82% (80 to 84)", else "0.82 (0.80 to 0.84)"."""
+    if share:
+        return percent(value, low, high)
+    decimals = max(2, min(3, places(value, low, high)))
+    said = text(value, decimals)
+    return said if low is None or high is None else f"{said} ({text(low, decimals)} to {text(high, decimals)})"
+
+
 def percent(share: float, low: float | None = None, high: float | None = None) -> str:
     """A share in percent with the interval behind it: "82% (80 to 84)"."""
     ends = None if low is None or high is None else (100 * low, 100 * high)

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from transferscope import data
+from transferscope.answers import Task, counted
+from transferscope.data.listing import class_counts
 from transferscope.data.pictures.survey import Survey, survey, unreadable
 from transferscope.engine.machine import this_machine
 from transferscope.errors import UserError
-from transferscope.propose import arrays, tables, texts
+from transferscope.propose import arrays, tables, tasks, texts
 from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
 from transferscope.propose.networks import Suited, suited
 
@@ -50,11 +52,14 @@ analyses:
 """
 
 
-def propose(images: Path, beside: Path, network: str | None = None, weights: str | None = None) -> tuple[str, str]:
+def propose(
+    images: Path, beside: Path, network: str | None = None, weights: str | None = None, task: Task | None = None
+) -> tuple[str, str]:
     """The text of a study for `images` (a folder or a .csv, of texts too, or an .npz), to be saved in `beside`, and a
     summary of what was found.
 
-    `network` and `weights` are references as in a study file; None for ones that can be had here. The optimiser is the
+    `network` and `weights` are references as in a study file; None for ones that can be had here. `task` is that of the
+    target; None finds out whether there are numbers to predict, and takes classes for no grades. The optimiser is the
     one that such a network is usually trained with. UserError when the images or the network cannot be used.
     """
     if not images.exists():
@@ -64,14 +69,14 @@ def propose(images: Path, beside: Path, network: str | None = None, weights: str
         )
     if scheme := ARRAYS.get(images.suffix.lower()):
         ref = f"{scheme}:{_relative(images, beside)}"
-        return arrays.propose(ref, _name(images), beside, network, weights)
+        return arrays.propose(ref, _name(images), beside, network, weights, task)
     table = images.is_file() and images.suffix.lower() in TABLES
     if (table or images.is_dir()) and texts.are_texts(images):
         ref = f"{'csv' if table else 'text'}:{_relative(images, beside)}"
-        return texts.propose(ref, _name(images), beside, network, weights)
+        return texts.propose(ref, _name(images), beside, network, weights, task)
     ref = f"{'csv' if table else 'folder'}:{_relative(images, beside)}"
-    how, said = tables.target(images.resolve(), ref) if table else (data.Target(ref=ref), [])
-    listing = data.open_listing(data.absolute(how.reference, beside.absolute()))
+    how, said = tables.target(images.resolve(), ref, task) if table else (data.Target(ref=ref, task=task), [])
+    how, listing, of_task = tasks.opened(how, beside)
     n, classes = len(listing.names), len(listing.classes)
     seen = survey(listing)
     if not seen.sides:
@@ -85,9 +90,10 @@ def propose(images: Path, beside: Path, network: str | None = None, weights: str
     size = next((s for s in (224, 128, 96, 64, 32) if s <= min(side * 1.2, largest)), 32)
     epochs, batch = pace(train)
     chosen = suited(network, weights, size, beside) if network or weights else Suited(*_weights(), size)
-    kind = "labels" if listing.multilabel else "classes"
     found = (
-        f"{n:,} images, {classes} {kind}" + _smallest(listing) + (", groups kept together" if listing.groups else "")
+        f"{n:,} images, {counted(classes, listing.kind)}"
+        + _smallest(listing)
+        + (", groups kept together" if listing.groups else "")
     )
     text = TEMPLATE.format(
         ref=quoted(ref),
@@ -112,6 +118,7 @@ def propose(images: Path, beside: Path, network: str | None = None, weights: str
         [
             f"Found {found}.",
             *(said or listing.notes),
+            *of_task,
             *([f"{seen.values}."] if seen.values else []),
             *seen.notes,
             *unreadable(seen, listing),
@@ -130,7 +137,9 @@ def _windowed(how: data.Target, seen: Survey, beside: Path) -> tuple[data.Target
 
 
 def _smallest(listing: data.Listing) -> str:
-    counts = listing.labels.sum(0) if listing.multilabel else np.bincount(listing.labels)
+    if listing.kind == "numbers":
+        return ""
+    counts = class_counts(listing.labels, len(listing.classes))
     least = int(np.argmin(counts))
     return f" (fewest: '{listing.classes[least]}' with {int(counts[least])})"
 

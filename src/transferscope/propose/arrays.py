@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from transferscope import data
+from transferscope.answers import Task, counted
 from transferscope.data.phrases import listed
 from transferscope.data.sources import parquet
 from transferscope.errors import UserError
-from transferscope.propose import tables
+from transferscope.propose import tables, tasks
 from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
 from transferscope.propose.networks import suited
 from transferscope.tasks.inputs import arrays
@@ -46,7 +47,9 @@ analyses:
 """
 
 
-def propose(ref: str, target: str, beside: Path, network: str | None, weights: str | None) -> tuple[str, str]:
+def propose(
+    ref: str, target: str, beside: Path, network: str | None, weights: str | None, task: Task | None = None
+) -> tuple[str, str]:
     """The text of a study called `target` of the arrays of `ref`, to be saved in `beside`, and what was found.
 
     UserError without a network, which nobody can guess for arrays, or where the file cannot be used.
@@ -54,8 +57,7 @@ def propose(ref: str, target: str, beside: Path, network: str | None, weights: s
     absolute = data.absolute(ref, beside.absolute())
     scheme, _, rest = absolute.partition(":")
     columns = parquet.proposed(rest) if scheme == "parquet" else None
-    how_read = data.Target(ref=ref, columns=columns)
-    listing = data.open_listing(data.absolute(how_read.reference, beside.absolute()))
+    how_read, listing, of_task = tasks.opened(data.Target(ref=ref, columns=columns, task=task), beside)
     first = np.asarray(listing.load(0))
     shape, count = first.shape, len(listing.names)
     said = arrays.look(listing, {"shape": list(shape), "scale": "standard"})
@@ -65,8 +67,7 @@ def propose(ref: str, target: str, beside: Path, network: str | None, weights: s
             "package.module:factory --weights file:PATH."
         )
     how = suited(network, weights, 0, beside)
-    kind = "labels" if listing.multilabel else "classes"
-    found = f"{count:,} {said[0]}, {len(listing.classes)} {kind}"
+    found = f"{count:,} {said[0]}, {counted(len(listing.classes), listing.kind)}"
     epochs, batch = pace(to_train_on(listing))
     text = TEMPLATE.format(
         ref=quoted(ref),
@@ -80,4 +81,4 @@ def propose(ref: str, target: str, beside: Path, network: str | None, weights: s
         training=TRAINING[how.optimizer],
     )
     taken = [f"Columns taken for an example: {listed(columns.values or ())}; look them over."] if columns else []
-    return text, "\n".join([f"Found {found}.", *taken, *said[1:], *listing.notes])
+    return text, "\n".join([f"Found {found}.", *taken, *said[1:], *listing.notes, *of_task])

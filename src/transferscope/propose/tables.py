@@ -6,7 +6,9 @@ from typing import Any
 
 import yaml
 
+from transferscope.answers import Task
 from transferscope.data import Columns, Target
+from transferscope.data.listing import Measured
 from transferscope.data.sheets.understood import Understood, understood
 from transferscope.propose.lines import quoted
 
@@ -16,18 +18,23 @@ CHEXPERT = {"Enlarged Cardiomediastinum", "Atelectasis", "Edema", "Pleural Effus
 CHEXPERT_ONES = ("Atelectasis", "Edema")  # whose uncertain cells are mostly right (Irvin et al. 2019); the rest count 0
 
 
-def target(file: Path, ref: str) -> tuple[Target, list[str]]:
+def target(file: Path, ref: str, task: Task | None = None) -> tuple[Target, list[str]]:
     """The target `ref` of a table with its columns written out, and the lines that say how it was understood.
 
-    Columns that leave a doubt are left out, and the lines say so. UserError when the table cannot be used.
+    Columns that leave a doubt are left out, and the lines say so. Numbers that measure are those of a regression,
+    unless the `task` says otherwise. UserError when the table cannot be used.
     """
-    first = understood(file, Columns(), asks=False)
-    said: dict[str, Any] = {"ref": ref, "columns": first.roles.columns()}
+    try:
+        first = understood(file, Columns(), task=task, asks=False)
+    except Measured:
+        task = "regression"
+        first = understood(file, Columns(), task=task, asks=False)
+    said: dict[str, Any] = {"ref": ref, "columns": first.roles.columns(), "task": task}
     if first.read.unsure:
         chexpert = set(first.roles.labels) >= CHEXPERT
         said["uncertain"] = dict.fromkeys(CHEXPERT_ONES, 1) if chexpert else 0
     found = Target(**said)
-    seen = understood(file, first.roles.columns(), None, found.uncertain)
+    seen = understood(file, first.roles.columns(), None, found.uncertain, task)
     return found, [*_shown(first), *seen.notes]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from transferscope import data
+from transferscope.answers import Task, counted
 from transferscope.data.folders.tree import scan
 from transferscope.data.sheets import texts as sheets
 from transferscope.data.sources.text import READ
@@ -14,6 +15,7 @@ from transferscope.data.tokens import lengths_of, told_lengths
 from transferscope.errors import UserError
 from transferscope.models.encoders import ENCODERS
 from transferscope.models.tokenizers import own_tokenizer, tokenizer_file
+from transferscope.propose import tables, tasks
 from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
 from transferscope.propose.networks import suited
 
@@ -28,7 +30,7 @@ TEMPLATE = """\
 
 input: {{text: {{max_length: {length}}}}}   # tokens that are kept of a text
 targets:
-  {target}: {ref}
+  {target}:{how}
 
 network: {network}
 pretrained: {weights}
@@ -61,12 +63,14 @@ def are_texts(path: Path) -> bool:
     return sheets.holds(path.resolve(), Columns())
 
 
-def propose(ref: str, target: str, beside: Path, network: str | None, weights: str | None) -> tuple[str, str]:
+def propose(
+    ref: str, target: str, beside: Path, network: str | None, weights: str | None, task: Task | None = None
+) -> tuple[str, str]:
     """The text of a study called `target` of the texts of `ref`, to be saved in `beside`, and what was found.
 
     UserError where there is no network for texts, or no tokenizer, and where the texts cannot be used.
     """
-    listing = data.open_listing(data.absolute(ref, beside.absolute()))
+    how_read, listing, of_task = tasks.opened(data.Target(ref=ref, task=task), beside)
     if network is None and weights is None:
         if importlib.util.find_spec(ENCODERS[USUAL].module) is None:
             raise UserError(
@@ -87,10 +91,11 @@ def propose(ref: str, target: str, beside: Path, network: str | None, weights: s
     if not len(lengths):
         raise UserError(f"None of {len(places)} texts looked at in '{ref}' can be read; are these text files?")
     length = int(min(MOST, STEP * np.ceil(np.percentile(lengths, SHARE) / STEP)))
-    found = f"{count:,} texts, {len(listing.classes)} {'labels' if listing.multilabel else 'classes'}"
+    found = f"{count:,} texts, {counted(len(listing.classes), listing.kind)}"
     epochs, batch = pace(to_train_on(listing))
     text = TEMPLATE.format(
         ref=quoted(ref),
+        how=tables.written(how_read),
         found=found,
         target=target,
         length=length,
@@ -100,4 +105,4 @@ def propose(ref: str, target: str, beside: Path, network: str | None, weights: s
         batch=batch,
         training=TRAINING[how.optimizer],
     )
-    return text, "\n".join([f"Found {found}.", told_lengths(lengths, length), *listing.notes])
+    return text, "\n".join([f"Found {found}.", told_lengths(lengths, length), *listing.notes, *of_task])

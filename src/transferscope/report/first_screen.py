@@ -80,6 +80,7 @@ def first_screen(
                 "noun": one.noun,
                 "validation": one.val,
                 "chance": one.chance,
+                "numbers": one.kind.startswith("number"),
                 "alarms": list(dict.fromkeys(one.alarms)),
             }
             for one in data

@@ -75,7 +75,7 @@ def measured(effect: float | None, low: float | None, high: float | None, unit: 
     decimals = rounding.places(effect, low, high)
     what, _, more = unit.removesuffix(")").partition(" (")
     value = rounding.text(effect, decimals)
-    said = f"{value} {what.replace('points', 'point', 1) if value in ('1', '−1') else what}".rstrip()
+    said = f"{value} {rounding.of_one(what) if value in ('1', '−1') else what}".rstrip()
     behind = f"; {more}" if more else ""
     if low is None or high is None or not known:
         return f"{said} (no interval{behind})"

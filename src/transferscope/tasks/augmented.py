@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from transferscope.data.order import with_gaps
 from transferscope.errors import UserError
 from transferscope.models.build import reseed, seeded
 from transferscope.streams import stream_seed
@@ -44,7 +45,7 @@ class Augmented:
         """Each input with the one after it: `x` (b + 1, ...) gives (b, ...), and `labels` (b + 1,) or (b + 1, L)
         targets (b, L), float32. Of several mixes each image takes one, all with the same chance.
         """
-        y = labels.float() if labels.ndim == 2 else F.one_hot(labels, classes).float()
+        y = with_gaps(labels) if labels.ndim == 2 else F.one_hot(labels, classes).float()
         mixes, out, own = list(self.mixes.items()), torch.empty_like(x[:-1]), torch.ones(len(x) - 1)
         with seeded(0, x.device):
             for place, row in enumerate(rows[:-1].tolist()):

@@ -11,11 +11,11 @@ def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
 
     One label an image (n,): ``n / (k * count)`` over the k classes that there are, as scikit-learn's "balanced"; the
     mean over the images is 1. Several (n, classes): negatives over positives, the `pos_weight` of torch's
-    BCEWithLogitsLoss. A class without an image has 0, or of several labels 1.
+    BCEWithLogitsLoss, of the cells that are known. A class without an image has 0, or of several labels 1.
     """
     if labels.ndim == 2:
-        positive = (labels > 0).sum(0)
-        return np.where(positive > 0, (len(labels) - positive) / np.maximum(positive, 1), 1.0)
+        positive, known = (labels > 0).sum(0), (labels >= 0).sum(0)
+        return np.where(positive > 0, (known - positive) / np.maximum(positive, 1), 1.0)
     counts = np.bincount(labels, minlength=classes)
     return np.where(counts > 0, len(labels) / ((counts > 0).sum() * np.maximum(counts, 1)), 0.0)
 

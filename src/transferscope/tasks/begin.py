@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from transferscope.answers import OF_TWO
 from transferscope.data.split import nested_fraction, sample
 from transferscope.data.table import Table
 from transferscope.engine.step import Outside
@@ -48,11 +49,12 @@ def watched_rows(
 ) -> dict[str, np.ndarray]:
     """Those of `rows` that are evaluated after every epoch: a sample of each split, or "all".
 
-    An AUC of a few positives would say nothing, so an eighth of the count are of each answer where there are as many.
+    An AUC (or average precision) of a few positives would say nothing, so an eighth of the count are of each answer
+    where there are as many.
     """
     if not isinstance(count, int):
         return rows
-    least = count // 8 if metric == "auc" else 0
+    least = count // 8 if metric in OF_TWO else 0
     return {split: sample(labels, of, count, seed=seed, least=least) for split, of in rows.items()}
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,7 +23,6 @@ from transferscope.data.batches import mixup
 from transferscope.data.table import Table
 from transferscope.engine.work import Interrupted, Work
 from transferscope.errors import UserError
-from transferscope.measures import metrics
 from transferscope.models.build import seeded
 from transferscope.models.outputs import logits_of
 from transferscope.models.precision import running
@@ -32,6 +30,7 @@ from transferscope.probes.answers.predictions import logits
 from transferscope.streams import stream_seed
 from transferscope.tasks import balance, begin, frozen, inputs, resume
 from transferscope.tasks.costs import EVAL_BATCH
+from transferscope.tasks.objective import objective
 from transferscope.tasks.recipe import Run
 from transferscope.tasks.schedule import kept, stops
 from transferscope.tasks.update import Update
@@ -69,18 +68,15 @@ class _Run:
         self.schedule = recipe.learning_rates(recipe.lr)
         self.kind = inputs.of_table(table.folder)
         self.fed = inputs.Fed(recipe.mean, recipe.std, recipe.shuffle, seed)
-        self.metric = metrics.metric_name(classes, table.multilabel)
         self.labels = begin.chosen_labels(table, recipe.labels, seed)
         self.rows = begin.chosen_rows(table, recipe.fraction, seed)
         self.chooses = decides(table.labels[table.rows["val"]])  # else the last epoch is the best
+        self.objective = objective(table, recipe, self.labels[self.rows["train"]], self.device)
+        self.metric = self.objective.metric
         self.watched = begin.watched_rows(self.rows, self.labels, self.metric, recipe.evaluate, seed)
         self.net, self.loaded = begin.network(recipe, start, classes, work)
         self.adapters = begin.adapted(self.net, recipe, table, self.device)
         self.frozen = begin.freeze(self.net, recipe.trainable, classes, recipe.drop_in)
-        self.weights: Tensor | None = None  # of the classes in the loss
-        if recipe.class_weights is not None:
-            found = balance.class_weights(self.labels[self.rows["train"]], classes)
-            self.weights = torch.from_numpy(found).float().to(self.device)
         self.optimizer = begin.optimiser(self.net, recipe)
         self.update = Update(self.net, self.optimizer, recipe)
         self.now = resume.load(self.folder, self.net, self.optimizer, self.update.averaged) or resume.Progress(
@@ -161,8 +157,7 @@ class _Run:
 
     def _batch(self, x: Tensor, labels: Tensor, rows: np.ndarray, number: int, count: int) -> None:
         now, recipe = self.now, self.recipe
-        # Several labels an image, or one that augmentation shares among several classes, or its number.
-        y = labels.float() if labels.ndim == 2 else F.one_hot(labels, len(self.table.classes)).float()
+        y = self.objective.targets(labels)
         if recipe.mixup > 0:
             x, y = mixup(x, y, alpha=recipe.mixup, seed=self.recipe.seed, epoch=number, batch=now.batch)
         rate = self.schedule.at(number - 1 + self.update.first(now.batch) / count) * self.lowered
@@ -171,10 +166,10 @@ class _Run:
             running(recipe.precision, self.device),
         ):
             out = self._outputs(x, rows, number)
-        loss = self._loss(out, y)
+        loss = self.objective.of(out, y)
         images = len(x) if recipe.mean_over == "images" else 1
         now.updates = self.update.take(loss, rate, now.batch, count, now.updates, images)
-        right = None if self.table.multilabel else y.gather(1, out.detach().argmax(1, keepdim=True)).sum()
+        right = self.objective.right(out, y)
         where = f"epoch {number}, batch {now.batch + 1} of {count} (arm {self.recipe.arm}, lr {rate:.4g})"
         self.unread.append((loss.detach(), right, len(labels), where))
         now.batch += 1
@@ -207,11 +202,6 @@ class _Run:
             self.now.loss += value * count
             self.now.right += float(right) if right is not None else 0.0
         self.unread.clear()
-
-    def _loss(self, out: Tensor, y: Tensor) -> Tensor:
-        if self.table.multilabel:
-            return F.binary_cross_entropy_with_logits(out, y, pos_weight=self.weights)
-        return F.cross_entropy(out, y, self.weights, label_smoothing=self.recipe.label_smoothing)
 
     def stand(self) -> None:
         """One more epoch of a run that has stopped: the scores and weights of the one before."""
@@ -251,7 +241,7 @@ class _Run:
             "metric": self.metric,
             "lr": self.schedule.at(number),
             "running_loss": now.loss / now.images if now.rows else None,
-            "running_accuracy": now.right / now.images if now.rows and not self.table.multilabel else None,
+            "running_accuracy": now.right / now.images if now.rows and self.objective.counts else None,
         }
         self.seen = {split: self.predict(self.watched[split]) for split in ("train", "val", "test")}
         for split, out in self.seen.items():
@@ -273,10 +263,8 @@ class _Run:
         self.work.tell(epoch=number, epochs=self.recipe.epochs, metric=val, batch=0, batches=1)
 
     def _score(self, split: str, rows: np.ndarray, out: np.ndarray, number: int) -> tuple[float, float | None]:
-        labels = self.labels[rows]
-        entropy = metrics.binary_cross_entropy if self.table.multilabel else metrics.cross_entropy
         try:
-            return entropy(out, labels), metrics.score(out, labels, self.metric)
+            return self.objective.scores(out, self.labels[rows])
         except ValueError as error:
             where = f"epoch {number}, arm {self.recipe.arm}, lr {self.schedule.lr:.4g}"
             raise UserError(f"The {split} outputs cannot be scored ({where}): {error}") from None

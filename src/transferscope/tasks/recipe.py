@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
+from transferscope.answers import Kind
 from transferscope.engine.step import REQUIRED
 from transferscope.errors import UserError, did_you_mean
 from transferscope.strict import Real, Strict, as_tuple
@@ -127,6 +128,13 @@ class Training(Strict):
         said = dict(timed)
         then = {"augment": {"then": json.loads(said.pop("then"))}} if "then" in said else {}
         return cls.model_validate({"lr": 1e-3, **said, **then})
+
+    def check_answers(self, kind: Kind, where: str = "recipe") -> None:
+        """UserError where it asks of numbers to predict what only classes have."""
+        asked = [field for field in ("label_smoothing", "class_weights") if getattr(self, field)]
+        asked += ["sampler"] if self.sampler != "shuffled" else []
+        if kind == "numbers" and asked:
+            raise UserError(f"{where}.{asked[0]}: it is for classes, and the target has numbers to predict; remove it.")
 
     @classmethod
     def neutral(cls) -> dict[str, Any]:

@@ -130,4 +130,4 @@ def batches(
     rows = stream(0, "probe", split).permutation(table.rows[split])[:images]
     for part in np.array_split(rows, max(1, round(len(rows) / size))):
         for x, y, ids in kind.evaluation(table, part, table.labels, fed, batch_size=len(part), device=device):
-            yield Batch(x, y, ids, table.multilabel)
+            yield Batch(x, y, ids, table.multilabel, table.judged)

@@ -131,7 +131,7 @@ def chart(
         facet=facet,
         x_title=x_title,
         y_title=f"{split} {word}" if facet is None else word,
-        percent=True,
+        percent=phrases.percent(str(rows["measure"][0])),
     )
     yield Chart(name, title, spec, caption)
 
@@ -139,6 +139,16 @@ def chart(
 def points(rows: pl.DataFrame) -> str:
     """The unit of differences of the metric, times 100."""
     return phrases.unit(rows["measure"][0])
+
+
+def score(value: float, rows: pl.DataFrame) -> str:
+    """A value of the metric of lines in a sentence."""
+    return phrases.score(value, rows["measure"][0])
+
+
+def hundredths(rows: pl.DataFrame) -> str:
+    """What a hundredth of that metric is called where it is clear of what."""
+    return phrases.hundredths(rows["measure"][0])
 
 
 def _at_ends(rows: pl.DataFrame, column: str) -> dict[float, Any]:
@@ -166,8 +176,8 @@ def basis(table: pl.DataFrame) -> list[str]:
             text += (
                 f" At {count} of {ends.height} ends the network's own statistics score differently by more than chance "
                 f"(paired by image, beyond 2.6 standard errors): on average "
-                f"{contrasts.average(ends['own_metric']):z.1%} with its own, "
-                f"{contrasts.average(ends['metric']):z.1%} on the line."
+                f"{score(contrasts.average(ends['own_metric']), ends)} with its own, "
+                f"{score(contrasts.average(ends['metric']), ends)} on the line."
             )
         else:
             text += " With the networks' own statistics the ends score alike, within chance."

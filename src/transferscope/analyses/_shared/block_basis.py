@@ -31,15 +31,19 @@ def read(images: str, batch_norm: str, whence: str, checkpoint: str) -> str:
     )
 
 
-def own_scores(target: str, scores: pl.DataFrame, how: str) -> str | None:
+def own_scores(target: str, scores: pl.DataFrame, how: str, metric: str = "accuracy") -> str | None:
     """What networks score with the running statistics they ended training with; None without such scores.
 
     `scores`: arm, seed, `score` and `own` of the same images, and `differs`, whether they do so in the sense of `how`.
     """
     if scores.is_empty() or (scores := scores.drop_nulls(["score", "own"])).is_empty():
         return None
+
+    def told(of: pl.DataFrame, column: str) -> str:
+        return phrases.score(contrasts.average(of[column]), metric)
+
     arms = [
-        f"{arm} {contrasts.average(of['own']):z.1%} instead of {contrasts.average(of['score']):z.1%}"
+        f"{arm} {told(of, 'own')} instead of {told(of, 'score')}"
         for (arm,), of in scores.group_by("arm", maintain_order=True)
     ]
     return (

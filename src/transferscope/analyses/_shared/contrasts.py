@@ -31,14 +31,19 @@ def twins(kind: str) -> bool:
 
 
 @levelled
-def interval(values: ArrayLike, *, name: str = "", level: float = 0.95) -> Interval:
-    """Mean of one value per seed with its t interval. `name`: the column, whose range it does not leave.
+def interval(values: ArrayLike, *, name: str = "", level: float = 0.95, metric: str = "accuracy") -> Interval:
+    """Mean of one value per seed with its t interval. `name`: the column, whose range it does not leave (of scores that
+    of their `metric`).
 
     Values that are not finite are left out; with none left the mean is NaN.
     """
     given = np.asarray(values, dtype=np.float64)
     given = given[np.isfinite(given)]
-    return within.interval(given, name, level) if len(given) else Interval(math.nan, None, None, 0, "no value")
+    return (
+        within.interval(given, name, level, metric=metric)
+        if len(given)
+        else Interval(math.nan, None, None, 0, "no value")
+    )
 
 
 def of_pairs(rows: pl.DataFrame, value: str, *, together: bool) -> Interval:
@@ -47,10 +52,11 @@ def of_pairs(rows: pl.DataFrame, value: str, *, together: bool) -> Interval:
     `together`: they are pairs of runs of one arm, which share runs (see `measures.pairs`); else each has its own seed.
     """
     known = rows.drop_nulls(value)
+    judged = known["measure"][0] if "measure" in known.columns and known.height else "accuracy"
     if not together:
-        return interval(known[value].to_numpy(), name=value)
+        return interval(known[value].to_numpy(), name=value, metric=judged)
     apart = {key: v for key, v in _by_seeds(known, value).items() if key[0] != key[1]}  # no run is its own pair
-    return within.over_pairs(apart, value) if apart else Interval(math.nan, None, None, 0, "no value")
+    return within.over_pairs(apart, value, metric=judged) if apart else Interval(math.nan, None, None, 0, "no value")
 
 
 def _by_seeds(rows: pl.DataFrame, value: str) -> dict[Key, float]:
@@ -231,6 +237,6 @@ def cell(found: Interval, digits: int = 3) -> str:
     return found.text(digits) if math.isfinite(found.mean) else "-"
 
 
-def seeds_cell(values: pl.Series, digits: int = 3) -> str:
+def seeds_cell(values: pl.Series, digits: int = 3, metric: str = "accuracy") -> str:
     """Values of seeds as text for a table: their mean with its interval, "-" without any."""
-    return cell(interval(values.cast(pl.Float64).to_numpy(), name=values.name), digits)
+    return cell(interval(values.cast(pl.Float64).to_numpy(), name=values.name, metric=metric), digits)

@@ -10,13 +10,14 @@ import polars as pl
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from transferscope.analyses._shared import outcomes
+from transferscope import answers
+from transferscope.analyses._shared import outcomes, phrases
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import decode
 from transferscope.engine.store import Store
 from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
-from transferscope.measures.barrier import auc_values
+from transferscope.measures import judged
 from transferscope.measures.equivalence import Outcome, against_margin, equivalence_level
 from transferscope.measures.intervals import ALIKE, Interval, mean_interval
 from transferscope.measures.seeds_and_images import gain_interval
@@ -124,8 +125,8 @@ def with_parts(
     """`runs` with a column of each test image's part in the score `value`, a list in the order of the test rows.
 
     A run is found among the finished cells of `table` by the labels `by`; a cell is a training run, or a step with one
-    as its parameter called `run`. The part is 1 or 0 for an accuracy, and for an AUC the image's placement (DeLong et
-    al. 1988). Null where the answers are not there, or are not those of that score.
+    as its parameter called `run`. The part is that of `measures.judged.parts`: 1 or 0 for an accuracy. Null where the
+    answers are not there, or are not those of that score, and for metrics without parts.
     """
     finished = {tuple(labels.get(name) for name in by): artifact for labels, artifact in table.artifacts}
     truths: dict[Path, NDArray[Any]] = {}
@@ -143,20 +144,6 @@ def column(value: str) -> str:
     return f"{value}_parts"
 
 
-def parts_of(logits: NDArray[Any], labels: NDArray[Any], metric: str) -> Values:
-    """Each image's part (n,) in the metric of `logits` (n, k), whose mean is `measures.metrics.score`.
-
-    With several labels an image an accuracy is the share of its answers that are right.
-    """
-    if metric == "accuracy":
-        right = logits.argmax(1) == labels if labels.ndim == 1 else ((logits > 0) == labels.astype(bool)).mean(1)
-        return np.asarray(right, dtype=np.float64)
-    z = np.asarray(logits, dtype=np.float64)
-    if labels.ndim == 1:
-        z, labels = z[:, -1:] - z[:, :1] if z.shape[1] > 1 else z, labels[:, None]
-    return np.asarray(auc_values(z[None], labels)[0])
-
-
 def _read(artifact: Artifact, name: str, metric: str, at: str, truths: dict[Path, NDArray[Any]]) -> Values | None:
     try:
         store = Store(artifact.path.parents[1])
@@ -165,7 +152,7 @@ def _read(artifact: Artifact, name: str, metric: str, at: str, truths: dict[Path
         if folder not in truths:
             table = inputs.open_table(folder)
             truths[folder] = table.labels[table.rows["test"]]
-        return parts_of(restore.outputs(run, "test", at), truths[folder], metric)
+        return judged.parts(restore.outputs(run, "test", at), truths[folder], metric)
     except UNREAD:
         return None
 
@@ -241,6 +228,10 @@ def basis(runs: pl.DataFrame, value: str = "final") -> str:
     """What final scores are of, and what their intervals are over, as sentences."""
     lists = column(value)
     missing = runs[lists].null_count() if lists in runs.columns else runs.height
+    words = sorted({m for m in runs["metric"] if not answers.metric(m).parts}) if "metric" in runs.columns else []
+    if missing == runs.height and words:
+        said = phrases.listed([phrases.word(name) for name in words])
+        return f"{FINAL}Intervals are over seeds alone, for {said} is no mean over test images."
     if missing == runs.height:
         return f"{FINAL}Intervals are over seeds; all runs of a target share its test images."
     gap = ", or over seeds alone where the answers to single images are missing" if missing else ""

@@ -8,12 +8,11 @@ import numpy as np
 import polars as pl
 
 from transferscope.analyses._shared import cards, gains, outcomes, phrases, within
-from transferscope.analyses.shuffle.examples import guessing
 from transferscope.charts import opening as drawn
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
-from transferscope.measures import rounding
+from transferscope.measures import judged, rounding
 from transferscope.measures.intervals import Interval, mean_interval
 from transferscope.section import Card, Chart, View
 
@@ -30,9 +29,14 @@ def gain(target: str, runs: pl.DataFrame) -> list[Card]:
     if not over.learnt:
         effect = Interval(effect.mean, None, None, effect.n, "no run has learnt")
     digits = 1 if abs(effect.mean) < 2 else 0
-    scores = [rounding.text(100 * float(np.mean(one.values)), digits) for one in (over.tuned, over.scratch)]
-    word, unit = phrases.word(runs["metric"][0]), phrases.unit(runs["metric"][0])
-    both = f"final test {word} is {scores[0]}% with it and {scores[1]}% from scratch"
+    metric = runs["metric"][0]
+    word, unit = phrases.word(metric), phrases.unit(metric)
+    means = [float(np.mean(one.values)) for one in (over.tuned, over.scratch)]
+    scores = [
+        f"{rounding.text(100 * mean, digits)}%" if phrases.percent(metric) else rounding.text(mean, digits + 2)
+        for mean in means
+    ]
+    both = f"final test {word} is {scores[0]} with it and {scores[1]} from scratch"
     card = cards.answer(
         "Gain",
         target,
@@ -114,11 +118,16 @@ def searched(table: ResultTable) -> list[View]:
         if isinstance(given, Mapping) and (key := tuple(given["$step"])) not in known:
             known.add(key)
             for row in _input(run, given).rows:
-                score = "–" if row["val_metric"] is None else f"{rounding.text(100 * row['val_metric'], 1)}%"
+                metric = str(run.rows[0]["metric"])
+                score = "–" if row["val_metric"] is None else _told(row["val_metric"], metric)
                 said = {"data": labels["target"], "arm": labels["arm"], "tried": fields(row), "validation": score}
                 found.append({**said, "": "taken" if row["chosen"] else ""})
     caption = "One run each, with a seed that is no run's of the study; all validation images."
     return [View("searched", "What was searched", pl.DataFrame(found), caption)] if found else []
+
+
+def _told(score: float, metric: str) -> str:
+    return f"{rounding.text(100 * score, 1)}%" if phrases.percent(metric) else rounding.text(score, 3)
 
 
 def _input(run: Artifact, given: Mapping[str, Any]) -> Artifact:
@@ -138,7 +147,7 @@ def chance(target: str, table: ResultTable) -> float | None:
             except (OSError, KeyError, TypeError, UserError):
                 return None
             own = images.labels[images.rows["test"]]
-            return guessing(own, len(images.classes))[0] if len(own) else None
+            return judged.chance(own, len(images.classes), images.judged)[0] if len(own) else None
     return None
 
 
@@ -150,8 +159,8 @@ def curve(target: str, rows: pl.DataFrame, table: ResultTable) -> list[Chart]:
     means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col("score").mean())
     runs = outcomes.trained(rows).select("epoch", "arm", "seed", score=pl.col("test_metric").cast(pl.Float64))
     words = {str(arm): WORDS.get(str(arm), str(arm)) for arm in means["arm"].unique(maintain_order=True)}
-    word = phrases.word(rows["metric"][0])
-    spec = drawn.curves(means, runs.drop_nulls(), words, f"test {word}", chance(target, table))
+    word, percent = phrases.word(rows["metric"][0]), phrases.percent(rows["metric"][0])
+    spec = drawn.curves(means, runs.drop_nulls(), words, f"test {word}", chance(target, table), percent)
     caption = "Thick: mean over seeds. Thin: single seeds. Epoch 0 is before any training."
     return [Chart(f"{target}-opening", f"Test {word} after every epoch on {target}", spec, caption)]
 
@@ -162,7 +171,7 @@ def arms(runs: pl.DataFrame) -> View:
     found = []
     for (target, arm), of in runs.group_by(["target", "arm"], maintain_order=True):
         columns = {"final test": "final", "best test": "best", "speed": "speed"}
-        cells = {name: _cell(of[column], column) for name, column in columns.items()}
+        cells = {name: _cell(of[column], column, of["metric"][0]) for name, column in columns.items()}
         first = {"data": target} if several else {}
         found.append({**first, "trained": WORDS.get(str(arm), f"from the {arm} start"), **cells})
     caption = (
@@ -172,9 +181,11 @@ def arms(runs: pl.DataFrame) -> View:
     return View("arms", "Scores", pl.DataFrame(found), caption)
 
 
-def _cell(values: pl.Series, name: str) -> str:
+def _cell(values: pl.Series, name: str, metric: str) -> str:
     known = values.drop_nulls().cast(pl.Float64)
     if known.is_empty():
         return "–"
-    found: Interval = within.interval(known.to_numpy(), name)
-    return rounding.percent(found.mean, found.low, found.high) if math.isfinite(found.mean) else "–"
+    found: Interval = within.interval(known.to_numpy(), name, metric=metric)
+    if not math.isfinite(found.mean):
+        return "–"
+    return rounding.score(found.mean, found.low, found.high, share=phrases.percent(metric))

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from transferscope import answers
 from transferscope.analyses._shared import phrases, within
 from transferscope.engine.artifact import Artifact
 from transferscope.errors import UserError, did_you_mean
@@ -119,9 +120,9 @@ def final_scores(run: Artifact) -> dict[str, Any]:
 
 def over_seeds(rows: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFrame:
     """Mean of `value` by `by`, in the rows' order, with `low`, `high` (null without an interval) and count of seeds."""
-    found = []
+    found, judged = [], rows["metric"][0] if "metric" in rows.columns and rows.height else "accuracy"
     for key, group in rows.drop_nulls(value).group_by(by, maintain_order=True):
-        of = within.interval(group[value].to_numpy(), value)
+        of = within.interval(group[value].to_numpy(), value, metric=judged)
         found.append({**dict(zip(by, key, strict=True)), value: of.mean, "low": of.low, "high": of.high, "seeds": of.n})
     ends = {value: pl.Float64, "low": pl.Float64, "high": pl.Float64, "seeds": pl.Int64}
     return pl.DataFrame(found, schema={**{name: rows.schema[name] for name in by}, **ends})
@@ -155,4 +156,13 @@ def share(parts: ArrayLike, wholes: ArrayLike) -> Interval:
 def undefined(rows: pl.DataFrame, value: str, target: str) -> list[str]:
     """A note on runs whose metric has no value."""
     lost = rows[value].null_count()
-    return [f"On {target} {lost} of {rows.height} runs have no score: {UNDEFINED}."] if lost else []
+    return [f"On {target} {lost} of {rows.height} runs have no score: {why(rows)}."] if lost else []
+
+
+def why(rows: pl.DataFrame) -> str:
+    """Why the metric of runs may be undefined, as a clause."""
+    judged = next(iter(rows["metric"].drop_nulls()), "auc")
+    if judged == "auc":
+        return UNDEFINED
+    what = "value" if "numbers" in answers.metric(judged).of else "class"
+    return f"{phrases.word(judged)} is undefined where a split holds one {what} only"

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+from transferscope import answers
+from transferscope.measures import rounding
+
 
 def weights(checkpoint: str) -> str:
     """Which weights of the trained networks were compared, as a sentence."""
@@ -14,17 +17,32 @@ def weights(checkpoint: str) -> str:
 
 def word(metric: str) -> str:
     """The metric in a sentence."""
-    return "AUC" if metric == "auc" else metric
+    return answers.metric(metric).word
 
 
 def unit(metric: str) -> str:
     """What a hundredth of the metric is called."""
-    return "points" if metric == "accuracy" else "points of AUC"
+    return answers.metric(metric).unit
+
+
+def hundredths(metric: str) -> str:
+    """The same in one word, where it is clear of what."""
+    return "points" if percent(metric) else "hundredths"
+
+
+def percent(metric: str) -> bool:
+    """Whether the metric is told in percent."""
+    return answers.metric(metric).share
+
+
+def score(value: float, metric: str) -> str:
+    """A value of the metric in a sentence: "61.3%" of a share, "0.613" of others."""
+    return f"{value:z.1%}" if percent(metric) else f"{value:z.3f}"
 
 
 def amount(points: float, unit: str) -> str:
     """A number of points with their unit: "1 point", "0.5 points of AUC"."""
-    return f"{points:g} {unit.replace('points', 'point', 1) if points == 1 else unit}"
+    return f"{points:g} {rounding.of_one(unit) if points == 1 else unit}"
 
 
 def point(name: str) -> str:

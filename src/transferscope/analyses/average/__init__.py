@@ -93,7 +93,8 @@ def section(table: ResultTable, options: Options) -> Section:
         apart = rows.filter((pl.col("what") == WISE) & (pl.col("way") == DIFFERENT))["on"].unique(maintain_order=True)
         if len(apart):
             others = phrases.listed([str(on) for on in apart])
-            said.notes.append(f"The networks of {target} were not tested on {others}, whose classes are not the same.")
+            what = "numbers or their scales" if "r2" in rows["measure"] else "classes"
+            said.notes.append(f"The networks of {target} were not tested on {others}, whose {what} are not the same.")
     if "differs" in every.columns and (stale := every.filter(pl.col("differs") > 0)["target"].unique().sort()).len():
         named = phrases.listed([str(target) for target in stale])
         said.notes.append(
@@ -121,23 +122,22 @@ def _soup(target: str, arm: str, soups: pl.DataFrame) -> list[Finding]:
         return []
     count, whole, best = of["networks"][0], scores["soup of all"], scores["best single"]
     others = [
-        f"{word} {scores[way]['test_metric']:z.1%}"
+        f"{word} {barriers.score(scores[way]['test_metric'], of)}"
         for way, word in (("mean of the singles", "they score on average"), ("ensemble", "their ensemble scores"))
         if way in scores
     ]
     heads = "whose heads began with the same values" if best["head"] == "shared" else "with heads begun at random each"
     text = (
         f"On {target}, the weights of {count} {trained(arm)} ({heads}) averaged into one network score "
-        f"{whole['test_metric']:z.1%}, the best single one (chosen on val) {best['test_metric']:z.1%}"
-        + "".join(f"; {other}" for other in others)
-        + "."
+        f"{barriers.score(whole['test_metric'], of)}, the best single one (chosen on val) "
+        f"{barriers.score(best['test_metric'], of)}" + "".join(f"; {other}" for other in others) + "."
     )
     unit = f"{barriers.points(of)} over the best single one"
     found = [_gain(text, whole, unit)]
     if (greedy := scores.get("greedy soup")) is not None and (used := greedy["used"]) is not None:
         text = (
             f"On {target}, the greedy soup takes {used} of the {count} {trained(arm)} and scores "
-            f"{greedy['test_metric']:z.1%}."
+            f"{barriers.score(greedy['test_metric'], of)}."
         )
         found.append(_gain(text, greedy, unit))
     return found
@@ -153,8 +153,8 @@ def _soup_charts(target: str, soups: pl.DataFrame) -> list[Chart]:
         return []
     most = soups.filter(pl.col("networks") == pl.col("networks").max().over("arm"))
     shown = most.select("way", "test_metric", arm=pl.col("arm").map_elements(trained, pl.String))
-    word = phrases.word(soups["measure"][0])
-    spec = charts.dots(shown, "way", "test_metric", "arm", value_title=f"test {word}", percent=True)
+    word, percent = phrases.word(soups["measure"][0]), phrases.percent(soups["measure"][0])
+    spec = charts.dots(shown, "way", "test_metric", "arm", value_title=f"test {word}", percent=percent)
     caption = f"{max(most['networks'])} networks of each arm. What was chosen was chosen on the validation split."
     found = [Chart(f"{target}-soup", f"Averages of networks on {target}", spec, caption)]
     if soups["networks"].n_unique() > 2:
@@ -176,14 +176,20 @@ def _soup_charts(target: str, soups: pl.DataFrame) -> list[Chart]:
 
 
 def _summary_table(target: str, soups: pl.DataFrame) -> View:
-    test = (100 * pl.col("test_metric")).round(1).alias("test (%)")
+    percent, points = phrases.percent(soups["measure"][0]), barriers.hundredths(soups)
+    sign = "%" if percent else points
+    test = (100 * pl.col("test_metric")).round(1).alias(f"test ({sign})")
     gain = [
         (100 * pl.col(c)).round(1).alias(n) for c, n in (("gain", "gain"), ("gain_low", "low"), ("gain_high", "high"))
     ]
-    own = [(100 * pl.col("own_metric")).round(1).alias("own statistics (%)")] if "own_metric" in soups.columns else []
+    own = (
+        [(100 * pl.col("own_metric")).round(1).alias(f"own statistics ({sign})")]
+        if "own_metric" in soups.columns
+        else []
+    )
     rows = soups.select("arm", "networks", "way", "used", test, *own, pl.col("test_loss").round(3), *gain)
     caption = (
-        "gain: test score over that of the best single network, in points, with its 95% interval over images. "
+        f"gain: test score over that of the best single network, in {points}, with its 95% interval over images. "
         "Batch-norm statistics are re-estimated from the same training images for all; own statistics: the single "
         "networks with those they came with."
     )
@@ -205,7 +211,8 @@ def _wise(target: str, curve: pl.DataFrame) -> list[Finding]:
         gap = contrasts.interval(100 * (both["test_metric"] - both["test_metric_end"]).to_numpy())
         where = f"at {contrasts.average(both['place']):z.0%} of the way from P to P-T (chosen on val of {target})"
         scores = [contrasts.average(both[name]) for name in ("test_metric", "test_metric_end")]
-        text = f"Tested on {on}, {where} the network of {target} scores {scores[0]:z.1%}, at the end {scores[1]:z.1%}."
+        first, last = (barriers.score(score, of) for score in scores)
+        text = f"Tested on {on}, {where} the network of {target} scores {first}, at the end {last}."
         found.append(contrasts.finding(text, gap, barriers.points(of)))
     return found
 
@@ -222,7 +229,7 @@ def _wise_chart(target: str, curve: pl.DataFrame) -> list[Chart]:
         "test_metric",
         "tested on",
         runs=runs,
-        percent=True,
+        percent=phrases.percent(curve["measure"][0]),
         y_title=f"test {word}",
         x_title=f"from P (0) to the P-T of {target} (1)",
     )

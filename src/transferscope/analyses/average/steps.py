@@ -18,7 +18,7 @@ def soup(
     *, runs: list[Artifact], at: str, data: Artifact, images: int, statistics: int, work: Work
 ) -> list[dict[str, Any]]:
     """Test metric and loss of the mean of the runs, the best of them on val, their ensemble and both soups, one row
-    each: `used` networks, `gain` over the best single one with an interval over images (for accuracy).
+    each: `used` networks, `gain` over the best single one with an interval over images (for accuracy and R²).
 
     All have batch-norm statistics from the same training images; `own_metric` is that of the single networks with
     their own, and `differs` how many of them score differently with these by more than chance.
@@ -81,11 +81,13 @@ def soup(
 def _scored(of: Any, best: Any, metric: str) -> dict[str, Any]:
     """Test metric and loss, and the gain in the metric over the best single network."""
     from transferscope.measures.counts import paired_values
+    from transferscope.measures.intervals import mean_interval
 
     known = np.isfinite([of[0], best[0]]).all()
     gain: dict[str, Any] = {"gain": of[0] - best[0] if known else None, "gain_low": None, "gain_high": None}
-    if metric == "accuracy" and of is not best:
-        found = paired_values(best[2] - of[2])
+    if metric in ("accuracy", "r2") and of is not best:
+        # Of R² an image's part may be anything; its mean over hundreds of images is near normal.
+        found = paired_values(best[2] - of[2]) if metric == "accuracy" else mean_interval(best[2] - of[2])
         gain |= {"gain_low": found.low, "gain_high": found.high}
     return {"test_metric": line_step.known(of[0]), "test_loss": of[1], **gain}
 
@@ -113,7 +115,8 @@ def wise(
     from transferscope.tasks.inputs import open_table
 
     torch.set_num_threads(work.threads)
-    if on is not None and open_table(on.whole()).classes != open_table(data.whole()).classes:
+    own, other = open_table(data.whole()), open_table((on or data).whole())
+    if (own.classes, own.kind, own.centre, own.spread) != (other.classes, other.kind, other.centre, other.spread):
         return [{"way": DIFFERENT, "test_metric": None}]
     splits = ("val", "test") if on is None else ("test",)
     found = wise_ft(

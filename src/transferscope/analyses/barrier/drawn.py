@@ -3,8 +3,8 @@
 import polars as pl
 
 from transferscope import charts
-from transferscope.analyses._shared import barriers, contrasts
-from transferscope.analyses._shared.barriers import LIMIT, NORMS
+from transferscope.analyses._shared import barriers, contrasts, phrases
+from transferscope.analyses._shared.barriers import LIMIT, NORMS, hundredths
 from transferscope.analyses.barrier.options import Options
 from transferscope.section import Chart, View
 
@@ -47,12 +47,12 @@ def draw(target: str, rows: pl.DataFrame, every: pl.DataFrame, options: Options)
         low="low",
         high="high",
         runs=runs,
-        value_title="barrier (points)",
+        value_title=f"barrier ({hundredths(values)})",
         reference=100 * LIMIT,
     )
     caption = (
         "How far the score falls below the mean of the ends. Large: mean and 95% interval over seeds; small: single "
-        f"pairs. The rule stands at {100 * LIMIT:g} points, below which networks count as connected."
+        f"pairs. The rule stands at {100 * LIMIT:g} {hundredths(values)}, below which networks count as connected."
     )
     return [*found, Chart(f"{target}-barriers", f"Barriers on {target}", spec, caption)]
 
@@ -86,8 +86,11 @@ def summary_table(target: str, every: pl.DataFrame) -> View:
         "points",
         "images",
     )
+    percent = phrases.percent(every["measure"][0])
+    told = "Scores in percent, barriers in points" if percent else "Scores and barriers in hundredths"
+    loss = "in nats" if percent else "in squared deviations of the training examples"
     caption = (
-        "Scores in percent, barriers in points with 95% intervals over images, the loss in nats. Barriers "
+        f"{told} with 95% intervals over images, the loss {loss}. Barriers "
         "are measured from the ends as the line has them; own statistics: these networks with the batch-norm "
         "statistics they came with. points: how many places of the line were evaluated."
     )

@@ -3,7 +3,7 @@
 import polars as pl
 
 from transferscope.analyses._shared import barriers, contrasts, phrases
-from transferscope.analyses._shared.barriers import ALIGNED, CONNECT, LIES, LIMIT, NORMS, SAME_INIT
+from transferscope.analyses._shared.barriers import ALIGNED, CONNECT, LIES, LIMIT, NORMS, SAME_INIT, hundredths, score
 from transferscope.analyses.barrier.options import Options
 from transferscope.section import Finding
 from transferscope.study.pairs import kind_of, sides
@@ -26,7 +26,8 @@ def connected(target: str, main: pl.DataFrame) -> list[Finding]:
             gap = contrasts.of_pairs(sunk, "gap", together=True)
             text = (
                 f"On {target}, the middle of the line between two P-T scores "
-                f"{contrasts.average(middle['middle']):z.1%}, its ends {contrasts.average(middle['ends']):z.1%}."
+                f"{score(contrasts.average(middle['middle']), of)}, its ends "
+                f"{score(contrasts.average(middle['ends']), of)}."
             )
             found.append(contrasts.finding(text, gap, barriers.points(of)))
     if scratch is not None:
@@ -52,7 +53,7 @@ def others(target: str, main: pl.DataFrame) -> list[Finding]:
             verb = LIES[barriers.outcome(height)]
             text = (
                 f"On {target}, {verb} between the best and the last weights of one {name} run: the score falls "
-                f"{100 * height.mean:z.1f} points below the chord between them{_worst(of, 'chord_barrier')}."
+                f"{100 * height.mean:z.1f} {hundredths(of)} below the chord between them{_worst(of, 'chord_barrier')}."
             )
         elif kind.endswith(SAME_INIT):
             verb = CONNECT[barriers.outcome(height)]
@@ -62,7 +63,7 @@ def others(target: str, main: pl.DataFrame) -> list[Finding]:
             before = contrasts.mean(main, kind.removesuffix(ALIGNED), "barrier")
             text = (
                 f"On {target}, matching the units of two RI-T {_heads(of)} leaves a barrier of "
-                f"{100 * height.mean:z.1f} points"
+                f"{100 * height.mean:z.1f} {hundredths(of)}"
                 + (f" of the {100 * before:z.1f} there were" if before is not None else "")
                 + "."
             )
@@ -86,7 +87,8 @@ def strategies(target: str, every: pl.DataFrame, options: Options) -> list[Findi
             continue
         text = (
             f"On {target}, with batch-norm statistics {NORMS[norm]} the barrier between two P-T is "
-            f"{100 * other.mean:z.1f} points, with statistics {NORMS[options.batch_norm[0]]} {100 * first.mean:z.1f}."
+            f"{100 * other.mean:z.1f} {hundredths(of)}, with statistics {NORMS[options.batch_norm[0]]} "
+            f"{100 * first.mean:z.1f}."
         )
         found.append(contrasts.finding(text, contrasts.moved(other, 100), barriers.points(of)))
     return found
@@ -101,10 +103,10 @@ def _falls(who: str, of: pl.DataFrame, height: float) -> str:
     text = f"on the line between {who} the {of['split'][0]} {phrases.word(of['measure'][0])} "
     ends, lowest = of["ends"].drop_nulls(), of["lowest"].drop_nulls()
     if height < 0.0005 and not ends.is_empty():
-        return f"{text}is not seen to fall below the mean of its ends, {contrasts.average(ends):z.1%}"
-    text += f"falls {100 * height:z.1f} points below the mean of its ends"
+        return f"{text}is not seen to fall below the mean of its ends, {score(contrasts.average(ends), of)}"
+    text += f"falls {100 * height:z.1f} {hundredths(of)} below the mean of its ends"
     if not ends.is_empty() and not lowest.is_empty():
-        text += f", {contrasts.average(ends):z.1%} (lowest seen: {contrasts.average(lowest):z.1%})"
+        text += f", {score(contrasts.average(ends), of)} (lowest seen: {score(contrasts.average(lowest), of)})"
     return f"{text}{_worst(of, 'barrier')}"
 
 

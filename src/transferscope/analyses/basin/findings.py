@@ -11,6 +11,13 @@ from transferscope.study.pairs import sides
 SURE = 2.0  # standard errors
 
 
+UNITS = {  # of a loss: times what, and called how
+    "error": (100.0, "points of error"),
+    "unexplained variance": (100.0, "hundredths of the variance"),
+    "squared error": (1.0, "squared deviations"),
+}
+
+
 OWN = {"at": "at the networks", "own": "with own statistics"}
 
 
@@ -45,8 +52,7 @@ def basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
     """Claim 8, from the pairs of one kind."""
     together = contrasts.twins(kind)
     count, held = of.height, of.drop_nulls("found_delta")
-    share = of["loss"][0] == "error"
-    times, unit = (100.0, "points of error") if share else (1.0, "nats")
+    times, unit = UNITS.get(of["loss"][0], (1.0, "nats"))
     epsilon = contrasts.average(of["epsilon"]) * times
     who = " and ".join(sides(kind))
     reach = contrasts.average((of["second_end"] - of["first_end"] - 1) / 2)
@@ -67,7 +73,8 @@ def basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
         text = f"{where}, is NOT shown to be a basin: epsilon is {epsilon:.2g} {unit}, and no delta tried is enough"
         failing = sorted({part for text in of["failing"] if text for part in text.split("; ")})
         text += f", for {phrases.listed(failing)} fails" if failing else ""
-    rise = [f"{times * contrasts.average(of[n]):.2g} {unit.split()[0]} {word}" for n, word in CONDITIONS.items()]
+    short = unit.split()[0] if unit != "squared deviations" else unit
+    rise = [f"{times * contrasts.average(of[n]):.2g} {short} {word}" for n, word in CONDITIONS.items()]
     text += f"; the {of['loss'][0]} rises by {phrases.listed(rise)}."
     for told in ("could not be extended", "a plateau"):
         such = of.filter(pl.col("told").str.contains(told)).height if "told" in of.columns else 0

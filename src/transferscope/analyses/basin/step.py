@@ -7,6 +7,9 @@ from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
 from transferscope.engine.work import Work
 from transferscope.tasks import costs
+from transferscope.tasks.inputs import open_table
+
+NUMBERS = {"error": "unexplained variance", "cross-entropy": "squared error"}  # what the losses are of numbers
 
 
 @task("basin", version=2, cost=costs.basin)  # 2: own scores, no extent, every kind of batch norm
@@ -52,8 +55,9 @@ def measure(
         like=restore.bare(a, data).to(work.device),
     )
     found.save(work.folder / "basin.safetensors")
+    numbers = open_table(data.whole()).kind == "numbers"
     whole = {
-        "loss": found.loss,
+        "loss": NUMBERS[found.loss] if numbers else found.loss,
         "mean": found.mean,
         "epsilon": found.epsilon,
         "epsilon_error": found.epsilon_error,

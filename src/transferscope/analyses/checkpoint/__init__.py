@@ -22,7 +22,7 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses, charts
-from transferscope.analyses._shared import contrasts, gains, outcomes
+from transferscope.analyses._shared import contrasts, gains, outcomes, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.checkpoint import joined, sweep
 from transferscope.analyses.checkpoint.card import card
@@ -131,7 +131,7 @@ def section(table: ResultTable, options: Options) -> Section:
 def _source(rows: pl.DataFrame) -> pl.DataFrame:
     """The pretraining's own test metric by track and epoch; empty for given checkpoints."""
     found = rows.filter(pl.col("what") == "source")
-    return found.select("track", "epoch", pl.col("test_metric"), pl.col("train_metric"))
+    return found.select("track", "epoch", "metric", pl.col("test_metric"), pl.col("train_metric"))
 
 
 def _learnt(source: pl.DataFrame) -> list[str]:
@@ -139,11 +139,13 @@ def _learnt(source: pl.DataFrame) -> list[str]:
     found = []
     for (track,), of in source.drop_nulls("train_metric").sort("epoch").group_by("track", maintain_order=True):
         first, last = float(of["train_metric"][0]), float(of["train_metric"][-1])
-        chance = 2 * math.sqrt(2 * first * (1 - first) / WATCHED)  # twice the standard error of a difference
+        metric, share = str(of["metric"][0]), min(1.0, max(0.0, first))
+        chance = 2 * math.sqrt(2 * share * (1 - share) / WATCHED)  # twice the standard error of a difference
         if of.height > 1 and last - first < max(RISE, chance):
             found.append(
-                f"The pretraining with {track} labels has learnt next to nothing (training metric {first:z.1%} to "
-                f"{last:z.1%}): change pretrained.recipe before reading more into its checkpoints."
+                f"The pretraining with {track} labels has learnt next to nothing (training metric "
+                f"{phrases.score(first, metric)} to {phrases.score(last, metric)}): change pretrained.recipe before "
+                "reading more into its checkpoints."
             )
     return found
 
@@ -185,6 +187,6 @@ def _source_chart(source: pl.DataFrame) -> list[Chart]:
         "track",
         x_title="epoch of pretraining",
         y_title="test metric on the source",
-        percent=True,
+        percent=phrases.percent(rows["metric"][0]),
     )
     return [Chart("source", "The pretraining itself", spec, "With random labels no test metric can be above chance.")]

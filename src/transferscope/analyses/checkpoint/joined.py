@@ -6,7 +6,7 @@ import polars as pl
 
 from transferscope import charts
 from transferscope.analyses import similarity
-from transferscope.analyses._shared import barriers, line_step
+from transferscope.analyses._shared import barriers, line_step, phrases
 from transferscope.analyses.checkpoint.sweep import KEY, axis
 from transferscope.engine.step import Step
 from transferscope.section import Chart, Finding
@@ -62,12 +62,12 @@ def gathered(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(where=where)
     parts = []
     if "barrier" in rows.columns and not (lines := rows.filter(pl.col("what") == "line")).is_empty():
-        parts.append(lines.group_by(key, maintain_order=True).agg(pl.col("barrier").first()))
+        parts.append(lines.group_by(key, maintain_order=True).agg(pl.col("barrier", "measure").first()))
     if "cka" in rows.columns:
         like = rows.filter((pl.col("what") == "cka") & (pl.col("layer_a") == pl.col("layer_b")))
         parts.append(like.group_by(key, maintain_order=True).agg(pl.col("cka").mean()))
     empty = {column: rows.schema[column] for column in key}
-    both = pl.DataFrame(schema={**empty, "barrier": pl.Float64, "cka": pl.Float64})
+    both = pl.DataFrame(schema={**empty, "barrier": pl.Float64, "measure": pl.String, "cka": pl.Float64})
     parts = [p for p in parts if p.height]
     if len(parts) == 2:
         both = parts[0].join(parts[1], on=key, how="full", coalesce=True, nulls_equal=True)
@@ -82,7 +82,8 @@ def onset(where: str, joined: pl.DataFrame) -> list[Finding]:
     """
     found = []
     joined = joined.filter(pl.col("track") != "random")
-    limit = f"has a barrier above {100 * barriers.LIMIT:g} points"
+    judged = next(iter(joined["measure"].drop_nulls()), "accuracy")
+    limit = f"has a barrier above {100 * barriers.LIMIT:g} {phrases.hundredths(judged)}"
     one = " (one line a checkpoint: no interval over seeds)"
     for (track,), of in joined.drop_nulls("barrier").sort("place").group_by("track", maintain_order=True):
         place = f"On {where}" if track == "given" else f"On {where} ({track} labels)"

@@ -66,7 +66,8 @@ def worth(target: str, track: str, runs: pl.DataFrame, margin: float) -> list[Fi
     """The earliest checkpoint that does, in metric and in speed, and the claim that an early one is nearly as good."""
     found = []
     under = "" if track in ("given", "true") else f" (pretrained with {track} labels)"
-    unit = phrases.unit(runs["metric"][0])
+    metric = runs["metric"][0]
+    unit = phrases.unit(metric)
     means = by_checkpoint(runs, "final")
     steps = {int(p): (str(n), e) for p, n, e in means.select("place", "at", "pretrained_epochs").rows()}
     for value, what in VALUES.items():
@@ -77,8 +78,8 @@ def worth(target: str, track: str, runs: pl.DataFrame, margin: float) -> list[Fi
         if (gain := gap(runs, max(steps), min(steps), "final")) is not None:
             a, b = (float(means.filter(pl.col("place") == p)["final"][0]) for p in (min(steps), max(steps)))
             text = (
-                f"On {target}, the final test metric is {b:z.1%} after pretraining with random labels to "
-                f"{steps[max(steps)][0]} and {a:z.1%} after {steps[min(steps)][0]}."
+                f"On {target}, the final test metric is {phrases.score(b, metric)} after pretraining with random "
+                f"labels to {steps[max(steps)][0]} and {phrases.score(a, metric)} after {steps[min(steps)][0]}."
             )
             found.append(gains.told(contrasts.finding(text, gain, unit), gain))
         return found
@@ -175,7 +176,7 @@ def curves(target: str, runs: pl.DataFrame) -> list[Chart]:
             runs=rows.select("at", "track", "seed", value),
             x_title="pretrained for",
             y_title=what.lower(),
-            percent=True,
+            percent=phrases.percent(rows["metric"][0]),
         )
         caption = "Thick lines: means over seeds; faint lines: single seeds."
         found.append(Chart(f"{target}-{value}", f"{what} on {target} by checkpoint", spec, caption))
@@ -189,8 +190,8 @@ def summary_table(runs: pl.DataFrame) -> pl.DataFrame:
             "target": target,
             "track": track,
             "pretrained for": at,
-            "final": contrasts.seeds_cell(of["final"]),
-            "speed": contrasts.seeds_cell(of["speed"]),
+            "final": contrasts.seeds_cell(of["final"], metric=of["metric"][0]),
+            "speed": contrasts.seeds_cell(of["speed"], metric=of["metric"][0]),
         }
         for (target, track, at), of in runs.group_by(["target", "track", "at"], maintain_order=True)
     ]

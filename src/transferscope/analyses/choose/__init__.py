@@ -86,6 +86,7 @@ def measure(
     from transferscope.models.sourced import sourced
     from transferscope.models.weights import belongs
     from transferscope.probes.features.transferability import transferability
+    from transferscope.probes.inputs.given import Batch
     from transferscope.streams import stream
 
     torch.set_num_threads(work.threads)
@@ -101,10 +102,14 @@ def measure(
         unchanged(weights, models.weights_fingerprint(weights.ref, network, work.memo))
     net = prepare(start.net, work.device).eval()
 
+    several = True if table.multilabel else None
+
     def batches(split: str, most: int | None) -> Iterator[Any]:
         rows = stream(0, "probe", split).permutation(table.rows[split])[:most]
         for part in np.array_split(rows, max(1, round(len(rows) / BATCH))):
-            yield from kind.evaluation(table, part, table.labels, fed, batch_size=len(part), device=work.device)
+            batches = kind.evaluation(table, part, table.labels, fed, batch_size=len(part), device=work.device)
+            for x, y, ids in batches:
+                yield Batch(x, y, ids, several, table.judged)
 
     clock: dict[str, float] = {}
     try:
@@ -146,7 +151,11 @@ def fine_tuned(*, run: Artifact, work: Work) -> list[dict[str, Any]]:
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
     """One step per target and candidate, and what its fine-tuning runs came to, seed by seed."""
     candidates = entries(study, options.candidates, options.against)
-    for target in study.targets:
+    for target, said in study.targets.items():
+        if said.gaps:
+            raise UserError(
+                f"analyses.choose: its scores need every label, and targets.{target} ignores some; remove it."
+            )
         data = study.data(target)
         for entry in candidates:
             labels = {"what": "scores", "target": target, "candidate": entry.name, "seed": None}
@@ -211,9 +220,11 @@ def section(table: ResultTable, options: Options) -> Section:
         said.charts += chart
     if "run" not in rows["what"]:
         said.notes.append("No candidate was fine-tuned here: whether the scores foretell it on these images is open.")
+    numbers = "r2" in rows["metric"] or "spearman" in rows["metric"]
     if rows.filter(pl.col("what") == "scores")["leep"].null_count():
         said.notes.append(
-            "LEEP and NCE are missing where the weights bring no head of their source, or images carry several labels."
+            "LEEP and NCE are missing where the weights bring no head of their source, or images carry several labels"
+            + (" or numbers, for which there is no H-score nor vote of neighbours either." if numbers else ".")
         )
     basis = (
         "Scores are of the networks before any training, in float32 and eval mode with their own running statistics, "

@@ -119,7 +119,14 @@ def agreement(target: str, joined: pl.DataFrame, rows: pl.DataFrame) -> tuple[li
     caption = "Linear probe on the validation split; fine-tuned networks on the test split, means over seeds."
     title = f"Linear probe and fine-tuning on {target}"
     spec = charts.dots(
-        both, "candidate", "value", "what", low="low", high="high", percent=True, value_title=phrases.word(metric)
+        both,
+        "candidate",
+        "value",
+        "what",
+        low="low",
+        high="high",
+        percent=phrases.percent(metric),
+        value_title=phrases.word(metric),
     )
     drawn = [Chart(f"{target}-truth", title, spec, caption)]
     if correlations and known.height > 3:
@@ -154,7 +161,7 @@ def _cost(target: str, known: pl.DataFrame, rows: pl.DataFrame, metric: str) -> 
         gap, which = left.interval(), " behind the best in the other seeds"  # chosen in the same ones it leans upward
     text = (
         f"On {target}, the linear probe would take {chosen}, which fine-tunes to a test {phrases.word(metric)} of "
-        f"{scores[chosen]:z.1%}; {best} reaches {scores[best]:z.1%}."
+        f"{phrases.score(scores[chosen], metric)}; {best} reaches {phrases.score(scores[best], metric)}."
     )
     return [gains.told(contrasts.finding(text, gap, f"{phrases.unit(metric)}{which}"), gap)]
 

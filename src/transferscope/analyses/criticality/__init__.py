@@ -38,6 +38,7 @@ from transferscope.section import Section
 from transferscope.study import Study
 from transferscope.study.pairs import trained
 
+NOT_FOR = {"regression": "it counts wrong answers, and numbers to predict are not right or wrong"}
 TITLE = "Which blocks had to move"
 
 

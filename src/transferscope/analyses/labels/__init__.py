@@ -129,14 +129,15 @@ def _distinct(runs: pl.DataFrame) -> pl.DataFrame:
 def _gaps(target: str, runs: pl.DataFrame) -> list[Finding]:
     """What pretraining adds with the fewest and with the most images."""
     counts = runs["images"].unique().sort().to_list()
-    word, unit = phrases.word(runs["metric"][0]), phrases.unit(runs["metric"][0])
-    found = []
+    metric, found = runs["metric"][0], []
+    word, unit = phrases.word(metric), phrases.unit(metric)
     for images in dict.fromkeys((counts[0], counts[-1])):
         tuned, random = gains.scores([runs.filter(of(arm, images)) for arm in ("pretrained", "random")], "test_metric")
         if len(tuned.values):
             text = (
-                f"On {target}, with {images:,} labelled images the final test {word} is {tuned.values.mean():z.1%} "
-                f"with pretraining and {random.values.mean():z.1%} from scratch."
+                f"On {target}, with {images:,} labelled images the final test {word} is "
+                f"{phrases.score(tuned.values.mean(), metric)} with pretraining and "
+                f"{phrases.score(random.values.mean(), metric)} from scratch."
             )
             gain = tuned.minus(random).times(100).interval()
             found.append(gains.told(contrasts.finding(text, gain, unit), gain))
@@ -179,7 +180,7 @@ def _curve(target: str, runs: pl.DataFrame) -> list[Chart]:
         "arm",
         low="low",
         high="high",
-        percent=True,
+        percent=phrases.percent(runs["metric"][0]),
         log_x=True,
         runs=runs.select("arm", "images", "seed", "test_metric"),
         x_title="labelled training images (log scale)",

@@ -25,7 +25,7 @@ def lines(target: str, runs: pl.DataFrame, options: Options) -> list[Chart]:
             low="low",
             high="high",
             runs=path.select("upto", "seed", value),
-            percent=True,
+            percent=phrases.percent(runs["metric"][0]),
             x_title="last block with pretrained values",
             y_title=what,
             reference=contrasts.average(scale[value]) if len(scale) else None,
@@ -53,7 +53,7 @@ def curves(target: str, rows: pl.DataFrame) -> list[Chart]:
         runs=runs.drop("metric"),
         x_title="epoch",
         y_title=f"test {phrases.word(runs['metric'][0])}",
-        percent=True,
+        percent=phrases.percent(runs["metric"][0]),
     )
     caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start. " + outcomes.WATCHED
     return [Chart(f"{target}-curves", f"Learning curves from starts without features on {target}", spec, caption)]
@@ -61,16 +61,18 @@ def curves(target: str, rows: pl.DataFrame) -> list[Chart]:
 
 def summary_table(runs: pl.DataFrame) -> pl.DataFrame:
     """One line a start: final metric, how far below the pretrained start in points, speed."""
-    found = []
+    found, metric = [], runs["metric"][0]
     for (arm,), of in runs.group_by("arm", maintain_order=True):
         short = gains.difference(runs.filter(of_arm("pretrained")), of)
         found.append(
             {
                 "start": arm,
                 "pretrained up to": of["upto"][0] or "-",
-                "final": within.interval(of["final"].to_numpy(), "final").text(),
-                "points short of pretrained": "-" if short is None or arm == "pretrained" else short.interval().text(1),
-                "optimisation speed": within.interval(of["speed"].to_numpy(), "speed").text(),
+                "final": within.interval(of["final"].to_numpy(), "final", metric=metric).text(),
+                f"{phrases.hundredths(metric)} short of pretrained": "-"
+                if short is None or arm == "pretrained"
+                else short.interval().text(1),
+                "optimisation speed": within.interval(of["speed"].to_numpy(), "speed", metric=metric).text(),
             }
         )
     return pl.DataFrame(found)

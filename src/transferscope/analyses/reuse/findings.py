@@ -19,11 +19,12 @@ def features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding]
     tuned, scale = gains.scores([runs.filter(of_arm(arm)) for arm in ("pretrained", "stats")])
     if not len(tuned.values) or not (tuned.values > 0).all():
         return []
-    word = phrases.word(runs["metric"][0])
+    metric = runs["metric"][0]
+    word = phrases.word(metric)
     share = tuned.drop_to(scale).interval()
     text = (
-        f"On {target}, the final test {word} is {tuned.values.mean():z.1%} from pretrained weights and "
-        f"{scale.values.mean():z.1%} from weights that keep only their means and variances: "
+        f"On {target}, the final test {word} is {phrases.score(tuned.values.mean(), metric)} from pretrained weights "
+        f"and {phrases.score(scale.values.mean(), metric)} from weights that keep only their means and variances: "
     )
     if share.mean <= 0:
         text += "nothing of the score is seen to be due to features."
@@ -59,15 +60,18 @@ def features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding]
 
 def speed(target: str, runs: pl.DataFrame) -> list[Finding]:
     """What statistics alone do for optimisation speed, and where along the blocks most of the speed is gained."""
-    unit, found = phrases.unit(runs["metric"][0]), []
+    metric = runs["metric"][0]
+    unit, found = phrases.unit(metric), []
     scale, random = outcomes.paired(runs, of_arm("stats"), of_arm("random"), "speed")
     if len(scale):
         gap = paired_interval(100 * scale, 100 * random)
         tuned = runs.filter(of_arm("pretrained"))["speed"]
-        whole = f", against {contrasts.average(tuned):z.1%} with the whole weights" if len(tuned) else ""
+        whole = (
+            f", against {phrases.score(contrasts.average(tuned), metric)} with the whole weights" if len(tuned) else ""
+        )
         text = (
-            f"On {target}, statistics alone change the optimisation speed from {random.mean():z.1%} to "
-            f"{scale.mean():z.1%}{whole}."
+            f"On {target}, statistics alone change the optimisation speed from "
+            f"{phrases.score(random.mean(), metric)} to {phrases.score(scale.mean(), metric)}{whole}."
         )
         found.append(contrasts.finding(text, gap, unit))
     path = _path(runs)

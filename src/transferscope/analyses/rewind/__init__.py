@@ -69,12 +69,15 @@ def section(table: ResultTable, options: Options) -> Section:
         rows = rows.with_columns(pl.col("drop").cast(pl.Float64), arm=pl.col("arm").map_elements(trained, pl.String))
         alone = start(rows, "rewind")
         if lost := alone["drop"].null_count():
-            why = outcomes.UNDEFINED if alone["metric"][0] == "auc" else "their outputs are no longer finite numbers"
+            finite = alone["metric"][0] == "accuracy"
+            why = "their outputs are no longer finite numbers" if finite else outcomes.why(alone)
             said.notes.append(f"On {target} {lost} of {alone.height} rewound networks have no score: {why}.")
         if alone["drop"].count() == 0:
             continue
         if (
-            own := block_basis.own_scores(target, own_scores(rows), "by more than chance (paired by image)")
+            own := block_basis.own_scores(
+                target, own_scores(rows), "by more than chance (paired by image)", rows["metric"][0]
+            )
         ) is not None:
             said.notes.append(own)
         said.findings += [

@@ -13,7 +13,7 @@ def draw(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
     found = []
     where = f"{phrases.word(rows['metric'][0])} on up to {options.images} {options.splits[-1]} images"
     where += f" {block_basis.words(rows, 'same images for all')}"
-    lost = f"{phrases.word(rows['metric'][0])} lost"
+    lost, percent = f"{phrases.word(rows['metric'][0])} lost", phrases.percent(rows["metric"][0])
     alone = start(rows, "rewind").drop_nulls("drop")
     means = per_block.means(alone, "drop")
     spec = charts.bars(
@@ -24,7 +24,7 @@ def draw(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
         low="low",
         high="high",
         value_title=lost,
-        percent=True,
+        percent=percent,
         runs=alone.select("arm", "block", "seed", "drop"),
     )
     caption = (
@@ -41,7 +41,7 @@ def draw(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
             "arm",
             low="low",
             high="high",
-            percent=True,
+            percent=percent,
             y_title=lost,
             runs=bottom.select("arm", "block", "seed", "drop"),
             x_title="rewound up to this block",
@@ -55,7 +55,9 @@ def draw(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
         heat = heat.filter(pl.col("seed") == heat["seed"][0])
         scale = (0.0, max(0.01, float(heat["drop"].max() or 0.0)))  # type: ignore[arg-type]
         maps = [
-            charts.heat(of, "checkpoint", "block", "drop", percent=True, domain=scale, value_title=lost, title=str(arm))
+            charts.heat(
+                of, "checkpoint", "block", "drop", percent=percent, domain=scale, value_title=lost, title=str(arm)
+            )
             for (arm,), of in heat.group_by("arm", maintain_order=True)
         ]
         spec = charts.beside(*maps) if len(maps) > 1 else maps[0]
@@ -68,7 +70,7 @@ def draw(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
             [both.with_columns(what=pl.lit("set back to its start")), fresh.with_columns(what=pl.lit("drawn anew"))]
         )
         means = both.group_by("arm", "block", "what", maintain_order=True).agg(pl.col("drop").mean())
-        spec = charts.dots(means, "block", "drop", "what", facet="arm", value_title=lost, percent=True)
+        spec = charts.dots(means, "block", "drop", "what", facet="arm", value_title=lost, percent=percent)
         caption = f"The same seeds in both; {where}. A block drawn anew has random weights it has never had before."
         found.append(Chart(f"{target}-redrawn", f"Rewound and redrawn blocks on {target}", spec, caption))
     return found

@@ -12,7 +12,9 @@ from transferscope.section import Chart, View
 def drawn(of: Shuffled) -> list[Chart]:
     """Final metric and relative drop, optimisation speed of the arms and its gap."""
     band = "Thick lines and bands: means and 95% intervals over seeds. Faint lines: single seeds."
-    chance = "" if of.chance is None else f" The flat line is chance, {of.chance:z.1%}: one answer for all {of.things}."
+    chance = (
+        "" if of.chance is None else f" The flat line is chance, {of.score(of.chance)}: one answer for all {of.things}."
+    )
     lost = [of.at(block) for block in of.blocks if of.lost(block)]
     void = f" Without meaning, because an arm is at chance: {phrases.listed(lost)}." if lost else ""
     return [
@@ -50,7 +52,8 @@ def _scores(of: Shuffled, value: str, title: str, y: str, reference: float | Non
     means = outcomes.over_seeds(of.runs, ["block", "arm"], value)
     if means.is_empty():
         return []
-    means = means.with_columns(pl.col("low", "high").clip(0, 1))  # no score lies beyond
+    if of.percent:
+        means = means.with_columns(pl.col("low", "high").clip(0, 1))  # no score lies beyond
     runs = of.runs.select("block", "arm", "seed", value).drop_nulls()
     spec = charts.lines(
         means,
@@ -62,7 +65,7 @@ def _scores(of: Shuffled, value: str, title: str, y: str, reference: float | Non
         runs=runs,
         x_title=of.axis,
         y_title=y,
-        percent=True,
+        percent=of.percent,
         reference=reference,
     )
     return [Chart(f"{of.target}-{value}", f"{title} against block size on {of.target}", spec, caption)]

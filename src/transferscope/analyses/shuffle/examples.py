@@ -1,6 +1,5 @@
 """Examples of shuffled images as a strip for the report, and what chance would score on a target."""
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from transferscope.analyses._shared import phrases
@@ -9,6 +8,7 @@ from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
 from transferscope.engine.table import ResultTable
 from transferscope.engine.work import Work
+from transferscope.measures import judged
 from transferscope.section import Picture, View
 from transferscope.tasks import costs
 
@@ -49,9 +49,9 @@ def examples(
     from transferscope.whole import write_json
 
     table = open_table(data.whole())
-    chance, luck = guessing(table.labels[table.rows["test"]], len(table.classes))
-    rows = table.rows["train"][: images if table.multilabel else None]
-    if not table.multilabel:
+    chance, luck = judged.chance(table.labels[table.rows["test"]], len(table.classes), table.judged)
+    rows = table.rows["train"][: images if table.labels.ndim == 2 else None]
+    if table.labels.ndim == 1:
         rows = rows[_of_every_class(table.labels[rows])[:images]]
     if isinstance(table, Tokens):
         kinds: list[dict[str, Any] | None] = [{"block": b, "seed": seed, "per_example": per_image} for b in blocks]
@@ -109,24 +109,6 @@ def patches(rows: "pl.DataFrame") -> list[str]:
     }
     said = [f"blocks of {phrases.listed([*map(str, of)])} px {words}" for words, of in kinds.items() if of]
     return [f"The network cuts images into patches of {patch} px: {'; '.join(said)}."] if said else []
-
-
-def guessing(labels: Any, classes: int) -> tuple[float, float | None]:
-    """The score of one answer for all images, and the standard deviation of the score of guessing on so many images.
-
-    `labels` are class indices (n,) or 0/1 (n, k). Accuracy: the largest class's share, and a binomial. AUC: 0.5, and
-    the law of the rank sum (Mann and Whitney 1947), averaged over the labels that have both classes; None when no
-    label has.
-    """
-    import numpy as np
-
-    n = len(labels)
-    if labels.ndim == 1 and classes > 2:
-        share = float(np.bincount(labels, minlength=classes).max() / n)
-        return share, math.sqrt(share * (1 - share) / n)
-    found = [int(column.sum()) for column in labels.reshape(n, -1).T]
-    spreads = [math.sqrt((n + 1) / (12 * ones * (n - ones))) for ones in found if 0 < ones < n]
-    return 0.5, sum(spreads) / len(spreads) if spreads else None
 
 
 def _of_every_class(labels: Any) -> Any:

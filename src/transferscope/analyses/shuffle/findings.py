@@ -75,8 +75,8 @@ def _speed(of: Shuffled) -> list[Finding]:
             continue
         text = (
             f"On {of.target}, {of.at(block)}, the training {of.word} averaged over the epochs is "
-            f"{contrasts.average(both['pretrained']):z.1%} with pretraining and "
-            f"{contrasts.average(both['random']):z.1%} from scratch"
+            f"{of.score(contrasts.average(both['pretrained']))} with pretraining and "
+            f"{of.score(contrasts.average(both['random']))} from scratch"
         )
         text += f" (on whole {of.things} the difference is {whole.mean:+z.1f} {of.unit})" if whole is not None else ""
         if block.isdigit() and not of.destroyed(block):

@@ -68,6 +68,15 @@ class Shuffled:
     def unit(self) -> str:
         return phrases.unit(self.runs["metric"][0])
 
+    def score(self, value: float) -> str:
+        """A value of the metric in a sentence."""
+        return phrases.score(value, self.runs["metric"][0])
+
+    @property
+    def percent(self) -> bool:
+        """Whether the metric is told in percent."""
+        return phrases.percent(self.runs["metric"][0])
+
     @property
     def arms(self) -> list[str]:
         return self.runs["arm"].unique(maintain_order=True).to_list()
@@ -150,11 +159,12 @@ class Shuffled:
                 places.setdefault(f"{phrases.listed(lost)} arm{'s' if len(lost) > 1 else ''}", []).append(
                     self.at(block)
                 )
+        chance = self.score(self.chance or 0.0)
         for who, where in places.items():
             found.append(
                 f"On {self.target} the {who} had not learnt {phrases.listed(where)}: no better than chance "
-                f"({self.chance:z.1%} {self.word}, what one answer for all {self.things} scores), and a relative drop "
-                "there means nothing."
+                f"({chance} {self.word}, what one answer for all {self.things} scores), and a relative drop there "
+                "means nothing."
             )
         gain = self.gap(WHOLE, "final")
         if gain is not None and not self.clear:

@@ -52,9 +52,10 @@ def _probe(target: str, runs: pl.DataFrame) -> list[Finding]:
     if points is None:
         return []
     part, full = gains.scores([runs.filter(of(way)) for way in (PROBE, FULL)], "test_metric")
+    metric = runs["metric"][0]
     text = (
-        f"On {target}, the final test {phrases.word(runs['metric'][0])} is {part.values.mean():z.1%} with only the "
-        f"head trained and {full.values.mean():z.1%} with everything trained."
+        f"On {target}, the final test {phrases.word(metric)} is {phrases.score(part.values.mean(), metric)} with only "
+        f"the head trained and {phrases.score(full.values.mean(), metric)} with everything trained."
     )
     return [_told(text, points, phrases.unit(runs["metric"][0]))]
 

@@ -18,7 +18,7 @@ def charts_of(target: str, runs: pl.DataFrame, means: pl.DataFrame) -> list[Char
         low="low",
         high="high",
         runs=runs.select("way", "seed", "test_metric"),
-        percent=True,
+        percent=phrases.percent(runs["metric"][0]),
         category_title="what is trained",
         value_title=f"final test {word}",
     )
@@ -31,7 +31,7 @@ def charts_of(target: str, runs: pl.DataFrame, means: pl.DataFrame) -> list[Char
             "work",
             "test_metric",
             "way",
-            percent=True,
+            percent=phrases.percent(runs["metric"][0]),
             x_title="work of training (full fine-tuning = 1)",
             y_title=f"final test {word}",
         )
@@ -44,15 +44,17 @@ def summary_table(
     target: str, runs: pl.DataFrame, means: pl.DataFrame, seconds: dict[tuple[str, str], list[float]]
 ) -> pl.DataFrame:
     """One line a way, in the order of the plan."""
-    found = []
+    found, metric = [], runs["metric"][0]
     for row in means.iter_rows(named=True):
         mine, gap = runs.filter(against_full.of(row["way"])), against_full.difference(runs, row["way"])
         spent = seconds.get((target, row["way"]), [])
         found.append(
             {
                 "what is trained": row["way"],
-                "final": within.interval(mine["test_metric"].to_numpy(), "test_metric").text(),
-                "points against full": "-" if gap is None or row["way"] == FULL else gap.interval().text(1),
+                "final": within.interval(mine["test_metric"].to_numpy(), "test_metric", metric=metric).text(),
+                f"{phrases.hundredths(metric)} against full": "-"
+                if gap is None or row["way"] == FULL
+                else gap.interval().text(1),
                 "learning rate": mine["lr"][0],
                 "parameters trained": _share(row["trained"], row["parameters"]),
                 "work": row["work"],

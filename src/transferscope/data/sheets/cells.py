@@ -3,11 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from transferscope.answers import MISSING
+from transferscope.data.listing import Measured
+from transferscope.data.sheets.numbers import MANY, measures, number, numbers_of
 from transferscope.data.sheets.sheet import Sheet
+from transferscope.data.target import IGNORE
 from transferscope.errors import UserError, did_you_mean
 
 BLANKS = frozenset(("", "nan", "na", "n/a", "<na>", "null", "none"))
@@ -17,9 +21,8 @@ MARKS = {  # what a cell says of a label, besides the numbers 1, 0 and -1 and a 
     "uncertain": "-1",
 }
 NOTHING = frozenset(("no finding", "no findings", "no_finding", "nofinding"))  # of a cell that may hold several labels
-MANY_NUMBERS = 20  # distinct numbers beyond which they are a measurement, unless they count the classes
 
-Kind = Literal["words", "several", "columns", "one-hot"]
+Kind = Literal["words", "several", "columns", "one-hot", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -33,15 +36,23 @@ class Read:
     unsure: int = 0
 
 
-def read(sheet: Sheet, columns: Sequence[str], uncertain: int | Mapping[str, int] | None = None) -> Read:
-    """The labels of one column of words, or of several of 0 and 1. `uncertain`: what -1 counts as (0 unless said).
+def read(
+    sheet: Sheet, columns: Sequence[str], uncertain: Any = None, task: str | None = None, blank: Any = None
+) -> Read:
+    """The labels of one column of words, or of several of 0 and 1. `uncertain`: what -1 counts as (0 unless said),
+    `blank`: what an empty cell does, both as a target says it. With the `task` regression the columns hold numbers.
 
     One column is of 0 and 1 too, and these its classes, where it is said what -1 counts as. UserError for an empty cell
-    where there is one class an image, for numbers that measure instead of naming, and for what is neither 0 nor 1.
+    where there is one class or number an image, for numbers that measure instead of naming, and for what is neither 0
+    nor 1.
     """
+    if task == "regression":
+        return Read(tuple(columns), numbers_of(sheet, columns), "numbers")
+    if len(columns) == 1 and IGNORE in (uncertain, blank):
+        raise UserError(f"'{IGNORE}' is for several columns of 0 and 1; leave rows without a '{columns[0]}' out.")
     if len(columns) == 1 and uncertain is None:
         return _words(sheet, columns[0])
-    return _marks(sheet, columns, uncertain or 0)
+    return _marks(sheet, columns, uncertain or 0, blank == IGNORE)
 
 
 def is_binary(column: Sequence[str]) -> bool:
@@ -66,21 +77,14 @@ def mark(cell: str) -> str | None:
     """What a cell says of a label: "1", "0", "-1" (uncertain), "" (nothing), or None for anything else."""
     if cell.lower() in BLANKS:
         return ""
-    number = _number(cell)
-    return f"{number:.0f}".replace("-0", "0") if number in (1, 0, -1) else MARKS.get(cell.lower())
+    found = number(cell)
+    return f"{found:.0f}".replace("-0", "0") if found in (1, 0, -1) else MARKS.get(cell.lower())
 
 
 def numeric(column: Sequence[str]) -> bool:
     """Is everything in a column that is not blank a number?"""
     found = [cell for cell in set(column) if cell.lower() not in BLANKS]
-    return bool(found) and all(_number(cell) is not None for cell in found)
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+    return bool(found) and all(number(cell) is not None for cell in found)
 
 
 # -- one column of words ---------------------------------------------------------------------------------------------
@@ -125,20 +129,17 @@ def _doubts(name: str, column: Sequence[str], classes: Sequence[str]) -> list[st
 def _refuse_measurements(sheet: Sheet, name: str, classes: Sequence[str]) -> None:
     """A UserError for numbers or texts that are nearly all different, and for numbers that measure."""
     rows, distinct = len(sheet.lines), len(classes)
-    values = [_number(word) for word in classes]
-    what = "different texts"
-    if all(value is not None for value in values):
-        what = "different numbers"
-        found = sorted(value for value in values if value is not None)
-        counting = found[0] in (0, 1) and found[-1] - found[0] == distinct - 1 and all(v == int(v) for v in found)
-        broken = any(value != int(value) for value in found)
-        if distinct <= (MANY_NUMBERS // 2 if broken else MANY_NUMBERS) or (counting and distinct <= rows / 2):
+    if numbers := all(number(word) is not None for word in classes):
+        if not measures(classes, rows):
             return
-    elif distinct <= max(MANY_NUMBERS, rows / 2):
+    elif distinct <= max(MANY, rows / 2):
         return
-    raise UserError(
+    what = "different numbers" if numbers else "different texts"
+    rule = ", or predict them with task: regression" if numbers else ""
+    raise (Measured if numbers else UserError)(
         f"Column '{name}' of '{sheet.file}' holds {distinct:,} {what} in {rows:,} rows ('{classes[0]}', "
-        f"'{classes[1]}', ...): these are no classes; group them into a few, or set columns.label to another column."
+        f"'{classes[1]}', ...): these are no classes; group them into a few, or set columns.label to another "
+        f"column{rule}."
     )
 
 
@@ -188,7 +189,8 @@ def _several(name: str, column: Sequence[str], pieces: Mapping[str, Sequence[str
 # -- columns of 0 and 1 ----------------------------------------------------------------------------------------------
 
 
-def _marks(sheet: Sheet, columns: Sequence[str], uncertain: int | Mapping[str, int]) -> Read:
+def _marks(sheet: Sheet, columns: Sequence[str], uncertain: Any, ignore: bool = False) -> Read:
+    """`uncertain` as in `read`; where blank cells are to `ignore`, labels of them and others to ignore are -1."""
     strange = [name for name in uncertain if name not in columns] if isinstance(uncertain, Mapping) else []
     if strange:
         raise UserError(
@@ -204,17 +206,22 @@ def _marks(sheet: Sheet, columns: Sequence[str], uncertain: int | Mapping[str, i
             raise UserError(f"Line {sheet.lines[row]} of '{sheet.file}' has '{cell}' in column '{name}'; write 0 or 1.")
     cells = np.stack(read, axis=1)
     blank, unsure = (cells == 2).sum(axis=0), (cells == 3).sum(axis=0)
-    as_one = np.array([uncertain.get(name, 0) if isinstance(uncertain, Mapping) else uncertain for name in columns])
-    labels = ((cells == 1) | ((cells == 3) & (as_one == 1))).astype(np.uint8)
-    notes = _rules(columns, blank, unsure, as_one)
+    counts = [uncertain.get(name, 0) if isinstance(uncertain, Mapping) else uncertain for name in columns]
+    as_one, left = np.array([how == 1 for how in counts]), np.array([how == IGNORE for how in counts])
+    labels = ((cells == 1) | ((cells == 3) & as_one)).astype(np.uint8)
+    missing = ((cells == 2) & ignore) | ((cells == 3) & left)
+    notes = _rules(columns, blank * (not ignore), unsure * ~left, as_one)
+    if missing.any():
+        labels = np.where(missing, MISSING, labels).astype(np.int8)
     if len(columns) == 1:
         return Read(("0", "1"), labels[:, 0].astype(np.int64), "columns", tuple(notes), int(unsure.sum()))
-    seen = [place for place, one in enumerate(labels.any(axis=0)) if one or not labels.any()]
+    there = (labels == 1).any(axis=0)
+    seen = [place for place, one in enumerate(there) if one or not there.any()]
     if len(seen) < len(columns):
         unseen = [name for place, name in enumerate(columns) if place not in seen]
         notes.append(f"No image carries {', '.join(map(repr, unseen))}: left out.")
     classes, labels = tuple(columns[place] for place in seen), labels[:, seen]
-    if len(classes) > 1 and not unsure.any() and (labels.sum(axis=1) == 1).all():
+    if len(classes) > 1 and not unsure.any() and not missing.any() and (labels.sum(axis=1) == 1).all():
         notes.append(f"Every image carries exactly one of the {len(classes)} label columns: read as that many classes.")
         return Read(classes, labels.argmax(axis=1).astype(np.int64), "one-hot", tuple(notes))
     return Read(classes, labels, "columns", tuple(notes), int(unsure.sum()))

@@ -8,6 +8,7 @@ from typing import Any
 
 from transferscope.data.sheets import cells, headings
 from transferscope.data.sheets.given import split_word
+from transferscope.data.sheets.numbers import measures
 from transferscope.data.sheets.sheet import UNNAMED, Sheet
 from transferscope.data.target import Columns
 from transferscope.errors import UserError, did_you_mean
@@ -184,12 +185,20 @@ def _labels(sheet: Sheet, free: list[str], left: dict[str, str], asks: bool) -> 
         beside = f", beside {listed(sure)}" if sure else ""
         raise UserError(f"Is {listed(doubtful)} of '{sheet.file}' a label{beside}? Name the labels with columns.label.")
     left.update(dict.fromkeys(doubtful, "0 and 1, but not of what is seen; add it to label if it is"))
+    if not sure and not asks and len(numbers := [n for n in free if _measure(sheet, n)]) == 1:
+        return (numbers[0],)
     if not sure:
         raise UserError(
             f"The table '{sheet.file}' has no column 'label' (nor columns of 0 and 1); set columns.label to one of "
             f"{listed(free) or 'its columns'}."
         )
     return tuple(sure)
+
+
+def _measure(sheet: Sheet, name: str) -> bool:
+    """Does a column hold numbers that measure, and are no ids?"""
+    found = sorted(set(sheet.cells[name]))
+    return not headings.is_id(name) and measures(found, len(sheet.lines))
 
 
 def _one_of(sheet: Sheet, named: list[str]) -> str | None:

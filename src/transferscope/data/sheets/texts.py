@@ -1,9 +1,9 @@
 """A table with a column of texts: the text, label, split and group of every row, in the order of its lines."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transferscope import nouns
 from transferscope.data.listing import Listing
@@ -44,9 +44,16 @@ def holds(file: Path, asked: Columns) -> bool:
 
 
 def read_texts(
-    file: Path, asked: Columns, uncertain: int | Mapping[str, int] | None = None, *, asks: bool = True
+    file: Path,
+    asked: Columns,
+    uncertain: Any = None,
+    task: str | None = None,
+    blank: Any = None,
+    *,
+    asks: bool = True,
 ) -> Texts:
-    """The table in `file`. A UserError where it cannot be read, or may be read in two ways (see `columns.roles`)."""
+    """The table in `file`, its labels read as by `cells.read`. A UserError where it cannot be read, or may be read in
+    two ways (see `columns.roles`)."""
     sheet = read(file)
     if not sheet.lines:
         raise UserError(f"No text was found in '{file}': the table has no rows below its header.")
@@ -57,13 +64,13 @@ def read_texts(
     given = {name: getattr(asked, name) for name in asked.model_fields_set if name != "text"}
     try:
         found = roles(sheet, Columns(**{**given, "path": column}), lambda _: False, asks=asks)
-        labels = cells.read(sheet, found.labels, uncertain)
+        labels = cells.read(sheet, found.labels, uncertain, task, blank)
         splits = None if found.split is None else split_words(sheet, found.split)
         groups = groups_of(sheet, found, asked, splits)
     except UserError as error:
-        raise UserError(nouns.of_texts(str(error))) from None
+        raise type(error)(nouns.of_texts(str(error))) from None
     width = len(str(max(sheet.lines)))
-    how = [READING, found.columns().model_dump(mode="json"), labels.kind, uncertain or 0]
+    how = [READING, found.columns().model_dump(mode="json"), labels.kind, uncertain or 0, *([blank] if blank else [])]
     said = (*sheet.notes, columns_note(found, asked).replace("path is", "text is"), *labels.notes)
     return Texts(
         Listing(

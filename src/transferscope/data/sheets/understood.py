@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,11 +55,14 @@ def understood(
     file: Path,
     asked: Columns,
     images: str | None = None,
-    uncertain: int | Mapping[str, int] | None = None,
+    uncertain: Any = None,
+    task: str | None = None,
+    blank: Any = None,
     *,
     asks: bool = True,
 ) -> Understood:
-    """The table in `file`. A UserError where it cannot be read, or may be read in two ways (see `columns.roles`)."""
+    """The table in `file`, its labels read as by `cells.read`. A UserError where it cannot be read, or may be read in
+    two ways (see `columns.roles`)."""
     whole = read(file)
     if not whole.lines:
         raise UserError(f"No image was found in '{file}': the table has no rows below its header.")
@@ -68,16 +72,16 @@ def understood(
     found = roles(whole, asked, place.finds, asks=asks)
     located = place.located(whole.cells[found.path])
     sheet, files, repeated = _sorted(whole, found, _existing(whole, found.path, located.files, place))
-    labels = cells.read(sheet, found.labels, uncertain)
+    labels = cells.read(sheet, found.labels, uncertain, task, blank)
     splits, lists = _splits(sheet, found, asked)
     groups = groups_of(sheet, found, asked, splits)
     notes = [*sheet.notes, located.how, *labels.notes]
     rows = "1 row repeats" if repeated == 1 else f"{repeated:,} rows repeat"
     notes += [f"{rows} an image with the same cells: left out."] if repeated else []
     notes += _lists_note(lists, splits)
-    other = located.how or repeated or lists or labels.unsure
+    other = located.how or repeated or lists or labels.unsure or blank
     plain = not other and _plain(sheet, found, labels.kind) and _chooses(labels, splits)
-    how = [READING, found.columns().model_dump(mode="json"), labels.kind, uncertain or 0]
+    how = [READING, found.columns().model_dump(mode="json"), labels.kind, uncertain or 0, *([blank] if blank else [])]
     return Understood(
         sheet,
         found,

@@ -4,8 +4,9 @@ Columns are those that the target's `columns` names (path, label, group, split),
 listing's notes say what each was taken for. Paths are absolute or relative to the table's folder (or to `images`),
 also without leading folders that are not there, or ids without folder and suffix. One label column holds a class, or
 several labels parted by bars; several label columns hold 0 and 1, and are classes where each image carries just one.
-`uncertain` says what -1 counts as. Cells of the split are words for train, val and test, or empty (undecided). Any
-encoding and separator; rows in any order. With a column of texts (`text`) in the place of paths the table holds texts.
+`uncertain` says what -1 counts as, `blank` what an empty cell does; with `task: regression` the label columns hold
+numbers. Cells of the split are words for train, val and test, or empty (undecided). Any encoding and separator; rows in
+any order. With a column of texts (`text`) in the place of paths the table holds texts.
 """
 
 from pathlib import Path
@@ -22,7 +23,14 @@ from transferscope.data.target import Columns
 from transferscope.errors import UserError
 
 
-def check(rest: str, columns: Any = None, images: str | None = None, uncertain: Any = None) -> None:
+def check(
+    rest: str,
+    columns: Any = None,
+    images: str | None = None,
+    uncertain: Any = None,
+    task: Any = None,
+    blank: Any = None,
+) -> None:
     """A UserError unless the file exists, is a table, and has the columns that were named."""
     known(read(_file(rest)), _columns(columns, rest))
 
@@ -33,24 +41,37 @@ def absolute(rest: str, folder: Path) -> str:
 
 
 def fingerprint(
-    rest: str, memo: Path | None = None, columns: Any = None, images: str | None = None, uncertain: Any = None
+    rest: str,
+    memo: Path | None = None,
+    columns: Any = None,
+    images: str | None = None,
+    uncertain: Any = None,
+    task: Any = None,
+    blank: Any = None,
 ) -> str:
     """Digest of the table, of every image it names, and of how it was read."""
     if texts.holds(_file(rest), _columns(columns, rest)):
-        found = texts.read_texts(_file(rest), _columns(columns, rest), uncertain)
+        found = texts.read_texts(_file(rest), _columns(columns, rest), uncertain, task, blank)
         return files_fingerprint({"": _file(rest)}, memo, found.reading)
-    seen = understood(_file(rest), _columns(columns, rest), images, uncertain)
+    seen = understood(_file(rest), _columns(columns, rest), images, uncertain, task, blank)
     files = {f"image {name}": Path(file) for name, file in zip(seen.names, seen.files, strict=True)}
     beside = {file.name: file for file in seen.lists}
     return files_fingerprint({**files, **beside, "": seen.sheet.file}, memo, seen.reading)
 
 
-def listing(rest: str, columns: Any = None, images: str | None = None, uncertain: Any = None) -> Listing:
+def listing(
+    rest: str,
+    columns: Any = None,
+    images: str | None = None,
+    uncertain: Any = None,
+    task: Any = None,
+    blank: Any = None,
+) -> Listing:
     """The rows, named by their path as written, or texts by their line; classes are the sorted labels, or the label
     columns in their order."""
     if texts.holds(_file(rest), _columns(columns, rest)):
-        return texts.read_texts(_file(rest), _columns(columns, rest), uncertain).listing
-    seen = understood(_file(rest), _columns(columns, rest), images, uncertain)
+        return texts.read_texts(_file(rest), _columns(columns, rest), uncertain, task, blank).listing
+    seen = understood(_file(rest), _columns(columns, rest), images, uncertain, task, blank)
     return Listing(
         names=tuple(seen.names),
         classes=seen.read.classes,

@@ -23,7 +23,7 @@ from transferscope.errors import UserError
 USUAL = {"values": "x", "label": "y", "group": "group", "split": "split"}
 
 
-def check(rest: str, columns: Any = None) -> None:
+def check(rest: str, columns: Any = None, task: Any = None, blank: Any = None) -> None:
     """A UserError unless h5py is installed and the file holds the datasets of examples and labels."""
     file = _file(rest)
     with _opened(str(file)) as held:
@@ -35,17 +35,19 @@ def absolute(rest: str, folder: Path) -> str:
     return str((folder / Path(rest).expanduser()).absolute())
 
 
-def fingerprint(rest: str, memo: Path | None = None, columns: Any = None) -> str:
+def fingerprint(rest: str, memo: Path | None = None, columns: Any = None, task: Any = None, blank: Any = None) -> str:
     """Digest of the file and of which dataset is what."""
     file = _file(rest)
     with _opened(str(file)) as held:
         named = _named(held, file, columns)
-    said = (f"{role}={name}" for role, name in named.items())
+    said = [f"{role}={name}" for role, name in named.items()]
+    said += [f"blank={blank}"] if blank else []
     return text_fingerprint([files_fingerprint({"": file}, memo), *said])
 
 
-def listing(rest: str, columns: Any = None) -> Listing:
-    """The examples in their order; classes are the sorted values of `y`, or the columns of one of 0 and 1."""
+def listing(rest: str, columns: Any = None, task: Any = None, blank: Any = None) -> Listing:
+    """The examples in their order; classes are the sorted values of `y`, or the columns of one of 0 and 1 or, with
+    `task` regression, of numbers."""
     file = _file(rest)
     with _opened(str(file)) as held:
         named = _named(held, file, columns)
@@ -57,7 +59,8 @@ def listing(rest: str, columns: Any = None) -> Listing:
         cells = {role: _cells(held[name]) for role, name in named.items() if role != "values"}
         y = cells.pop("label")
         called = {"x": named["values"], "y": named["label"], **named}
-        return listing_of(file, x.shape[0], load, y, cells, named=called)
+        asked = {"task": task, "blank": blank}
+        return listing_of(file, x.shape[0], load, y, cells, named=called, asked=asked)
 
 
 def _named(held: Any, file: Path, columns: Any) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """npz:FILE, numpy arrays of one shape: `x` (n, ...) holds the examples, `y` (n,) their classes, numbers or words.
 
+With `task: regression` y holds numbers to predict, (n,) or (n, k); `blank: ignore` leaves NaN and -1 among labels out.
+
 `group` (n,) says what stays on one side of a split, `split` (n,) which one an example belongs to (train, val, test or
 empty). Examples are named by their place and read a piece at a time, so that `x` may be larger than memory. Pickled
 objects are never opened.
@@ -26,7 +28,7 @@ DAMAGE = (ValueError, zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyErro
 _lock = threading.Lock()  # of the place in a member that is read in pieces
 
 
-def check(rest: str) -> None:
+def check(rest: str, task: Any = None, blank: Any = None) -> None:
     """A UserError unless the file is an archive of numpy arrays with `x` and `y`."""
     _names(_file(rest))
 
@@ -36,13 +38,14 @@ def absolute(rest: str, folder: Path) -> str:
     return str((folder / Path(rest).expanduser()).absolute())
 
 
-def fingerprint(rest: str, memo: Path | None = None) -> str:
-    """Digest of the file."""
-    return files_fingerprint({"": _file(rest)}, memo)
+def fingerprint(rest: str, memo: Path | None = None, task: Any = None, blank: Any = None) -> str:
+    """Digest of the file, and of how its labels are read where that is another way."""
+    return files_fingerprint({"": _file(rest)}, memo, [f"blank={blank}"] if blank else ())
 
 
-def listing(rest: str) -> Listing:
-    """The examples in their order; classes are the sorted values of `y`, or the columns of one of 0 and 1."""
+def listing(rest: str, task: Any = None, blank: Any = None) -> Listing:
+    """The examples in their order; classes are the sorted values of `y`, or the columns of one of 0 and 1 or, with
+    `task` regression, of numbers."""
     file = _file(rest)
     names = _names(file)
     x = _member(str(file), "x", stamp(str(file)))
@@ -50,7 +53,8 @@ def listing(rest: str) -> Listing:
     load = InPieces(_rows, str(file), ("x",), rows_at_once(x.shape, x.dtype))
     beside = {name: _whole(str(file), name, stamp(str(file))) for name in names if name in ("group", "split")}
     y = _whole(str(file), "y", stamp(str(file)))
-    return listing_of(file, x.shape[0], load, y, beside, named={name: name for name in PARTS})
+    asked = {"task": task, "blank": blank}
+    return listing_of(file, x.shape[0], load, y, beside, named={name: name for name in PARTS}, asked=asked)
 
 
 @dataclass(frozen=True)

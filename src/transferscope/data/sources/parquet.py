@@ -17,7 +17,7 @@ from transferscope.data.array_files import InPieces, check_examples, existing, l
 from transferscope.data.fingerprint import files_fingerprint, text_fingerprint
 from transferscope.data.listing import Listing
 from transferscope.data.phrases import listed
-from transferscope.data.target import Columns
+from transferscope.data.target import IGNORE, Columns
 from transferscope.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Roles:
     split: str | None
 
 
-def check(rest: str, columns: Any = None) -> None:
+def check(rest: str, columns: Any = None, task: Any = None, blank: Any = None) -> None:
     """A UserError unless the file is a Parquet table with the columns that make up examples and labels."""
     _roles(_file(rest), columns)
 
@@ -47,16 +47,18 @@ def absolute(rest: str, folder: Path) -> str:
     return str((folder / Path(rest).expanduser()).absolute())
 
 
-def fingerprint(rest: str, memo: Path | None = None, columns: Any = None) -> str:
+def fingerprint(rest: str, memo: Path | None = None, columns: Any = None, task: Any = None, blank: Any = None) -> str:
     """Digest of the file and of which column is what."""
     roles = _roles(_file(rest), columns)
     said = (f"{role}={name}" for role in ("values", "label") for name in getattr(roles, role))
-    beside = (f"{role}={getattr(roles, role)}" for role in ("group", "split"))
+    beside = [f"{role}={getattr(roles, role)}" for role in ("group", "split")]
+    beside += [f"blank={blank}"] if blank else []
     return text_fingerprint([files_fingerprint({"": _file(rest)}, memo), *said, *beside])
 
 
-def listing(rest: str, columns: Any = None) -> Listing:
-    """The rows in their order; classes are the sorted values of the label, or the columns of 0 and 1."""
+def listing(rest: str, columns: Any = None, task: Any = None, blank: Any = None) -> Listing:
+    """The rows in their order; classes are the sorted values of the label, or the columns of 0 and 1 or, with `task`
+    regression, of numbers."""
     file = _file(rest)
     roles = _roles(file, columns)
     wanted = [*roles.label, *(name for name in (roles.group, roles.split) if name)]
@@ -67,7 +69,8 @@ def listing(rest: str, columns: Any = None) -> Listing:
     shape, name = (table.height, *first.shape[1:]), " and ".join(roles.values[:2])
     check_examples(shape, first.dtype, file, name)
     load = InPieces(_rows, str(file), roles.values, rows_at_once(shape, first.dtype, PIECE))
-    labels = [_words_or_numbers(table[column], file) for column in roles.label]
+    several = len(roles.label) > 1 and blank == IGNORE
+    labels = [_words_or_numbers(table[column], file, several) for column in roles.label]
     beside = {
         role: table[column].cast(str).fill_null("").to_numpy()
         for role, column in (("group", roles.group), ("split", roles.split))
@@ -75,7 +78,8 @@ def listing(rest: str, columns: Any = None) -> Listing:
     }
     named = {"x": name, "y": " and ".join(roles.label[:2]), "group": str(roles.group), "split": str(roles.split)}
     y = labels[0] if len(labels) == 1 else np.stack(labels, axis=1)
-    return listing_of(file, table.height, load, y, beside, named=named, classes=roles.label)
+    asked = {"task": task, "blank": blank}
+    return listing_of(file, table.height, load, y, beside, named=named, classes=roles.label, asked=asked)
 
 
 def proposed(rest: str) -> Columns | None:
@@ -176,10 +180,12 @@ def _dense(series: "pl.Series", file: str, start: int) -> np.ndarray:
     return series.to_numpy().reshape(shape)
 
 
-def _words_or_numbers(series: "pl.Series", file: Path) -> np.ndarray:
-    """The cells (n,) of a column of labels. UserError for an empty one."""
+def _words_or_numbers(series: "pl.Series", file: Path, empty: bool = False) -> np.ndarray:
+    """The cells (n,) of a column of labels, one without a value NaN where there may be `empty` ones; else UserError."""
     import polars as pl
 
+    if empty and series.dtype.is_numeric():
+        return series.cast(pl.Float64).to_numpy()
     if series.null_count():
         row = series.is_null().arg_true()[0]
         raise UserError(f"'{file}': row {row} of '{series.name}' is empty; give it a label or leave the row out.")

@@ -78,16 +78,17 @@ def mistakes(
     names: Sequence[str] | None = None,
     *,
     multilabel: bool | None = None,
+    metric: str | None = None,
 ) -> Mistakes:
     """Common and separate mistakes of two networks on the same samples in the same order.
 
     `a` and `b` are results of `predictions`, or logits (n, k) with `labels` given: (n,) class indices, or (n, k) of
     0/1 for multi-label answers; `labels.read_labels` tells how these are read, `multilabel` decides where one 1 a row
-    could be either. `names` are the classes in index order. Predictions must carry equal labels and
-    either equal ids or equal inputs: that both saw the same samples is checked, not assumed. Raises UserError else, and
-    for labels or names that are not those of the outputs.
+    could be either, and with a `metric` (as of `Batch`) -1 is a label that is not known. `names` are the classes in
+    index order. Predictions must carry equal labels and either equal ids or equal inputs: that both saw the same
+    samples is checked, not assumed. Raises UserError else, and for labels or names that are not those of the outputs.
     """
-    first, second = _predictions(a, labels, multilabel), _predictions(b, labels, multilabel)
+    first, second = (_predictions(one, labels, multilabel, metric) for one in (a, b))
     _same_samples(first, second)
     y = first.labels
     _named(first, second, names)
@@ -112,7 +113,9 @@ def mistakes(
     )
 
 
-def _predictions(given: Predictions | ArrayLike, labels: ArrayLike | None, multilabel: bool | None) -> Predictions:
+def _predictions(
+    given: Predictions | ArrayLike, labels: ArrayLike | None, multilabel: bool | None, metric: str | None
+) -> Predictions:
     none = np.zeros(0, dtype=np.uint64)
     if isinstance(given, Predictions):
         if labels is None:
@@ -134,7 +137,7 @@ def _predictions(given: Predictions | ArrayLike, labels: ArrayLike | None, multi
     if y is None or logits.ndim != 2 or not y.ndim or len(logits) != len(y):
         shape = "nothing" if y is None else y.shape
         raise UserError(f"mistakes: outputs {logits.shape} and labels {shape} are not of the same samples.")
-    read = read_labels(y, logits.shape[1], "mistakes", multilabel)
+    read = read_labels(y, logits.shape[1], "mistakes", multilabel, metric)
     return Predictions(logits, read.values, ids, samples, (*notes, *read.notes))
 
 

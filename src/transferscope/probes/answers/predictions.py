@@ -60,10 +60,11 @@ class Predictions(result.Saved):
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
-        """Where prediction and label differ, (n,) or (n, k). Raises UserError without labels."""
+        """Where prediction and label differ, (n,) or (n, k); not where a label is not known. Raises UserError without
+        labels."""
         if not len(self.labels):
             raise UserError("predictions: the batches had no labels, so there is no telling right from wrong.")
-        return np.asarray(self.predicted != self.labels)
+        return np.asarray((self.predicted != self.labels) & (self.labels >= 0))
 
     def table(self) -> pl.DataFrame:
         """One row per sample (multi-label: per sample and label): sample, label, predicted, wrong, logit of it."""

@@ -43,11 +43,13 @@ class Answers:
         labels = prefix.labels(logits[0].shape[1])
         if labels is None:
             raise UserError("batches: criticality needs the labels of all samples; give tuples (x, labels).")
+        if labels.values.dtype.kind == "f":
+            raise UserError("batches: criticality counts wrong answers, and numbers to predict are not right or wrong.")
         self.notes = labels.notes
         self._labels = [labels.values[part] for part in self._parts]
         self.lost = sum(int((~np.isfinite(part)).any(1).sum()) for part in logits)
         self.before = [_wrong(part, own) for part, own in zip(logits, self._labels, strict=True)]
-        self.size = sum(part.size for part in self.before)
+        self.size = sum(int((own >= 0).sum()) for own in self._labels)
         self.wrong = int(sum(part.sum() for part in self.before))
 
     def cell(self, block: str | None, state: State) -> NoisyCell:
@@ -114,7 +116,7 @@ def _clearness(logits: np.ndarray, labels: np.ndarray) -> Array:
 def _wrong(logits: np.ndarray, labels: np.ndarray) -> NDArray[np.bool_]:
     """Which answers are wrong, (n,) or (n, k); NaN is never right."""
     if labels.ndim == 2:
-        return np.asarray(np.where(np.isnan(logits), True, (logits > 0) != (labels > 0.5)))
+        return np.asarray(np.where(np.isnan(logits), True, (logits > 0) != (labels > 0.5)) & (labels >= 0))
     lost = np.isnan(logits).any(1)
     answer = (
         (logits[:, 0] > 0).astype(np.int64) if logits.shape[1] == 1 else np.where(lost[:, None], 0, logits).argmax(1)

@@ -15,7 +15,7 @@ from transferscope.probes.inputs.samples import unpacked
 from transferscope.probes.inputs.weights import classifier
 from transferscope.probes.passes.prefix import Prefix
 from transferscope.probes.running import Copy, device_of, fed, undisturbed
-from transferscope.probes.walks.scored import Scored, scored
+from transferscope.probes.walks.scored import Scored
 from transferscope.probes.walks.states import DATA, States
 from transferscope.probes.weights.combine import Net, State, alike, same_architecture
 
@@ -100,7 +100,7 @@ class Trials:
             part = out[begin : begin + self.states.count(name)]
             begin += len(part)
             whole = bool(np.isfinite(part).all())
-            found[name] = scored(part, self.states.labels(name), self.states.metric) if whole else None
+            found[name] = self.states.judge(name, part) if whole else None
         return found
 
     def _again(self, values: State) -> State:

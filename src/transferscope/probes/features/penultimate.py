@@ -25,13 +25,15 @@ from transferscope.streams import stream_seed
 class Penultimate:
     """`features` (n, d) float32: the head's input, averaged over positions or tokens where it has any; `logits` (n, k)
     float32: the network's output; `labels` (n,) or (n, classes), empty (0,) when the batches had none; `samples` (n,)
-    uint64 fingerprints of the inputs; `notes`: how the labels were read, and what else is worth knowing."""
+    uint64 fingerprints of the inputs; `notes`: how the labels were read, and what else is worth knowing; `metric`: what
+    judges the task, where the batches say it."""
 
     features: NDArray[np.float32]
     logits: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     samples: NDArray[np.uint64]
     notes: tuple[str, ...] = ()
+    metric: str | None = None
 
 
 @torch.no_grad()
@@ -91,6 +93,7 @@ def penultimate(
         np.zeros(0, dtype=np.int64) if labels is None else labels.values,
         np.concatenate(supply.order.seen),
         (*notes, *supply.notes, *(() if labels is None else labels.notes)),
+        supply.order.metric,
     )
 
 

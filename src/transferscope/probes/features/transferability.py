@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 from torch import nn
 
-from transferscope import charts
+from transferscope import answers, charts
 from transferscope.errors import UserError
-from transferscope.measures import metrics
+from transferscope.measures import judged
 from transferscope.measures.factored import Factored, factored
 from transferscope.measures.h_score import h_score, shrunk_h_score
 from transferscope.measures.logme import logme
@@ -29,17 +29,18 @@ QUERIES = 2_000  # images whose neighbours are looked for, among all
 class Transferability(result.Saved):
     """Scores of one network for one labelled set, from its penultimate features; of all of them, higher is better.
 
-    `probe_metric`: `metric` ("accuracy" or "auc") of a ridge classifier on held-out images. `neighbours`: accuracy of
-    the 5 nearest others by cosine. `logme`, `h_score`, `shrunk_h_score`: see `measures`. `leep`, `nce`: from the
-    source head with its `source_classes`, None without one. Multi-label: `h_score` and its twin are means over labels;
-    `neighbours`, `leep` and `nce`, which are for exclusive classes, are None. `images` were scored in `dimensions`.
+    `probe_metric`: `metric` ("accuracy", "auc", "r2", ...) of a ridge regression on held-out images. `neighbours`:
+    accuracy of the 5 nearest others by cosine. `logme`, `h_score`, `shrunk_h_score`: see `measures`. `leep`, `nce`:
+    from the source head with its `source_classes`, None without one. Multi-label: `h_score` and its twin are means over
+    labels; `neighbours`, `leep` and `nce`, which are for exclusive classes, are None, of numbers the H-scores too.
+    `images` were scored in `dimensions`.
     """
 
     probe_metric: float | None
     neighbours: float | None
     logme: float
-    h_score: float
-    shrunk_h_score: float
+    h_score: float | None
+    shrunk_h_score: float | None
     leep: float | None
     nce: float | None
     metric: str
@@ -59,7 +60,7 @@ class Transferability(result.Saved):
     def chart(self) -> Any:
         """The scores that are shares: linear probe and nearest neighbours."""
         rows = self.table().head(2).drop_nulls()
-        return charts.bars(rows, "score", "value", percent=True, value_title=self.metric)
+        return charts.bars(rows, "score", "value", percent=answers.metric(self.metric).share, value_title=self.metric)
 
 
 def transferability(
@@ -96,26 +97,29 @@ Watch = Callable[[str], Any]
 
 
 def _scored(a: Penultimate, b: Penultimate, source_head: bool, k: int, watch: Watch) -> Transferability:
-    several = a.labels.ndim == 2
+    several, numbers = a.labels.ndim == 2, a.labels.dtype.kind == "f"
     if a.labels.shape[1:] != b.labels.shape[1:]:
         raise ValueError("the training labels are of another kind than the held-out ones.")
+    if a.labels.dtype.kind != "f" and min(a.labels.min(), b.labels.min()) == answers.MISSING and several:
+        raise ValueError("the scores need every label of every image; leave out images with labels that are not known.")
     if not several:  # only which are equal matters: labels may start at 1, or leave gaps
         known, y = np.unique(np.concatenate([a.labels, b.labels]), return_inverse=True)
         a, b = replace(a, labels=y[: len(a.labels)]), replace(b, labels=y[len(a.labels) :])
     classes = a.labels.shape[1] if several else len(known)
-    metric = metrics.metric_name(classes, several)
+    judging = a.metric or answers.usual(answers.kind(a.labels), classes)
     with watch("decomposition"):
         space = factored(a.features)
     found: dict[str, float | None] = dict.fromkeys(SCORES)
     with watch("linear probe"):
-        predicted = ridge(space, a.labels, classes).predict(b.features)
-        found["probe_metric"] = metrics.score(predicted, b.labels, metric)
+        predicted = ridge(space, a.labels, classes).predict(b.features) - (0.5 if judging == "macro_f1" else 0.0)
+        found["probe_metric"] = judged.score(predicted, b.labels, judging)
     with watch("LogME"):
         found["logme"] = logme(space, a.labels)
-    with watch("H-score"):
-        found["h_score"] = _per_label(h_score, space, a.labels)
-    with watch("shrunk H-score"):
-        found["shrunk_h_score"] = _per_label(shrunk_h_score, space, a.labels)
+    if not numbers:
+        with watch("H-score"):
+            found["h_score"] = _per_label(h_score, space, a.labels)
+        with watch("shrunk H-score"):
+            found["shrunk_h_score"] = _per_label(shrunk_h_score, space, a.labels)
     if not several:
         with watch("nearest neighbours"):
             found["neighbours"] = neighbour_accuracy(a.features, a.labels, k, QUERIES)
@@ -125,7 +129,7 @@ def _scored(a: Penultimate, b: Penultimate, source_head: bool, k: int, watch: Wa
                 found["leep"], found["nce"] = leep(theta, a.labels), nce(theta, a.labels)
     return Transferability(
         **found,  # type: ignore[arg-type]
-        metric=metric,
+        metric=judging,
         images=len(a.labels),
         held_out=len(b.labels),
         dimensions=a.features.shape[1],

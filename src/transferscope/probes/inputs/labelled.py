@@ -37,8 +37,9 @@ class LabelledImages:
         self._dataset: Any = given if isinstance(given, Dataset) and hasattr(given, "__len__") else None
         self._outputs: int | None = None
         self._multilabel: bool | None = None
+        self.metric: str | None = None
         self.notes: tuple[str, ...] = ()
-        self._label_values: NDArray[np.int64] | None = None
+        self._label_values: NDArray[Any] | None = None
         self._repeats: tuple[str, ...] = ()
         if self._dataset is not None:
             self._missing = np.ones(len(self._dataset), dtype=bool)
@@ -50,9 +51,15 @@ class LabelledImages:
         return len(self._missing)
 
     @property
-    def labels(self) -> NDArray[np.int64]:
+    def labels(self) -> NDArray[Any]:
         """Of all images, (n,) or (n, k)."""
         return self.labels_of(np.arange(len(self)))
+
+    @property
+    def spread(self) -> NDArray[np.float64] | None:
+        """Variance (k,) of numbers to predict over all images; None for other labels."""
+        labels = self._label_values
+        return None if labels is None or labels.dtype.kind != "f" else labels.var(axis=0)
 
     def images(self, rows: NDArray[np.int64]) -> Tensor:
         """Images of those rows, without a copy where they follow one another."""
@@ -61,7 +68,7 @@ class LabelledImages:
             return self._x[int(rows[0]) : int(rows[-1]) + 1]
         return self._x[torch.from_numpy(rows).to(self._x.device)]
 
-    def labels_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def labels_of(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Of those rows. Raises UserError as `check` does."""
         self._fetch(rows)
         if self._label_values is None:
@@ -82,11 +89,11 @@ class LabelledImages:
     def _read_labels(self) -> None:
         """Read the labels fetched so far. One-hot rows are classes only if all rows are, so then all are fetched."""
         what = f"data: '{self.name}'"
-        found = read_labels(self._labels[~self._missing], self._outputs, what, self._multilabel)
+        found = read_labels(self._labels[~self._missing], self._outputs, what, self._multilabel, self.metric)
         if found.notes and self._missing.any():
             self._fetch(np.arange(len(self)))
-            found = read_labels(self._labels, self._outputs, what, self._multilabel)
-        self._label_values = np.zeros((len(self), *found.values.shape[1:]), dtype=np.int64)
+            found = read_labels(self._labels, self._outputs, what, self._multilabel, self.metric)
+        self._label_values = np.zeros((len(self), *found.values.shape[1:]), dtype=found.values.dtype)
         self._label_values[~self._missing] = found.values
         self.notes = (*(f"'{self.name}': {note}" for note in (*found.notes, *self._repeats)),)
 
@@ -98,7 +105,7 @@ class LabelledImages:
             images.append(sent(batch.x, self._device, self.dtype))
             labels.append(batch.labels)
             seen.append(fingerprints(batch.x))
-            self._multilabel = batch.multilabel
+            self._multilabel, self.metric = batch.multilabel, batch.metric
         if not images:
             raise UserError(f"data: '{self.name}' holds no images to evaluate on.")
         self._x = joined(images, self.name, self._device)

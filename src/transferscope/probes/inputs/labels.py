@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transferscope import answers
 from transferscope.errors import UserError
 
 INDICES = "give class indices from 0 up"
@@ -14,9 +15,10 @@ INDICES = "give class indices from 0 up"
 
 @dataclass(frozen=True)
 class Labels:
-    """`values`: class indices (n,), or 0 and 1 (n, k) where a sample has several labels; `notes`: what was decided."""
+    """`values`: class indices (n,), 0 and 1 (n, k) where a sample has several labels, or floats (n, k), numbers to
+    predict; `notes`: what was decided."""
 
-    values: NDArray[np.int64]
+    values: NDArray[Any]
     notes: tuple[str, ...] = ()
 
 
@@ -37,15 +39,22 @@ def together(parts: Sequence[NDArray[Any] | None], what: str = "batches", word: 
 
 
 def read_labels(
-    given: NDArray[Any], outputs: int | None = None, what: str = "batches", multilabel: bool | None = None
+    given: NDArray[Any],
+    outputs: int | None = None,
+    what: str = "batches",
+    multilabel: bool | None = None,
+    metric: str | None = None,
 ) -> Labels:
     """The labels of a whole pass for a network of so many `outputs` (None: whatever it has).
 
     Whole numbers of any type and (n, 1) are class indices. (n, k) of 0 and 1 are several labels a sample, unless every
     one of the n rows has exactly one 1 and k > 2: then they are one-hot classes, which is noted. For k = 2 the two
     readings give different numbers and nothing tells them apart: refused. `multilabel` (True, False) decides instead.
-    Raises UserError for words, probabilities, NaN, unlabelled samples (below 0), and labels beyond the outputs.
+    With a `metric` of numbers they are numbers (n, k), and with `multilabel` and any metric -1 is a label that is not
+    known. Raises UserError for words, probabilities, NaN, unlabelled samples (below 0), and labels beyond the outputs.
     """
+    if metric is not None and "numbers" in answers.metric(metric).of:
+        return Labels(_numbers(given, outputs, what))
     y = _whole_numbers(given, what)
     if y.ndim == 2 and y.shape[1] == 1 and outputs != 1 and not multilabel:
         y = y[:, 0]
@@ -61,7 +70,7 @@ def read_labels(
             f"{what}: {k} labels a sample, but the network has {outputs} outputs; {INDICES}, or one label "
             "for each output."
         )
-    if y.min() < 0 or y.max() > 1:
+    if y.min() < (answers.MISSING if multilabel and metric is not None else 0) or y.max() > 1:
         raise UserError(
             f"{what}: labels of shape {y.shape} must be 0 or 1, but run from {y.min()} to {y.max()}; leave "
             "out samples with unknown labels."
@@ -78,6 +87,18 @@ def read_labels(
         )
     note = f"Each of the {n} rows of labels has exactly one 1 among {k}, so they were read as one-hot classes."
     return Labels(y.argmax(1), () if multilabel is False else (note,))
+
+
+def _numbers(given: NDArray[Any], outputs: int | None, what: str) -> NDArray[np.float64]:
+    y = np.asarray(given)
+    if y.dtype.kind not in "iuf" or y.ndim != 2 or (outputs is not None and y.shape[1] != outputs):
+        raise UserError(
+            f"{what}: numbers to predict must be of shape (samples, outputs), not {y.dtype} of {y.shape}, for a "
+            f"network with {outputs} outputs."
+        )
+    if lost := int((~np.isfinite(y)).sum()):
+        raise UserError(f"{what}: {lost} of {y.size} numbers are NaN or infinite; leave those samples out.")
+    return y.astype(np.float64)
 
 
 def _whole_numbers(given: NDArray[Any], what: str) -> NDArray[np.int64]:
@@ -121,7 +142,7 @@ def _classes(y: NDArray[np.int64], outputs: int | None, what: str) -> NDArray[np
 def kinds(parts: Sequence[NDArray[Any] | None]) -> NDArray[np.int64] | None:
     """A number per sample that tells its class, whatever form the labels have: rows of one value, words, one-hot rows.
 
-    None where a batch has none, and where a sample has several labels.
+    None where a batch has none, where a sample has several labels, and for numbers that are not whole.
     """
     if not parts or any(part is None or part.ndim > 2 for part in parts):
         return None
@@ -132,4 +153,6 @@ def kinds(parts: Sequence[NDArray[Any] | None]) -> NDArray[np.int64] | None:
         if y.dtype.kind not in "iufb" or not bool(((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all()):
             return None
         y = y.argmax(1)
+    if y.dtype.kind == "f" and bool((y != np.round(y)).any()):
+        return None
     return np.asarray(np.unique(y.ravel(), return_inverse=True)[1], dtype=np.int64)

@@ -42,11 +42,12 @@ class Order:
     seen: list[np.ndarray] = field(default_factory=list)
     batch_labels: list[np.ndarray | None] = field(default_factory=list)
     multilabel: bool | None = None
+    metric: str | None = None
 
     def note(self, batch: Batch) -> None:
         self.seen.append(fingerprints(batch.x))
         self.batch_labels.append(batch.labels)
-        self.multilabel = batch.multilabel
+        self.multilabel, self.metric = batch.multilabel, batch.metric
 
     @property
     def samples(self) -> int:
@@ -55,7 +56,7 @@ class Order:
     def labels(self, outputs: int | None = None, what: str = "batches") -> Labels | None:
         """The labels of all samples (`labels.read_labels`), None where no batch brought any."""
         found = together(self.batch_labels, what)
-        return None if found is None else read_labels(found, outputs, what, self.multilabel)
+        return None if found is None else read_labels(found, outputs, what, self.multilabel, self.metric)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -144,4 +145,4 @@ def _union(a: Batch, b: Batch) -> Batch:
         np.concatenate([p, q]) if p is not None and q is not None and p.shape[1:] == q.shape[1:] else None
         for p, q in ((a.labels, b.labels), (a.ids, b.ids))
     ]
-    return Batch(torch.cat([a.x, b.x]), columns[0], columns[1], a.multilabel)
+    return Batch(torch.cat([a.x, b.x]), columns[0], columns[1], a.multilabel, a.metric)

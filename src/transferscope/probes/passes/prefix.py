@@ -71,7 +71,8 @@ class Prefix:
     def labels(self, outputs: int) -> Labels | None:
         """Labels of all samples, in order, for a network of so many outputs; None where no batch brought any."""
         found = together([batch.labels for batch in self.batches])
-        return None if found is None else read_labels(found, outputs, multilabel=self.batches[0].multilabel)
+        first = self.batches[0]
+        return None if found is None else read_labels(found, outputs, "batches", first.multilabel, first.metric)
 
     def block(self, name: Block | str) -> Block:
         """The block of a name. Raises UserError, naming the nearest, where there is none."""

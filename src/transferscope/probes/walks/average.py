@@ -27,7 +27,7 @@ from transferscope.probes.batch_norm import BatchNorm, known, statistics_words
 from transferscope.probes.inputs.samples import unpacked
 from transferscope.probes.running import Copy, device_of, fed
 from transferscope.probes.walks.basis import Scores, beside
-from transferscope.probes.walks.scored import Scored, scored
+from transferscope.probes.walks.scored import Scored
 from transferscope.probes.walks.soup import HELD_OUT, apart, ensemble, greedy, noted, shares
 from transferscope.probes.walks.states import DATA, States
 from transferscope.probes.weights.combine import Net, State, arrays, combine, opened, same_architecture
@@ -217,9 +217,9 @@ def average(
         now = {who: scorer(state, place=f"network {who}", rows=rows) for who, state in members.items()} if rows else {}
         own, notes = beside(scorer, members if rows else {}, now, rows)
         for name, ones in found.items():
-            labels, singles = scorer.labels(name), [scores[name] for scores in now.values()]
-            both = ensemble([one.logits for one in singles], labels.ndim == 2)
-            found[name] = [*singles, *ones, scored(both, labels, scorer.metric)]
+            singles = [scores[name] for scores in now.values()]
+            both = ensemble([one.logits for one in singles], scorer.labels(name))
+            found[name] = [*singles, *ones, scorer.judge(name, both)]
         used = statistics_words("mixture", batch_norm, scorer.has_batch_norm)
         return _result(mixed | statistics_now, mix, found, recipe, scorer.metric, used, own, notes, alone, order, tried)
 

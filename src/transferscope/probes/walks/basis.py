@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from transferscope import answers
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.walks.states import Rows, States
 from transferscope.probes.weights.combine import State
@@ -54,7 +55,7 @@ def remarks(
         for name in data:
             first, second = scores[name], now[who][name]
             if differ(first.wrong, second.wrong):
-                value = "accuracy" if metric == "accuracy" else "AUC"
+                value = answers.metric(metric).word
                 a, b = (1 - one.wrong.mean() if metric == "accuracy" else one.metric for one in (first, second))
                 where = f" on '{name}'" if len(data) > 1 else ""
                 found.append(

@@ -39,7 +39,7 @@ def measured(walk: Line, found: Points, own: Ends, seed: int) -> dict[str, Any]:
                 values = 1 - auc_values(scores, labels)
             else:
                 values = np.stack([found[x][name].wrong if word == "error" else found[x][name].loss for x in order])
-            both = both_barriers(order, values, rng, span=1.0 if word == "error" else None)
+            both = both_barriers(order, values, rng, span=1.0 if word == "error" and at.metric != "r2" else None)
             for k, (height, alpha) in enumerate(
                 ((both.frankle, both.frankle_alpha), (both.entezari, both.entezari_alpha))
             ):

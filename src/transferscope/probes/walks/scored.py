@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transferscope.measures import metrics
+from transferscope.measures import judged
 
 
 @dataclass(frozen=True)
 class Scored:
     """One set of weights on one data set of n images.
 
-    `loss` (n,): cross-entropy of each image, in nats (binary and multi-label: mean over its labels). `wrong` (n,):
-    0 or 1, multi-label the share of labels on the wrong side of 0.5. `metric`: accuracy or AUC (`States.metric`) over
-    the n images, NaN where an AUC is undefined. `logits` (n, k).
+    `loss` (n,): cross-entropy of each image, in nats (binary and multi-label: mean over its labels), of numbers the
+    squared error. `wrong` (n,): 0 or 1, multi-label the share of labels on the wrong side of 0.5, of numbers what adds
+    up to 1 - R². `metric`: accuracy, AUC or R² (`States.metric`) over the n images, NaN where it is undefined.
+    `logits` (n, k).
     """
 
     loss: NDArray[np.float64]
@@ -24,17 +25,18 @@ class Scored:
     logits: NDArray[np.float32]
 
 
-def scored(logits: NDArray[np.float32], labels: NDArray[Any], metric: str) -> Scored:
-    """Losses, errors and the metric ("accuracy" or "auc") of outputs (n, k) under labels (n,) or, multi-label, (n, k).
+def scored(
+    logits: NDArray[np.float32], labels: NDArray[Any], metric: str, spread: NDArray[np.float64] | None = None
+) -> Scored:
+    """Losses, errors and the metric of outputs (n, k) under labels (n,), or (n, k) of several labels or numbers.
 
-    One output and labels (n,) of 0 and 1: its sigmoid is the probability of 1.
+    One output and labels (n,) of 0 and 1: its sigmoid is the probability of 1. `spread` (k,): the variance of numbers
+    over all images of a set, of which these may be a part.
     """
-    if labels.ndim == 2 or logits.shape[1] == 1:
-        y = labels.reshape(len(labels), -1).astype(np.float64)
-        loss = metrics.binary_cross_entropies(logits, y)
-        wrong = ((logits > 0) != (y > 0.5)).mean(1)
+    loss, wrong = judged.losses(logits, labels), judged.wrong(logits, labels, spread)
+    if metric == "r2":
+        varies = bool((labels.var(axis=0) if spread is None else spread).any())
+        found = float(1 - wrong.mean()) if varies else None
     else:
-        loss = metrics.cross_entropies(logits, labels)
-        wrong = (logits.argmax(1) != labels).astype(np.float64)
-    found = metrics.score(logits, labels, metric)
+        found = judged.score(logits, labels, metric)
     return Scored(loss, wrong, float("nan") if found is None else found, logits)

@@ -60,10 +60,15 @@ def greedy(scorer: States, states: Sequence[State]) -> tuple[Array, NDArray[np.i
     return weights, order, np.array(tried), alone
 
 
-def ensemble(logits: Sequence[np.ndarray], multilabel: bool) -> NDArray[np.float32]:
-    """Logits whose probabilities are the mean of those of all networks; each (n, k)."""
+def ensemble(logits: Sequence[np.ndarray], labels: NDArray[Any]) -> NDArray[np.float32]:
+    """Logits whose probabilities are the mean of those of all networks, each (n, k); of numbers their mean.
+
+    `labels` are those of the examples, (n,) or (n, k).
+    """
     z = np.stack(logits).astype(np.float64)
-    if multilabel or z.shape[2] == 1:
+    if labels.dtype.kind == "f":
+        out = z.mean(0)
+    elif labels.ndim == 2 or z.shape[2] == 1:
         right, wrong = -np.logaddexp(0, -z), -np.logaddexp(0, z)  # logarithms of p and 1 - p
         out = np.logaddexp.reduce(right, 0) - np.logaddexp.reduce(wrong, 0)
     else:

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from transferscope import answers
 from transferscope.errors import UserError
-from transferscope.measures import metrics
 from transferscope.models.floats import given_in, precision_words, working_type
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm, running_statistics
 from transferscope.models.precision import running
@@ -79,8 +79,8 @@ class States:
                 self._folding = Folding(self._net, pairs, torch.bfloat16 if precision == "bfloat16" else torch.float32)
         for one in self._sets.values():
             one.check(self.outputs)
-        several = first.labels_of(np.arange(1)).ndim == 2
-        self.metric = metrics.metric_name(2 if self.outputs == 1 else self.outputs, several)
+        several, classes = first.labels_of(np.arange(1)).ndim == 2, 2 if self.outputs == 1 else self.outputs
+        self.metric = answers.walking(first.metric or "", classes, several)
         self.evaluated = 0  # images that went through the network to be scored
         self.refreshed = 0  # images that went through it to re-estimate statistics
 
@@ -130,6 +130,10 @@ class States:
     def labels(self, name: str) -> NDArray[Any]:
         """Labels of a data set, (n,) or (n, k)."""
         return self._sets[name].labels
+
+    def judge(self, name: str, outputs: NDArray[np.float32]) -> Scored:
+        """Outputs (n, k) for all images of a data set, scored."""
+        return scored(outputs, self.labels(name), self.metric, self._sets[name].spread)
 
     def __call__(
         self,
@@ -199,7 +203,7 @@ class States:
                 raise UserError(f"data: no image of '{name}' is left to evaluate on.")
             outputs = self._outputs(data, index, place)
             data.check(self.outputs)
-            found[name] = scored(outputs, data.labels_of(index), self.metric)
+            found[name] = scored(outputs, data.labels_of(index), self.metric, data.spread)
             self.evaluated += len(index)
         return found
 

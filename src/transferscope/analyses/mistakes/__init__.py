@@ -8,14 +8,15 @@ Zhang 2020, section 3 and appendix.)
 How to read it. The interval of the mistakes mended is for new trainings and new test images together. *Kappa* is
 Cohen's kappa of the two error patterns: 0 is what independence gives, 1 is the same mistakes. It compares pairs of
 different accuracy; the plain *Jaccard index* (common mistakes over all mistakes of either) does not, which is why its
-expected value is drawn beside it. The pictures show the images of one seed that only one arm gets wrong, and those both
-do, the most confident mistakes first. Where several labels belong to an image, every answer counts, and an image is
-wrong if any label is.
+expected value is drawn beside it. Numbers are not right or wrong: there the *correlation of the residuals* stands for
+both, 0 for networks that have nothing in common but the truth; what nobody could predict is in the residuals of both,
+and the better two networks are the more of their residuals it is. The pictures show the images of one seed that only
+one arm gets wrong, and those both do, the most confident mistakes first. Where several labels belong to an image, every
+answer counts, and an image is wrong if any label is.
 """
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
@@ -24,18 +25,19 @@ from pydantic import Field
 from transferscope import analyses, charts
 from transferscope.analyses._shared import contrasts, gains, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
+from transferscope.analyses.mistakes import residuals
+from transferscope.analyses.mistakes.pictures import shown, strip
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
 from transferscope.engine.table import ResultTable
 from transferscope.engine.work import Work
 from transferscope.measures.intervals import Interval
-from transferscope.section import Chart, Finding, Picture, Section, View
+from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 from transferscope.study.pairs import kind_of, pairs, sides
 from transferscope.tasks import costs, inputs, restore
 
 TITLE = "Which mistakes are shared"
-SIDE, GAP = 72, 4  # pixels of a picture in a strip, and between two
 
 
 class Options(analyses.OfTrained):
@@ -58,39 +60,19 @@ def measure(
     table = inputs.open_table(data.whole())
     rows = table.rows["test"]
     outputs = [restore.outputs(run, "test", checkpoint) for run in (a, b)]
-    found = mistakes(outputs[0], outputs[1], table.labels[rows], table.classes, multilabel=table.multilabel)
+    if table.kind == "numbers":
+        return residuals.rows(outputs[0], outputs[1], table.labels[rows], table.classes)
+    several, metric = table.multilabel, table.judged
+    found = mistakes(outputs[0], outputs[1], table.labels[rows], table.classes, multilabel=several, metric=metric)
     if pictures and table.pictures(rows[:1]) is not None:
         kinds = {"only-a": found.only_a_wrong, "only-b": found.only_b_wrong, "both": found.both_wrong}
         said = {
-            name: _strip(work.folder / f"{name}.png", table, rows, outputs, places, name == "only-b", pictures)
+            name: strip(work.folder / f"{name}.png", table, rows, outputs, places, name == "only-b", pictures)
             for name, places in kinds.items()
             if len(places)
         }
         (work.folder / "strips.json").write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
     return found.table().to_dicts()
-
-
-def _strip(
-    path: Path, table: Any, rows: Any, outputs: list[Any], places: Any, second: bool, count: int
-) -> dict[str, Any]:
-    """Write the `count` surest mistakes among `places` as one row of pictures; what they are and were taken for."""
-    import numpy as np
-    from PIL import Image
-
-    out = outputs[1 if second else 0][places]
-    gap = np.abs(out) if table.multilabel else out.max(1, keepdims=True) - out
-    truth = table.labels[rows[places]]
-    sure = (gap * ((out > 0) != truth)).max(1) if table.multilabel else gap[np.arange(len(out)), truth]
-    chosen = np.argsort(-sure, kind="stable")[:count]
-    sheet = Image.new("RGB", (len(chosen) * (SIDE + GAP) - GAP, SIDE), "white")
-    for x, pixels in enumerate(table.pictures(rows[places[chosen]])):
-        tile = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-        sheet.paste(tile, (x * (SIDE + GAP), 0))
-    sheet.save(path, "PNG", optimize=True)
-    names: list[list[str]] = []
-    if not table.multilabel:
-        names = [[table.classes[truth[i]], table.classes[int(out[i].argmax())]] for i in chosen]
-    return {"images": len(places), "shown": names, "files": [table.names[rows[places[i]]] for i in chosen]}
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
@@ -114,6 +96,14 @@ def section(table: ResultTable, options: Options) -> Section:
         return Section(TITLE, notes=["No pair of runs has finished yet."])
     said = Parts()
     for target, rows in by_target(table.rows):
+        if residuals.KEY in rows.columns and rows[residuals.KEY].count():
+            found, charts, view = residuals.told(target, rows)
+            said.findings += found
+            said.charts += charts
+            said.tables.append(view)
+            continue
+        if "kappa" not in rows.columns:
+            continue
         whole = _with_parts(rows.filter(pl.col("group") == "all"), table, options.checkpoint)
         said.findings += _findings(target, whole)
         said.charts += _charts(target, whole)
@@ -127,7 +117,12 @@ def section(table: ResultTable, options: Options) -> Section:
         f"The answers to all test images, in eval mode. {phrases.weights(options.checkpoint)} Intervals of points of "
         "error are over trainings and test images where those are named, all others over seeds."
     )
-    return said.section(TITLE, basis, _pictures(table))
+    if "kappa" not in table.rows.columns:
+        basis = (
+            f"The predictions for all test images, in eval mode. {phrases.weights(options.checkpoint)} Intervals are "
+            "over seeds."
+        )
+    return said.section(TITLE, basis, shown(table))
 
 
 def _with_parts(rows: pl.DataFrame, table: ResultTable, checkpoint: str) -> pl.DataFrame:
@@ -239,30 +234,3 @@ def _by_class(rows: pl.DataFrame) -> pl.DataFrame:
         .sort("pair", pl.col("only_b"), descending=[False, True], maintain_order=True)
         .rename({"group": "class"})
     )
-
-
-def _pictures(table: ResultTable) -> list[Picture]:
-    """The strips of the first finished seed of each pair of different arms."""
-    found: list[Picture] = []
-    shown: set[tuple[str, str]] = set()
-    for labels, artifact in table.artifacts:
-        target, kind = str(labels["target"]), str(labels["pair"])
-        if (target, kind) in shown or not (artifact.path / "strips.json").exists():
-            continue
-        shown.add((target, kind))
-        a, b = sides(kind)
-        titles = {
-            "only-a": f"wrong only for {a}",
-            "only-b": f"wrong only for {b}",
-            "both": f"wrong for both {a} and {b}",
-        }
-        said = json.loads(artifact.file("strips.json").read_text(encoding="utf-8"))
-        for name, of in said.items():
-            caption = f"Seed {labels['seed']}, {of['images']} images, the surest mistakes first."
-            if of["shown"]:
-                caption += (
-                    " Left to right: " + ", ".join(f"{true} taken for {answer}" for true, answer in of["shown"]) + "."
-                )
-            png = artifact.file(f"{name}.png").read_bytes()
-            found.append(Picture(f"{target}-{a}-{b}-{name}", f"On {target}, {titles[name]}", png, caption))
-    return found
