@@ -31,7 +31,7 @@ def resident(table: Any, which: Literal["train", "eval"], device: torch.device |
 def _sent_once(pixels: np.ndarray | None, device: torch.device | str, room: float) -> Tensor | None:
     if pixels is None or pixels.nbytes > room:
         return None
-    whole = torch.empty(pixels.shape, dtype=bits(pixels[:0]).dtype, device=device)
+    whole = torch.empty(pixels.shape, dtype=bits(np.empty(0, pixels.dtype)).dtype, device=device)
     for start in range(0, len(pixels), 4096):  # in parts: the host never holds the whole of a mapped file
         whole[start : start + 4096] = bits(np.array(pixels[start : start + 4096]))
     return whole

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from transferscope.data.pictures import decode
 from transferscope.data.pictures.decode import Scale
 from transferscope.data.pictures.numbers import Numbers, Picture
-from transferscope.data.pictures.window import kind_of
+from transferscope.data.pictures.window import Window, kind_of
 
 Depth = Literal[8, 16, "float"]
 DTYPES = {8: "uint8", 16: "uint16", "float": "float32"}  # of the values that a table keeps
@@ -27,22 +27,27 @@ def planes(image: Picture, scale: Scale, depth: Depth = 8) -> tuple[Image.Image,
     """
     if depth == 8:
         return decode.planes(image, scale)
-    shares = _shares(image, scale).astype(np.float32)
-    return tuple(Image.fromarray(np.ascontiguousarray(shares[..., band])) for band in range(shares.shape[2]))
+    values, window, inverted = _read(image, scale)
+    bands = (np.ascontiguousarray(values[..., band]) for band in range(values.shape[2]))  # one by one: floats are large
+    shares = (band / np.float32(255) if window is None else window.shares(band, inverted) for band in bands)
+    return tuple(Image.fromarray(share.astype(np.float32)) for share in shares)
 
 
-def _shares(image: Picture, scale: Scale) -> np.ndarray:
-    """A picture as float64 (height, width, bands), 0 where its window begins and 1 where it ends."""
+def _read(image: Picture, scale: Scale) -> tuple[np.ndarray, Window | None, bool]:
+    """The values (height, width, bands) of a picture, the window to lay on them (None: 0 to 255), and whether the
+    lowest is white."""
     window = scale.window
     if isinstance(image, Numbers):
-        return image.shown().shares(window)
+        image = image.shown()
+        image.check_kind(window)
+        return image.values, window, image.inverted
     kind = kind_of(image)
-    if kind != "8-bit":
-        if window is None or window.kind != kind:
-            raise OSError(f"a {kind} picture in a target of {window.kind if window else '8-bit'} ones")
-        return window.shares(np.asarray(ImageOps.exif_transpose(image)))[..., None]
-    colours = np.asarray(decode.to_rgb(image, replace(scale, window=None)))
-    return window.shares(colours) if window is not None and window.kind == "8-bit" else colours / 255.0
+    if kind == "8-bit":
+        colours = np.asarray(decode.to_rgb(image, replace(scale, window=None)))
+        return colours, window if window is not None and window.kind == "8-bit" else None, False
+    if window is None or window.kind != kind:
+        raise OSError(f"a {kind} picture in a target of {window.kind if window else '8-bit'} ones")
+    return np.asarray(ImageOps.exif_transpose(image))[..., None], window, False
 
 
 def squares(

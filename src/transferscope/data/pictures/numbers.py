@@ -58,15 +58,11 @@ class Numbers:
 
         OSError for another kind.
         """
-        self._of_kind(window)
+        self.check_kind(window)
         return self.values if window is None else window.bytes(self.values, self.inverted)
 
-    def shares(self, window: Window | None) -> np.ndarray:
-        """float64 (height, width, bands), 0 to 1 by a window of its kind, or by 255. OSError likewise."""
-        self._of_kind(window)
-        return self.values / 255.0 if window is None else window.shares(self.values, self.inverted)
-
-    def _of_kind(self, window: Window | None) -> None:
+    def check_kind(self, window: Window | None) -> None:
+        """OSError unless the window is one of its kind; pictures of 8 bits need none."""
         if self.kind != (window.kind if window else "8-bit"):
             raise OSError(f"a {self.kind} picture in a target of {window.kind if window else '8-bit'} ones")
 
