@@ -51,7 +51,9 @@ def deep(study: Study, plan: Plan) -> Iterator[Check]:
     for where, then in augmentations(study).items():
         yield _attempt(
             f"{where}.augment",
-            lambda where=where, then=then: rehearse_augmentation(where, then, study.image_size, study.example.channels),
+            lambda where=where, then=then: rehearse_augmentation(
+                where, then, study.image_size, study.example.channels, study.deep
+            ),
         )
     counts = {len(split_rows(study, ref)[0].classes) for ref in study.targets.values()}
     refused = set()

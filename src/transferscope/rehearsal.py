@@ -116,8 +116,9 @@ def augmentations(study: Study) -> dict[str, tuple[Entry, ...]]:
     return {where: recipe.augment.then for where, recipe in recipes.items() if recipe.augment and recipe.augment.then}
 
 
-def rehearse_augmentation(where: str, then: tuple[Entry, ...], side: int, channels: int = 3) -> str:
-    """Do to some random pictures of `side` pixels what is listed at `where`, and say how long it takes.
+def rehearse_augmentation(where: str, then: tuple[Entry, ...], side: int, channels: int = 3, deep: bool = False) -> str:
+    """Do to some random pictures of `side` pixels, `deep` ones of more than 8 bits, what is listed at `where`, and say
+    how long it takes.
 
     UserError where one of the list cannot be made, raises, or returns something else.
     """
@@ -127,6 +128,7 @@ def rehearse_augmentation(where: str, then: tuple[Entry, ...], side: int, channe
 
     draw = torch.Generator().manual_seed(0)
     pictures = torch.randint(0, 256, (TRIED, channels, side, side), dtype=torch.uint8, generator=draw)
+    pictures = pictures.float() if deep else pictures
     try:
         after = augmented(then, seed=0, epoch=0)
         began = time.perf_counter()

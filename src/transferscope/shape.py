@@ -1,7 +1,7 @@
 """Shapes: what one input of a target is like, for whoever needs inputs of that kind or the room they take."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,12 +15,14 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of
 class Example:
     """One input as it is stored: for an image `shape` is (channels, height, width); `dtype` the kind of its values.
 
-    Of a text `shape` is (tokens,), and `vocabulary` says how many tokens there are; elsewhere it is None.
+    Of a text `shape` is (tokens,), and `vocabulary` says how many tokens there are; elsewhere it is None. Pictures
+    are `pixels`, whatever their dtype.
     """
 
     shape: tuple[int, ...]
     dtype: str = "uint8"
     vocabulary: int | None = None
+    pixels: bool = field(default=False, compare=False)
 
     @property
     def channels(self) -> int:
@@ -52,7 +54,7 @@ class Example:
         """What such inputs are called."""
         if self.vocabulary is not None:
             return "texts"
-        return "images" if self.dtype == "uint8" else "arrays"
+        return "images" if self.pixels or self.dtype == "uint8" else "arrays"
 
     def resized(self, side: int) -> "Example | None":
         """The same kind of image as a square of `side` pixels; None where it is no image."""
@@ -67,6 +69,6 @@ class Example:
         return f"{width} px" if height == width else f"{width} x {height} px"
 
 
-def picture(side: int, channels: int = 3) -> Example:
+def picture(side: int, channels: int = 3, dtype: str = "uint8") -> Example:
     """A decoded picture: a square of `side` pixels in red, green and blue, or in other channels."""
-    return Example((channels, side, side))
+    return Example((channels, side, side), dtype, pixels=True)

@@ -79,6 +79,11 @@ def test_padding_changes_no_answer(way: str, folder: Path) -> None:
     assert not torch.allclose(seen, tight, atol=1e-3), "what is no padding is seen"
 
 
+def test_attention_is_the_library_s_fused_one(folder: Path) -> None:
+    net = build_network(network(folder), 3, seed=0)
+    assert net.config._attn_implementation == "sdpa"
+
+
 def test_a_folder_of_sentence_transformers_says_its_pooling(folder: Path, tmp_path: Path) -> None:
     text = network(folder)
     assert '"pooling":"mean"' in text and str(folder) not in text

@@ -67,7 +67,7 @@ def fit(digits, tmp_path):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         bench = Work(folder, **(work or {}))
-        return folder, train(data=digits, **{**RECIPE, **changes}, work=bench)
+        return folder, train(**{"data": digits, **RECIPE, **changes}, work=bench)
 
     return run
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from transferscope.data.levels import bits, grey
 from transferscope.errors import UserError, did_you_mean
 from transferscope.streams import stream
 
@@ -92,11 +93,11 @@ def crop_resize(
     size: int,
     interpolation: str = "bilinear",
 ) -> torch.Tensor:
-    """Images `rows` of `pixels` (n, S, S, C) uint8, cropped, resized with antialiasing to `size`, then mirrored.
+    """Images `rows` of `pixels` (n, S, S, C), cropped, resized with antialiasing to `size`, then mirrored.
 
-    Returns uint8 (b, C, size, size), channels_last, on the device of `pixels`. Arrays (memory maps too) and CPU tensors
-    go image by image through torch's own uint8 kernel, so a result never depends on the rest of the batch; tensors on
-    an accelerator go through `crop_resize_matmul`.
+    Returns (b, C, size, size), channels_last, on the device of `pixels`: of uint8 pixels uint8, of deeper ones float32
+    (`levels.grey`). Arrays (memory maps too) and CPU tensors go image by image through torch's own kernels, so a result
+    never depends on the rest of the batch; tensors on an accelerator go through `crop_resize_matmul`.
     """
     _check_interpolation(interpolation)
     if isinstance(pixels, torch.Tensor):
@@ -105,12 +106,14 @@ def crop_resize(
             return crop_resize_matmul(picked, boxes, flips, size, interpolation)
         pixels = pixels.numpy()
     source = np.asarray(pixels)  # a plain view: slicing np.memmap itself is several times slower
-    out = torch.empty((len(rows), source.shape[3], size, size), dtype=torch.uint8, memory_format=torch.channels_last)
+    kind = torch.uint8 if source.dtype == np.uint8 else torch.float32
+    out = torch.empty((len(rows), source.shape[3], size, size), dtype=kind, memory_format=torch.channels_last)
     places = zip(out.unsqueeze(1).unbind(), np.asarray(rows).tolist(), boxes.tolist(), flips.tolist(), strict=True)
     for target, row, (top, left, height, width), flip in places:
         crop = source[row : row + 1, top : top + height, left : left + width].copy()
-        image = torch.from_numpy(crop).permute(0, 3, 1, 2)
+        image = grey(bits(crop)).permute(0, 3, 1, 2)
         image = F.interpolate(image, (size, size), mode=interpolation, align_corners=False, antialias=True)
+        image = image.clamp_(0, 255) if kind != torch.uint8 else image  # bicubic overshoots
         target.copy_(image.flip(3) if flip else image)
     return out
 
@@ -120,9 +123,10 @@ def crop_resize_matmul(
 ) -> torch.Tensor:
     """The crop, resize and flip of `crop_resize` as two batched matrix products on any device.
 
-    `images` is (b, S, S, C) uint8; box i belongs to image i. Every image has its own weights Wy, Wx (size x S) that
-    hold crop, antialiasing filter and flip; the result is Wy @ clamp(image @ Wx^T), computed in float32 and rounded to
-    uint8 (b, C, size, size), channels_last. It is within 2/255 of the uint8 kernels.
+    `images` is (b, S, S, C), uint8 or deeper; box i belongs to image i. Every image has its own weights Wy, Wx (size x
+    S) that hold crop, antialiasing filter and flip; the result is Wy @ clamp(image @ Wx^T), computed in float32 and
+    rounded to uint8 (b, C, size, size), channels_last. It is within 2/255 of the uint8 kernels. Of deeper images
+    nothing is rounded, and only the result is clamped.
     """
     _check_interpolation(interpolation)
     batch, side, _, channels = images.shape
@@ -131,10 +135,13 @@ def crop_resize_matmul(
     vertical = resize_weights(box[:, 0], box[:, 2], side, size, interpolation)
     horizontal = resize_weights(box[:, 1], box[:, 3], side, size, interpolation)
     horizontal = torch.where(mirrored[:, None, None], horizontal.flip(1), horizontal)
-    planes = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    planes = grey(images).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     # The 8-bit kernels clamp between the two passes; bicubic overshoots there, so this must too.
-    rows = torch.bmm(planes.reshape(batch, channels * side, side), horizontal.mT).clamp_(0, 255)
+    rows = torch.bmm(planes.reshape(batch, channels * side, side), horizontal.mT)
+    rows = rows.clamp_(0, 255) if images.dtype == torch.uint8 else rows
     out = torch.matmul(vertical[:, None], rows.view(batch, channels, side, size))
+    if images.dtype != torch.uint8:
+        return out.clamp_(0, 255).contiguous(memory_format=torch.channels_last)
     return out.round_().clamp_(0, 255).to(torch.uint8, memory_format=torch.channels_last)
 
 

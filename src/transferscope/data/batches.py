@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from transferscope.data.augment import CropAndFlip, crop_boxes, crop_resize
+from transferscope.data.levels import grey
 from transferscope.data.order import Batch, Epoch, Feed, Mix
 from transferscope.data.resident import resident, sent
 from transferscope.data.shuffle import moves_across_channels, shuffle
@@ -17,18 +18,18 @@ from transferscope.streams import stream
 
 # One permutation for all images, or a function from rows (b,) to one permutation per image (b, n).
 Permutation = np.ndarray | Callable[[np.ndarray], np.ndarray]
-# What is done to uint8 images (b, C, S, S) of some rows besides cropping: the same shape.
+# What is done to images (b, C, S, S) of some rows besides cropping, as `levels.grey` has them: the same shape.
 Alter = Callable[[torch.Tensor, np.ndarray], torch.Tensor]
 
 
 class Pixels(Protocol):
-    """What batches need of an image table: decoded uint8 images, by row."""
+    """What batches need of an image table: decoded images, uint8, uint16 or float32 of 0 to 1, by row."""
 
     def gather(self, rows: np.ndarray, which: Which) -> np.ndarray:
-        """Images (b, S, S, C) uint8."""
+        """Images (b, S, S, C)."""
 
     def pixels(self, which: Which) -> np.ndarray | None:
-        """All images (n, S, S, C) uint8 without copying them, or None when they are not held as one array."""
+        """All images (n, S, S, C) without copying them, or None when they are not held as one array."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ def normalise(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> torch.Tensor:
-    """(image / 255 - mean) / std of uint8 images (b, C, S, S) or (b, S, S, C), as (b, C, S, S) channels_last.
+    """(image / 255 - mean) / std of images (b, C, S, S) or (b, S, S, C), as (b, C, S, S) channels_last.
 
-    The arithmetic is float32 whatever `dtype`; bytes travel to the device before they become floats.
+    Images are grey values of 0 to 255, uint8 or float32 (`levels.grey`). The arithmetic is float32 whatever `dtype`;
+    bytes travel to the device before they become floats.
     """
     x = torch.as_tensor(images)
     channels = len(mean)
@@ -64,8 +66,9 @@ def normalise(
     scale = (1 / spread).to(pixels.device, torch.float32).repeat(width)
     shift = (-255 * torch.tensor(mean, dtype=torch.float64) / spread).to(pixels.device, torch.float32).repeat(width)
     lines = pixels.reshape(batch * height, width * channels).to(torch.float32)
-    torch.addcmul(shift, lines, scale, out=lines)
-    return lines.to(dtype).view(batch, height, width, channels).permute(0, 3, 1, 2)
+    out = torch.empty_like(lines) if pixels.dtype == torch.float32 else lines  # what is given stays as it is
+    torch.addcmul(shift, lines, scale, out=out)
+    return out.to(dtype).view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def mixup(
@@ -89,10 +92,10 @@ def mixup(
 class Batches:
     """The training batches of one epoch: (images, labels, rows of the table), cut by `batch_starts`, none dropped.
 
-    Images are (b, C, size, size) channels_last: floats, or uint8 when `normalisation` is None. With `augment` they are
-    crops of the table's train images, else its eval images, which must have side `size`. `alter` comes next, `mix`
-    after normalisation. `labels` belongs to the whole table; with `mix` targets (b, L) come in their place. An image's
-    look depends on (seed, epoch, row) only, so `start_batch` continues an interrupted epoch. `look`
+    Images are (b, C, size, size) channels_last: floats, or as of `levels.grey` when `normalisation` is None. With
+    `augment` they are crops of the table's train images, else its eval images, which must have side `size`. `alter`
+    comes next, `mix` after normalisation. `labels` belongs to the whole table; with `mix` targets (b, L) come in their
+    place. An image's look depends on (seed, epoch, row) only, so `start_batch` continues an interrupted epoch. `look`
     is the epoch whose crops are cut, where that is another.
     """
 
@@ -173,8 +176,8 @@ class Batches:
 
 def _uncropped(table: Pixels, order: np.ndarray, which: Which, device: torch.device | str) -> Feed:
     if (held := resident(table, which, device)) is not None:
-        return lambda part: held[torch.as_tensor(order[part], device=device)].permute(0, 3, 1, 2)
-    return lambda part: sent(table.gather(order[part], which), device).permute(0, 3, 1, 2)
+        return lambda part: grey(held[torch.as_tensor(order[part], device=device)]).permute(0, 3, 1, 2)
+    return lambda part: grey(sent(table.gather(order[part], which), device)).permute(0, 3, 1, 2)
 
 
 def eval_batches(
@@ -204,7 +207,7 @@ def _finish(
     permutation: Permutation | None,
     device: torch.device | str,
 ) -> torch.Tensor:
-    """Normalise and shuffle uint8 images; blocks move while pixels are bytes: cheaper, and the result is the same."""
+    """Normalise and shuffle images; blocks move while pixels are bytes: cheaper, and the result is the same."""
     moves = permutation(rows) if callable(permutation) else permutation
     late = moves is not None and moves_across_channels(moves, x.shape[-1])
     if late and normalisation is None:

@@ -30,8 +30,9 @@ class Listing:
     per image; `groups` the patient, site, ... that must stay on one side of a split ('' = a group of its own).
     `notes` are sentences that a reader must know of how the source was understood: columns taken as groups, files of
     kinds that were left out, a window put on the grey values; `init`, `check` and the page print them. `ref` is the
-    reference the listing was opened from; `open_listing` fills it in, and the `window` and `channels` that it asks for.
-    `holds` says what `load` gives: "images" (of PIL, or `pictures.numbers.Numbers`), "arrays" of numpy, or "texts".
+    reference the listing was opened from; `open_listing` fills it in, and `window`, `channels` and `depth` as it asks
+    for them. `holds` says what `load` gives: "images" (of PIL, or `pictures.numbers.Numbers`), "arrays" of numpy, or
+    "texts".
     """
 
     names: tuple[str, ...]
@@ -49,6 +50,7 @@ class Listing:
     task: Task | None = None
     metric: str = ""
     loss: str = ""
+    depth: Literal[8, 16, "float"] = 8
 
     @property
     def multilabel(self) -> bool:

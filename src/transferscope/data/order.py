@@ -43,7 +43,8 @@ class Epoch:
 
     `feed` is given all rows of the epoch in their order, and makes inputs of any slice of them. `labels` belongs to the
     whole table. `start_batch` continues an interrupted epoch. `mix` blends every example with the next of the epoch,
-    the last with the first, wherever batches are cut; its targets stand in the place of the labels.
+    the last with the first, wherever batches are cut; its targets stand in the place of the labels. `arrange` puts
+    the drawn order into another.
     """
 
     rows: np.ndarray
@@ -55,6 +56,7 @@ class Epoch:
     start_batch: int = 0
     device: torch.device | str = "cpu"
     mix: Mix | None = None
+    arrange: Callable[[np.ndarray], np.ndarray] | None = None
 
     def __len__(self) -> int:
         """The number of batches still to come."""
@@ -62,6 +64,7 @@ class Epoch:
 
     def __iter__(self) -> Iterator[Batch]:
         order = epoch_order(self.rows, seed=self.seed, epoch=self.epoch)
+        order = order if self.arrange is None else self.arrange(order)
         starts = batch_starts(len(order), self.batch_size)[self.start_batch :]
         first = order[:1]
         order = order[starts[0] :] if len(starts) else order[:0]

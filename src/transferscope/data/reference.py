@@ -18,7 +18,7 @@ from transferscope.errors import UserError, legible
 from transferscope.registry import apart, joined
 
 SOURCES = "transferscope.data.sources"
-PICTURES = ("window", "channels")  # options of a target that are no source's
+PICTURES = ("window", "channels", "depth")  # options of a target that are no source's
 
 
 def source_names() -> dict[str, str]:
@@ -77,7 +77,9 @@ def _read_so(listing: Listing, how: Mapping[str, Any]) -> Listing:
     if channels:
         load = Picked(load, tuple(channels))
     window = tuple(window) if isinstance(window, list) else window
-    return replace(listing, load=load, window=window, channels=tuple(channels) if channels else None)
+    return replace(
+        listing, load=load, window=window, channels=tuple(channels) if channels else None, depth=how.get("depth", 8)
+    )
 
 
 @contextmanager

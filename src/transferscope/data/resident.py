@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transferscope.data.levels import bits
+
 SHARE = 0.25  # of the GPU's free memory; several runs may share one GPU
 
 _held: MutableMapping[Any, dict[tuple[str, str], Tensor | None]] = (
@@ -16,7 +18,7 @@ _held: MutableMapping[Any, dict[tuple[str, str], Tensor | None]] = (
 
 
 def resident(table: Any, which: Literal["train", "eval"], device: torch.device | str) -> Tensor | None:
-    """All images (n, S, S, C) uint8 of a table on a GPU, sent once; None on a CPU, and where they would not fit."""
+    """All images (n, S, S, C) of a table as `bits` on a GPU, sent once; None on a CPU, and where they would not fit."""
     if torch.device(device).type != "cuda":
         return None
     known = _held.setdefault(table, {})
@@ -29,15 +31,15 @@ def resident(table: Any, which: Literal["train", "eval"], device: torch.device |
 def _sent_once(pixels: np.ndarray | None, device: torch.device | str, room: float) -> Tensor | None:
     if pixels is None or pixels.nbytes > room:
         return None
-    whole = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    whole = torch.empty(pixels.shape, dtype=bits(np.empty(0, pixels.dtype)).dtype, device=device)
     for start in range(0, len(pixels), 4096):  # in parts: the host never holds the whole of a mapped file
-        whole[start : start + 4096] = torch.from_numpy(np.array(pixels[start : start + 4096]))
+        whole[start : start + 4096] = bits(np.array(pixels[start : start + 4096]))
     return whole
 
 
 def sent(images: np.ndarray, device: torch.device | str) -> Tensor:
-    """uint8 images on `device`; to a GPU they travel from pinned memory while it computes."""
-    tensor = torch.from_numpy(images)
+    """Images on `device`, as `levels.bits`; to a GPU they travel from pinned memory while it computes."""
+    tensor = bits(images)
     if torch.device(device).type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

@@ -155,6 +155,9 @@ class Target(Strict):
     ] = None
     """Which bands of pictures, counted from 0, networks are fed, one as grey in three channels; null for the colours
     that their files declare."""
+    depth: Literal[8, 16, "float"] = 8
+    """Bits a band that pictures are kept with, after the window: 8, or where finer steps matter 16 or `float`, of two
+    and four times the size; augmentations that need 8 bits are refused then."""
 
     @model_validator(mode="before")
     @classmethod
@@ -185,7 +188,8 @@ class Target(Strict):
 
     @model_serializer(mode="wrap")
     def _short(self, whole: SerializerFunctionWrapHandler) -> Any:
-        said = {name: value for name, value in whole(self).items() if name == "ref" or value is not None}
+        usual = {"depth": 8}
+        said = {name: value for name, value in whole(self).items() if value is not None and value != usual.get(name)}
         return self.ref if set(said) == {"ref"} else said
 
     @property

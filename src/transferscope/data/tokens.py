@@ -121,7 +121,7 @@ def told_lengths(whole: np.ndarray, max_length: int) -> str:
     said += f"; {cut:,} of {len(whole):,} are longer than {max_length} and are cut there." if cut else "; none is cut."
     filled = 1 - np.minimum(whole, max_length).mean() / min(most, max_length)
     if filled > FILLED:
-        said += f" {filled:.0%} of what is computed is padding: a smaller input.text.max_length is quicker."
+        said += f" {filled:.0%} of what probes compute is padding: a smaller input.text.max_length is quicker."
     return said
 
 

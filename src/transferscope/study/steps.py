@@ -81,6 +81,12 @@ class Study(StudyFile):
         """What the networks are given: one input as evaluation sees it."""
         return self.kind.examples(self.data(next(iter(self.targets))).params)["eval"]
 
+    @property
+    def deep(self) -> bool:
+        """Whether pictures of some target, or of the pretraining, are kept with more than 8 bits."""
+        source = self.pretrained.source if self.pretrained else None
+        return any(target.depth != 8 for target in [*self.targets.values(), *([source] if source else [])])
+
     def listing(self, target: Target) -> Listing:
         """The images of a target and what is known of each. UserError where it cannot be read."""
         found: Listing = self._looked.ask(data.open_listing, self.reference(target))
@@ -241,7 +247,10 @@ class Study(StudyFile):
         machine, device, asked = this_machine(), self.device, self.recipe.precision
         slow = "" if machine.has_bfloat16(device) else ", which is emulated here and slow"
         if asked != "auto":
-            return asked, "recipe.precision" + (slow if asked == "bfloat16" else "")
+            rounds = " and rounds what lies below 8 bits" if self.deep else ""
+            return asked, "recipe.precision" + (f"{slow}{rounds}" if asked == "bfloat16" else "")
+        if self.deep:
+            return "float32", "pictures of more than 8 bits are kept, which bfloat16 would round"
         if self._looked.precision is None:
             natural, why = machine.natural(device)
             kept = self._looked.ask(remembered_precision, self.question(natural), self.memo)

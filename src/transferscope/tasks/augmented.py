@@ -30,7 +30,8 @@ class Augmented:
     mixes: Mapping[str, Mix]
 
     def altered(self, images: Tensor, rows: np.ndarray) -> Tensor:
-        """uint8 images (b, 3, S, S) of `rows` (b,), one by one through all of `alters`: the same shape and layout."""
+        """Images (b, 3, S, S) of `rows` (b,), uint8 or float32 of 0 to 255, one by one through all of `alters`: the
+        same type, shape and layout. UserError where one takes 8 bits only, and is given more."""
         out = torch.empty_like(images)
         with seeded(0, images.device):
             for place, row in enumerate(rows.tolist()):
@@ -81,8 +82,25 @@ def augmented(then: Sequence[augmentations.Entry], *, seed: int, epoch: int) -> 
             if augmentations.mixes(name):
                 mixes[where] = module.mix(said)
             else:
-                alters[where] = module.alter(said)
+                alters[where] = (
+                    module.alter(said) if augmentations.takes_floats(name) else _shallow(where, module, said)
+                )
     return Augmented(seed, epoch, alters, mixes)
+
+
+def _shallow(where: str, module: Any, said: Any) -> Alter:
+    """An augmentation that takes 8 bits only."""
+    alter: Alter = module.alter(said)
+
+    def altered(image: Tensor) -> Tensor:
+        if image.is_floating_point():
+            name = where.partition(".")[2]
+            raise UserError(
+                f"recipe.augment.then.{where}: {name} takes pictures of 8 bits; leave it out, or the targets' depth."
+            )
+        return alter(image)
+
+    return altered
 
 
 def _kept(where: str, before: Tensor, after: Tensor) -> Tensor:

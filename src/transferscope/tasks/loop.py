@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -215,17 +215,23 @@ class _Run:
     # -- evaluation ----------------------------------------------------------------------------------------------
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Logits of some rows of the table, in their order."""
-        batches = self.kind.evaluation(
-            self.table, rows, self.labels, self.fed, batch_size=EVAL_BATCH, device=self.device
-        )
+        """Logits of some rows of the table, in their order, which need not be that of the passes."""
+        places = None if self.spared else inputs.quickest(self.kind, self.table, rows)
+        if places is not None:
+            out = self._passes(rows[places], replace(self.fed, trimmed=True))
+            return out[np.argsort(places)]
+        return self._passes(rows, self.fed)
+
+    def _passes(self, rows: np.ndarray, fed: inputs.Fed) -> np.ndarray:
+        """Logits of some rows in the order of the passes."""
+        batches = self.kind.evaluation(self.table, rows, self.labels, fed, batch_size=EVAL_BATCH, device=self.device)
         merged = self.adapters.merged() if self.adapters else nullcontext()  # as with the weights that are saved
         with closing(self.spared.evaluation(batches) if self.spared else (x for x, _, _ in batches)) as xs, merged:
             try:
                 return logits(self.net, xs, device=self.device, precision=self.recipe.precision)
             except frozen.Drift:
                 self.spared = None
-        return self.predict(rows)
+        return self._passes(rows, fed)
 
     def state(self) -> dict[str, Tensor]:
         """The weights of the network by its own names, what adapters learnt among them."""

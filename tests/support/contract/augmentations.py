@@ -4,16 +4,19 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from contract.opening import called, check_first_line, check_light
+from transferscope.errors import UserError
 from transferscope.strict import Strict
 from transferscope.tasks import augmentations
 from transferscope.tasks.augmented import Augmented, augmented
 
 PACKAGE = "transferscope.tasks.augmentations"
 COUNT, SIDE = 12, 24
+ROUNDED = 4  # grey values that rounding to 8 bits after each of up to four changes may make
 
 
 def check_augmentation(module: ModuleType, **options: Any) -> None:
@@ -69,6 +72,21 @@ def check_altering(entry: augmentations.Entry) -> None:
         assert torch.equal(of(entry).altered(given[part], rows()[part.numpy()]), out[part])
     for changed in ({"seed": 3}, {"epoch": 3}):
         assert not torch.equal(of(entry, **changed).altered(given, rows()), out)
+    check_floats(entry, given, out)
+
+
+def check_floats(entry: augmentations.Entry, given: Tensor, out: Tensor) -> None:
+    """Of grey values with fractions, where it takes them, it draws the same; else they are refused."""
+    ((name, _),) = entry.items()
+    if not augmentations.takes_floats(name):
+        with pytest.raises(UserError, match="takes pictures of 8 bits"):
+            of(entry).altered(given.float(), rows())
+        return
+    exact = of(entry).altered(given.float(), rows())
+    assert exact.dtype == torch.float32 and exact.is_contiguous(memory_format=torch.channels_last)
+    assert exact.min() >= 0 and exact.max() <= 255 and (exact - out.float()).abs().max() < ROUNDED
+    finer = given.float().mul(0.5).add(0.25)
+    assert (of(entry).altered(finer, rows()) % 1 != 0).any(), "fractions are kept"
 
 
 def check_mixing(entry: augmentations.Entry) -> None:

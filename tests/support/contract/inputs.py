@@ -1,6 +1,7 @@
 """The contract of a kind of input: tables that can be read again, batches that depend on seed, epoch and row alone."""
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -133,6 +134,11 @@ def check_evaluation(kind: inputs.Kind, table: Any, run: Run) -> None:
     assert all(np.array_equal(y.numpy(), table.labels[at]) for _, y, at in batches)
     whole = torch.cat([x for x, _, _ in look(len(rows))])
     assert torch.equal(torch.cat([x for x, _, _ in batches]), whole) and whole.shape[1:] == table.example("eval").shape
+    places = inputs.quickest(kind, table, rows)
+    assert places is None or sorted(places) == list(range(len(rows)))
+    trimmed = replace(fed, trimmed=True)
+    short = by_row(kind.evaluation(table, rows, table.labels, trimmed, batch_size=3, device="cpu"))
+    assert all(torch.equal(x, short[row]) for row, x in by_row(batches).items()), "less padding, and nothing else"
 
 
 def check_shuffle(kind: inputs.Kind, table: Any, run: Run) -> None:

@@ -99,7 +99,9 @@ def open_image(path: Path, exact: bool = False, stacked: bool = False) -> Pictur
     if tiff and ((stacked and more) or (exact and wide_colour(image))):
         return numbers.of_tiff(content, stacked)
     if exact and wide_colour(image):
-        raise OSError("16-bit colour of which Pillow reads the upper 8 bits, so no window fits; save it as TIFF")
+        raise OSError(
+            "16-bit colour of which Pillow reads the upper 8 bits, so no window or depth fits; save it as TIFF"
+        )
     return image
 
 
@@ -153,7 +155,8 @@ def planes(image: Picture, scale: Scale = AS_IT_IS) -> tuple[Image.Image, ...]:
 def squares(
     planes: Sequence[Image.Image], size: int, interpolation: str, crop: float = 1.0, fit: str = "crop"
 ) -> np.ndarray:
-    """The `square` of every one of some planes, as uint8 (size, size, channels)."""
+    """The `square` of every one of some planes, (size, size, channels) of their type; of a single grey one without the
+    channels."""
     cut = [square(plane, size, interpolation, crop, fit) for plane in planes]
     return cut[0] if len(cut) == 1 else np.stack(cut, axis=2)
 
@@ -176,7 +179,8 @@ def undeclared_band(image: Image.Image) -> bool:
 
 
 def square(image: Image.Image, size: int, interpolation: str, crop: float = 1.0, fit: str = "crop") -> np.ndarray:
-    """The centre of an image, a share `crop` (0 to 1] of its sides, as uint8 (size, size, 3), or (size, size) of grey.
+    """The centre of an image, a share `crop` (0 to 1] of its sides, as uint8 (size, size, 3), or (size, size) of grey,
+    which may be float32.
 
     One antialiased resize straight from `image`, without rounding in between. `fit` says what becomes of unequal sides:
 
@@ -198,7 +202,7 @@ def square(image: Image.Image, size: int, interpolation: str, crop: float = 1.0,
     rows, columns = covered(image.size, size, crop, fit)
     inner = (columns.stop - columns.start, rows.stop - rows.start)
     resized = np.asarray(image.resize(inner, INTERPOLATIONS[interpolation], box=box))
-    out = np.zeros((size, size, *resized.shape[2:]), dtype=np.uint8)
+    out = np.zeros((size, size, *resized.shape[2:]), dtype=resized.dtype)
     out[rows, columns] = resized
     return out
 

@@ -58,9 +58,13 @@ class Numbers:
 
         OSError for another kind.
         """
+        self.check_kind(window)
+        return self.values if window is None else window.bytes(self.values, self.inverted)
+
+    def check_kind(self, window: Window | None) -> None:
+        """OSError unless the window is one of its kind; pictures of 8 bits need none."""
         if self.kind != (window.kind if window else "8-bit"):
             raise OSError(f"a {self.kind} picture in a target of {window.kind if window else '8-bit'} ones")
-        return self.values if window is None else window.bytes(self.values, self.inverted)
 
     def rgb(self, window: Window | None) -> Image.Image:
         """Its `bytes` as 8-bit RGB: the first three bands, or the first as grey."""

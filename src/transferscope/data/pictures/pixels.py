@@ -1,4 +1,4 @@
-"""Squares of uint8 pixels in one safetensors file: written row by row from several processes, read as a memory map."""
+"""Squares of pixels in one safetensors file: written row by row from several processes, read as a memory map."""
 
 import json
 import os
@@ -11,21 +11,24 @@ import numpy as np
 TENSOR = "pixels"
 DATA_AT = 256  # bytes before the first pixel: 8 of length, the rest a header padded with spaces
 MOVE_ROWS = 256  # rows moved at once when closing gaps
+NAMES = {"uint8": "U8", "uint16": "U16", "float32": "F32"}  # of types of values, in the header
 
 
 @dataclass(frozen=True)
 class PixelFile:
-    """The file of `rows` images of `size` x `size` x `channels`; rows are written with plain writes, which report a
-    full disk (a write through a memory map of a file with holes would kill the process instead)."""
+    """The file of `rows` images of `size` x `size` x `channels` values of `dtype`, little-endian; rows are written with
+    plain writes, which report a full disk (a write through a memory map of a file with holes would kill the process
+    instead)."""
 
     path: Path
     rows: int
     size: int
     channels: int = 3
+    dtype: str = "uint8"
 
     @property
     def row_bytes(self) -> int:
-        return self.size * self.size * self.channels
+        return self.size * self.size * self.channels * np.dtype(self.dtype).itemsize
 
     @property
     def data_bytes(self) -> int:
@@ -37,7 +40,7 @@ class PixelFile:
             file.write(self._head())
 
     def write(self, start: int, squares: np.ndarray) -> None:
-        """Rows `start`, `start` + 1, ... from uint8 (b, size, size, channels). Raises OSError, as on a full disk."""
+        """Rows `start`, `start` + 1, ... (b, size, size, channels) of the type. Raises OSError, as on a full disk."""
         with self.path.open("r+b") as file:
             file.seek(DATA_AT + start * self.row_bytes)
             file.write(np.ascontiguousarray(squares).data)
@@ -59,13 +62,13 @@ class PixelFile:
         return kept
 
     def map(self, mode: Literal["r", "r+"] = "r") -> np.memmap:
-        """uint8 (rows, size, size, channels), read from disk as it is touched."""
+        """(rows, size, size, channels) of the type, read from disk as it is touched."""
         shape = (self.rows, self.size, self.size, self.channels)
-        return np.memmap(self.path, dtype=np.uint8, mode=mode, offset=DATA_AT, shape=shape)
+        return np.memmap(self.path, dtype=np.dtype(self.dtype), mode=mode, offset=DATA_AT, shape=shape)
 
     def _head(self) -> bytes:
         shape = [self.rows, self.size, self.size, self.channels]
-        entry = {"dtype": "U8", "shape": shape, "data_offsets": [0, self.data_bytes]}
+        entry = {"dtype": NAMES[self.dtype], "shape": shape, "data_offsets": [0, self.data_bytes]}
         text = json.dumps({TENSOR: entry}, separators=(",", ":")).encode()
         length = DATA_AT - 8
         return length.to_bytes(8, "little") + text.ljust(length)

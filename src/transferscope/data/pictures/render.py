@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from transferscope.data.pictures import depth as depths
 from transferscope.data.pictures.blank import is_blank
-from transferscope.data.pictures.decode import Scale, covered, planes, squares
+from transferscope.data.pictures.decode import Scale, covered
+from transferscope.data.pictures.depth import DTYPES, Depth
 from transferscope.data.pictures.numbers import Picture
 from transferscope.data.pictures.pixels import PixelFile
 from transferscope.errors import UserError, legible
@@ -34,7 +36,8 @@ Piece = tuple[range, list[Failure], list[int], np.ndarray]
 @dataclass(frozen=True)
 class Geometry:
     """Sizes in pixels of the two squares, how they are resized, the share (0 to 1] of the sides that the evaluation
-    square shows (the training square shows all), how pictures `fit` a square (`decode.square`), and its channels."""
+    square shows (the training square shows all), how pictures `fit` a square (`decode.square`), its channels, and the
+    depth of what is kept."""
 
     train_size: int
     eval_size: int
@@ -42,6 +45,12 @@ class Geometry:
     crop: float
     fit: str = "crop"
     channels: int = 3
+    depth: Depth = 8
+
+    @property
+    def dtype(self) -> str:
+        """Of the values that are kept."""
+        return DTYPES[self.depth]
 
     @property
     def shared(self) -> bool:
@@ -56,18 +65,24 @@ class Geometry:
     @property
     def image_bytes(self) -> int:
         """Of one image at every size that is kept."""
-        return sum(picture(side, self.channels).bytes for side in self.sides.values())
+        return sum(picture(side, self.channels, self.dtype).bytes for side in self.sides.values())
+
+    def planes(self, image: Picture, scale: Scale) -> tuple[Image.Image, ...]:
+        """What both squares of a picture are resized from."""
+        return depths.planes(image, scale, self.depth)
 
     def squares(self, planes: Sequence[Image.Image]) -> dict[str, np.ndarray]:
-        """'train' and, unless shared, 'eval' of what `decode.planes` gives: uint8 (S, S, channels)."""
-        found = {"train": squares(planes, self.train_size, self.interpolation, fit=self.fit)}
-        if not self.shared:
-            found["eval"] = squares(planes, self.eval_size, self.interpolation, self.crop, self.fit)
-        return found
+        """'train' and, unless shared, 'eval' of what `planes` gives: (S, S, channels) of `dtype`."""
+        crops = {"train": 1.0, "eval": self.crop}
+        how = self.fit, self.depth, self.channels
+        return {
+            name: depths.squares(planes, side, self.interpolation, crops[name], *how)
+            for name, side in self.sides.items()
+        }
 
     def said(self) -> dict[str, Any]:
         """The fields as JSON, less those that are as in tables of before there was a choice."""
-        usual = (("fit", "crop"), ("channels", 3))
+        usual = (("fit", "crop"), ("channels", 3), ("depth", 8))
         return {name: value for name, value in asdict(self).items() if (name, value) not in usual}
 
 
@@ -134,12 +149,12 @@ class _Work:
         blank: list[int] = []
         marks = np.zeros((len(rows), len(self.geometry.sides)), dtype=np.uint32)
         blocks = {
-            name: np.zeros((len(rows), file.size, file.size, file.channels), dtype=np.uint8)
+            name: np.zeros((len(rows), file.size, file.size, file.channels), dtype=file.dtype)
             for name, file in self.files.items()
         }
         for place, row in enumerate(rows):
             try:
-                image = planes(self.load(row), self.scale)
+                image = self.geometry.planes(self.load(row), self.scale)
                 cut = self.geometry.squares(image)
             except Exception as error:  # whatever a loader or a damaged file raises
                 failed.append((row, _reason(error)))

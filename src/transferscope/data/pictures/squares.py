@@ -1,4 +1,4 @@
-"""The decoded image table: every image of a target once, as uint8 squares on disk that all workers map."""
+"""The decoded image table: every image of a target once, as squares on disk that all workers map."""
 
 import shutil
 from collections.abc import Callable
@@ -13,7 +13,8 @@ from safetensors.numpy import load_file, save_file
 
 from transferscope.data.listing import SPLITS, Listing
 from transferscope.data.pictures.blank import blank_note
-from transferscope.data.pictures.decode import AS_IT_IS, Scale, planes
+from transferscope.data.pictures.decode import AS_IT_IS, Scale
+from transferscope.data.pictures.depth import shown
 from transferscope.data.pictures.pixels import PixelFile
 from transferscope.data.pictures.render import Geometry, Load, disk_sentence, mark, render
 from transferscope.data.pictures.survey import refuse_dark, refuse_unreadable, survey
@@ -49,9 +50,10 @@ def build(
 
     Writes table.json, labels.safetensors and, unless `streamed`, train.safetensors (n, train_size, train_size, 3) and
     eval.safetensors (n, eval_size, eval_size, 3), all uint8 (one file when both are the same); of a listing of which
-    several channels are picked, so many in the place of 3. Sizes are pixels; `crop`
-    (0 to 1] is the share of the sides that the evaluation square shows, `fit` (crop, pad, stretch) how unequal sides
-    become a square (`decode.square`). `streamed=None` streams when the files would take more than 80% of the free disk.
+    several channels are picked, so many in the place of 3, and of the type of the listing's `depth`. Sizes are pixels;
+    `crop` (0 to 1] is the share of the sides that the evaluation square shows, `fit` (crop, pad, stretch) how unequal
+    sides become a square (`decode.square`). `streamed=None` streams when the files would take more than 80% of the free
+    disk.
     Splits as in `assign_splits`, over the readable images. Grey values of more than 8 bits get one scale for all images
     (`survey`), which table.json holds for streamed ones too.
 
@@ -59,7 +61,7 @@ def build(
     streamed, licence. Raises UserError when more than 1% of the images cannot be read, nearly all are one colour or
     dark (`survey`), kinds of images have no common scale, the splits cannot be made, or the disk is full or read-only.
     """
-    geometry = Geometry(train_size, eval_size, interpolation, crop, fit, channels_fed(listing.channels))
+    geometry = Geometry(train_size, eval_size, interpolation, crop, fit, channels_fed(listing.channels), listing.depth)
     if not (0 < crop <= 1 and train_size > 0 and eval_size > 0):
         raise UserError(f"Sizes must be positive and crop in (0, 1], but got {train_size}, {eval_size} and {crop}.")
     n = len(listing.names)
@@ -112,7 +114,7 @@ def open_squares(folder: Path) -> "Squares":
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Squares(Table):
-    """Images of one target as squares of uint8 pixels."""
+    """Images of one target as squares of pixels: uint8, or uint16 or float32 of 0 to 1 where its depth says so."""
 
     geometry: Geometry
     streamed: bool
@@ -125,7 +127,7 @@ class Squares(Table):
 
     def example(self, which: Which) -> Example:
         """What one of the images is like."""
-        return picture(self.size(which), self.channels)
+        return picture(self.size(which), self.channels, self.geometry.dtype)
 
     @property
     def channels(self) -> int:
@@ -134,10 +136,10 @@ class Squares(Table):
 
     def pictures(self, rows: np.ndarray) -> np.ndarray:
         """The evaluation squares of `rows` (b,), uint8 (b, S, S, 3): of other channels the first three."""
-        return self.gather(rows, "eval")[..., [0, 1, min(2, self.channels - 1)]]
+        return shown(self.gather(rows, "eval")[..., [0, 1, min(2, self.channels - 1)]])
 
     def pixels(self, which: Which) -> np.memmap | None:
-        """uint8 (n, S, S, channels) mapped from disk; None when the table is streamed."""
+        """(n, S, S, channels) mapped from disk; None when the table is streamed."""
         if self.streamed:
             return None
         name = self._file(which)
@@ -146,18 +148,18 @@ class Squares(Table):
         return self._maps[name]
 
     def gather(self, rows: np.ndarray, which: Which = "train") -> np.ndarray:
-        """The squares of `rows` (b,) as a new uint8 (b, S, S, channels); the same pixels whether mapped or streamed."""
+        """The squares of `rows` (b,) as a new (b, S, S, channels); the same pixels whether mapped or streamed."""
         mapped = self.pixels(which)
         if mapped is not None:
             return np.asarray(np.take(mapped, rows, axis=0))
         name, (load, places) = self._file(which), self._loader
-        out = np.empty((len(rows), self.size(which), self.size(which), self.channels), dtype=np.uint8)
+        out = np.empty((len(rows), self.size(which), self.size(which), self.channels), dtype=self.geometry.dtype)
 
         side = list(self.geometry.sides).index(name)
 
         def fill(place: int) -> None:
             row = int(rows[place])
-            out[place] = self.geometry.squares(planes(load(places[row]), self.scale))[name]
+            out[place] = self.geometry.squares(self.geometry.planes(load(places[row]), self.scale))[name]
             if self._marks is not None and mark(out[place]) != self._marks[row, side]:
                 raise UserError(f"'{self.names[row]}' of '{self.ref}' has changed since the table was made: run again.")
 
@@ -187,7 +189,7 @@ class Squares(Table):
 
 def _files(folder: Path, rows: int, geometry: Geometry) -> dict[str, PixelFile]:
     return {
-        name: PixelFile(folder / f"{name}.safetensors", rows, side, geometry.channels)
+        name: PixelFile(folder / f"{name}.safetensors", rows, side, geometry.channels, geometry.dtype)
         for name, side in geometry.sides.items()
     }
 

@@ -59,7 +59,7 @@ def survey(listing: Listing, fit: str = "crop") -> Survey:
         looks = list(pool.map(lambda row: look_at(listing, int(row)), rows))
     seen = [look for look in looks if not look.failure]
     kind = one_kind([look.kind for look in seen], listing.where)
-    found = exposure_of(seen, kind, listing.window, listing.where)
+    found = exposure_of(seen, kind, listing.window, listing.where, listing.depth)
     dark = _dark_colour([look.top for look in seen if look.top is not None], listing.where) or found.dark
     painted = sum(look.painted for look in seen)
     scale = Scale(found.window, alpha=painted <= HALF * sum(look.transparent for look in seen))

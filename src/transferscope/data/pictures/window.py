@@ -37,21 +37,25 @@ class Window:
 
     def bytes(self, values: np.ndarray, inverted: bool = False) -> np.ndarray:
         """uint8 of any shape: 255 (v - low) / (high - low), rounded and clipped, or 255 less that; NaN is black."""
+        scaled: np.ndarray = np.rint(self.shares(values, inverted) * 255.0).astype(np.uint8)
+        return scaled
+
+    def shares(self, values: np.ndarray, inverted: bool = False) -> np.ndarray:
+        """float64 of any shape: (v - low) / (high - low), clipped to 0..1, or 1 less that; NaN is 0."""
         exact = np.asarray(values, dtype=np.float64)
         share = np.clip((exact - self.low) / (self.high - self.low), 0.0, 1.0)
         share = 1.0 - share if inverted else share
-        scaled: np.ndarray = np.rint(np.nan_to_num(share, nan=0.0) * 255.0).astype(np.uint8)
-        return scaled
+        return np.nan_to_num(share, nan=0.0)
 
-    def said(self, looked: int) -> str:
-        """The sentence about it; `looked` pictures were looked at to find it."""
+    def said(self, looked: int, top: str = "255") -> str:
+        """The sentence about it; `looked` pictures were looked at to find it, and its upper end is kept as `top`."""
         low, high = (f"{value:.6g}" for value in (self.low, self.high))
         use = (self.high - self.low) / 65535.0
         part = f" ({max(use, 0.001):.1%} of the 16-bit range)" if self.kind == "16-bit" and use < 1 else ""
         clipped = "" if self.low == 0 and self.high in (1.0, *ROUND) else f"; {TAIL:.1%} at either end are clipped"
         return (
-            f"Grey values {low} to {high}{part} of the {WORDS[self.kind]} are spread to 0..255, alike in all of them, "
-            f"as found in {looked:,} pictures spread over the target{clipped}."
+            f"Grey values {low} to {high}{part} of the {WORDS[self.kind]} are spread to 0..{top}, alike in all of "
+            f"them, as found in {looked:,} pictures spread over the target{clipped}."
         )
 
 

@@ -6,7 +6,9 @@ help) and one of these two functions, torch and torchvision being imported insid
     def alter(options: Options) -> Callable[[Tensor], Tensor]                     one image: uint8 (3, S, S) to the same
     def mix(options: Options) -> Callable[[Tensor, Tensor], tuple[Tensor, float]]                 one image with another
 
-`alter` makes what is done to single images, before they are normalised, in the order of the list. `mix` makes what
+`alter` makes what is done to single images, before they are normalised, in the order of the list. A file with
+`FLOATS = True` takes images of targets of more `depth` as well, float32 (3, S, S) of grey values 0 to 255 with
+fractions, and gives such; without it they are refused. `mix` makes what
 blends an image with the next one of the epoch, both normalised, float (3, S, S), and says what share of the label stays
 the image's own. Neither may change what it is given. What they draw comes from torch's global generator, or numpy's or
 Python's: all are seeded for every image by the run's seed, the epoch and the image's row, so that neither the batch nor
@@ -46,6 +48,11 @@ def load(name: str) -> ModuleType:
 def mixes(name: str) -> bool:
     """Does it blend an image with another?"""
     return hasattr(load(name), "mix")
+
+
+def takes_floats(name: str) -> bool:
+    """Does it take images of more than 8 bits, as float32?"""
+    return mixes(name) or bool(getattr(load(name), "FLOATS", False))
 
 
 def listed(value: Any) -> Any:

@@ -11,6 +11,8 @@ from transferscope.tasks.augmentations._fields import Chance, Grey, Range
 if TYPE_CHECKING:
     from torch import Tensor
 
+FLOATS = True
+
 
 class Options(Strict):
     degrees: Annotated[Real, Field(ge=0, le=180)] = 10.0

@@ -1,7 +1,7 @@
 """color_jitter: brightness, contrast, saturation and hue changed in a drawn order (torchvision's `ColorJitter`)."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Part = Annotated[Real, Field(ge=0, le=1)]
+
+FLOATS = True
 
 
 class Options(Strict):
@@ -29,4 +31,9 @@ def alter(options: Options) -> "Callable[[Tensor], Tensor]":
     from torchvision.transforms import v2
 
     made = v2.ColorJitter(options.brightness, options.contrast, options.saturation, options.hue)
-    return cast("Callable[[Tensor], Tensor]", made)
+
+    def jittered(image: "Tensor") -> "Tensor":
+        changed: Tensor = made(image / 255) * 255 if image.is_floating_point() else made(image)
+        return changed
+
+    return jittered

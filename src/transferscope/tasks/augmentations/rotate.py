@@ -11,6 +11,8 @@ from transferscope.tasks.augmentations._fields import Grey
 if TYPE_CHECKING:
     from torch import Tensor
 
+FLOATS = True
+
 
 class Options(Strict):
     degrees: Annotated[Real, Field(gt=0, le=180)] = 15.0

@@ -9,6 +9,8 @@ from transferscope.tasks.augmentations._fields import Chance
 if TYPE_CHECKING:
     from torch import Tensor
 
+FLOATS = True
+
 
 class Options(Strict):
     p: Chance = 0.5

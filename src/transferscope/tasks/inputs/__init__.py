@@ -15,10 +15,12 @@ A file may have a model `Options`, what `input: {NAME: {KEY: VALUE}}` may say, w
 `TRAINING` are told to the runs, as `run.input`. `UNAUGMENTED` is True where no run is told of `recipe.augment`, which
 nothing goes by. `blocks(example) -> list[int]` lists what blocks a shuffle can move.
 
-A file may have two more. What is frozen is computed once where the first is a number, and None is its answer where it
-is not there; the second completes the options of `input` with what lies beside the study's network or weights::
+A file may have three more. What is frozen is computed once where the first is a number, and None is its answer where
+it is not there; the second is the order in which evaluation of some rows is quickest, where inputs differ in length;
+the third completes the options of `input` with what lies beside the study's network or weights::
 
     def looks(run: Run) -> int | None        after how many epochs training gives every input as before, by turns
+    def quickest(table: Table, rows: ndarray) -> ndarray                      places (m,) of the `rows` (m,), each once
     def settled(options: Mapping, network: str, weights: str | None, folder: Path) -> dict
 
 `table.json` in the folder of a table names its kind. Batches are (inputs, labels, rows). Inputs are tensors whose first
@@ -69,12 +71,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Fed:
-    """How a network is fed: less the `mean` and over the `std` of every channel, `shuffle`d as `seed` has it."""
+    """How a network is fed: less the `mean` and over the `std` of every channel, `shuffle`d as `seed` has it. With
+    `trimmed` a batch of texts is as long as its longest, which is for passes that only ask for answers."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     shuffle: Mapping[str, Any] | None = None
     seed: int = 0
+    trimmed: bool = False
 
 
 class Batches(Sized, Iterable["Batch"], Protocol):
@@ -193,6 +197,12 @@ def looks(kind: Kind, run: "Run") -> int | None:
     """After how many epochs training gives every input as before, by turns; None where it never does, as with mixup."""
     found: Callable[[Run], int | None] | None = getattr(kind, "looks", None)
     return None if found is None or run.mixup > 0 else found(run)
+
+
+def quickest(kind: Kind, table: "Table", rows: "np.ndarray") -> "np.ndarray | None":
+    """The places of `rows` (m,) in the order in which evaluation is quickest; None where that makes no difference."""
+    found: Callable[[Table, np.ndarray], np.ndarray] | None = getattr(kind, "quickest", None)
+    return None if found is None else found(table, rows)
 
 
 def open_table(folder: Path) -> "Table":

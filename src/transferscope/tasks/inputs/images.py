@@ -1,4 +1,4 @@
-"""images: pictures as squares of 8-bit red, green and blue, or of other bands, decoded once into a table.
+"""images: pictures as squares of red, green and blue, or of other bands, decoded once into a table.
 
 Training crops and flips them; evaluation sees the centre. Blocks of pixels are what a shuffle moves.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from transferscope.tasks.recipe import Run
 
 
-@task("ingest", version=2, neutral={"fit": "crop", "channels": 3}, cost=costs.decoding)
+@task("ingest", version=2, neutral={"fit": "crop", "channels": 3, "depth": 8}, cost=costs.decoding)
 def ingest(
     *,
     source: Outside,
@@ -41,6 +41,7 @@ def ingest(
     split_seed: int,
     fit: str = "crop",
     channels: int = 3,
+    depth: int | str = 8,
     work: Work,
 ) -> list[dict[str, Any]]:
     """Build the image table of `source` in the work folder; one row per split and class with its number of images.
@@ -72,7 +73,10 @@ def ingest(
 
 def examples(params: Mapping[str, Any]) -> dict[str, Example]:
     """What a training and an evaluation image ("train", "eval") of the table are like, from the step's parameters."""
-    return {which: picture(params[f"{which}_size"], params.get("channels", 3)) for which in ("train", "eval")}
+    from transferscope.data.pictures.depth import DTYPES
+
+    how = params.get("channels", 3), DTYPES[params.get("depth", 8)]
+    return {which: picture(params[f"{which}_size"], *how) for which in ("train", "eval")}
 
 
 def stored_bytes(params: Mapping[str, Any]) -> int:
@@ -80,14 +84,14 @@ def stored_bytes(params: Mapping[str, Any]) -> int:
     from transferscope.data.pictures.render import Geometry
 
     sizes = (params["train_size"], params["eval_size"], params["interpolation"], params["crop"])
-    return Geometry(*sizes, channels=params.get("channels", 3)).image_bytes
+    return Geometry(*sizes, channels=params.get("channels", 3), depth=params.get("depth", 8)).image_bytes
 
 
 def table(source: Outside, asked: Asked) -> Step:
     """The step that decodes a source: without augmentation at `image_size` alone, else larger for crops too."""
     from transferscope.data.target import channels_fed
 
-    size, recipe = asked.image_size, asked.recipe
+    size, recipe, how = asked.image_size, asked.recipe, apart(source.ref)[1]
     usual = asked.preprocessing["interpolation"]
     return ingest.step(
         source=source,
@@ -99,7 +103,8 @@ def table(source: Outside, asked: Asked) -> Step:
         test=asked.test,
         split_seed=asked.split_seed,
         fit=recipe.fit,
-        channels=channels_fed(apart(source.ref)[1].get("channels")),
+        channels=channels_fed(how.get("channels")),
+        depth=how.get("depth", 8),
     )
 
 

@@ -42,7 +42,7 @@ class Options(Strict):
     """Tokens that are kept of a text, the tokenizer's own among them; the rest of longer ones is cut off."""
 
 
-@task("text", version=1, cost=costs.decoding)
+@task("text", version=2, cost=costs.decoding)
 def tokenise(
     *,
     source: Outside,
@@ -163,25 +163,25 @@ def open_table(folder: Path) -> "Tokens":
 def training(
     table: "Tokens", rows: "np.ndarray", labels: "np.ndarray", run: "Run", *, epoch: int, start: int, device: str
 ) -> "Epoch":
-    """Every text as evaluation reads it, in another order every epoch.
+    """Every text as evaluation reads it, in another order every epoch, texts of like length in one batch (`buckets`).
 
     Where all of the network is trained, a batch is as long as its longest text, which changes no answer and is quicker;
     what is frozen is computed once, for texts of one length.
     """
+    from transferscope.data.buckets import bucketed
     from transferscope.data.order import Epoch
 
     if run.mixup > 0:
         raise UserError("recipe.mixup: it blends inputs, and tokens cannot be blended; set it to 0.")
-    fed = Fed(run.mean, run.std, run.shuffle, run.seed)
+    fed = Fed(run.mean, run.std, run.shuffle, run.seed, trimmed=run.trainable == "all")
 
     def feed(order: "np.ndarray") -> Any:
-        def fed_part(part: slice) -> "torch.Tensor":
-            x = _fed(table, order[part], fed, device)
-            return x[:, : int(table.lengths[order[part]].max())] if run.trainable == "all" else x
+        return lambda part: _fed(table, order[part], fed, device)
 
-        return fed_part
+    def arrange(order: "np.ndarray") -> "np.ndarray":
+        return bucketed(order, table.lengths[order], run.batch_size, seed=run.seed, epoch=epoch)
 
-    return Epoch(rows, labels, feed, run.batch_size, run.seed, epoch, start, device)
+    return Epoch(rows, labels, feed, run.batch_size, run.seed, epoch, start, device, arrange=arrange)
 
 
 def evaluation(
@@ -193,6 +193,13 @@ def evaluation(
     for start in range(0, len(rows), batch_size):
         part = rows[start : start + batch_size]
         yield _fed(table, part, fed, device), torch.from_numpy(labels[part]).to(device), part
+
+
+def quickest(table: "Tokens", rows: "np.ndarray") -> "np.ndarray":
+    """By length."""
+    from transferscope.data.buckets import by_length
+
+    return by_length(table.lengths[rows])
 
 
 def looks(run: "Run") -> int | None:
@@ -216,6 +223,8 @@ def _fed(table: "Tokens", rows: "np.ndarray", fed: Fed, device: str) -> "torch.T
     else:
         per_example = bool(fed.shuffle.get("per_image"))
         found = blocks_moved(table, rows, fed.shuffle["block"], seed=fed.seed, per_example=per_example)
+    if fed.trimmed:
+        found = found[:, : int(table.lengths[rows].max(initial=1))]
     return torch.from_numpy(np.asarray(found, dtype=np.int64)).to(device)
 
 
