@@ -48,11 +48,11 @@ def deep(study: Study, plan: Plan) -> Iterator[Check]:
     """Checks that build the network: every arm starts with every target's head and takes one step on random images
     without a NaN; then, if all do, every network takes the batches that its runs will have. A refusal is said once.
     What the recipe does to crops is tried on random pictures."""
-    for where, then in augmentations(study).items():
+    for where, (then, more_bits) in augmentations(study).items():
         yield _attempt(
             f"{where}.augment",
-            lambda where=where, then=then: rehearse_augmentation(
-                where, then, study.image_size, study.example.channels, study.deep
+            lambda where=where, then=then, more_bits=more_bits: rehearse_augmentation(
+                where, then, study.image_size, study.example.channels, more_bits
             ),
         )
     counts = {len(split_rows(study, ref)[0].classes) for ref in study.targets.values()}

@@ -106,19 +106,30 @@ def rehearse(run: Rehearsal, image: Example) -> str:
     return f"{in_words(run.network)} takes a step on batches of {_batch_words(run)}{cut}, {run.classes} outputs"
 
 
-def augmentations(study: Study) -> dict[str, tuple[Entry, ...]]:
-    """What the study's recipes list to be done to crops, by the key of the recipe; none for inputs of one's own."""
+def augmentations(study: Study) -> dict[str, tuple[tuple[Entry, ...], bool]]:
+    """What the study's recipes list to be done to crops, and whether any of these has more than 8 bits, by the key of
+    the recipe; none for inputs of one's own."""
     if study.input != USUAL:
         return {}
-    recipes = {"recipe": study.recipe}
-    if study.pretrained is not None and "augment" in study.pretrained.recipe:
-        recipes["pretrained.recipe"] = study.pretraining_recipe()
-    return {where: recipe.augment.then for where, recipe in recipes.items() if recipe.augment and recipe.augment.then}
+    how, targets = study.pretrained, list(study.targets.values())
+    source = [how.source] if how is not None and how.source is not None else []
+    recipes = {"recipe": (study.recipe, targets)}
+    if how is not None and "augment" in how.recipe:
+        recipes["pretrained.recipe"] = study.pretraining_recipe(), source
+    else:
+        targets += source
+    return {
+        where: (recipe.augment.then, any(target.depth != 8 for target in on))
+        for where, (recipe, on) in recipes.items()
+        if recipe.augment and recipe.augment.then
+    }
 
 
-def rehearse_augmentation(where: str, then: tuple[Entry, ...], side: int, channels: int = 3, deep: bool = False) -> str:
-    """Do to some random pictures of `side` pixels, `deep` ones of more than 8 bits, what is listed at `where`, and say
-    how long it takes.
+def rehearse_augmentation(
+    where: str, then: tuple[Entry, ...], side: int, channels: int = 3, more_bits: bool = False
+) -> str:
+    """Do to some random pictures of `side` pixels, kept with `more_bits` than 8 or not, what is listed at `where`, and
+    say how long it takes.
 
     UserError where one of the list cannot be made, raises, or returns something else.
     """
@@ -128,7 +139,7 @@ def rehearse_augmentation(where: str, then: tuple[Entry, ...], side: int, channe
 
     draw = torch.Generator().manual_seed(0)
     pictures = torch.randint(0, 256, (TRIED, channels, side, side), dtype=torch.uint8, generator=draw)
-    pictures = pictures.float() if deep else pictures
+    pictures = pictures.float() if more_bits else pictures
     try:
         after = augmented(then, seed=0, epoch=0)
         began = time.perf_counter()

@@ -11,6 +11,7 @@ from smoke import nets
 from transferscope.engine.estimate import Past
 from transferscope.engine.store import Store
 from transferscope.forecast import Forecast, image_counts
+from transferscope.rehearsal import augmentations
 from transferscope.study import Study
 
 EACH, SIDE, LEVEL, BELOW = 60, 24, 257, 100  # a level of 8 bits is 257 of 16, and the signal at most 100 of them
@@ -111,6 +112,19 @@ def test_check_says_what_deeper_tables_do_not_bear(tmp_path: Path, call) -> None
         refused = call("check", "--set", f"targets.films.depth={wrong}", cwd=folder)
         words = " ".join((refused.out + refused.err).split())
         assert refused.code == 2 and "targets.films.depth: " in words and "Traceback" not in words, words
+
+
+def test_only_the_recipe_of_deeper_pictures_is_tried_with_them(tmp_path: Path) -> None:
+    folder = study(tmp_path / "study", 8)
+    for depths, expected in ((("8", "16"), (False, True)), (("16", "8"), (True, False))):
+        own, other = depths
+        source = f"{{ref: 'folder:films', depth: {other}}}"
+        said = f"{{source: {source}, recipe: {{augment: {{then: [rand_augment]}}}}}}"
+        loaded = Study.load(folder / "study.yaml", {"targets.films.depth": own, "pretrained": said})
+        found = {where: more_bits for where, (_, more_bits) in augmentations(loaded).items()}
+        assert found == dict(zip(("recipe", "pretrained.recipe"), expected, strict=True))
+        alike = Study.load(folder / "study.yaml", {"targets.films.depth": own, "pretrained": f"{{source: {source}}}"})
+        assert [more_bits for _, more_bits in augmentations(alike).values()] == [True], "both use one recipe"
 
 
 def test_the_forecast_counts_the_bytes_of_the_depth(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class Augmented:
         return out, own * y[:-1] + (1 - own) * y[1:]
 
     def on_trial(self, pictures: Tensor) -> None:
-        """All of it done to uint8 pictures (b, C, S, S) and thrown away, to see that it works, and how long."""
+        """All of it done to pictures (b, C, S, S) and thrown away, to see that it works, and how long."""
         rows = np.arange(len(pictures))
         crops = self.altered(pictures, rows) if self.alters else pictures
         if self.mixes:
