@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from transferscope import __version__
-from transferscope.console import exits, lines, tables
-from transferscope.console.arguments import DEFAULT, Json, Set, StudyFile, Trust, analyses_named, planned
+from transferscope.console import arguments, exits, lines, tables
+from transferscope.console.arguments import DEFAULT, Json, On, Set, StudyFile, Trust, analyses_named, planned
 from transferscope.console.exits import FAILED, INCOMPLETE, REFUSED
 from transferscope.console.lines import err, out
 from transferscope.console.words import size
@@ -65,7 +65,7 @@ def quickstart(
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text((files("transferscope") / "quickstart.yaml").read_text(encoding="utf-8"), encoding="utf-8")
         out.print(f"Wrote {file}: edit it to make it yours.", markup=False)
-    run(file, set_, trust)
+    run(file, set_, trust=trust)
 
 
 @app.command()
@@ -188,6 +188,7 @@ def plan(
 def run(
     file: StudyFile = DEFAULT,
     set_: Set = None,
+    on: On = None,
     trust: Trust = False,
     retry_failed: Annotated[
         bool, typer.Option(help="Try again what failed in an earlier run, or leave it and what needs it.")
@@ -198,7 +199,7 @@ def run(
 ) -> None:
     """Do what is missing, then write the report. Stop it anywhere; run it again to go on.
 
-    Example: [bold]transferscope run study.yaml --set recipe.epochs=3[/bold]
+    Example: [bold]transferscope run study.yaml --set recipe.epochs=3 --on ray[/bold]
 
     Exit codes: 0 done, 1 some steps failed or a part of the report could not be written, 2 wrong usage or study,
     3 preflight refused, 4 incomplete, 5 a disk that cannot be read or written, 130 stopped by Ctrl-C, 143 by SIGTERM.
@@ -209,6 +210,7 @@ def run(
     from transferscope.console.watch import Watcher
 
     told = lines.silent if quiet else out
+    set_ = arguments.on(on, set_)
     study, steps, store = planned(file, set_, trusted=trust)
     users.register(file, steps, store)
     for said in store.damaged(steps.steps):

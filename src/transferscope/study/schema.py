@@ -127,7 +127,7 @@ class Resources(Strict):
     null for no limit."""
     executor: str = "local"
     """Who does the steps: `local` (worker processes), `inline` (one after the other in this process, for debuggers and
-    notebooks), or the dotted path of your own module."""
+    notebooks), `ray` or `ray://HOST:10001` (all nodes of a Ray cluster), or the dotted path of your own module."""
 
 
 def _seeds(value: Any) -> Any:
