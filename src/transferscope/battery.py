@@ -100,6 +100,8 @@ def executor(study: Study, todo: Iterable[Step]) -> Executor:
             "device": how.device,
             "natural": trains and study.recipe.precision == "auto",
             "sharing": _sharing_elsewhere(study, ask),
+            "slurm": how.slurm,
+            "folder": str(study.folder.absolute()),
         }
         return executors.build(how.executor, Slots((), 1, 1), options)
     return executors.build(how.executor, slots(how, sharing=partial(_runs_a_gpu, study, ask)), options)

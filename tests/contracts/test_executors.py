@@ -14,8 +14,7 @@ from transferscope.engine import executors
 from transferscope.engine.executors import Slots
 from transferscope.errors import UserError
 
-
-AWAY = ("ray",)  # those that need a cluster
+AWAY = ("ray", "slurm")  # those that take long to start
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +40,13 @@ def test_their_first_lines_are_shown() -> None:
         module = importlib.import_module(f"{executors.__name__}.{name}")
         check_first_line(module)
         assert (module.__doc__ or "").startswith(line)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+def test_executor_slurm(check: Callable[..., None], tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    check("slurm", contract.store_in(tmp_path))
 
 
 def test_an_unknown_executor_is_one_sentence() -> None:

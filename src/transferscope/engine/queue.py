@@ -33,6 +33,11 @@ class Course:
         """Whether a step is left to another process for now."""
         return bool(self._queue.elsewhere)
 
+    @property
+    def ended(self) -> Mapping[str, Outcome]:
+        """How steps ended so far, by key."""
+        return self._outcomes
+
     def next(self) -> Step | None:
         """A step to begin now, told to the watch; None where none is ready."""
         self._ask()
@@ -130,6 +135,7 @@ class Queue:
     def ended(self, outcome: Outcome) -> list[Outcome]:
         """Note an outcome: free what waited for it, or return the dependents that are lost with it."""
         lost = []
+        self.waiting.discard(outcome.key)
         for key in self.wanted[outcome.key]:
             if outcome.status in ("done", "cached"):
                 self.needs[key].discard(outcome.key)

@@ -62,6 +62,15 @@ class Step:
         }
 
 
+def told(job: Mapping[str, Any], inputs: tuple[Step, ...]) -> Step:
+    """The step that a `job` tells of, for who only does it: its key is that of the job, its parameters are encoded."""
+    step: Step = object.__new__(Step)
+    said = {name: job[name] for name in ("task", "version", "call", "params", "key")}
+    for name, value in {**said, "neutral": {}, "cost": job["passes"], "inputs": inputs}.items():
+        object.__setattr__(step, name, value)
+    return step
+
+
 def canonical(value: Any) -> bytes:
     """Canonical JSON: sorted keys, no white space, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode()
