@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from transferscope import battery
+from transferscope.engine.deal import WORKER_MEMORY
 from transferscope.engine.machine import Machine
 from transferscope.errors import UserError
 from transferscope.memo import Memo
@@ -39,7 +40,7 @@ def test_one_worker_a_gpu_unless_more_pay() -> None:
     ("machine", "count"),
     [
         (replace(PLENTY, cores=5), 5),
-        (replace(PLENTY, memory=4 * battery.WORKER_MEMORY + 1), 4),
+        (replace(PLENTY, memory=4 * WORKER_MEMORY + 1), 4),
         (replace(PLENTY, cores=1), 2),  # never less than one a GPU
         (replace(PLENTY, memory=1), 2),
     ],
@@ -57,7 +58,7 @@ def test_sharing_is_asked_for_only_where_it_counts() -> None:
     assert devices(never, slots=5) == ("cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda:0")
     assert devices(never, device="cpu") == ("cpu",) * 16
     assert devices(never, NO_GPU) == ("cpu",) * 16
-    assert devices(never, replace(NO_GPU, memory=3 * battery.WORKER_MEMORY)) == ("cpu",) * 3
+    assert devices(never, replace(NO_GPU, memory=3 * WORKER_MEMORY)) == ("cpu",) * 3
     with pytest.raises(UserError, match="no GPU"):
         devices(never, NO_GPU, device="cuda")
     with pytest.raises(AssertionError, match="asked"):

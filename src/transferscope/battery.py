@@ -21,6 +21,7 @@ from transferscope.engine.estimate import Past
 from transferscope.engine.executors import Executor, Slots
 from transferscope.engine.machine import Machine, this_machine
 from transferscope.engine.plan import Plan
+from transferscope.engine.simulate import Schedule, simulate
 from transferscope.engine.step import Outside, Step
 from transferscope.engine.store import Store
 from transferscope.engine.table import ResultTable, gather
@@ -80,7 +81,13 @@ def slots(resources: Resources, machine: Machine | None = None, sharing: Callabl
 
 
 def known_slots(study: Study) -> Slots:
-    """The slots of a study without measuring anything: one run a GPU where no measurement is remembered."""
+    """The slots of a study without measuring anything: one run a GPU where no measurement is remembered.
+
+    Of workers that are elsewhere only what the study says is known: their number, or else one.
+    """
+    how = study.resources
+    if executors.is_elsewhere(how.executor):
+        return Slots(("cpu",) * (how.slots if how.slots != "auto" else how.slurm.get("workers", 1)), 1, 1)
     return slots(study.resources, sharing=partial(_runs_a_gpu, study, remembered))
 
 
@@ -150,6 +157,36 @@ def foresight(study: Study, store: Store, steps: Sequence[Step]) -> Forecast:
         return _timed(study, found, steps, ask=True)
     except UserError:  # what cannot be timed is told of once it moves
         return found
+
+
+def schedules(steps: Sequence[Step], forecast: Forecast, workers: int) -> list[Schedule]:
+    """How `steps` are done by 1, 2, 4, ... and `workers` workers. UserError where nothing tells how long one takes."""
+    seconds = {step.key: forecast.of(step).seconds for step in steps}
+    known = {key: value for key, value in seconds.items() if value is not None}
+    if unknown := sorted({step.task for step in steps if step.key not in known}):
+        raise UserError(
+            f"plan: nothing tells how long steps take ({', '.join(unknown)}); say how long a training run takes with "
+            "--seconds-per-run, or run the study for a while."
+        )
+    counts = sorted({*(2**power for power in range(workers.bit_length())), workers})
+    return [simulate(steps, known, count) for count in counts]
+
+
+def bytes_by_analysis(steps: Plan, todo: Sequence[Step], forecast: Forecast) -> dict[str, int]:
+    """Bytes that the steps to do will leave, by the analyses that ask for them: what several ask for counts for the
+    first, and what a step needs for who asks for the step."""
+    left = {step.key for step in todo}
+    found: dict[str, int] = {}
+    for cell in steps.cells:
+        stack, total = [cell.step], 0
+        while stack:
+            step = stack.pop()
+            if step.key in left:
+                left.discard(step.key)
+                total += forecast.of(step).bytes or 0
+                stack.extend(step.inputs)
+        found[cell.analysis] = found.get(cell.analysis, 0) + total
+    return found
 
 
 def _timed(study: Study, found: Forecast, steps: Sequence[Step], ask: bool) -> Forecast:

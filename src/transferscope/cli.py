@@ -143,11 +143,23 @@ def plan(
         bool,
         typer.Option(help="Time the network for a moment when no past run tells how fast it is."),
     ] = True,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Simulate the schedule with so many workers.")
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="With so many GPUs, which the workers share.")
+    ] = None,
+    run_seconds: Annotated[
+        float | None,
+        typer.Option("--seconds-per-run", min=0.001, help="Seconds of a training run, for a machine not measured."),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Show the steps, which are cached, and what the rest will cost. Runs nothing but a short calibration.
 
-    Example: [bold]transferscope plan study.yaml --set seeds=6[/bold]
+    With --workers or --gpus it plays the schedule through instead: how long, how busy, what holds it up, how much disk.
+
+    Example: [bold]transferscope plan study.yaml --workers 16 --gpus 8 --seconds-per-run 240[/bold]
     """
     import json
 
@@ -158,7 +170,13 @@ def plan(
     missing = steps.todo(store)
     todo = {step.key for step in missing}
     slots = len(battery.known_slots(study).devices)
-    forecast = battery.forecast(study, store, missing, ask=calibrate)
+    forecast = battery.forecast(study, store, missing, ask=calibrate and run_seconds is None)
+    if run_seconds is not None:
+        forecast = forecast.paced(missing, run_seconds)
+    if workers or gpus:
+        found = battery.schedules(missing, forecast, workers or gpus or 1)
+        lines.schedules(found, gpus, steps, battery.bytes_by_analysis(steps, missing, forecast), json_)
+        return
     total = forecast.total(missing, slots)
     if json_:
         labels = steps.labels()
