@@ -20,6 +20,8 @@ from transferscope.console.lines import err, out
 from transferscope.console.words import size
 from transferscope.errors import UserError, worded
 
+DAY = 86400.0  # seconds
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -485,13 +487,16 @@ def store(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, jso
 def gc(
     files: Annotated[list[Path], typer.Argument(help="The studies whose results are kept; all share one store.")],
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")] = False,
+    older: Annotated[
+        float, typer.Option("--older-than", min=0.0, metavar="DAYS", help="Only results finished so many days ago.")
+    ] = 0.0,
 ) -> None:
     """Delete results that no study asks for, and leftovers of killed runs.
 
     Kept is what the given studies ask for, what others asked for when they last ran (as long as their files are there),
-    and what came after this command began.
+    and what came after this command began; with --older-than leftovers, too.
 
-    Example: [bold]transferscope gc study.yaml other.yaml --yes[/bold]
+    Example: [bold]transferscope gc study.yaml other.yaml --older-than 30 --yes[/bold]
     """
     from transferscope import users
     from transferscope.engine.store import folder_bytes
@@ -511,11 +516,11 @@ def gc(
     kept |= {name for said in others.values() for name in said["steps"]}
     total = 0
     for task, key in list(store.entries()):
-        if f"{task}-{key}" not in kept and store.age(task, key, began) > 0:
+        if f"{task}-{key}" not in kept and store.age(task, key, began) > older * DAY:
             freed = store.remove(task, key) if yes else folder_bytes(store.path(task, key))
             total += freed
             out.print(f"{'deleted' if yes else 'would delete'} {task} {key} ({size(freed)})", markup=False)
-    total += store.sweep(kept, delete=yes)
+    total += 0 if older else store.sweep(kept, delete=yes)
     out.print(f"{size(total)} {'freed' if yes else 'could be freed; add --yes to do it'}.")
 
 

@@ -3,6 +3,7 @@
 import json
 import random
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,7 @@ def study(runs: int, seed: int = 0) -> list[Step]:
     trials = [tasks.nap.step(seconds=draw.uniform(5, 10), after=[table]) for _ in range(3)]
     chosen = tasks.nap.step(seconds=0.1, after=trials)
     trained = [tasks.nap.step(seconds=draw.uniform(5, 20), after=[table, chosen]) for _ in range(runs)]
-    pairs = [
-        tasks.nap.step(seconds=draw.uniform(1, 4), after=[a, b]) for a, b in zip(trained, trained[1:], strict=False)
-    ]
+    pairs = [tasks.nap.step(seconds=draw.uniform(1, 4), after=[*both]) for both in pairwise(trained)]
     return walk([*pairs, *trained])
 
 
@@ -72,11 +71,8 @@ def test_a_real_run_takes_as_long_as_its_simulation(tmp_path: Path) -> None:
     """Within a quarter, by the seconds that its steps took, however busy the machine was meanwhile."""
     table = tasks.nap.step(seconds=0.5, after=[])
     trained = [tasks.nap.step(seconds=0.6 + 0.1 * n, after=[table]) for n in range(10)]
-    steps = [
-        table,
-        *trained,
-        *(tasks.nap.step(seconds=0.4, after=[a, b]) for a, b in zip(trained[::2], trained[1::2], strict=True)),
-    ]
+    compared = [tasks.nap.step(seconds=0.4, after=[*both]) for both in pairwise(trained)]
+    steps = [table, *trained, *compared]
     store = Store(tmp_path / "store")
     store.prepare()
     heard: list[tuple[str, str, float]] = []

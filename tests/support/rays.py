@@ -19,7 +19,7 @@ def cluster(cpus: Sequence[int] = (1, 1), gpus: Sequence[int] = ()) -> Iterator[
     Its files lie in a folder of a short name, for sockets have no long ones, and not where other clusters are found.
     """
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
-    ours = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder, "RAY_ADDRESS": ""}
+    ours = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder, "RAY_ADDRESS": "", "RAY_worker_niceness": "0"}
     kept = {name: os.environ.get(name) for name in ours}
     os.makedirs(os.path.join(folder, "ray"))  # noqa: PTH103, PTH118
     os.environ.update(ours)

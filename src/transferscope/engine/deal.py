@@ -27,7 +27,9 @@ def dealt(
     gpus = machine.gpus if device != "cpu" else ()
     if count == "auto":
         wanted = len(gpus) * (sharing() if sharing else 1) if gpus else machine.cores
-        count = max(1, len(gpus), min(wanted, machine.cores, machine.memory // WORKER_MEMORY))
-    devices = tuple(f"cuda:{i % len(gpus)}" if gpus else "cpu" for i in range(count))
-    share = max(1, machine.cores // count)
+        workers = max(1, len(gpus), min(wanted, machine.cores, machine.memory // WORKER_MEMORY))
+    else:
+        workers = count
+    devices = tuple(f"cuda:{i % len(gpus)}" if gpus else "cpu" for i in range(workers))
+    share = max(1, machine.cores // workers)
     return Slots(devices, share if threads == "auto" else min(threads, machine.cores), machine.cores)

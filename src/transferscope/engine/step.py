@@ -58,7 +58,7 @@ class Step:
             "key": self.key,
             "call": self.call,
             "passes": self.cost,
-            "params": _encode(self.params),
+            "params": encoded(self.params),
         }
 
 
@@ -92,15 +92,16 @@ def _identity(value: Any, inputs: dict[str, Step]) -> Any:
     return value
 
 
-def _encode(value: Any) -> Any:
+def encoded(value: Any) -> Any:
+    """A parameter as plain JSON, from which `decode` makes it again."""
     if isinstance(value, Step):
         return {"$step": [value.task, value.key]}
     if isinstance(value, Outside):
         return {"$outside": [value.ref, value.fingerprint]}
     if isinstance(value, Mapping):
-        return {str(k): _encode(v) for k, v in value.items()}
+        return {str(k): encoded(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_encode(v) for v in value]
+        return [encoded(v) for v in value]
     return value
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from transferscope.engine.deal import dealt
@@ -90,7 +91,7 @@ def workplaces(
         raise UserError("resources.device: 'cuda' was asked for but no node has a GPU; use 'auto' or 'cpu'.")
     nodes = []
     for name, machine in offered.items():
-        slots = dealt(machine, "auto", options.get("threads", "auto"), device, lambda n=name: _sharing(n, options))
+        slots = dealt(machine, "auto", options.get("threads", "auto"), device, partial(_sharing, name, options))
         each = -(-len(slots.devices) // len(machine.gpus)) if machine.gpus else 0
         nodes.append(Node(name, machine, slots, int(1e4 / each) / 1e4 if each else 0.0))
     return _limited(nodes, options.get("slots", "auto"))
