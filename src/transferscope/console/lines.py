@@ -90,7 +90,7 @@ def schedules(
     """What simulated schedules come to, what holds up the last, and the bytes that analyses leave."""
     last, labels = found[-1], steps.labels()
     held = {one.workers: one.makespan / 3600 * min(gpus, one.workers) for one in found} if gpus else {}
-    chain = [{"task": step.task, "labels": dict(labels[step.key])} for step in last.chain]
+    chain: list[dict[str, Any]] = [{"task": step.task, "labels": dict(labels[step.key])} for step in last.chain]
     if json_:
         rows = [
             {
