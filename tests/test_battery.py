@@ -192,3 +192,33 @@ def test_the_page_states_every_processor() -> None:
     machines = [replace(PLENTY, processor=name, gpus=("A",)).as_dict() for name in ("p", "q", "p")]
     shown = battery._machine(machines)
     assert (shown["processor"], shown["gpus"], shown["memory"]) == ("p, q", "A", "128 GB")
+
+
+class Elsewhere:
+    """An executor whose workers are on other machines: what it was given."""
+
+    ELSEWHERE = True
+
+    @staticmethod
+    def executor(slots, options):
+        return slots, options
+
+
+def test_workers_elsewhere_are_dealt_there_and_measure_there(study: Study, gpus, monkeypatch) -> None:
+    from transferscope.engine import executors
+
+    monkeypatch.setattr(executors, "_module", lambda said: Elsewhere)
+    monkeypatch.setattr(battery, "sharing", lambda question, memo, held: (question.device, memo.is_absolute(), held))
+    resources = study.resources.model_copy(update={"executor": "ray", "slots": 7, "slurm": {"workers": 3}})
+    far = study.changed(resources=resources)
+    steps = battery.plan(far)[0].steps
+    slots, options = battery.executor(far, steps)
+    assert slots.devices == () and gpus == [], "this machine is none of them"
+    assert (options["slots"], options["threads"], options["device"], options["natural"]) == (7, "auto", "auto", False)
+    assert options["sharing"]() == ("cuda", True, 12 * 3 * (24 * 24 + 16 * 16))
+    assert options["slurm"] == {"workers": 3}
+    auto = far.changed(recipe=far.recipe.model_copy(update={"precision": "auto"}))
+    assert battery.executor(auto, steps)[1]["natural"]
+    assert battery.known_slots(far).devices == ("cpu",) * 7
+    on_cpu = far.changed(resources=resources.model_copy(update={"device": "cpu"}))
+    assert battery.executor(on_cpu, steps)[1]["sharing"] is None

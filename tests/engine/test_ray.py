@@ -33,8 +33,14 @@ def on_ray(**options: Any) -> Executor:
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Any]:
-    with rays.cluster(cpus=(1, 1), gpus=(0, 1)) as made:
+def port() -> int:
+    pytest.importorskip("grpc")
+    return rays.free_port()
+
+
+@pytest.fixture(scope="module")
+def nodes(port: int) -> Iterator[Any]:
+    with rays.cluster(cpus=(1, 1), gpus=(0, 1), client=port) as made:
         yield made
 
 
@@ -66,6 +72,13 @@ def test_a_killed_driver_is_followed_by_another_that_goes_on(nodes: Any, store: 
     other.prepare()
     Local(Slots(("cpu", "cpu"), 1, 2)).run(drive.steps(60), other)
     assert content(store) == content(other)
+
+
+def test_a_driver_from_far_away(nodes: Any, store: Store, port: int) -> None:
+    command = [sys.executable, "-m", "toy.drive", str(store.root), "10", f"ray://127.0.0.1:{port}"]
+    apart = {name: value for name, value in environment().items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(command, env=apart, timeout=200, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout == "11 done here\n", done.stderr
 
 
 def test_gpus_are_shared_as_measured_on_their_node_and_alone_work(nodes: Any, store: Store) -> None:

@@ -113,6 +113,28 @@ def test_wrong_settings_are_one_sentence(store: Store, settings: dict[str, Any],
     assert not (store.root / ".runs").exists()
 
 
+def test_settings_arrive_at_sbatch_whose_refusal_is_one_sentence(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, line in (
+        ("srun", "exit 0"),
+        ("sbatch", f"cp $1 {tmp_path}/asked.sh; echo 'no such partition' >&2; exit 1"),
+    ):
+        (tools / name).write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    jobs = in_jobs(3, cluster="slurm", partition="gpu", timeout_min=480, cpus_per_task=8, gpus_per_node=2, mem_gb=32)
+    assert jobs.slots.devices == ("cpu",) * 3 and jobs.slots.threads == 8
+    with pytest.raises(UserError, match=r"resources\.slurm: the jobs cannot be submitted \(.*no such partition"):
+        jobs.run([tasks.number.step(value=value) for value in range(9)], store)
+    asked = (tmp_path / "asked.sh").read_text(encoding="utf-8")
+    for line in ("partition=gpu", "time=480", "cpus-per-task=8", "gpus-per-node=2", "mem=32GB", "array=0-2"):
+        assert f"#SBATCH --{line}" in asked, asked
+    assert list((store.root / ".runs").iterdir()) == []
+
+
 def test_without_slurm_that_is_one_sentence(store: Store) -> None:
     with pytest.raises(UserError, match=r"resources\.slurm: "):
         in_jobs(cluster="slurm").run([tasks.number.step(value=1)], store)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ STORE = 80 * 2**20  # bytes of a node's object store: the least that Ray takes
 
 
 @contextmanager
-def cluster(cpus: Sequence[int] = (1, 1), gpus: Sequence[int] = ()) -> Iterator[Any]:
-    """Nodes with so many cores and (made up) GPUs; this process has joined them, and others do by RAY_ADDRESS.
+def cluster(cpus: Sequence[int] = (1, 1), gpus: Sequence[int] = (), client: int | None = None) -> Iterator[Any]:
+    """Nodes with so many cores and (made up) GPUs; this process has joined them, and others do by RAY_ADDRESS, or as
+    from far away by the port `client`.
 
     Its files lie in a folder of a short name, for sockets have no long ones, and not where other clusters are found.
     """
@@ -30,7 +32,8 @@ def cluster(cpus: Sequence[int] = (1, 1), gpus: Sequence[int] = ()) -> Iterator[
     made = None
     try:
         del os.environ["RAY_ADDRESS"]
-        made = Cluster(initialize_head=True, head_node_args={**how, "num_cpus": cpus[0], "num_gpus": (*gpus, 0)[0]})
+        head = {**how, "num_cpus": cpus[0], "num_gpus": (*gpus, 0)[0], "ray_client_server_port": client}
+        made = Cluster(initialize_head=True, head_node_args=head)
         for number, count in enumerate(cpus[1:], 1):
             made.add_node(**how, num_cpus=count, num_gpus=gpus[number] if gpus else 0)
         ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
@@ -43,3 +46,10 @@ def cluster(cpus: Sequence[int] = (1, 1), gpus: Sequence[int] = ()) -> Iterator[
         for name, value in kept.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return int(asked.getsockname()[1])

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 ELSEWHERE = True
 OURS = ("workers", "cluster")  # keys of `resources.slurm` that are no setting of sbatch
 ALIKE = ("name", "timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node", "stderr_to_stdout")  # anywhere
+LEAVE = 10.0  # seconds in which jobs end by themselves when nothing is left to do
 LOOKS = 0.4  # seconds between two looks at what workers tell
 TRIES = 3  # of a step whose worker is lost, and of workers that end before they did anything
 BLAMELESS = ("PREEMPTED", "TIMEOUT", "NODE_FAIL", "REQUEUED", "CANCELLED")  # ends of which no step is the cause
@@ -72,16 +73,18 @@ class Slurm:
         driver = _Driver(run, Course(todo, store, watch), watch, {step.key: place for place, step in enumerate(todo)})
         how = {name: value for name, value in self.options.items() if name not in ("slurm", "sharing", "folder")}
         worker = Worker(str(run.folder), str(root), how, self.options.get("sharing"))
-        jobs = _submitted(executor, worker, min(len(self.slots.devices), len(todo)))
+        jobs: list[Any] = []
         vain = 0
         try:
+            jobs += _submitted(executor, worker, min(len(self.slots.devices), len(todo)))
             while driver.left and not self._killed:
+                over = [job for job in jobs if job.done()]  # before the last words are heard
                 vain = 0 if driver.hear() else vain
                 if self._stopped:
                     run.stop()
                     if not run.workers():
                         break
-                for job in [job for job in jobs if job.done() and not self._stopped and driver.left]:
+                for job in over if driver.left and not self._stopped else ():
                     jobs.remove(job)
                     driver.lost(job)
                     vain += 1  # jobs since a step last ended
@@ -91,11 +94,8 @@ class Slurm:
                 time.sleep(LOOKS)
             driver.hear()
         finally:
-            if driver.left:
-                run.stop()
-                for job in jobs:
-                    with suppress(Exception):
-                        job.cancel(check=False)
+            run.stop()
+            _end(jobs, 0.0 if driver.left else LEAVE)
             shutil.rmtree(run.folder, ignore_errors=True)
         return driver.course.outcomes()
 
@@ -187,6 +187,16 @@ def _submitted(executor: Any, worker: Worker, count: int) -> list[Any]:
     except Exception as error:  # sbatch that is not there, or refuses
         why = (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip(".")
         raise UserError(f"resources.slurm: the jobs cannot be submitted ({why}).") from None
+
+
+def _end(jobs: list[Any], seconds: float) -> None:
+    """Cancel what is not over, and what has not begun, after so many seconds."""
+    limit = time.monotonic() + seconds
+    while (left := [job for job in jobs if not job.done()]) and time.monotonic() < limit:
+        time.sleep(LOOKS)
+    for job in left:
+        with suppress(Exception):
+            job.cancel(check=False)
 
 
 executor = Slurm
