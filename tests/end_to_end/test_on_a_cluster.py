@@ -9,7 +9,8 @@ from smoke import command
 from transferscope import battery
 from transferscope.study import Study
 
-JOBS = ("--set", "resources.slurm={cluster: local, workers: 2, timeout_min: 20}", "--set", "resources.slots=1")
+JOBS = ("--set", "resources.slurm={cluster: local, workers: 2, timeout_min: 20}")
+ALIKE = ("--set", "resources.slots=1", "--set", "resources.threads=1")  # as the two workers of a local run, in each
 
 
 def run(folder: Path, *arguments: str) -> str:
@@ -40,7 +41,8 @@ def test_ray_writes_the_bytes_of_a_local_run(trained: Path, fresh: Path) -> None
 @pytest.mark.slow
 def test_slurm_writes_the_bytes_of_a_local_run(trained: Path, fresh: Path) -> None:
     pytest.importorskip("submitit")
-    run(fresh, "--on", "slurm", *JOBS)
+    said = run(fresh, "--on", "slurm", *JOBS, *ALIKE)
+    assert "Another process" not in said, "jobs of one run are no strangers to each other"
     compare(fresh, trained)
 
 

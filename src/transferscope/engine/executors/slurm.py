@@ -142,9 +142,6 @@ class _Driver:
                 if line not in self._said:
                     self._said[line] = line
                     log.info(line)
-            other = said.get("elsewhere")
-            if other is not None and other["key"] not in {*at, *self.course.ended}:
-                self.watch("elsewhere", other)
         for key, what in at.items():
             if key in self.course.ended:
                 continue
@@ -157,6 +154,9 @@ class _Driver:
                 heard = True
                 self._begin(outcome.key)
                 self.course.end(outcome)
+        for other in [said["elsewhere"] for said in workers if said.get("elsewhere")]:
+            if other["key"] not in {*at, *self.course.ended}:  # of no worker of this run
+                self.watch("elsewhere", other)
         return heard
 
     @property
