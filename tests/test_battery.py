@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from transferscope import battery
+from transferscope.engine.deal import WORKER_MEMORY
 from transferscope.engine.machine import Machine
 from transferscope.errors import UserError
 from transferscope.memo import Memo
@@ -39,7 +40,7 @@ def test_one_worker_a_gpu_unless_more_pay() -> None:
     ("machine", "count"),
     [
         (replace(PLENTY, cores=5), 5),
-        (replace(PLENTY, memory=4 * battery.WORKER_MEMORY + 1), 4),
+        (replace(PLENTY, memory=4 * WORKER_MEMORY + 1), 4),
         (replace(PLENTY, cores=1), 2),  # never less than one a GPU
         (replace(PLENTY, memory=1), 2),
     ],
@@ -57,7 +58,7 @@ def test_sharing_is_asked_for_only_where_it_counts() -> None:
     assert devices(never, slots=5) == ("cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda:0")
     assert devices(never, device="cpu") == ("cpu",) * 16
     assert devices(never, NO_GPU) == ("cpu",) * 16
-    assert devices(never, replace(NO_GPU, memory=3 * battery.WORKER_MEMORY)) == ("cpu",) * 3
+    assert devices(never, replace(NO_GPU, memory=3 * WORKER_MEMORY)) == ("cpu",) * 3
     with pytest.raises(UserError, match="no GPU"):
         devices(never, NO_GPU, device="cuda")
     with pytest.raises(AssertionError, match="asked"):
@@ -191,3 +192,33 @@ def test_the_page_states_every_processor() -> None:
     machines = [replace(PLENTY, processor=name, gpus=("A",)).as_dict() for name in ("p", "q", "p")]
     shown = battery._machine(machines)
     assert (shown["processor"], shown["gpus"], shown["memory"]) == ("p, q", "A", "128 GB")
+
+
+class Elsewhere:
+    """An executor whose workers are on other machines: what it was given."""
+
+    ELSEWHERE = True
+
+    @staticmethod
+    def executor(slots, options):
+        return slots, options
+
+
+def test_workers_elsewhere_are_dealt_there_and_measure_there(study: Study, gpus, monkeypatch) -> None:
+    from transferscope.engine import executors
+
+    monkeypatch.setattr(executors, "_module", lambda said: Elsewhere)
+    monkeypatch.setattr(battery, "sharing", lambda question, memo, held: (question.device, memo.is_absolute(), held))
+    resources = study.resources.model_copy(update={"executor": "ray", "slots": 7, "slurm": {"workers": 3}})
+    far = study.changed(resources=resources)
+    steps = battery.plan(far)[0].steps
+    slots, options = battery.executor(far, steps)
+    assert slots.devices == () and gpus == [], "this machine is none of them"
+    assert (options["slots"], options["threads"], options["device"], options["natural"]) == (7, "auto", "auto", False)
+    assert options["sharing"]() == ("cuda", True, 12 * 3 * (24 * 24 + 16 * 16))
+    assert options["slurm"] == {"workers": 3}
+    auto = far.changed(recipe=far.recipe.model_copy(update={"precision": "auto"}))
+    assert battery.executor(auto, steps)[1]["natural"]
+    assert battery.known_slots(far).devices == ("cpu",) * 7
+    on_cpu = far.changed(resources=resources.model_copy(update={"device": "cpu"}))
+    assert battery.executor(on_cpu, steps)[1]["sharing"] is None

@@ -18,7 +18,7 @@ PACKAGES = {
     "transferscope.data.sources": "bbcnews csv digits elpv folder fractals hdf5 npz openmoji parquet text torchvision",
     "transferscope.models.networks": "open_clip package timm torchvision transformers",
     "transferscope.models.pretrained": "file package timm transformers",
-    "transferscope.engine.executors": "inline local",
+    "transferscope.engine.executors": "inline local ray slurm",
 }
 ASKED: dict[str, Callable[[str], object]] = {
     "source": lambda name: data.open_listing(f"{name}:x"),

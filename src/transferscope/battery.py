@@ -16,10 +16,12 @@ from transferscope import __version__, analyses, looks, registry
 from transferscope.analyses import Chosen
 from transferscope.analyses._shared import contrasts
 from transferscope.engine import executors
+from transferscope.engine.deal import dealt
 from transferscope.engine.estimate import Past
 from transferscope.engine.executors import Executor, Slots
 from transferscope.engine.machine import Machine, this_machine
 from transferscope.engine.plan import Plan
+from transferscope.engine.simulate import Schedule, simulate
 from transferscope.engine.step import Outside, Step
 from transferscope.engine.store import Store
 from transferscope.engine.table import ResultTable, gather
@@ -47,7 +49,6 @@ from transferscope.timing.step_time import Question
 log = logging.getLogger(__name__)
 WORTH = 100_000  # passes of a run whose network is timed first: minutes on a core, even of a small network
 LIBRARIES = ("transferscope", "python", "numpy", "PIL", "safetensors", "torch", "torchvision", "timm")
-WORKER_MEMORY = 1_400_000_000  # bytes: a worker with torch, a small network and its batches
 
 
 @dataclass(frozen=True)
@@ -75,40 +76,51 @@ def plan(study: Study) -> tuple[Plan, Store]:
 
 
 def slots(resources: Resources, machine: Machine | None = None, sharing: Callable[[], int] | None = None) -> Slots:
-    """As many workers a GPU as `sharing` says (one without it), else one a core, unless told otherwise.
-
-    Cores and memory limit both, but for the first worker of a GPU. `sharing` is asked only where its answer counts.
-    """
-    machine = machine or this_machine()
-    if resources.device == "cuda" and not machine.gpus:
-        raise UserError("resources.device: 'cuda' was asked for but no GPU was found; use 'auto' or 'cpu'.")
-    gpus = machine.gpus if resources.device != "cpu" else ()
-    if resources.slots == "auto":
-        wanted = len(gpus) * (sharing() if sharing else 1) if gpus else machine.cores
-        count = max(1, len(gpus), min(wanted, machine.cores, machine.memory // WORKER_MEMORY))
-    else:
-        count = resources.slots
-    devices = tuple(f"cuda:{i % len(gpus)}" if gpus else "cpu" for i in range(count))
-    share = max(1, machine.cores // count)
-    threads = share if resources.threads == "auto" else min(resources.threads, machine.cores)
-    return Slots(devices, threads, machine.cores)
+    """The workers that a machine, this one by default, gives a study: see `engine.deal`."""
+    return dealt(machine or this_machine(), resources.slots, resources.threads, resources.device, sharing)
 
 
 def known_slots(study: Study) -> Slots:
-    """The slots of a study without measuring anything: one run a GPU where no measurement is remembered."""
+    """The slots of a study without measuring anything: one run a GPU where no measurement is remembered.
+
+    Of workers that are elsewhere only what the study says is known: their number, or else one.
+    """
+    how = study.resources
+    if executors.is_elsewhere(how.executor):
+        return Slots(("cpu",) * (how.slots if how.slots != "auto" else how.slurm.get("workers", 1)), 1, 1)
     return slots(study.resources, sharing=partial(_runs_a_gpu, study, remembered))
 
 
 def executor(study: Study, todo: Iterable[Step]) -> Executor:
-    """The executor that a study asks for, to do `todo`; on GPUs sharing one is measured where any of it trains."""
+    """The executor that a study asks for, to do `todo`; on GPUs sharing one is measured where any of it trains.
+
+    Workers that are elsewhere are dealt there, by the machine they find: they are told what was asked for.
+    """
     how = study.resources
     trains = any(step.task == "train" for step in todo)
-    found = slots(how, sharing=partial(_runs_a_gpu, study, sharing)) if trains else known_slots(study)
-    return executors.build(how.executor, found, {"table": how.table, "compile": how.compile, "patience": how.patience})
+    ask = sharing if trains else remembered
+    options: dict[str, Any] = {"table": how.table, "compile": how.compile, "patience": how.patience}
+    if executors.is_elsewhere(how.executor):
+        options |= {
+            "slots": how.slots,
+            "threads": how.threads,
+            "device": how.device,
+            "natural": trains and study.recipe.precision == "auto",
+            "sharing": _sharing_elsewhere(study, ask),
+            "slurm": how.slurm,
+            "folder": str(study.folder.absolute()),
+        }
+        return executors.build(how.executor, Slots((), 1, 1), options)
+    return executors.build(how.executor, slots(how, sharing=partial(_runs_a_gpu, study, ask)), options)
 
 
 def _runs_a_gpu(study: Study, ask: Callable[[Question, Path, int], int]) -> int:
-    """What `ask` says for the network, precision and images of a study; 1 if they are in doubt, which preflight tells.
+    """What `ask` says of the network, precision and images of a study; 1 if they are in doubt, as preflight tells."""
+    return 1 if (asked := _asked_of_a_gpu(study)) is None else ask(*asked)
+
+
+def _asked_of_a_gpu(study: Study) -> tuple[Question, Path, int] | None:
+    """What measuring how many runs share a GPU takes, or None if it is in doubt.
 
     A run fills a GPU with its table of images at both sizes besides: the largest of the study is counted.
     """
@@ -116,10 +128,17 @@ def _runs_a_gpu(study: Study, ask: Callable[[Question, Path, int], int]) -> int:
         first = study.data(next(iter(study.targets)))
         held = sum(image.bytes for image in study.kind.examples(first.params).values())
         most = max(sum(images.values()) for images in image_counts(study).values())
-        question = replace(study.question(), quick=False)
+        return replace(study.question(), quick=False), study.memo, most * held
     except UserError:
-        return 1
-    return ask(question, study.memo, most * held)
+        return None
+
+
+def _sharing_elsewhere(study: Study, ask: Callable[[Question, Path, int], int]) -> Callable[[], int] | None:
+    """The question for the machine of a worker, which may have the GPUs that this one lacks."""
+    if study.resources.device == "cpu" or (asked := _asked_of_a_gpu(study)) is None:
+        return None
+    question, memo, held = asked
+    return partial(ask, replace(question, device="cuda"), memo.absolute(), held)
 
 
 def forecast(study: Study, store: Store, steps: Sequence[Step], ask: bool = False) -> Forecast:
@@ -138,6 +157,36 @@ def foresight(study: Study, store: Store, steps: Sequence[Step]) -> Forecast:
         return _timed(study, found, steps, ask=True)
     except UserError:  # what cannot be timed is told of once it moves
         return found
+
+
+def schedules(steps: Sequence[Step], forecast: Forecast, workers: int) -> list[Schedule]:
+    """How `steps` are done by 1, 2, 4, ... and `workers` workers. UserError where nothing tells how long one takes."""
+    seconds = {step.key: forecast.of(step).seconds for step in steps}
+    known = {key: value for key, value in seconds.items() if value is not None}
+    if unknown := sorted({step.task for step in steps if step.key not in known}):
+        raise UserError(
+            f"plan: nothing tells how long steps take ({', '.join(unknown)}); say how long a training run takes with "
+            "--seconds-per-run, or run the study for a while."
+        )
+    counts = sorted({*(2**power for power in range(workers.bit_length())), workers})
+    return [simulate(steps, known, count) for count in counts]
+
+
+def bytes_by_analysis(steps: Plan, todo: Sequence[Step], forecast: Forecast) -> dict[str, int]:
+    """Bytes that the steps to do will leave, by the analyses that ask for them: what several ask for counts for the
+    first, and what a step needs for who asks for the step."""
+    left = {step.key for step in todo}
+    found: dict[str, int] = {}
+    for cell in steps.cells:
+        stack, total = [cell.step], 0
+        while stack:
+            step = stack.pop()
+            if step.key in left:
+                left.discard(step.key)
+                total += forecast.of(step).bytes or 0
+                stack.extend(step.inputs)
+        found[cell.analysis] = found.get(cell.analysis, 0) + total
+    return found
 
 
 def _timed(study: Study, found: Forecast, steps: Sequence[Step], ask: bool) -> Forecast:

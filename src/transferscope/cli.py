@@ -13,12 +13,14 @@ from typing import Annotated, Any, cast
 import typer
 
 from transferscope import __version__
-from transferscope.console import exits, lines, tables
-from transferscope.console.arguments import DEFAULT, Json, Set, StudyFile, Trust, analyses_named, planned
+from transferscope.console import arguments, exits, lines, tables
+from transferscope.console.arguments import DEFAULT, Json, On, Set, StudyFile, Trust, analyses_named, planned
 from transferscope.console.exits import FAILED, INCOMPLETE, REFUSED
 from transferscope.console.lines import err, out
 from transferscope.console.words import size
 from transferscope.errors import UserError, worded
+
+DAY = 86400.0  # seconds
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -65,7 +67,7 @@ def quickstart(
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text((files("transferscope") / "quickstart.yaml").read_text(encoding="utf-8"), encoding="utf-8")
         out.print(f"Wrote {file}: edit it to make it yours.", markup=False)
-    run(file, set_, trust)
+    run(file, set_, trust=trust)
 
 
 @app.command()
@@ -146,11 +148,23 @@ def plan(
         bool,
         typer.Option(help="Time the network for a moment when no past run tells how fast it is."),
     ] = True,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Simulate the schedule with so many workers.")
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="With so many GPUs, which the workers share.")
+    ] = None,
+    run_seconds: Annotated[
+        float | None,
+        typer.Option("--seconds-per-run", min=0.001, help="Seconds of a training run, for a machine not measured."),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Show the steps, which are cached, and what the rest will cost. Runs nothing but a short calibration.
 
-    Example: [bold]transferscope plan study.yaml --set seeds=6[/bold]
+    With --workers or --gpus it plays the schedule through instead: how long, how busy, what holds it up, how much disk.
+
+    Example: [bold]transferscope plan study.yaml --workers 16 --gpus 8 --seconds-per-run 240[/bold]
     """
     import json
 
@@ -161,7 +175,13 @@ def plan(
     missing = steps.todo(store)
     todo = {step.key for step in missing}
     slots = len(battery.known_slots(study).devices)
-    forecast = battery.forecast(study, store, missing, ask=calibrate)
+    forecast = battery.forecast(study, store, missing, ask=calibrate and run_seconds is None)
+    if run_seconds is not None:
+        forecast = forecast.paced(missing, run_seconds)
+    if workers or gpus:
+        found = battery.schedules(missing, forecast, workers or gpus or 1)
+        lines.schedules(found, gpus, steps, battery.bytes_by_analysis(steps, missing, forecast), json_)
+        return
     total = forecast.total(missing, slots)
     if json_:
         labels = steps.labels()
@@ -191,6 +211,7 @@ def plan(
 def run(
     file: StudyFile = DEFAULT,
     set_: Set = None,
+    on: On = None,
     trust: Trust = False,
     retry_failed: Annotated[
         bool, typer.Option(help="Try again what failed in an earlier run, or leave it and what needs it.")
@@ -201,7 +222,7 @@ def run(
 ) -> None:
     """Do what is missing, then write the report. Stop it anywhere; run it again to go on.
 
-    Example: [bold]transferscope run study.yaml --set recipe.epochs=3[/bold]
+    Example: [bold]transferscope run study.yaml --set recipe.epochs=3 --on ray[/bold]
 
     Exit codes: 0 done, 1 some steps failed or a part of the report could not be written, 2 wrong usage or study,
     3 preflight refused, 4 incomplete, 5 a disk that cannot be read or written, 130 stopped by Ctrl-C, 143 by SIGTERM.
@@ -212,6 +233,7 @@ def run(
     from transferscope.console.watch import Watcher
 
     told = lines.silent if quiet else out
+    set_ = arguments.on(on, set_)
     study, steps, store = planned(file, set_, trusted=trust)
     users.register(file, steps, store)
     for said in store.damaged(steps.steps):
@@ -468,13 +490,16 @@ def store(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, jso
 def gc(
     files: Annotated[list[Path], typer.Argument(help="The studies whose results are kept; all share one store.")],
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")] = False,
+    older: Annotated[
+        float, typer.Option("--older-than", min=0.0, metavar="DAYS", help="Only results finished so many days ago.")
+    ] = 0.0,
 ) -> None:
     """Delete results that no study asks for, and leftovers of killed runs.
 
     Kept is what the given studies ask for, what others asked for when they last ran (as long as their files are there),
-    and what came after this command began.
+    and what came after this command began; with --older-than leftovers, too.
 
-    Example: [bold]transferscope gc study.yaml other.yaml --yes[/bold]
+    Example: [bold]transferscope gc study.yaml other.yaml --older-than 30 --yes[/bold]
     """
     from transferscope import users
     from transferscope.engine.store import folder_bytes
@@ -494,11 +519,11 @@ def gc(
     kept |= {name for said in others.values() for name in said["steps"]}
     total = 0
     for task, key in list(store.entries()):
-        if f"{task}-{key}" not in kept and store.age(task, key, began) > 0:
+        if f"{task}-{key}" not in kept and store.age(task, key, began) > older * DAY:
             freed = store.remove(task, key) if yes else folder_bytes(store.path(task, key))
             total += freed
             out.print(f"{'deleted' if yes else 'would delete'} {task} {key} ({size(freed)})", markup=False)
-    total += store.sweep(kept, delete=yes)
+    total += 0 if older else store.sweep(kept, delete=yes)
     out.print(f"{size(total)} {'freed' if yes else 'could be freed; add --yes to do it'}.")
 
 

@@ -3,7 +3,8 @@
 import inspect
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from transferscope import data
 from transferscope.data.split import assign_splits
 from transferscope.engine.estimate import Estimate, Past
 from transferscope.engine.step import Step, find
+from transferscope.errors import UserError
 from transferscope.study import Study
 from transferscope.tasks import costs, inputs
 from transferscope.timing.calibrate import Calibration
@@ -26,19 +28,30 @@ class Forecast:
 
     A kind of step that has been done is judged by `past`. Others by their work in passes (`tasks.costs`) and the
     seconds of a pass: as `timed`, or as finished steps of the network took. `images` counts them by split, for the key
-    of every data step.
+    of every data step. A `pace` in seconds of a pass, where it is given, holds for all steps but those that decode.
     """
 
     past: Past
     network: str
     images: Mapping[str, Mapping[str, int]]
     timed: Calibration | None = None
+    pace: float | None = None
+
+    def paced(self, steps: Iterable[Step], seconds: float) -> "Forecast":
+        """This forecast where a training run takes so many seconds, and all else in proportion to its work. UserError
+        where nothing is trained."""
+        runs = [self.passes(step) for step in steps if step.task == "train"]
+        if not runs:
+            raise UserError("--seconds-per-run: nothing is left to train; leave it out.")
+        return replace(self, pace=seconds / median(runs))
 
     def of(self, step: Step) -> Estimate:
         """The estimate of one step; None for what nothing tells."""
         known = self.past.of(step)
-        seconds = known.seconds if known.seconds is not None else self._seconds(step)
-        return Estimate(seconds, known.bytes if known.bytes is not None else self._bytes(step))
+        size = known.bytes if known.bytes is not None else self._bytes(step)
+        if self.pace is not None and not self.decodes(step):
+            return Estimate(self.pace * self.passes(step), size)
+        return Estimate(known.seconds if known.seconds is not None else self._seconds(step), size)
 
     def total(self, steps: Iterable[Step], slots: int) -> Estimate:
         """Wall seconds with `slots` workers, None where those of any step are not known, and bytes of all steps."""

@@ -9,6 +9,8 @@ import numpy as np
 from transferscope import battery, nouns
 from transferscope.answers import counted
 from transferscope.data.absent import decides, lacking
+from transferscope.engine import executors
+from transferscope.engine.deal import WORKER_MEMORY
 from transferscope.engine.estimate import Past
 from transferscope.engine.machine import this_machine
 from transferscope.engine.plan import Plan
@@ -138,8 +140,10 @@ def _disk(plan: Plan, store: Store) -> str:
 
 
 def _memory(study: Study) -> str:
+    if executors.is_elsewhere(study.resources.executor):
+        return "workers are on other machines, which are looked at when they start"
     slots, machine = battery.known_slots(study), this_machine()
-    need = len(slots.devices) * battery.WORKER_MEMORY
+    need = len(slots.devices) * WORKER_MEMORY
     if need > machine.memory * 1.05 and len(slots.devices) > 1:
         raise UserError(
             f"{len(slots.devices)} workers need about {need / 1e9:.0f} GB but there are {machine.memory / 1e9:.0f} GB; "

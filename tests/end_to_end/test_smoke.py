@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -140,6 +142,12 @@ def test_gc_deletes_only_what_no_study_asks_for_and_only_when_told(copied: Path,
     (copied / "study.yaml").rename(copied / "other.yaml")
     assert call("gc", "small.yaml").out.count("would delete train") >= 2
     assert study.times(copied) == before, "nothing goes without --yes"
+    assert "delete" not in call("gc", "small.yaml", "--older-than", "1", "--yes").out, "all of it is of today"
+    old = sorted((copied / "store" / "train").iterdir())
+    for folder in old:
+        os.utime(folder / "step.json", (time.time() - 90_000,) * 2)
+    aged = call("gc", "small.yaml", "--older-than", "1").out
+    assert aged.count("would delete train") >= 2 and aged.count("would delete") == aged.count("would delete train")
     assert call("gc", "small.yaml", "--yes").out.count("deleted train") >= 2
     assert call("status", "small.yaml").code == 0
     assert call("status", "other.yaml").code == 4

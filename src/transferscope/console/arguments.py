@@ -26,6 +26,17 @@ Trust = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else on stdout.")]
 
 
+On = Annotated[
+    str | None,
+    typer.Option("--on", metavar="EXECUTOR", help="Who does the steps: local, inline, ray, ray://HOST:10001, slurm."),
+]
+
+
+def on(executor: str | None, changes: list[str] | None) -> list[str]:
+    """The changes of `--set` with the executor of `--on`, which is short for one of them."""
+    return [*(changes or []), *([f"resources.executor={executor}"] if executor else [])]
+
+
 def analyses_named(incomplete: str) -> list[str]:
     """The analyses that come with the project whose names begin so, for a shell that completes them."""
     from transferscope import analyses

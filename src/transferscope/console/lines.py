@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from transferscope.console import tables
+from transferscope.console.words import duration, size
+from transferscope.errors import worded
+
 if TYPE_CHECKING:
     from transferscope.battery import Results
     from transferscope.engine.plan import Plan
+    from transferscope.engine.simulate import Schedule
     from transferscope.engine.worker import Outcome
     from transferscope.preflight import Check
     from transferscope.study import Study
@@ -77,6 +82,42 @@ def precision(study: "Study", steps: "Plan", to: Console = out) -> None:
     if any(step.task == "train" for step in steps.steps):
         name, why = study.precision_and_reason()
         to.print(f"Networks are trained and scored in {name} ({why}).", markup=False)
+
+
+def schedules(
+    found: "list[Schedule]", gpus: int | None, steps: "Plan", disk: Mapping[str, int], json_: bool = False
+) -> None:
+    """What simulated schedules come to, what holds up the last, and the bytes that analyses leave."""
+    last, labels = found[-1], steps.labels()
+    held = {one.workers: one.makespan / 3600 * min(gpus, one.workers) for one in found} if gpus else {}
+    chain: list[dict[str, Any]] = [{"task": step.task, "labels": dict(labels[step.key])} for step in last.chain]
+    if json_:
+        rows = [
+            {
+                "workers": one.workers,
+                "seconds": one.makespan,
+                "utilisation": one.utilisation,
+                "gpu_hours": held.get(one.workers),
+            }
+            for one in found
+        ]
+        said = {"work_seconds": last.work, "chain_seconds": last.critical, "chain": chain}
+        as_json({"schedules": rows, **said, "bytes": dict(disk)})
+        return
+    out.print(tables.schedules(found, held))
+    names = " > ".join(f"{one['task']} {worded(one['labels'])}".strip() for one in chain)
+    out.print(
+        f"One after the other: {duration(last.work)}. The longest chain, {duration(last.critical)}: {names}.",
+        markup=False,
+    )
+    out.print(
+        "More workers would hardly help: that chain holds it up."
+        if last.is_bound_by_chain
+        else f"The workers hold it up: they are busy {last.utilisation:.0%} of the time."
+    )
+    left = ", ".join(f"{name} {size(count)}" for name, count in disk.items() if count)
+    if left:
+        out.print(f"Disk: {size(sum(disk.values()))} ({left}).", markup=False)
 
 
 def findings(found: "Results") -> None:

@@ -12,6 +12,7 @@ from transferscope.errors import worded
 
 if TYPE_CHECKING:
     from transferscope.engine.plan import Plan
+    from transferscope.engine.simulate import Schedule
     from transferscope.engine.store import Held
     from transferscope.engine.table import ResultTable
     from transferscope.forecast import Forecast
@@ -35,6 +36,18 @@ def cells(of: "Mapping[str, ResultTable]") -> Table:
     for name, found in of.items():
         done, missing = len(found.artifacts), len(found.missing)
         table.add_row(escape(name), str(done + missing), str(done), str(missing))
+    return table
+
+
+def schedules(found: "Iterable[Schedule]", hours: Mapping[int, float]) -> Table:
+    """Simulated schedules by their workers; `hours` of GPUs that are held, where any are."""
+    columns = [
+        Column(name, justify="right") for name in ("workers", "done in", "busy", *(["GPU hours"] if hours else []))
+    ]
+    table = Table(*columns, box=None)
+    for one in found:
+        held = [f"{hours[one.workers]:.1f}"] if hours else []
+        table.add_row(str(one.workers), duration(one.makespan), f"{one.utilisation:.0%}", *held)
     return table
 
 

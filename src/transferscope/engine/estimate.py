@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from transferscope.engine.step import Step
+from transferscope.engine.step import Step, encoded
 from transferscope.engine.store import Store, folder_bytes
 from transferscope.errors import UserError
 
+SIMILAR = ("data", "source", "network")  # parameters that tell what a step works on
 SAMPLE = 200  # results read at most: enough for a median, little enough for a second
 
 
@@ -46,7 +47,7 @@ class Past:
 
     def of(self, step: Step) -> Estimate:
         """The estimate of one step from the most similar finished ones."""
-        kinds = _kinds(step.task, step.job["params"])
+        kinds = _kinds(step.task, {name: encoded(step.params[name]) for name in SIMILAR if name in step.params})
         rate = next((median(self._rates[kind]) for kind in kinds if kind in self._rates), None)
         size = next((int(median(self._bytes[kind])) for kind in kinds if kind in self._bytes), None)
         return Estimate(None if rate is None else rate * step.cost, size)

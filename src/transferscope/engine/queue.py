@@ -10,6 +10,7 @@ from transferscope.engine.store import Store
 from transferscope.engine.worker import Outcome
 
 Watch = Callable[[str, Mapping[str, Any]], None]  # (event, what): started, progress, ended, elsewhere
+Known = Callable[[Step], Outcome | None]
 PATIENCE = 0.5  # seconds until steps that other processes do are asked after again
 
 
@@ -18,11 +19,13 @@ class Course:
 
     A step that another process of the same store is at work on is passed over for the next one that can start; it is
     taken up again when that process has done it or given it up. A failure spares every step that does not need it.
+    `known` tells how a step ended that another worker of this run has tried.
     """
 
-    def __init__(self, steps: Iterable[Step], store: Store, watch: Watch) -> None:
+    def __init__(self, steps: Iterable[Step], store: Store, watch: Watch, known: Known = lambda _: None) -> None:
         self._queue, self._store, self._watch = Queue(list(steps)), store, watch
         self._outcomes: dict[str, Outcome] = {}
+        self._known = known
         self._asked = 0.0  # when the steps done elsewhere were last asked after
 
     @property
@@ -30,14 +33,22 @@ class Course:
         """Whether a step is left to another process for now."""
         return bool(self._queue.elsewhere)
 
+    @property
+    def ended(self) -> Mapping[str, Outcome]:
+        """How steps ended so far, by key."""
+        return self._outcomes
+
     def next(self) -> Step | None:
         """A step to begin now, told to the watch; None where none is ready."""
         self._ask()
         while step := self._queue.take():
-            if not self._store.busy(step):
+            if (ended := self._known(step)) is not None:
+                self.end(ended)
+            elif not self._store.busy(step):
                 self._watch("started", {"key": step.key})
                 return step
-            self._queue.leave(step)
+            else:
+                self._queue.leave(step)
         if self.waits:
             self._watch("elsewhere", {"key": next(iter(self._queue.elsewhere)), "steps": len(self._queue.elsewhere)})
         return None
@@ -124,6 +135,7 @@ class Queue:
     def ended(self, outcome: Outcome) -> list[Outcome]:
         """Note an outcome: free what waited for it, or return the dependents that are lost with it."""
         lost = []
+        self.waiting.discard(outcome.key)
         for key in self.wanted[outcome.key]:
             if outcome.status in ("done", "cached"):
                 self.needs[key].discard(outcome.key)

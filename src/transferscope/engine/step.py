@@ -58,8 +58,17 @@ class Step:
             "key": self.key,
             "call": self.call,
             "passes": self.cost,
-            "params": _encode(self.params),
+            "params": encoded(self.params),
         }
+
+
+def told(job: Mapping[str, Any], inputs: tuple[Step, ...]) -> Step:
+    """The step that a `job` tells of, for who only does it: its key is that of the job, its parameters are encoded."""
+    step: Step = object.__new__(Step)
+    said = {name: job[name] for name in ("task", "version", "call", "params", "key")}
+    for name, value in {**said, "neutral": {}, "cost": job["passes"], "inputs": inputs}.items():
+        object.__setattr__(step, name, value)
+    return step
 
 
 def canonical(value: Any) -> bytes:
@@ -83,15 +92,16 @@ def _identity(value: Any, inputs: dict[str, Step]) -> Any:
     return value
 
 
-def _encode(value: Any) -> Any:
+def encoded(value: Any) -> Any:
+    """A parameter as plain JSON, from which `decode` makes it again."""
     if isinstance(value, Step):
         return {"$step": [value.task, value.key]}
     if isinstance(value, Outside):
         return {"$outside": [value.ref, value.fingerprint]}
     if isinstance(value, Mapping):
-        return {str(k): _encode(v) for k, v in value.items()}
+        return {str(k): encoded(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_encode(v) for v in value]
+        return [encoded(v) for v in value]
     return value
 
 

@@ -173,14 +173,19 @@ def _logged(path: Path) -> Any:
 _OWNS_OUTPUT = False
 
 
-def serve(pipe: Connection, root: str, work: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-    """A worker process's whole life. Messages in: jobs, "stop"; a closed pipe means the parent is gone."""
+def settle_in(options: Mapping[str, Any]) -> None:
+    """What a process does that is a worker and nothing else, before its first step."""
     global _OWNS_OUTPUT
     _OWNS_OUTPUT = True
-    os.environ.update(environment)  # before torch is imported: OpenMP reads its threads then
-    if work["options"].get("compile"):
+    if options.get("compile"):
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled_folder()))
     faulthandler.enable()  # a crash leaves its stack in the step's log
+
+
+def serve(pipe: Connection, root: str, work: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """A worker process's whole life. Messages in: jobs, "stop"; a closed pipe means the parent is gone."""
+    os.environ.update(environment)  # before torch is imported: OpenMP reads its threads then
+    settle_in(work["options"])
     faulthandler.register(signal.SIGUSR1)  # and so does a step that no longer moves, when it is asked
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; a Ctrl-C reaches the whole group
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,5 +1,6 @@
 """The study file: what its YAML says, as a strict, frozen model; nothing is looked up yet."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -96,7 +97,7 @@ class StudyFile(Strict):
         self._check_origin()
         _checked("resources.executor", executors.check, self.resources.executor)
         for key, values in (("arms", self.arms), ("seeds", self.seeds)):
-            if twice := sorted({str(v) for v in values if values.count(v) > 1}):
+            if twice := sorted(str(v) for v, count in Counter(values).items() if count > 1):
                 raise ValueError(f"{key}: {', '.join(twice)} is listed twice")
         if self.split.val <= 0 or self.split.val + self.split.test >= 1:
             raise ValueError("split: val must be above 0, and val + test below 1")

@@ -127,7 +127,11 @@ class Resources(Strict):
     null for no limit."""
     executor: str = "local"
     """Who does the steps: `local` (worker processes), `inline` (one after the other in this process, for debuggers and
-    notebooks), or the dotted path of your own module."""
+    notebooks), `ray` or `ray://HOST:10001` (all nodes of a Ray cluster), `slurm` (jobs of a batch system), or the
+    dotted path of your own module."""
+    slurm: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it)
+    """With `executor: slurm`: how many jobs (`workers`, 1), and what each asks sbatch for, in submitit's names:
+    `partition`, `timeout_min`, `cpus_per_task`, `gpus_per_node`, `mem_gb`, `setup`, ..."""
 
 
 def _seeds(value: Any) -> Any:

@@ -36,6 +36,8 @@ class LookedUp:
     tables: dict[str, Step] = field(default_factory=dict)
     checkpoints: tuple[Checkpoint, ...] | None = None
     precision: tuple[str, str] | None = None  # what 'auto' means here, and why
+    recipe: dict[str, Any] | None = None  # the parameters of a training that the study's own recipe sets
+    fed: dict[str, Any] | None = None  # how images are brought to what the weights expect
 
     def ask(self, function: Any, *arguments: Any) -> Any:
         """Its answer about an outside thing, asked once: a plan of 3,000 steps must not stat its files 3,000 times."""
@@ -170,6 +172,13 @@ class Study(StudyFile):
 
     def _recipe(self, recipe: Recipe) -> dict[str, Any]:
         """The parameters of `tasks.train` that a recipe sets."""
+        if recipe is not self.recipe:
+            return self._said_by(recipe)
+        if self._looked.recipe is None:
+            self._looked.recipe = self._said_by(recipe)
+        return self._looked.recipe
+
+    def _said_by(self, recipe: Recipe) -> dict[str, Any]:
         found = recipe.model_dump(mode="json", include=set(Training.model_fields))
         found |= {"mean_over": "images"} if recipe.accumulate > 1 else {}
         found |= {"augment": None} if getattr(self.kind, "UNAUGMENTED", False) else {}
@@ -285,6 +294,11 @@ class Study(StudyFile):
 
     def preprocessing(self) -> dict[str, Any]:
         """Mean, std and interpolation the pretrained weights expect; every arm is fed the same way."""
+        if self._looked.fed is None:
+            self._looked.fed = self._preprocessing()
+        return dict(self._looked.fed)
+
+    def _preprocessing(self) -> dict[str, Any]:
         how = self.pretrained
         if how is None or how.source is not None:
             return dict(models.PLAIN_PREPROCESSING)

@@ -10,10 +10,12 @@ from transferscope.engine import executors
 from transferscope.engine.executors import Executor, Slots
 from transferscope.engine.store import Store
 
+OPTIONS = {"slurm": {"slots": 1, "slurm": {"cluster": "local", "workers": 2, "timeout_min": 10}}}  # without a cluster
+
 
 def build(name: str) -> Executor:
     """The executor that a study calls `name`, with two slots."""
-    return executors.build(name, Slots(("cpu", "cpu"), threads=1, cores=2), {})
+    return executors.build(name, Slots(("cpu", "cpu"), threads=1, cores=2), OPTIONS.get(name, {}))
 
 
 def store_in(folder: Path) -> Store:

@@ -1,11 +1,11 @@
-"""A driver of toy steps in a process of its own: `python -m toy.drive STORE COUNT`, to be killed while it works."""
+"""A driver of toy steps in a process of its own: `python -m toy.drive STORE COUNT [EXECUTOR]`, to be killed at work."""
 
 import sys
 from pathlib import Path
 
 from toy import tasks
+from transferscope.engine import executors
 from transferscope.engine.executors import Slots
-from transferscope.engine.executors.local import Local
 from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
@@ -25,7 +25,9 @@ def main() -> int:
     store = Store(Path(sys.argv[1]))
     store.prepare()
     plan = Plan.of([Cell("drive", {"n": n}, step) for n, step in enumerate(steps(int(sys.argv[2])))])
-    outcomes = Local(Slots(("cpu", "cpu"), threads=1, cores=2)).run(plan.todo(store), store)
+    name = (sys.argv[3:] or ["local"])[0]
+    executor = executors.build(name, Slots(("cpu", "cpu"), threads=1, cores=2), {})
+    outcomes = executor.run(plan.todo(store), store, lambda *_: None)
     done = sum(outcome.status == "done" for outcome in outcomes.values())
     print(f"{done} done here", flush=True)
     return int(bool(plan.todo(store)))

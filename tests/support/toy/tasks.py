@@ -108,6 +108,13 @@ def busy(*, seconds: float, work: Work) -> list[dict[str, Any]]:
     return [{"seconds": seconds}]
 
 
+@task("nap", version=1, cost=lambda p: float(p["seconds"]))
+def nap(*, seconds: float, after: list[Artifact], work: Work) -> list[dict[str, Any]]:
+    """Takes its time and no processor's."""
+    time.sleep(seconds)
+    return [{"value": seconds}]
+
+
 @task("once", version=1)
 def once(*, how: str, marks: str, work: Work) -> list[dict[str, Any]]:
     """Crashes, or hangs, as long as there is no file `marks`, which it makes."""

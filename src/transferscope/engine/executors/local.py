@@ -17,16 +17,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from transferscope.engine.environment import set_to, worker_environment
 from transferscope.engine.executors import Slots
-from transferscope.engine.queue import Course, Watch
+from transferscope.engine.queue import Course, Known, Watch
+from transferscope.engine.standstill import Moves, processor_seconds
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 from transferscope.engine.worker import Outcome, serve
-
-MOVES = 0.01  # of its patience that a step computes, if it is not standing still
 
 
 @dataclass
@@ -34,35 +31,22 @@ class _Worker:
     process: BaseProcess
     pipe: Connection
     step: Step | None = None
-    moved: float = 0.0  # when it last said something or was seen to have computed
-    spent: float = 0.0  # processor seconds of it and its children by then
+    moves: Moves = field(default_factory=Moves)
     stood: float = 0.0  # seconds without a move after which it was ended
     log: Path | None = None  # where it then stood
 
     def stands(self, patience: float | None) -> bool:
         """Whether it has a step, and neither said anything nor computed for so many seconds."""
-        if patience is None or self.step is None or time.monotonic() - self.moved < patience:
-            return False
-        if (spent := self.processor_seconds()) - self.spent < MOVES * patience:
-            return True
-        self.moved, self.spent = time.monotonic(), spent
-        return False
-
-    def processor_seconds(self) -> float:
-        try:
-            own = psutil.Process(self.process.pid)
-            used = [one.cpu_times() for one in (own, *own.children(recursive=True))]
-        except psutil.Error:
-            return 0.0
-        return float(sum(one.user + one.system for one in used))
+        return self.step is not None and self.moves.stopped(patience, lambda: processor_seconds(self.process.pid))
 
 
 @dataclass
 class Local:
-    """One worker process per entry of `slots.devices`."""
+    """One worker process per entry of `slots.devices`; `known` as of `queue.Course`."""
 
     slots: Slots
     options: Mapping[str, Any] = field(default_factory=dict)
+    known: Known = lambda _: None
     _stopped: bool = field(default=False, init=False)
     _workers: list[_Worker] = field(default_factory=list, init=False)
 
@@ -77,7 +61,7 @@ class Local:
 
     def run(self, steps: Iterable[Step], store: Store, watch: Watch = lambda *_: None) -> dict[str, Outcome]:
         """Do `steps` (inputs among them or already in `store`)."""
-        course = Course(steps, store, watch)
+        course = Course(steps, store, watch, self.known)
         idle = list(range(len(self.slots.devices)))
         stopping = False
         again: set[str] = set()  # steps that were tried once more
@@ -140,7 +124,7 @@ class Local:
 
     @staticmethod
     def _give(worker: _Worker, step: Step) -> None:
-        worker.step, worker.moved, worker.spent = step, time.monotonic(), worker.processor_seconds()
+        worker.step, worker.moves = step, Moves(spent=processor_seconds(worker.process.pid))
         with suppress(OSError):  # a worker that just died is noticed by its sentinel
             worker.pipe.send(step.job)
 
@@ -153,7 +137,7 @@ class Local:
         try:
             while worker.pipe.poll():
                 kind, what = worker.pipe.recv()
-                worker.moved = time.monotonic()
+                worker.moves.heard()
                 if kind == "ended":
                     worker.step = None
                     return Outcome(**what)
