@@ -59,8 +59,11 @@ def test_short_forms(load, tmp_path) -> None:
         ({"recipe__epoch": "3"}, "unknown key 'recipe.epoch'; did you mean 'epochs'?"),
         ({"target": "digits"}, "unknown key 'target'; did you mean 'targets'?"),
         ({"recipe__augment__flipp": "true"}, "unknown key 'recipe.augment.flipp'; did you mean 'flip'?"),
-        ({"recipe__epochs": "three"}, "recipe.epochs: input should be a valid integer (it is 'three')"),
-        ({"recipe__epochs": "0"}, "recipe.epochs: input should be greater than or equal to 1 (it is 0)"),
+        (
+            {"recipe__epochs": "three"},
+            "recipe.epochs: a whole number from 1 to 100,000, or one per arm (it is 'three",
+        ),
+        ({"recipe__epochs": "0"}, "recipe.epochs: a whole number from 1 to 100,000, or one per arm (it is 0)"),
         ({"recipe__lr": "-1"}, "recipe.lr: a learning rate is a number above 0"),
         ({"recipe__lr": "fast"}, "recipe.lr: a learning rate is a number above 0"),
         ({"recipe__evaluate": "8"}, "recipe.evaluate: a number of images, 16 or more, or 'all' (it is 8)"),

@@ -15,7 +15,7 @@ from transferscope.study.file import StudyFile
 from transferscope.study.schema import Pretrained
 from transferscope.tasks import augmentations, inputs
 from transferscope.tasks.augment import Augment
-from transferscope.tasks.recipe import Training
+from transferscope.tasks.recipe import Recipe, Training
 
 Schema = dict[str, Any]
 
@@ -60,6 +60,9 @@ def study_schema() -> Schema:
     del defs[Target.__name__]["anyOf"][0]["required"]
     study |= {"if": {"required": ["extends"]}, "else": _whole(study.pop("required"), list(measured))}
     entry = _named(augmentations.__name__, {name: refs[model] for name, model in altered.items()})
+    still = _named(augmentations.__name__, {name: refs[altered[name]] for name in augmentations.fixed()})
+    several = {"type": "array", "items": still, "minItems": 1}
+    prepared = {"anyOf": [*still["anyOf"], several, {"type": "null"}]}
     for keys, key, form in (
         (study["properties"], "analyses", _analyses({name: refs[model] for name, model in measured.items()})),
         (
@@ -69,6 +72,7 @@ def study_schema() -> Schema:
         ),
         (defs[Pretrained.__name__]["properties"], "recipe", refs[Training]),
         (defs[Augment.__name__]["properties"], "then", {"anyOf": [*entry["anyOf"], {"type": "array", "items": entry}]}),
+        *((defs[model.__name__]["properties"], "prepare", prepared) for model in (Training, Recipe)),
     ):
         keys[key] = form | {word: keys[key][word] for word in ("description", "default") if word in keys[key]}
     return {"$schema": DIALECT, "title": "A study of transferscope", **study, "$defs": defs}

@@ -74,6 +74,7 @@ class Chosen:
     kind: str
     module: ModuleType
     options: Any
+    best_on: str = "val"
 
     @property
     def title(self) -> str:
@@ -93,7 +94,8 @@ class Chosen:
         made = self.module.section(table, self.options)
         if not isinstance(made, Section):
             raise TypeError(f"its section() gave {type(made).__name__}, not a Section")
-        return replace(made, title=self._titled(made.title))
+        made = replace(made, title=self._titled(made.title))
+        return _warned(made, self.options) if self.best_on == "test" else made
 
     def _titled(self, title: str) -> str:
         return title if self.name == self.kind else f"{title} ({self.name})"
@@ -104,7 +106,21 @@ def chosen(study: Study) -> dict[str, Chosen]:
 
     An analysis stands twice in a study under two names, where `type:` says which one it is. UserError in one sentence.
     """
-    return {name: _chosen(name, given) for name, given in {"images": {}, **study.analyses}.items()}
+    every = {name: _chosen(name, given) for name, given in {"images": {}, **study.analyses}.items()}
+    return {name: replace(one, best_on=study.recipe.best_on) for name, one in every.items()}
+
+
+def _warned(made: Section, options: Any) -> Section:
+    """The section of a study whose best epochs were chosen on test images, which says so where it speaks of them."""
+    from transferscope.analyses._shared.phrases import CHOSEN, CHOSEN_ON_TEST
+
+    if getattr(options, "checkpoint", None) != "best" and "best" not in (getattr(options, "pairs", None) or ()):
+        return made
+    note = (
+        "The best weights of a run were chosen on the test images (recipe.best_on: test): scores of them on the same "
+        "images lean upward."
+    )
+    return replace(made, basis=made.basis.replace(CHOSEN, CHOSEN_ON_TEST), notes=[*made.notes, note])
 
 
 def _chosen(name: str, given: Mapping[str, Any]) -> Chosen:

@@ -18,7 +18,7 @@ from transferscope.errors import UserError
 
 SIDE = 32
 MOST = 250_000_000  # bytes of a file: the largest that is published has 155 million
-_RECONSTRUCT = np.zeros(0).__reduce__()[0]  # type: ignore[index]  # how numpy itself makes an array of a pickle
+_RECONSTRUCT = np.zeros(0).__reduce__()[0]  # how numpy itself makes an array of a pickle
 
 
 def _latin1(text: str, encoding: str) -> bytes:

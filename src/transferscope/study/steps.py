@@ -155,7 +155,7 @@ class Study(StudyFile):
             input=self._looked.ask(inputs.told, self.input),
             **start,
             **self._constants(),
-            **self._recipe(self.recipe) | changes,
+            **self._recipe(self.recipe) | {"epochs": self.recipe.epochs_of(arm)} | changes,
         )
 
     def _constants(self) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class Study(StudyFile):
         how, recipe = self.pretrained, self.pretraining_recipe()
         if how is None or how.source is None:
             raise UserError("pretrained.source: this study trains no network to start from.")
-        said = self._recipe(recipe) | {"lr": recipe.rates("random")[0]}
+        said = self._recipe(recipe) | {"lr": recipe.rates("random")[0], "epochs": recipe.epochs_of("random")}
         seed = stream_seed(how.seed, "pretraining") % 2**31  # none of the replicas' own: epoch 0 is not one of them
         return train.step(
             data=self._table(how.source),
@@ -222,7 +222,7 @@ class Study(StudyFile):
     def pretraining_schedule(self) -> Schedule:
         """The learning rates of the pretraining, epoch by epoch."""
         r = self.pretraining_recipe()
-        return r.learning_rates(r.rates("random")[0])
+        return r.learning_rates(r.rates("random")[0], r.epochs_of("random"))
 
     def outside(self, ref: str) -> Outside:
         """Weights from outside with the fingerprint of their values. UserError when they cannot be read."""
