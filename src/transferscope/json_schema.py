@@ -52,7 +52,8 @@ def study_schema() -> Schema:
         part.pop("title", None)
     for name, model in measured.items():
         own = defs[refs[model]["$ref"].rpartition("/")[2]]
-        own["properties"] = {"type": {"enum": [name, None], **_type()}, **own.get("properties", {})}
+        told = {"type": {"enum": [name, None], **_told("type")}, "recipe": {**refs[Training], **_told("recipe")}}
+        own["properties"] = {**told, **own.get("properties", {})}
 
     study = defs.pop(StudyFile.__name__)
     for name in NO_KEYS:
@@ -82,7 +83,7 @@ def _analyses(options: dict[str, Schema]) -> Schema:
     """A list of names, or a mapping: by a name that `type` need not explain, or by any where it says which this is."""
     name = {"anyOf": [{"enum": list(options)}, MODULE]}
     told = {
-        "properties": {"type": {**_type(), **name}},
+        "properties": {"type": {**_told("type"), **name}},
         "allOf": [
             {"if": {"properties": {"type": {"const": one}}, "required": ["type"]}, "then": ref}
             for one, ref in options.items()
@@ -123,9 +124,9 @@ def _whole(required: list[str], measured: list[str]) -> Schema:
     }
 
 
-def _type() -> Schema:
-    """The help of the key `type`."""
-    info = analyses.Entry.model_fields["type"]
+def _told(key: str) -> Schema:
+    """The help of a key that every analysis has."""
+    info = analyses.Entry.model_fields[key]
     return {"description": " ".join((info.description or "").split()), "default": info.default}
 
 

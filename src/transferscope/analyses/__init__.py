@@ -40,6 +40,9 @@ class Entry(BaseModel):
 
     type: str | None = None
     """Which analysis this is; null where NAME says it already, so that one analysis can stand in a study twice."""
+    recipe: dict[str, Any] = {}
+    """What the runs that it asks for change of the study's recipe, as `{lr: 0.002}`: with `type`, one analysis at two
+    rates."""
 
 
 def names() -> list[str]:
@@ -74,6 +77,7 @@ class Chosen:
     kind: str
     module: ModuleType
     options: Any
+    recipe: Mapping[str, Any] | None = None
     best_on: str = "val"
 
     @property
@@ -82,12 +86,17 @@ class Chosen:
 
     def plan(self, study: Study) -> Iterator[Cell]:
         """Its cells. UserError where it looks at averaged weights, and the study keeps none."""
+        study = self.asked_of(study)
         if isinstance(self.options, OfTrained) and self.options.checkpoint == "ema" and study.recipe.ema is None:
             raise UserError(
                 f"analyses.{self.name}.checkpoint: no run averages its weights; set recipe.ema, say to 0.999."
             )
         for labels, step in self.module.plan(study, self.options):
             yield Cell(self.name, labels, step)
+
+    def asked_of(self, study: Study) -> Study:
+        """The study with the recipe that the analysis asks for."""
+        return study.retrained(self.recipe, f"analyses.{self.name}.recipe") if self.recipe else study
 
     def section(self, table: ResultTable) -> Section:
         """Its part of the page. TypeError where the module gives something else."""
@@ -107,7 +116,7 @@ def chosen(study: Study) -> dict[str, Chosen]:
     An analysis stands twice in a study under two names, where `type:` says which one it is. UserError in one sentence.
     """
     every = {name: _chosen(name, given) for name, given in {"images": {}, **study.analyses}.items()}
-    return {name: replace(one, best_on=study.recipe.best_on) for name, one in every.items()}
+    return {name: replace(one, best_on=one.asked_of(study).recipe.best_on) for name, one in every.items()}
 
 
 def _warned(made: Section, options: Any) -> Section:
@@ -125,14 +134,17 @@ def _warned(made: Section, options: Any) -> Section:
 
 def _chosen(name: str, given: Mapping[str, Any]) -> Chosen:
     rest = {key: value for key, value in given.items() if key not in Entry.model_fields}
+    recipe = {} if given.get("recipe") is None else given["recipe"]
+    if not isinstance(recipe, Mapping):
+        raise UserError(f"analyses.{name}.recipe: give keys of the recipe and their values (it is {recipe!r:.60}).")
     if given.get("type") is None:
-        return Chosen(name, name, load(name), options(name, rest))
+        return Chosen(name, name, load(name), options(name, rest), recipe)
     kind = str(given["type"])
     if name in names() and kind != name:
         raise UserError(f"analyses.{name}.type: '{name}' is an analysis itself; give this '{kind}' another name.")
     if not re.fullmatch(r"[\w.-]+", name):
         raise UserError(f"analyses: '{name}' names files of the report; use letters, digits, '-', '_' and '.'.")
-    return Chosen(name, kind, load(kind), options(name, rest, kind))
+    return Chosen(name, kind, load(kind), options(name, rest, kind), recipe)
 
 
 def plan(study: Study) -> Plan:

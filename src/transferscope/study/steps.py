@@ -3,11 +3,11 @@
 It is long because all of them are made here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, ValidationError
 
 from transferscope import data, models
 from transferscope.data import Listing, Target
@@ -17,6 +17,7 @@ from transferscope.errors import UserError
 from transferscope.shape import Example, picture
 from transferscope.streams import stream_seed
 from transferscope.study import origin
+from transferscope.study.explain import explain
 from transferscope.study.file import StudyFile
 from transferscope.study.origin import Checkpoint
 from transferscope.tasks import inputs
@@ -56,6 +57,22 @@ class Study(StudyFile):
         kept = self.recipe.precision == "auto" and "resources" not in fields
         other._looked = LookedUp(self._looked.asked, precision=self.precision_and_reason() if kept else None)
         return other
+
+    def retrained(self, changes: Mapping[str, Any], where: str) -> Self:
+        """This study with what `changes` say of its recipe. UserError, opening with `where`, for what cannot be."""
+        for key in changes:
+            if key in Recipe.model_fields and key not in {"search", *Training.model_fields}:
+                raise UserError(f"{where}.{key}: all images are decoded alike; set recipe.{key}.")
+        try:
+            recipe = Recipe.model_validate({**self.recipe.model_dump(exclude_unset=True), **changes})
+        except ValidationError as error:
+            raise UserError(explain(error, Recipe, where)) from None
+        for check in (recipe.check_optimiser, recipe.check_schedule, recipe.check_search, recipe.check_mixing):
+            check(where)
+        for arm in self.arms:
+            recipe.rates(arm)
+            recipe.epochs_of(arm)
+        return self.changed(recipe=recipe)
 
     def forget(self) -> None:
         """Look at outside things afresh; called at the start of every plan."""
