@@ -247,24 +247,6 @@ def test_a_changed_study_looks_up_its_own(tmp_path) -> None:
 GOLDEN = ("5d5305630406b8c0e5deb8af", "b9a93eaaca32d81a2b28e4b5")
 
 
-@pytest.mark.parametrize("name", ["domainnet", "chexpert"])
-def test_the_settings_of_the_paper_are_a_study(tmp_path, name) -> None:
-    """Everything but the images and weights, which only its user has."""
-    from pathlib import Path
-
-    from transferscope import analyses
-
-    for domain in ("real", "clipart", "quickdraw"):
-        (tmp_path / "domainnet" / domain / "train" / "a").mkdir(parents=True)
-    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "fixup_resnet50_imagenet.pth")
-    (tmp_path / "chexpert.csv").write_text("path,edema,effusion\n")
-    path = tmp_path / f"{name}.yaml"
-    path.write_text((Path(__file__).parents[1] / "examples" / "paper" / f"{name}.yaml").read_text())
-    study = Study.load(path)
-    assert study.recipe.evaluate == "all" and study.recipe.precision == "float32"
-    assert set(analyses.chosen(study)) == {"images", *study.analyses}
-
-
 def test_a_plateau_has_no_run_that_goes_on_from_anothers_epoch(tmp_path) -> None:
     raw = {"targets": ["digits"], "network": "toy.nets:tiny", "arms": ["random"], "image_size": 16}
     study = Study.parse({**raw, "recipe": {"schedule": "plateau", "precision": "float32"}}, folder=tmp_path)
