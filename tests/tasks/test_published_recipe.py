@@ -181,6 +181,12 @@ def test_what_prepares_is_in_the_key_and_draws_nothing(tmp_path: Path) -> None:
         Study.load(tmp_path / "study.yaml", {"recipe.prepare": "[cutmix]"})
 
 
+def test_what_prepares_is_timed() -> None:
+    recipe = Recipe.model_validate({"prepare": ["equalize", {"gaussian_blur": {"sigma": 1}}]})
+    assert hash(recipe.timed()) != hash(Recipe().timed())
+    assert Training.of_timed(recipe.timed()).prepare == recipe.prepare
+
+
 def test_blur_is_opencvs_width_and_equalize_is_flat() -> None:
     """A point becomes a kernel of sigma 0.8; a ramp of few greys is spread over all."""
     point = torch.zeros(1, 3, 5, 5, dtype=torch.uint8)

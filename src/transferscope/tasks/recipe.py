@@ -128,7 +128,7 @@ class Training(Strict):
         """What of it, besides the batch size and the precision, changes how long a step takes; () for the usual."""
         later = [(key, said) for key in TIMED if (said := getattr(self, key)) != self.neutral()[key]]
         if self.prepare:
-            later.append(("prepare", self.model_dump(mode="json", include={"prepare"})["prepare"]))
+            later.append(("prepare", json.dumps(self.model_dump(mode="json", include={"prepare"})["prepare"])))
         if self.augment is not None and self.augment.then:
             later.append(("then", json.dumps(self.augment.model_dump(mode="json")["then"])))
         return tuple(later)
@@ -138,7 +138,8 @@ class Training(Strict):
         """A recipe of which `timed` says the same."""
         said = dict(timed)
         then = {"augment": {"then": json.loads(said.pop("then"))}} if "then" in said else {}
-        return cls.model_validate({"lr": 1e-3, **said, **then})
+        fixed = {"prepare": json.loads(said.pop("prepare"))} if "prepare" in said else {}
+        return cls.model_validate({"lr": 1e-3, **said, **then, **fixed})
 
     @classmethod
     def neutral(cls) -> dict[str, Any]:
