@@ -59,8 +59,11 @@ def test_short_forms(load, tmp_path) -> None:
         ({"recipe__epoch": "3"}, "unknown key 'recipe.epoch'; did you mean 'epochs'?"),
         ({"target": "digits"}, "unknown key 'target'; did you mean 'targets'?"),
         ({"recipe__augment__flipp": "true"}, "unknown key 'recipe.augment.flipp'; did you mean 'flip'?"),
-        ({"recipe__epochs": "three"}, "recipe.epochs: input should be a valid integer (it is 'three')"),
-        ({"recipe__epochs": "0"}, "recipe.epochs: input should be greater than or equal to 1 (it is 0)"),
+        (
+            {"recipe__epochs": "three"},
+            "recipe.epochs: a whole number from 1 to 100,000, or one per arm (it is 'three",
+        ),
+        ({"recipe__epochs": "0"}, "recipe.epochs: a whole number from 1 to 100,000, or one per arm (it is 0)"),
         ({"recipe__lr": "-1"}, "recipe.lr: a learning rate is a number above 0"),
         ({"recipe__lr": "fast"}, "recipe.lr: a learning rate is a number above 0"),
         ({"recipe__evaluate": "8"}, "recipe.evaluate: a number of images, 16 or more, or 'all' (it is 8)"),
@@ -242,24 +245,6 @@ def test_a_changed_study_looks_up_its_own(tmp_path) -> None:
 
 # Both changed when ingest became version 2: one scale of grey values a target, folders understood by other rules.
 GOLDEN = ("5d5305630406b8c0e5deb8af", "b9a93eaaca32d81a2b28e4b5")
-
-
-@pytest.mark.parametrize("name", ["domainnet", "chexpert"])
-def test_the_settings_of_the_paper_are_a_study(tmp_path, name) -> None:
-    """Everything but the images and weights, which only its user has."""
-    from pathlib import Path
-
-    from transferscope import analyses
-
-    for domain in ("real", "clipart", "quickdraw"):
-        (tmp_path / "domainnet" / domain / "train" / "a").mkdir(parents=True)
-    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "fixup_resnet50_imagenet.pth")
-    (tmp_path / "chexpert.csv").write_text("path,edema,effusion\n")
-    path = tmp_path / f"{name}.yaml"
-    path.write_text((Path(__file__).parents[1] / "examples" / "paper" / f"{name}.yaml").read_text())
-    study = Study.load(path)
-    assert study.recipe.evaluate == "all" and study.recipe.precision == "float32"
-    assert set(analyses.chosen(study)) == {"images", *study.analyses}
 
 
 def test_a_plateau_has_no_run_that_goes_on_from_anothers_epoch(tmp_path) -> None:

@@ -199,7 +199,8 @@ def plan(
         return
     out.print(tables.steps(steps, todo, forecast))
     out.print(
-        f"{len(steps.steps)} steps, {len(steps.steps) - len(todo)} cached, {len(todo)} to do on {slots} worker(s)."
+        f"{len(steps.steps)} steps ({sum(step.task == 'train' for step in steps.steps)} of them training runs), "
+        f"{len(steps.steps) - len(todo)} cached, {len(todo)} to do on {slots} worker(s)."
     )
     lines.precision(study, steps)
     if todo and total.seconds is not None:

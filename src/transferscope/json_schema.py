@@ -15,7 +15,7 @@ from transferscope.study.file import StudyFile
 from transferscope.study.schema import Pretrained
 from transferscope.tasks import augmentations, inputs
 from transferscope.tasks.augment import Augment
-from transferscope.tasks.recipe import Training
+from transferscope.tasks.recipe import Recipe, Training
 
 Schema = dict[str, Any]
 
@@ -52,7 +52,8 @@ def study_schema() -> Schema:
         part.pop("title", None)
     for name, model in measured.items():
         own = defs[refs[model]["$ref"].rpartition("/")[2]]
-        own["properties"] = {"type": {"enum": [name, None], **_type()}, **own.get("properties", {})}
+        told = {"type": {"enum": [name, None], **_told("type")}, "recipe": {**refs[Training], **_told("recipe")}}
+        own["properties"] = {**told, **own.get("properties", {})}
 
     study = defs.pop(StudyFile.__name__)
     for name in NO_KEYS:
@@ -60,6 +61,9 @@ def study_schema() -> Schema:
     del defs[Target.__name__]["anyOf"][0]["required"]
     study |= {"if": {"required": ["extends"]}, "else": _whole(study.pop("required"), list(measured))}
     entry = _named(augmentations.__name__, {name: refs[model] for name, model in altered.items()})
+    still = _named(augmentations.__name__, {name: refs[altered[name]] for name in augmentations.fixed()})
+    several = {"type": "array", "items": still, "minItems": 1}
+    prepared = {"anyOf": [*still["anyOf"], several, {"type": "null"}]}
     for keys, key, form in (
         (study["properties"], "analyses", _analyses({name: refs[model] for name, model in measured.items()})),
         (
@@ -69,6 +73,7 @@ def study_schema() -> Schema:
         ),
         (defs[Pretrained.__name__]["properties"], "recipe", refs[Training]),
         (defs[Augment.__name__]["properties"], "then", {"anyOf": [*entry["anyOf"], {"type": "array", "items": entry}]}),
+        *((defs[model.__name__]["properties"], "prepare", prepared) for model in (Training, Recipe)),
     ):
         keys[key] = form | {word: keys[key][word] for word in ("description", "default") if word in keys[key]}
     return {"$schema": DIALECT, "title": "A study of transferscope", **study, "$defs": defs}
@@ -78,7 +83,7 @@ def _analyses(options: dict[str, Schema]) -> Schema:
     """A list of names, or a mapping: by a name that `type` need not explain, or by any where it says which this is."""
     name = {"anyOf": [{"enum": list(options)}, MODULE]}
     told = {
-        "properties": {"type": {**_type(), **name}},
+        "properties": {"type": {**_told("type"), **name}},
         "allOf": [
             {"if": {"properties": {"type": {"const": one}}, "required": ["type"]}, "then": ref}
             for one, ref in options.items()
@@ -119,9 +124,9 @@ def _whole(required: list[str], measured: list[str]) -> Schema:
     }
 
 
-def _type() -> Schema:
-    """The help of the key `type`."""
-    info = analyses.Entry.model_fields["type"]
+def _told(key: str) -> Schema:
+    """The help of a key that every analysis has."""
+    info = analyses.Entry.model_fields[key]
     return {"description": " ".join((info.description or "").split()), "default": info.default}
 
 

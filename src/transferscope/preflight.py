@@ -22,6 +22,7 @@ from transferscope.models import in_words
 from transferscope.rehearsal import augmentations, rehearsals, rehearse, rehearse_augmentation
 from transferscope.study import Study
 from transferscope.tasks.inputs import USUAL
+from transferscope.tasks.optimisers import shares
 
 RESERVE = 200_000_000  # bytes that must stay free on the disk
 
@@ -50,6 +51,9 @@ def deep(study: Study, plan: Plan) -> Iterator[Check]:
     """Checks that build the network: every arm starts with every target's head and takes one step on random images
     without a NaN; then, if all do, every network takes the batches that its runs will have. A refusal is said once.
     What the recipe does to crops is tried on random pictures."""
+    if study.recipe.best_on == "test":
+        said = "chosen on the test images (recipe.best_on: test): what is called best leans upward there"
+        yield Check("best epoch", True, said)
     for where, (then, more_bits) in augmentations(study).items():
         yield _attempt(
             f"{where}.augment",
@@ -174,8 +178,10 @@ def _arm(study: Study, arm: str, classes: int) -> str:
         min_share=study.pretrained.min_share if study.pretrained else 0.0,
         allow=study.pretrained.allow if study.pretrained else (),
     )
+    scaled = shares([name for name, _ in net.named_parameters()], study.recipe.lr_scale or {})
     warning = trial(net, in_words(study.network), classes, study.example)
     count = f"{sum(p.numel() for p in net.parameters()):,} parameters"
+    count += f", {len(scaled):,} tensors of which train at a rate of their own" if scaled else ""
     lines = [f"{count}, random"] if loaded is None else [f"{count}; {loaded}", *loaded.sentences()]
     side = study.image_size if study.input == USUAL else None
     told = remarks(net, study.recipe.optimizer, side) if arm == study.arms[0] else []

@@ -39,6 +39,24 @@ def test_what_both_ask_for_is_one_step(tmp_path):
     )
 
 
+def test_one_analysis_at_two_rates(tmp_path):
+    text = "transfer: {}, slow: {type: transfer, recipe: {lr: 0.01, epochs: {random: 3, pretrained: 1}}}"
+    found = battery.plan(study(tmp_path, text))[0]
+    said = {
+        (cell.analysis, cell.labels["arm"]): (cell.step.params["lr"], cell.step.params["epochs"])
+        for cell in found.cells
+        if cell.analysis in ("transfer", "slow")
+    }
+    assert said == {
+        ("transfer", "random"): (0.05, 2),
+        ("transfer", "pretrained"): (0.05, 2),
+        ("slow", "random"): (0.01, 3),
+        ("slow", "pretrained"): (0.01, 1),
+    }
+    count = [step.task for step in found.steps].count
+    assert (count("train"), count("ingest")) == (8, 1)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -46,6 +64,10 @@ def test_what_both_ask_for_is_one_step(tmp_path):
         ("again: {type: distanse}", "analyses: 'distanse' is not an analysis; did you mean 'distance'?"),
         ("again: {type: distance, chekpoint: best}", "analyses.again: unknown key 'chekpoint'"),
         ("barrier: {type: distance}", "analyses.barrier.type: 'barrier' is an analysis itself"),
+        ("distance: {recipe: {lrr: 1}}", "analyses.distance.recipe: unknown key 'lrr'"),
+        ("distance: {recipe: {crop: 0.5}}", "analyses.distance.recipe.crop: all images are decoded alike"),
+        ("distance: {recipe: {patience: 3}}", "analyses.distance.recipe.patience: it is for 'schedule: plateau'"),
+        ("distance: {recipe: [lr]}", "analyses.distance.recipe: give keys of the recipe"),
         ("a/b: {type: distance}", "analyses: 'a/b' names files of the report"),
     ],
 )

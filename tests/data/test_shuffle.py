@@ -153,3 +153,17 @@ def test_a_permutation_of_another_image_size_is_refused():
         shuffle(batch(), block_permutation(35, 5, seed=0))
     with pytest.raises(ValueError, match="permutations for"):
         shuffle(batch(), image_permutations(np.arange(4), SIZE, 8, seed=0))
+
+
+def test_the_published_order_is_the_papers() -> None:
+    """As its code has it: an unfold into blocks, `RandomState(seed + 1234)`, a fold; the same for single values."""
+    x, side, b = torch.randn(2, 3, 24, 24), 24, 6
+    order = torch.from_numpy(np.random.RandomState(2 + 1234).permutation((side // b) ** 2))
+    blocks = torch.nn.functional.unfold(x, b, stride=b)[..., order]
+    expected = torch.nn.functional.fold(blocks, side, b, stride=b)
+    assert torch.equal(shuffle(x, block_permutation(side, b, seed=2, published=True)), expected)
+    values = torch.from_numpy(np.random.RandomState(1234).permutation(3 * side * side))
+    moved = shuffle(x, block_permutation(side, "channels", seed=0, published=True))
+    assert torch.equal(moved, x.flatten(1)[:, values].view_as(x))
+    first = [13, 11, 0, 12, 14, 2, 10, 7, 1, 9, 8, 4, 5, 6, 3, 15]
+    assert block_permutation(224, 56, seed=0, published=True).tolist() == first

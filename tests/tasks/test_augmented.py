@@ -32,6 +32,8 @@ BY_HAND = {
         {"p": 0.8, "scale": [0.1, 0.4], "ratio": [0.5, 2], "fill": 50},
         lambda: v2.RandomErasing(0.8, (0.1, 0.4), (0.5, 2.0), value=50),
     ),
+    "equalize": ({}, lambda: v2.RandomEqualize(1.0)),
+    "gaussian_blur": ({"size": 5, "sigma": 1.5}, lambda: v2.GaussianBlur(5, (1.5, 1.5))),
     "vertical_flip": ({"p": 0.6}, lambda: v2.RandomVerticalFlip(0.6)),
 }
 

@@ -41,6 +41,9 @@ class Entry(BaseModel):
 
     type: str | None = None
     """Which analysis this is; null where NAME says it already, so that one analysis can stand in a study twice."""
+    recipe: dict[str, Any] = {}
+    """What the runs that it asks for change of the study's recipe, as `{lr: 0.002}`: with `type`, one analysis at two
+    rates."""
 
 
 def names() -> list[str]:
@@ -75,6 +78,8 @@ class Chosen:
     kind: str
     module: ModuleType
     options: Any
+    recipe: Mapping[str, Any] | None = None
+    best_on: str = "val"
 
     @property
     def title(self) -> str:
@@ -82,6 +87,7 @@ class Chosen:
 
     def plan(self, study: Study) -> Iterator[Cell]:
         """Its cells. UserError where it looks at averaged weights, and the study keeps none."""
+        study = self.asked_of(study)
         if isinstance(self.options, OfTrained) and self.options.checkpoint == "ema" and study.recipe.ema is None:
             raise UserError(
                 f"analyses.{self.name}.checkpoint: no run averages its weights; set recipe.ema, say to 0.999."
@@ -92,12 +98,17 @@ class Chosen:
         for labels, step in self.module.plan(study, self.options):
             yield Cell(self.name, labels, step)
 
+    def asked_of(self, study: Study) -> Study:
+        """The study with the recipe that the analysis asks for."""
+        return study.retrained(self.recipe, f"analyses.{self.name}.recipe") if self.recipe else study
+
     def section(self, table: ResultTable) -> Section:
         """Its part of the page. TypeError where the module gives something else."""
         made = self.module.section(table, self.options)
         if not isinstance(made, Section):
             raise TypeError(f"its section() gave {type(made).__name__}, not a Section")
-        return replace(made, title=self._titled(made.title))
+        made = replace(made, title=self._titled(made.title))
+        return _warned(made, self.options) if self.best_on == "test" else made
 
     def _titled(self, title: str) -> str:
         return title if self.name == self.kind else f"{title} ({self.name})"
@@ -108,19 +119,36 @@ def chosen(study: Study) -> dict[str, Chosen]:
 
     An analysis stands twice in a study under two names, where `type:` says which one it is. UserError in one sentence.
     """
-    return {name: _chosen(name, given) for name, given in {"images": {}, **study.analyses}.items()}
+    every = {name: _chosen(name, given) for name, given in {"images": {}, **study.analyses}.items()}
+    return {name: replace(one, best_on=one.asked_of(study).recipe.best_on) for name, one in every.items()}
+
+
+def _warned(made: Section, options: Any) -> Section:
+    """The section of a study whose best epochs were chosen on test images, which says so where it speaks of them."""
+    from transferscope.analyses._shared.phrases import CHOSEN, CHOSEN_ON_TEST
+
+    if getattr(options, "checkpoint", None) != "best" and "best" not in (getattr(options, "pairs", None) or ()):
+        return made
+    note = (
+        "The best weights of a run were chosen on the test images (recipe.best_on: test): scores of them on the same "
+        "images lean upward."
+    )
+    return replace(made, basis=made.basis.replace(CHOSEN, CHOSEN_ON_TEST), notes=[*made.notes, note])
 
 
 def _chosen(name: str, given: Mapping[str, Any]) -> Chosen:
     rest = {key: value for key, value in given.items() if key not in Entry.model_fields}
+    recipe = {} if given.get("recipe") is None else given["recipe"]
+    if not isinstance(recipe, Mapping):
+        raise UserError(f"analyses.{name}.recipe: give keys of the recipe and their values (it is {recipe!r:.60}).")
     if given.get("type") is None:
-        return Chosen(name, name, load(name), options(name, rest))
+        return Chosen(name, name, load(name), options(name, rest), recipe)
     kind = str(given["type"])
     if name in names() and kind != name:
         raise UserError(f"analyses.{name}.type: '{name}' is an analysis itself; give this '{kind}' another name.")
     if not re.fullmatch(r"[\w.-]+", name):
         raise UserError(f"analyses: '{name}' names files of the report; use letters, digits, '-', '_' and '.'.")
-    return Chosen(name, kind, load(kind), options(name, rest, kind))
+    return Chosen(name, kind, load(kind), options(name, rest, kind), recipe)
 
 
 def plan(study: Study) -> Plan:

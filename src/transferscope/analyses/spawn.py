@@ -64,12 +64,12 @@ class Options(analyses.Options):
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
     """Two children and the line between them for every target, arm, epoch and seed."""
-    last = study.recipe.epochs
+    arms = options.arms or [arm for arm in study.arms if arm in ("pretrained", "random")] or study.arms[:1]
+    outcomes.known_arms(study, "spawn", arms)
+    last = min(study.recipe.epochs_of(arm) for arm in arms)
     epochs = options.epochs or (0, *(2**k for k in range(last.bit_length()) if 2**k < last))
     if late := [epoch for epoch in epochs if epoch >= last]:
         raise UserError(f"analyses.spawn.epochs: a run of {last} epochs has nothing left to train after {late[0]}.")
-    arms = options.arms or [arm for arm in study.arms if arm in ("pretrained", "random")] or study.arms[:1]
-    outcomes.known_arms(study, "spawn", arms)
     for target in study.targets:
         for arm in arms:
             for epoch in epochs:

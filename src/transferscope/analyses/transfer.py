@@ -56,14 +56,16 @@ def section(table: ResultTable, options: Options) -> Section:
                 said.findings += _gain(target, arm, of_target, said.notes)
         said.cards += [*opening.gain(target, of_target), *opening.train(target, of_target, table)]
     for target, rows in by_target(table.rows):
-        said.notes += outcomes.stops(rows, target)
+        said.notes += [*outcomes.stops(rows, target), *outcomes.lengths(rows, target)]
+        said.notes += outcomes.chosen_on_test(rows, target)
         said.charts += _charts(target, rows)
         said.opening += opening.curve(target, rows, table)
         said.tables += more_scores.views(target, table)
-    said.opening.append(opening.arms(runs))
+    where = "test" if any(outcomes.chosen_on_test(table.rows, "")) else "validation"
+    said.opening.append(opening.arms(runs, where))
     said.tables += opening.searched(table)
-    said.tables.append(View("summary", "Every arm, means over seeds", _summary_table(runs)))
-    basis = f"{gains.basis(runs)} {outcomes.SPEED} The best epoch is chosen on the validation images."
+    said.tables.append(View("summary", "Every arm, means over seeds", _summary_table(runs, where)))
+    basis = f"{gains.basis(runs)} {outcomes.SPEED} The best epoch is chosen on the {where} images."
     return said.section(TITLE, basis)
 
 
@@ -153,7 +155,7 @@ def _first_at_least(curve: Any, value: float) -> int | None:
     return next((epoch for epoch, score in enumerate(curve) if score is not None and score >= value), None)
 
 
-def _summary_table(runs: pl.DataFrame) -> pl.DataFrame:
+def _summary_table(runs: pl.DataFrame, where: str) -> pl.DataFrame:
     """Means over seeds with intervals, as text for reading; the numbers are in the CSV."""
     rows = []
     over = phrases.listed(list(dict.fromkeys(phrases.hundredths(metric) for metric in runs["metric"])))
@@ -165,7 +167,7 @@ def _summary_table(runs: pl.DataFrame) -> pl.DataFrame:
                 "arm": arm,
                 "metric": phrases.word(group["metric"][0]),
                 "final": contrasts.seeds_cell(group["final"], metric=metric),
-                "best (on val)": contrasts.seeds_cell(group["best"], metric=metric),
+                f"best (on {where.removesuffix('idation')})": contrasts.seeds_cell(group["best"], metric=metric),
                 f"{over} over random at the best": _over_random(runs, str(target), str(arm)),
                 "optimisation speed": contrasts.seeds_cell(group["speed"], metric=metric),
                 "flattened": _flattened(group["rise"]),
@@ -175,7 +177,7 @@ def _summary_table(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _over_random(runs: pl.DataFrame, target: str, arm: str) -> str:
-    """The gain of an arm over the random one at the epochs that were best on val, as text; "-" without one."""
+    """The gain of an arm over the random one at their best epochs, as text; "-" without one."""
     first, second = (runs.filter((pl.col("target") == target) & (pl.col("arm") == name)) for name in (arm, "random"))
     points = gains.difference(first, second, "best")
     return "-" if points is None or arm == "random" else points.interval().text(1)

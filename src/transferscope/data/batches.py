@@ -190,13 +190,15 @@ def eval_batches(
     permutation: Permutation | None = None,
     which: Which = "eval",
     device: torch.device | str = "cpu",
+    alter: Alter | None = None,
 ) -> Iterator[Batch]:
-    """(images, labels, rows) in the order given, without augmentation: one gather and one normalisation each."""
+    """(images, labels, rows) in the order given, without augmentation but for what `alter` does to all alike."""
     rows = np.asarray(rows)
     images = _uncropped(table, rows, which, device)
     for start in range(0, len(rows), batch_size):
         part = slice(start, start + batch_size)
-        x = _finish(images(part), rows[part], normalisation, permutation, device)
+        squares = images(part) if alter is None else alter(images(part), rows[part])
+        x = _finish(squares, rows[part], normalisation, permutation, device)
         yield x, torch.from_numpy(labels[rows[part]]).to(device), rows[part]
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Block = int | Literal["channels"]
 
+PUBLISHED = 1234  # what the paper's code adds to a seed
 STAGED = 1 << 18  # bytes gathered at a time: with their result they fit into the second-level cache of one core
 
 
@@ -22,12 +23,17 @@ def block_sizes(size: int) -> list[int]:
     return [b for b in range(1, size + 1) if size % b == 0]
 
 
-def block_permutation(size: int, b: Block, *, seed: int, channels: int = 3, index: int | None = None) -> np.ndarray:
+def block_permutation(
+    size: int, b: Block, *, seed: int, channels: int = 3, index: int | None = None, published: bool = False
+) -> np.ndarray:
     """The permutation of one run (Neyshabur et al. 2020, section 3.1): one for all images, train and test.
 
     Returns int64 (n,): block k of a shuffled image is block `permutation[k]` of the original, blocks numbered row by
     row, n = (size / b)^2. With `b = "channels"` all channels * size * size values move, numbered in C, H, W order.
     `b = size` moves nothing. With `index`, the permutation is that image's own. A pure function of its arguments.
+
+    With `published` it is that of the paper's code, ``numpy.random.RandomState(seed + 1234).permutation(n)``: the same
+    numbers move the same blocks.
     """
     names: list[str | int] = ["permutation", size, b] if index is None else ["permutation", size, b, index]
     if b == "channels":
@@ -39,6 +45,8 @@ def block_permutation(size: int, b: Block, *, seed: int, channels: int = 3, inde
                 f"{', '.join(map(str, block_sizes(size)))} (or 'channels')."
             )
         count = (size // b) ** 2
+    if published:
+        return np.random.RandomState(seed + PUBLISHED).permutation(count)
     return stream(seed, *names).permutation(count)
 
 

@@ -82,7 +82,9 @@ class StudyFile(Strict):
             if arm != "random" and self.pretrained is None:
                 raise ValueError(f"arms: '{arm}' needs weights to start from: add 'pretrained: ...'")
             _checked("recipe.lr", self.recipe.rates, arm)
-        by_arm = {"recipe.lr": self.recipe.lr, **{f"recipe.search.{k}": said for k, said in self.recipe.search.items()}}
+            _checked("recipe.epochs", self.recipe.epochs_of, arm)
+        by_arm = {"recipe.lr": self.recipe.lr, "recipe.epochs": self.recipe.epochs}
+        by_arm |= {f"recipe.search.{k}": said for k, said in self.recipe.search.items()}
         for where, said in by_arm.items():
             for arm in said if isinstance(said, dict) else ():
                 if arm != "transfuse":
@@ -103,6 +105,8 @@ class StudyFile(Strict):
             raise ValueError("split: val must be above 0, and val + test below 1")
         if self.input != inputs.USUAL and "augment" in self.recipe.model_fields_set and self.recipe.augment is not None:
             raise ValueError(f"recipe.augment: it cuts images, and the input is {self.input}; remove it, or give null")
+        if self.input != inputs.USUAL and self.recipe.prepare is not None:
+            raise ValueError(f"recipe.prepare: it alters pictures, and the input is {self.input}; remove it")
         if self.recipe.table_size is not None and self.recipe.table_size < self.image_size:
             raise ValueError(f"recipe.table_size: must be at least image_size ({self.image_size})")
         return self
@@ -190,6 +194,7 @@ class StudyFile(Strict):
         recipe.check_mixing("pretrained.recipe")
         if len(recipe.rates("random")) > 1:
             raise UserError("pretrained.recipe.lr: pretraining takes one learning rate; give one number.")
+        recipe.epochs_of("random")
         if recipe.search:
             raise UserError("pretrained.recipe.search: pretraining takes one value of everything; remove it.")
         return recipe

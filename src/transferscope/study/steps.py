@@ -3,11 +3,11 @@
 It is long because all of them are made here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, ValidationError
 
 from transferscope import data, models
 from transferscope.data import Listing, Target
@@ -17,6 +17,7 @@ from transferscope.errors import UserError
 from transferscope.shape import Example, picture
 from transferscope.streams import stream_seed
 from transferscope.study import origin
+from transferscope.study.explain import explain
 from transferscope.study.file import StudyFile
 from transferscope.study.origin import Checkpoint
 from transferscope.tasks import inputs
@@ -58,6 +59,22 @@ class Study(StudyFile):
         kept = self.recipe.precision == "auto" and "resources" not in fields
         other._looked = LookedUp(self._looked.asked, precision=self.precision_and_reason() if kept else None)
         return other
+
+    def retrained(self, changes: Mapping[str, Any], where: str) -> Self:
+        """This study with what `changes` say of its recipe. UserError, opening with `where`, for what cannot be."""
+        for key in changes:
+            if key in Recipe.model_fields and key not in {"search", *Training.model_fields}:
+                raise UserError(f"{where}.{key}: all images are decoded alike; set recipe.{key}.")
+        try:
+            recipe = Recipe.model_validate({**self.recipe.model_dump(exclude_unset=True), **changes})
+        except ValidationError as error:
+            raise UserError(explain(error, Recipe, where)) from None
+        for check in (recipe.check_optimiser, recipe.check_schedule, recipe.check_search, recipe.check_mixing):
+            check(where)
+        for arm in self.arms:
+            recipe.rates(arm)
+            recipe.epochs_of(arm)
+        return self.changed(recipe=recipe)
 
     def forget(self) -> None:
         """Look at outside things afresh; called at the start of every plan."""
@@ -163,7 +180,7 @@ class Study(StudyFile):
             input=self._looked.ask(inputs.told, self.input),
             **start,
             **self._constants(),
-            **self._recipe(self.recipe) | changes,
+            **self._recipe(self.recipe) | {"epochs": self.recipe.epochs_of(arm)} | changes,
         )
 
     def _constants(self) -> dict[str, Any]:
@@ -217,7 +234,7 @@ class Study(StudyFile):
         how, recipe = self.pretrained, self.pretraining_recipe()
         if how is None or how.source is None:
             raise UserError("pretrained.source: this study trains no network to start from.")
-        said = self._recipe(recipe) | {"lr": recipe.rates("random")[0]}
+        said = self._recipe(recipe) | {"lr": recipe.rates("random")[0], "epochs": recipe.epochs_of("random")}
         seed = stream_seed(how.seed, "pretraining") % 2**31  # none of the replicas' own: epoch 0 is not one of them
         return train.step(
             data=self._table(how.source),
@@ -237,7 +254,7 @@ class Study(StudyFile):
     def pretraining_schedule(self) -> Schedule:
         """The learning rates of the pretraining, epoch by epoch."""
         r = self.pretraining_recipe()
-        return r.learning_rates(r.rates("random")[0])
+        return r.learning_rates(r.rates("random")[0], r.epochs_of("random"))
 
     def outside(self, ref: str) -> Outside:
         """Weights from outside with the fingerprint of their values. UserError when they cannot be read."""

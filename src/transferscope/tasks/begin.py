@@ -139,5 +139,5 @@ def optimiser(net: nn.Module, run: Training) -> torch.optim.Optimizer:
     offered = {field: getattr(run, field) for field in optimisers.OFFERED}
     trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
     made = optimisers.build(run.optimizer, trained, offered)
-    optimisers.regroup(made, net, decay_norms=run.decay_norms, layer_decay=run.layer_decay)
+    optimisers.regroup(made, net, decay_norms=run.decay_norms, layer_decay=run.layer_decay, lr_scale=run.lr_scale)
     return made

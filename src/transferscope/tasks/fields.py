@@ -33,6 +33,23 @@ def _rates_checked(value: Any) -> Any:
     return value
 
 
+def _epochs(value: Any) -> Any:
+    of = list(value.values()) if isinstance(value, Mapping) else [value]
+    if not of or not all(type(one) is int and 1 <= one <= MOST_EPOCHS for one in of):
+        raise ValueError(f"a whole number from 1 to {MOST_EPOCHS:,}, or one per arm")
+    return {str(arm): one for arm, one in value.items()} if isinstance(value, Mapping) else value
+
+
+def _scales(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        value = {str(pattern): as_number(one) for pattern, one in value.items()}
+    if value is not None and not (
+        isinstance(value, dict) and value and all(isinstance(one, float) and 0 < one <= 1e6 for one in value.values())
+    ):
+        raise ValueError("a mapping from a pattern of names to a number above 0")
+    return value
+
+
 def _watched(value: Any) -> Any:
     if value != "all" and (not isinstance(value, int) or value < 16):
         raise ValueError("a number of images, 16 or more, or 'all'")
@@ -67,6 +84,7 @@ def searched_by_arm(fields: Iterable[str]) -> dict[str, Any]:
     }
 
 
+MOST_EPOCHS = 100_000
 RATE = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, NUMBER]}
 
 # Texts in an annotation are what may be written, in words for the pages, where the type does not say it.
@@ -78,6 +96,20 @@ Rates = Annotated[
     "number > 0",
     "list of them",
     "mapping from arm to either",
+]
+Epochs = Annotated[
+    Any,
+    AfterValidator(_epochs),
+    WithJsonSchema(by_arm({"type": "integer", "minimum": 1, "maximum": MOST_EPOCHS})),
+    "whole number ≥ 1",
+    "mapping from arm to it",
+]
+Scales = Annotated[
+    Any,
+    AfterValidator(_scales),
+    WithJsonSchema({"anyOf": [{"type": "object", "additionalProperties": RATE, "minProperties": 1}, {"type": "null"}]}),
+    "mapping from pattern to number > 0",
+    "`null`",
 ]
 Lists = Annotated[dict[str, Any], BeforeValidator(_lists), "mapping from field to list, or to lists by arm"]
 Betas = Annotated[tuple[Real, ...] | None, BeforeValidator(as_tuple), AfterValidator(_betas_checked)]

@@ -223,7 +223,7 @@ def spared(
             going()
             yield batch
 
-    seen, fed = Features(part), inputs.Fed(recipe.mean, recipe.std, recipe.shuffle, recipe.seed)
+    seen, fed = Features(part), inputs.Fed(recipe.mean, recipe.std, recipe.shuffle, recipe.seed, recipe.prepare)
     every = [Features(part) for _ in range(count)]
     try:
         with undisturbed([net], "eval"):

@@ -67,10 +67,10 @@ class _Run:
         classes, seed = len(table.classes), recipe.seed
         self.schedule = recipe.learning_rates(recipe.lr)
         self.kind = inputs.of_table(table.folder)
-        self.fed = inputs.Fed(recipe.mean, recipe.std, recipe.shuffle, seed)
+        self.fed = inputs.Fed(recipe.mean, recipe.std, recipe.shuffle, seed, recipe.prepare)
         self.labels = begin.chosen_labels(table, recipe.labels, seed)
         self.rows = begin.chosen_rows(table, recipe.fraction, seed)
-        self.chooses = decides(table.labels[table.rows["val"]])  # else the last epoch is the best
+        self.chooses = decides(table.labels[table.rows[recipe.best_on]])  # else the last epoch is the best
         self.objective = objective(table, recipe, self.labels[self.rows["train"]], self.device)
         self.metric = self.objective.metric
         self.watched = begin.watched_rows(self.rows, self.labels, self.metric, recipe.evaluate, seed)
@@ -258,15 +258,17 @@ class _Run:
             row |= dict.fromkeys(AVERAGED)
         if self.recipe.early_stopping is not None:
             row["stopped"] = False
+        if self.recipe.best_on != "val":
+            row["best_on"] = self.recipe.best_on
         now.rows.append(row)
         row["lr"] *= self.schedule.lowered(now.rows)
-        val = row["val_metric"]
-        if len(now.rows) > 1 and self.chooses and val is not None and val > now.best:
-            now.best, now.best_epoch = val, number
+        score = row[f"{self.recipe.best_on}_metric"]
+        if len(now.rows) > 1 and self.chooses and score is not None and score > now.best:
+            now.best, now.best_epoch = score, number
             self.best = resume.plain(self.state())
         now.timing.append({"epoch": number, "train_seconds": now.seconds, "eval_seconds": time.perf_counter() - began})
         now.epoch, now.batch, now.images, now.loss, now.right, now.seconds = number, 0, 0.0, 0.0, 0.0, 0.0
-        self.work.tell(epoch=number, epochs=self.recipe.epochs, metric=val, batch=0, batches=1)
+        self.work.tell(epoch=number, epochs=self.recipe.epochs, metric=row["val_metric"], batch=0, batches=1)
 
     def _score(self, split: str, rows: np.ndarray, out: np.ndarray, number: int) -> tuple[float, float | None]:
         try:

@@ -17,9 +17,9 @@ from transferscope.answers import Kind
 from transferscope.engine.step import REQUIRED
 from transferscope.errors import UserError, did_you_mean
 from transferscope.strict import Real, Strict, as_tuple
-from transferscope.tasks import optimisers
+from transferscope.tasks import augmentations, optimisers
 from transferscope.tasks.augment import Augment
-from transferscope.tasks.fields import Betas, Lists, Neutral, Rates, Watched, searched_by_arm
+from transferscope.tasks.fields import Betas, Epochs, Lists, Neutral, Rates, Scales, Watched, searched_by_arm
 from transferscope.tasks.schedule import Schedule
 
 SEARCHED = (
@@ -38,8 +38,9 @@ TIMED = ("optimizer", "decay_norms", "layer_decay", "clip_grad", "ema", "drop_pa
 class Training(Strict):
     """What a study says of training: all of it can change a number."""
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 20
-    """How often training goes through the training images."""
+    epochs: Epochs = 20
+    """How often training goes through the training images: a number, or one per arm (`{random: 400, pretrained: 200}`),
+    where speed is averaged over as many epochs as the shortest arm has."""
     batch_size: Annotated[int, Field(ge=2, le=100_000)] = 64
     """Images of a step of training; a last image by itself joins the batch before."""
     lr: Rates = {"pretrained": 0.01, "random": 0.05}  # noqa: RUF012 (pydantic copies it)
@@ -64,6 +65,9 @@ class Training(Strict):
     layer_decay: Annotated[Annotated[Real, Field(gt=0, le=1)], Neutral(1.0)] = 1.0
     """What the learning rate is multiplied by for every layer below the head (timm's layers, or else the blocks); 1 for
     one rate."""
+    lr_scale: Annotated[Scales, Neutral(None)] = None
+    """What the learning rate of parameters is multiplied by whose names fit a pattern, as `{"*bias*": 0.1}`: the first
+    that fits counts, and a pattern that fits no parameter is refused."""
     schedule: Literal["cosine", "multistep", "constant", "step", "plateau", "one-cycle"] = "cosine"
     """The learning rate after the warmup: `cosine` falls to 0, `multistep` drops at `milestones`, `step` every
     `step_size` epochs, `plateau` when val has not improved for `patience` epochs, `constant` stays; `one-cycle` rises
@@ -104,6 +108,12 @@ class Training(Strict):
     """Share of activations that are dropped before the head, timm's `drop_rate`; 0 leaves it to the network."""
     augment: Augment | None = Augment()
     """Random resized crop and flip of the training images; null turns it off."""
+    prepare: Annotated[augmentations.Fixed, Neutral(None)] = None
+    """What is done to every picture, after augmentation and in evaluation alike, as `[equalize, gaussian_blur]`: those
+    augmentations that draw nothing."""
+    best_on: Annotated[Literal["val", "test"], Neutral("val")] = "val"
+    """The split on which the best epoch is chosen; `test` repeats studies that did so, leans upward, and is said
+    wherever it is used."""
     evaluate: Annotated[Watched, Neutral("all")] = 256
     """Images of each split looked at after every epoch, for the curves and the best epoch, or `all` of them."""
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
@@ -118,6 +128,8 @@ class Training(Strict):
     def timed(self) -> tuple[tuple[str, Any], ...]:
         """What of it, besides the batch size and the precision, changes how long a step takes; () for the usual."""
         later = [(key, said) for key in TIMED if (said := getattr(self, key)) != self.neutral()[key]]
+        if self.prepare:
+            later.append(("prepare", json.dumps(self.model_dump(mode="json", include={"prepare"})["prepare"])))
         if self.augment is not None and self.augment.then:
             later.append(("then", json.dumps(self.augment.model_dump(mode="json")["then"])))
         return tuple(later)
@@ -127,7 +139,8 @@ class Training(Strict):
         """A recipe of which `timed` says the same."""
         said = dict(timed)
         then = {"augment": {"then": json.loads(said.pop("then"))}} if "then" in said else {}
-        return cls.model_validate({"lr": 1e-3, **said, **then})
+        fixed = {"prepare": json.loads(said.pop("prepare"))} if "prepare" in said else {}
+        return cls.model_validate({"lr": 1e-3, **said, **then, **fixed})
 
     def check_answers(self, kind: Kind, where: str = "recipe") -> None:
         """UserError where it asks of numbers to predict what only classes have."""
@@ -146,10 +159,10 @@ class Training(Strict):
             if isinstance(mark, Neutral)
         }
 
-    def learning_rates(self, lr: float) -> Schedule:
-        """lr over the epochs, where `lr` is its peak."""
+    def learning_rates(self, lr: float, epochs: int | None = None) -> Schedule:
+        """lr over so many epochs (by default its own, where they are not by arm), where `lr` is its peak."""
         more = {"step_size": self.step_size, "patience": self.patience}
-        return Schedule(self.schedule, lr, self.epochs, self.warmup, self.milestones, self.gamma, **more)
+        return Schedule(self.schedule, lr, epochs or self.epochs, self.warmup, self.milestones, self.gamma, **more)
 
 
 class Recipe(Training):
@@ -245,6 +258,13 @@ class Recipe(Training):
                 "mixup to 0, and list it there beside the others if it should alternate with them."
             )
 
+    def epochs_of(self, arm: str) -> int:
+        """The epochs of an arm; a control arm without its own follows its parent."""
+        found = _of_arm(self.epochs, arm)
+        if found is None:
+            raise UserError(f"recipe.epochs has no number for the arm '{arm}': add '{arm}: 20' under recipe.epochs.")
+        return int(found)
+
     def rates(self, arm: str) -> tuple[float, ...]:
         """The learning rates to try for an arm; a control arm without its own follows its parent."""
         found = _of_arm(self.lr, arm)
@@ -266,6 +286,8 @@ class Run(Training):
 
     network: str
     """As in the study file."""
+    epochs: Annotated[int, Field(ge=1, le=100_000)]
+    """How often this run goes through its training images."""
     arm: str
     """How the run starts: see `models.inits`."""
     lr: Real
@@ -282,7 +304,7 @@ class Run(Training):
     """See `mean`."""
     shuffle: Annotated[dict[str, Any] | None, Neutral(None)]
     """``{"block": b}`` or ``{"block": "channels"}``: one fixed permutation of the images' blocks a seed, with
-    ``"per_image": true`` one an image."""
+    ``"per_image": true`` one an image; ``"published": true`` draws it as the paper's code does."""
     fraction: Annotated[Real, Neutral(1.0)]
     """Share of the training images (nested, stratified, by seed)."""
     trainable: Annotated[str, Neutral("all")]

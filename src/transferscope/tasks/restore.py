@@ -126,7 +126,9 @@ def batches(
     from transferscope.probes.inputs.given import Batch
 
     kind = inputs.of_table(data.whole())
-    table, fed = kind.open_table(data.path), inputs.Fed(tuple(said(run)["mean"]), tuple(said(run)["std"]))
+    how = said(run)
+    fed = inputs.Fed(tuple(how["mean"]), tuple(how["std"]), prepare=tuple(how.get("prepare") or ()))
+    table = kind.open_table(data.path)
     rows = stream(0, "probe", split).permutation(table.rows[split])[:images]
     for part in np.array_split(rows, max(1, round(len(rows) / size))):
         for x, y, ids in kind.evaluation(table, part, table.labels, fed, batch_size=len(part), device=device):

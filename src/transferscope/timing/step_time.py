@@ -146,7 +146,8 @@ def loops(
     images = question.image.example(max(question.batch_size, evaluated)).to(device)
     images = images.to(memory_format=layout) if images.ndim == 4 else images
     labels = torch.randint(0, 10, (question.batch_size,), generator=draw).to(device)
-    then = augmented(recipe.augment.then if recipe.augment else (), seed=0, epoch=0)
+    listed = (*(recipe.augment.then if recipe.augment else ()), *(recipe.prepare or ()))
+    then = augmented(listed, seed=0, epoch=0)
     crops = torch.randint(0, 256, images[: question.batch_size].shape, dtype=torch.uint8, generator=draw).to(device)
 
     def step() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import official
 import pytest
 from smoke import images
 
@@ -83,11 +84,36 @@ def _text(folder: Path) -> str:
     return f"text:{reading.texts(folder / 'texts')}"
 
 
+def _domainnet(folder: Path) -> str:
+    return f"domainnet:{official.domainnet(folder, 'real')}/real"
+
+
+def _chexpert(folder: Path) -> str:
+    return f"chexpert:{official.chexpert(folder)}"
+
+
+def _imagenet(folder: Path) -> str:
+    return f"imagenet:{official.imagenet(folder)}"
+
+
+def _cifar10(folder: Path) -> str:
+    return f"cifar10:{official.cifar(folder, 10)}"
+
+
+def _cifar100(folder: Path) -> str:
+    return f"cifar100:{official.cifar(folder, 100)}"
+
+
 # Of sources that read files of the user's, which have no EXAMPLE of their own.
 MADE: dict[str, Callable[[Path], str]] = {
-    "folder": _folder,
+    "chexpert": _chexpert,
+    "cifar10": _cifar10,
+    "cifar100": _cifar100,
     "csv": _csv,
+    "domainnet": _domainnet,
+    "folder": _folder,
     "hdf5": _hdf5,
+    "imagenet": _imagenet,
     "npz": _npz,
     "parquet": _parquet,
     "text": _text,
@@ -142,7 +168,7 @@ def check_listing(module: ModuleType, folder: Path, ref: str | None = None) -> N
     listing, again = data.open_listing(ref), data.open_listing(ref)
     assert list(listing.names) == sorted(set(listing.names)), "names are in an order of their own, each once"
     assert not any(Path(name).is_absolute() for name in listing.names), "a name holds on another machine"
-    assert listing.ref == ref and listing.labels.dtype == np.int64
+    assert listing.ref == ref and listing.labels.dtype == (np.uint8 if listing.multilabel else np.int64)
     assert again.names == listing.names and (again.labels == listing.labels).all()
     load = pickle.loads(pickle.dumps(listing.load))  # it is sent to spawned processes
     for index in (0, len(listing.names) // 2, len(listing.names) - 1):

@@ -165,8 +165,8 @@ def curve(target: str, rows: pl.DataFrame, table: ResultTable) -> list[Chart]:
     return [Chart(f"{target}-opening", f"Test {word} after every epoch on {target}", spec, caption)]
 
 
-def arms(runs: pl.DataFrame) -> View:
-    """Every arm in a line: final, best and speed, with intervals over seeds."""
+def arms(runs: pl.DataFrame, where: str = "validation") -> View:
+    """Every arm in a line: final, best (chosen on `where`) and speed, with intervals over seeds."""
     several = runs["target"].n_unique() > 1
     found = []
     for (target, arm), of in runs.group_by(["target", "arm"], maintain_order=True):
@@ -175,7 +175,7 @@ def arms(runs: pl.DataFrame) -> View:
         first = {"data": target} if several else {}
         found.append({**first, "trained": WORDS.get(str(arm), f"from the {arm} start"), **cells})
     caption = (
-        "Means over seeds (95% intervals). Best: at the epoch that was best on validation images. Speed: the training "
+        f"Means over seeds (95% intervals). Best: at the epoch that was best on {where} images. Speed: the training "
         "score, averaged over the epochs."
     )
     return View("arms", "Scores", pl.DataFrame(found), caption)

@@ -38,16 +38,24 @@ def known_arms(study: Study, analysis: str, arms: Sequence[str]) -> None:
 
 
 def summarise(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row per target, arm and seed: final, best (chosen on val), speed, rise over the last quarter of epochs.
+    """One row per target, arm and seed: final, best, speed, rise over the last quarter of epochs.
 
-    `final` and `best` are of all test images; the rest is of the images watched after every epoch.
+    The best epoch is chosen on val, or on what `best_on` of the rows says. `final` and `best` are of all test images;
+    the rest is of the images watched after every epoch. Where arms of a target are trained for different numbers of
+    epochs, `speed` is over as many as the shortest has (see `lengths`).
     """
     keys = ["target", "arm", "seed"]
     if "whole_test_metric" not in rows.columns:  # every image was evaluated after every epoch
         rows = rows.with_columns(whole_test_metric=pl.lit(None))
     test = pl.coalesce(pl.col("whole_test_metric").cast(pl.Float64), pl.col("test_metric"))
     trained = pl.col("epoch") > pl.col("epoch").min()
-    best = trained & (pl.col("val_metric") == pl.col("val_metric").filter(trained).max())
+    chooser = pl.col("val_metric")
+    if "best_on" in rows.columns:
+        chooser = pl.when(pl.col("best_on") == "test").then(pl.col("test_metric")).otherwise(chooser)
+    best = trained & (chooser == chooser.filter(trained).max())
+    of_arm = pl.col("epoch").max().over("target", "arm")
+    rows = rows.with_columns(shortest=of_arm.min().over("target"))
+    shared = trained & (pl.col("epoch") <= pl.col("shortest"))
     last = pl.col("epoch") == pl.col("epoch").max()
     epochs = pl.col("epoch").max()
     late = pl.col("epoch") > epochs * 0.75
@@ -60,7 +68,7 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
             epochs=epochs,
             final=test.filter(last).first(),
             best=pl.coalesce(test.filter(best).first(), test.filter(last).first()),
-            speed=pl.col("train_metric").filter(trained).mean(),
+            speed=pl.col("train_metric").filter(shared).mean(),
             rise=pl.col("val_metric").filter(late).mean() - pl.col("val_metric").filter(before).mean(),
             curve=pl.col("val_metric"),
             height=pl.col("val_metric").filter(last).first(),
@@ -73,6 +81,28 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
 def trained(rows: pl.DataFrame) -> pl.DataFrame:
     """The epochs that were trained, the start among them: without those after a run's early stop."""
     return rows.filter(~pl.col("stopped").fill_null(False)) if "stopped" in rows.columns else rows
+
+
+def lengths(rows: pl.DataFrame, target: str) -> list[str]:
+    """A note where the arms of a target were trained for different numbers of epochs: what speed is averaged over."""
+    of = {str(arm): int(part["epoch"].max()) for (arm,), part in rows.group_by(["arm"], maintain_order=True)}  # type: ignore[arg-type]
+    if len(set(of.values())) < 2:
+        return []
+    said = phrases.listed([f"{arm} for {epochs}" for arm, epochs in of.items()])
+    return [
+        f"On {target}, arms were trained for different numbers of epochs (recipe.epochs): {said}. Optimisation speed "
+        f"is averaged over the first {min(of.values())} of each; final scores are those at each arm's own end."
+    ]
+
+
+def chosen_on_test(rows: pl.DataFrame, target: str) -> list[str]:
+    """A warning where best epochs were chosen on the test images."""
+    if "best_on" not in rows.columns or not (rows["best_on"] == "test").any():
+        return []
+    return [
+        f"On {target}, best epochs were chosen on the test images themselves (recipe.best_on: test), so that 'best' is "
+        "the highest of many noisy scores and leans upward; claims rest on final scores."
+    ]
 
 
 def stops(rows: pl.DataFrame, target: str) -> list[str]:

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from transferscope import answers
 from transferscope.measures import rounding
 
+CHOSEN = "scored best on the validation images"
+CHOSEN_ON_TEST = "scored best on the test images themselves (recipe.best_on: test)"
+
 
 def weights(checkpoint: str) -> str:
     """Which weights of the trained networks were compared, as a sentence."""
     said = {
-        "best": "weights of the epoch that scored best on the validation images",
+        "best": f"weights of the epoch that {CHOSEN}",
         "ema": "moving average of the weights (running statistics averaged too)",
     }
     return f"Trained networks have the {said.get(checkpoint, 'weights of the last epoch')}."

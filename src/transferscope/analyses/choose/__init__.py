@@ -59,7 +59,7 @@ class Options(analyses.Options):
     """Nearest neighbours that vote on an image's class."""
 
 
-@task("choose", version=1, neutral={"allow": None}, cost=costs.scores)
+@task("choose", version=1, neutral={"allow": None, "prepared": None}, cost=costs.scores)
 def measure(
     *,
     data: Artifact,
@@ -74,6 +74,7 @@ def measure(
     images: int,
     neighbours: int,
     allow: list[str] | None = None,
+    prepared: list[dict[str, Any]] | None = None,
     work: Work,
 ) -> list[dict[str, Any]]:
     """One row: a candidate's scores (`ts.transferability`), its parameters without the head, the share loaded.
@@ -91,7 +92,7 @@ def measure(
 
     torch.set_num_threads(work.threads)
     kind = inputs.of_table(data.whole())
-    table, fed = kind.open_table(data.whole()), inputs.Fed(tuple(mean), tuple(std))
+    table, fed = kind.open_table(data.whole()), inputs.Fed(tuple(mean), tuple(std), prepare=prepared)
     if isinstance(weights, Artifact):
         state: str | None = f"file:{restore.file(weights, str(weights_at))}"
     else:
@@ -179,6 +180,7 @@ def _step(entry: CandidateStudy, data: Step, options: Options) -> Step:
         seed=entry.study.seeds[0],
         mean=list(how["mean"]),
         std=list(how["std"]),
+        prepared=entry.study.recipe.model_dump(mode="json", include={"prepare"})["prepare"],
         images=options.images,
         neighbours=options.neighbours,
     )

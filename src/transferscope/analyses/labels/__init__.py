@@ -85,15 +85,15 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     for target in study.targets:
         for arm in ARMS:
             for fraction in options.fractions:
-                changes: dict[str, Any] = {"fraction": fraction, "epochs": _epochs(study, options, fraction)}
+                changes: dict[str, Any] = {"fraction": fraction, "epochs": _epochs(study, options, arm, fraction)}
                 for seed in options.seeds or study.seeds:
                     run = study.run(target, arm, seed, **changes)
                     labels = {"target": target, "arm": arm, "fraction": fraction, "seed": seed}
                     yield labels, measure.step(run=run, data=study.data(target))
 
 
-def _epochs(study: Study, options: Options, fraction: float) -> int:
-    whole = options.epochs or study.recipe.epochs
+def _epochs(study: Study, options: Options, arm: str, fraction: float) -> int:
+    whole = options.epochs or study.recipe.epochs_of(arm)
     return whole if options.same == "epochs" else round(whole * min(1 / fraction, options.longest))
 
 

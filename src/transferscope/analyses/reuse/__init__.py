@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from transferscope.analyses._shared import gains, outcomes
 from transferscope.analyses._shared.parts import Parts, by_target
@@ -90,6 +91,7 @@ def section(table: ResultTable, options: Options) -> Section:
     every = gains.with_parts(every, table, ["target", "arm", "seed"])
     for target, of_target in by_target(every):
         said.notes += outcomes.undefined(of_target, "final", target)
+        said.notes += outcomes.lengths(table.rows.filter(pl.col("target") == target), target)
         runs = of_target.drop_nulls(["final", "speed"])
         if runs.is_empty():
             continue

@@ -19,7 +19,7 @@ either arm.
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -71,6 +71,9 @@ class Options(analyses.Options):
     Of texts tokens, any number of them."""
     per_image: bool = False
     """Whether the blocks of every image move in their own way, which is harder, and not in one way for all."""
+    draws: Literal["own", "paper"] = "own"
+    """How the order of blocks is drawn: by this project's streams, or, to repeat the paper's runs, by numpy's
+    `RandomState(seed + 1234)`, as its code has it (pictures only, one order for all)."""
     seeds: Seeds | None = None
     """The seeds to train, a count or a list; null for the study's."""
     epochs: Annotated[int, Field(ge=1)] | None = None
@@ -92,6 +95,13 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     seeds = options.seeds or study.seeds
     how = study.preprocessing()
     own: dict[str, Any] = {"per_image": True} if options.per_image else {}
+    if options.draws == "paper":
+        if own or not images:
+            raise UserError(
+                "analyses.shuffle.draws: the paper moves the blocks of all pictures alike; leave out "
+                f"{'per_image' if own else 'the key, the inputs are no pictures'}."
+            )
+        own = {"published": True}
     shorter: dict[str, Any] = {} if options.epochs is None else {"epochs": options.epochs}
     for target in study.targets:
         look = examples.step(
@@ -171,7 +181,7 @@ def section(table: ResultTable, options: Options) -> Section:
         said.cards += card(of)
         said.charts += drawn(of)
         said.tables.append(summary_table(of))
-        said.notes += of.warnings()
+        said.notes += [*of.warnings(), *outcomes.lengths(rows.drop_nulls("arm"), target)]
         kept.append(of.runs.select("seed", gains.column("final")))
     if not said.tables:
         return Section(_title(table), pictures=strips(table), notes=["No run has finished yet."])

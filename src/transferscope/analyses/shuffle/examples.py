@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 SIDE, GAP = 96, 4  # pixels: of a picture in the strip at most, and between two
 
 
-@task("shuffle_examples", version=1, cost=costs.fixed(costs.SMALL), neutral={"per_image": False, "patch": None})
+NEUTRAL = {"per_image": False, "patch": None, "published": False}
+
+
+@task("shuffle_examples", version=1, cost=costs.fixed(costs.SMALL), neutral=NEUTRAL)
 def examples(
     *,
     data: Artifact,
@@ -29,6 +32,7 @@ def examples(
     std: list[float],
     per_image: bool = False,
     patch: int | None = None,
+    published: bool = False,
     work: Work,
 ) -> list[dict[str, Any]]:
     """One row: the test metric `chance` of one answer for all images, and `luck`, how far guessing strays from it; and
@@ -67,7 +71,7 @@ def examples(
     columns = []
     for block in [*blocks, table.size("eval")] if len(rows) else []:
         options: dict[str, Any] = {"size": table.size("eval"), "b": block, "seed": seed, "channels": table.channels}
-        moves = image_permutations(rows, **options) if per_image else block_permutation(**options)
+        moves = image_permutations(rows, **options) if per_image else block_permutation(**options, published=published)
         how = Normalisation(by_channel(mean, table.channels), by_channel(std, table.channels))
         ((x, _, _),) = eval_batches(
             table,

@@ -14,15 +14,17 @@ the image's own. Neither may change what it is given. What they draw comes from 
 Python's: all are seeded for every image by the run's seed, the epoch and the image's row, so that neither the batch nor
 a stop changes anything (`tasks.augmented`).
 
+A file with `FIXED = True` draws nothing, so that `recipe.prepare` may list it: it is done in evaluation too.
+
 A dotted path names anyone's module. It is identified by its name and its options: when its code changes so that images
 change, give it a new name.
 """
 
 from collections.abc import Mapping
 from types import GenericAlias, ModuleType
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError, WithJsonSchema
 
 from transferscope import registry
 from transferscope.errors import UserError, did_you_mean
@@ -53,6 +55,11 @@ def mixes(name: str) -> bool:
 def takes_floats(name: str) -> bool:
     """Does it take images of more than 8 bits, as float32?"""
     return mixes(name) or bool(getattr(load(name), "FLOATS", False))
+
+
+def fixed() -> list[str]:
+    """Those that come with the project and draw nothing."""
+    return [name for name in names() if getattr(load(name), "FIXED", False)]
 
 
 def listed(value: Any) -> Any:
@@ -92,3 +99,28 @@ def in_order(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
         name = next(iter(entries[mixing.index(True)]))
         raise ValueError(f"'{name}' mixes images that are finished: list it after those that alter single ones")
     return entries
+
+
+def _fixed(value: Any) -> Any:
+    """A list of entries all of which draw nothing. ValueError for others."""
+    if value is None:
+        return None
+    entries = listed(value)
+    if not isinstance(entries, tuple) or not entries:
+        raise ValueError("a list of names such as [equalize], or null")
+    found = tuple(map(settled, entries))
+    for entry in found:
+        for name in entry:
+            if not getattr(load(name), "FIXED", False):
+                raise ValueError(f"'{name}' draws at random or blends images; list it under augment.then")
+    return found
+
+
+Fixed = Annotated[
+    Any,
+    BeforeValidator(_fixed),
+    WithJsonSchema({"type": ["array", "string", "object", "null"]}),
+    "list of names",
+    "list of names with options",
+    "`null`",
+]

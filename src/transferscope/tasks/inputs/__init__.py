@@ -32,7 +32,7 @@ has; a kind without one says so in a UserError.
 A dotted path names anyone's module.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -71,13 +71,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Fed:
-    """How a network is fed: less the `mean` and over the `std` of every channel, `shuffle`d as `seed` has it. With
-    `trimmed` a batch of texts is as long as its longest, which is for passes that only ask for answers."""
+    """How a network is fed: less the `mean` and over the `std` of every channel, `shuffle`d as `seed` has it, pictures
+    after what the recipe does to `prepare` them. With `trimmed` a batch of texts is as long as its longest, for passes
+    that only ask for answers."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     shuffle: Mapping[str, Any] | None = None
     seed: int = 0
+    prepare: "Sequence[dict[str, dict[str, Any]]] | None" = None
     trimmed: bool = False
 
 

@@ -150,7 +150,8 @@ def training(
     from transferscope.tasks.augmented import augmented
 
     shown = epoch if run.views is None else (epoch - 1) % run.views + 1
-    after = augmented(run.augment.then if run.augment else (), seed=run.seed, epoch=shown)
+    then = run.augment.then if run.augment else ()
+    after = augmented((*then, *(run.prepare or ())), seed=run.seed, epoch=shown)
     return Batches(
         table,
         rows,
@@ -180,7 +181,9 @@ def evaluation(
 ) -> "Iterator[Batch]":
     """The centre of every image, normalised, shuffled where the run is."""
     from transferscope.data.batches import Normalisation, eval_batches
+    from transferscope.tasks.augmented import augmented
 
+    prepared = augmented(fed.prepare, seed=0, epoch=0).altered if fed.prepare else None
     return eval_batches(
         table,
         rows,
@@ -189,6 +192,7 @@ def evaluation(
         normalisation=Normalisation(by_channel(fed.mean, table.channels), by_channel(fed.std, table.channels)),
         permutation=permutation(fed.shuffle, table, fed.seed),
         device=device,
+        alter=prepared,
     )
 
 
@@ -222,4 +226,5 @@ def permutation(how: Mapping[str, Any] | None, table: "Squares", seed: int) -> "
     size, channels = table.size("eval"), table.channels
     if how.get("per_image"):
         return lambda rows: image_permutations(rows, size, how["block"], seed=seed, channels=channels)
-    return block_permutation(size, how["block"], seed=seed, channels=channels)
+    published = bool(how.get("published"))
+    return block_permutation(size, how["block"], seed=seed, channels=channels, published=published)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from transferscope import registry
 from transferscope.errors import UserError
 from transferscope.tasks.optimisers import _timm
-from transferscope.tasks.optimisers._groups import regroup
+from transferscope.tasks.optimisers._groups import regroup, shares
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["OFFERED", "USUAL", "betas", "build", "check", "heeded", "lines", "names", "regroup"]
+__all__ = ["OFFERED", "USUAL", "betas", "build", "check", "heeded", "lines", "names", "regroup", "shares"]
 
 USUAL = "sgd"  # what every training used before there was a choice
 OFFERED = ("lr", "momentum", "nesterov", "betas", "eps", "weight_decay")  # fields of the recipe that `build` may take

@@ -1,6 +1,7 @@
 """Groups: which parameters are not decayed, and what share of the learning rate each has, for any optimiser."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from transferscope.errors import UserError
@@ -10,16 +11,28 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def regroup(optimizer: "torch.optim.Optimizer", net: "nn.Module", *, decay_norms: bool, layer_decay: float) -> None:
-    """Split the groups of an optimiser that has taken no step, so that each has one decay and one ``lr_scale``.
+def regroup(
+    optimizer: "torch.optim.Optimizer",
+    net: "nn.Module",
+    *,
+    decay_norms: bool,
+    layer_decay: float,
+    lr_scale: Mapping[str, float] | None = None,
+) -> None:
+    """Split the groups of an optimiser that has taken no step, so that each has one decay and one ``lr_scale``: the
+    share of the layer times that of the name (`shares`).
 
     Without `decay_norms`, parameters of norms and biases (and those that a timm network names in `no_weight_decay`)
     get no weight decay: UserError where the optimiser has none that could be left out.
     """
-    if decay_norms and layer_decay == 1:
+    if decay_norms and layer_decay == 1 and not lr_scale:
         return
     spared = set() if decay_norms else _spared(net)
     scales = {} if layer_decay == 1 else _scales(net, layer_decay)
+    named = shares([name for name, _ in net.named_parameters()], lr_scale or {})
+    for name, p in net.named_parameters():
+        if name in named:
+            scales = {**scales, id(p): scales.get(id(p), 1.0) * named[name]}
     groups: list[dict[str, Any]] = []
     for group in optimizer.param_groups:
         if spared and "weight_decay" not in group:
@@ -33,6 +46,26 @@ def regroup(optimizer: "torch.optim.Optimizer", net: "nn.Module", *, decay_norms
             found[scale, bare]["params"].append(p)
         groups.extend(found.values())
     optimizer.param_groups[:] = groups
+
+
+def shares(names: Iterable[str], lr_scale: Mapping[str, float]) -> dict[str, float]:
+    """The factor of every parameter that fits a pattern of `lr_scale`, by the first that it fits.
+
+    UserError for a pattern that fits none of `names`, the parameters of a network.
+    """
+    known = list(names)
+    for pattern in lr_scale:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise UserError(
+                f"recipe.lr_scale: no parameter of the network fits '{pattern}'; its names are such as "
+                f"{', '.join(known[:3])}."
+            )
+    found = {}
+    for name in known:
+        first = next((factor for pattern, factor in lr_scale.items() if fnmatchcase(name, pattern)), None)
+        if first is not None:
+            found[name] = first
+    return found
 
 
 def _spared(net: "nn.Module") -> set[int]:

@@ -1,0 +1,71 @@
+"""What the readers of published data sets share: a folder with a suffix, and the parts that a published study drew."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from transferscope.errors import UserError
+
+
+def place(scheme: str, rest: str, example: str) -> tuple[Path, int | None]:
+    """The folder of `ROOT` or `ROOT#50000`, and the number after the mark; `example` is what to write.
+
+    UserError where the folder is not there, or what follows the mark is no number above 0.
+    """
+    where, mark, said = rest.partition("#")
+    if not where:
+        raise UserError(f"The reference '{scheme}:{rest}' names no folder; write {example}.")
+    if mark and not (said.isascii() and said.isdigit() and int(said)):
+        raise UserError(f"'{scheme}:{rest}': '#{said}' is no number of images; write {example}#50000, or leave it out.")
+    root = Path(where).expanduser().absolute()
+    if not root.is_dir():
+        kind = "is no folder" if root.exists() else "does not exist"
+        raise UserError(f"The folder '{root}' of '{scheme}:{rest}' {kind}; write {example}.")
+    return root, int(said) if mark else None
+
+
+def from_folder(rest: str, folder: Path) -> str:
+    """The same with a relative path starting from `folder`; what stands after a '#' stays."""
+    return str((folder / Path(rest).expanduser()).absolute())
+
+
+def drawn(count: int, size: int, seed: int) -> np.ndarray:
+    """Which `size` of `count` rows a published study drew, in its order: `RandomState(seed).choice` without
+    replacement, int64 (size,); all rows in their own order where there are no more."""
+    if size >= count:
+        return np.arange(count)
+    return np.random.RandomState(seed).choice(count, size=size, replace=False)
+
+
+def permuted(count: int, seed: int) -> np.ndarray:
+    """All `count` rows in the order of `RandomState(seed).permutation`, int64 (count,)."""
+    return np.random.RandomState(seed).permutation(count)
+
+
+def present(files: Sequence[Path], names: Sequence[str], where: str) -> None:
+    """UserError that counts the `files` which are not there and gives the first of their `names`; each folder is listed
+    once, for single looks at 170,000 files would take minutes on a network disk."""
+    held: dict[Path, set[str]] = {}
+    lost = []
+    for file, name in zip(files, names, strict=True):
+        folder = file.parent
+        if folder not in held:
+            held[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+        if file.name not in held[folder]:
+            lost.append(name)
+    if lost:
+        many = f"{len(lost):,} of {len(files):,} images that {where} lists are" if len(lost) > 1 else f"{where} lists"
+        said = (
+            f"{many} not there, the first '{lost[0]}'" if len(lost) > 1 else f"{many} '{lost[0]}', which is not there"
+        )
+        raise UserError(f"{said}; unpack the archive whole, or take those lines out.")
+
+
+def once(names: Iterable[str], where: str) -> None:
+    """UserError where a name stands twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise UserError(f"'{name}' is listed twice in {where}; take one of the lines out.")
+        seen.add(name)
