@@ -12,13 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
-from transferscope import __version__
 from transferscope.console import exits, lines, tables
 from transferscope.console.arguments import DEFAULT, Json, Set, StudyFile, Trust, analyses_named, planned
 from transferscope.console.exits import FAILED, INCOMPLETE, REFUSED
 from transferscope.console.lines import err, out
 from transferscope.console.words import size
 from transferscope.errors import UserError, worded
+from transferscope.version import VERSION
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +35,7 @@ def main() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        out.print(f"transferscope {__version__}")
+        out.print(f"transferscope {VERSION}")
         raise typer.Exit
 
 
@@ -149,37 +149,19 @@ def plan(
 
     Example: [bold]transferscope plan study.yaml --set seeds=6[/bold]
     """
-    import json
-
-    from transferscope import battery
     from transferscope.console.words import duration, size
+    from transferscope.outlook import outlook
 
     study, steps, store = planned(file, set_, trusted=trust)
-    missing = steps.todo(store)
-    todo = {step.key for step in missing}
-    slots = len(battery.known_slots(study).devices)
-    forecast = battery.forecast(study, store, missing, ask=calibrate)
-    total = forecast.total(missing, slots)
+    found = outlook(study, steps, store, ask=calibrate)
+    total = found.total
     if json_:
-        labels = steps.labels()
-        rows = [
-            {
-                "task": s.task,
-                "key": s.key,
-                "labels": dict(labels[s.key]),
-                "cached": s.key not in todo,
-                "seconds": forecast.of(s).seconds,
-            }
-            for s in steps.steps
-        ]
-        print(json.dumps({"steps": rows, "seconds": total.seconds, "bytes": total.bytes}, indent=1))
+        lines.as_json({"steps": found.rows, "seconds": total.seconds, "bytes": total.bytes})
         return
-    out.print(tables.steps(steps, todo, forecast))
-    out.print(
-        f"{len(steps.steps)} steps, {len(steps.steps) - len(todo)} cached, {len(todo)} to do on {slots} worker(s)."
-    )
+    out.print(tables.steps(steps, {step.key for step in found.missing}, found.forecast))
+    out.print(found.said)
     lines.precision(study, steps)
-    if todo and total.seconds is not None:
+    if found.missing and total.seconds is not None:
         disk = f" and {size(total.bytes)} of disk" if total.bytes else ""
         out.print(f"About {duration(total.seconds)}{disk}.")
 
@@ -203,79 +185,48 @@ def run(
     Exit codes: 0 done, 1 some steps failed or a part of the report could not be written, 2 wrong usage or study,
     3 preflight refused, 4 incomplete, 5 a disk that cannot be read or written, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
-    from transferscope import battery, preflight, users
+    from transferscope import battery, rounds
     from transferscope.console import stopping
-    from transferscope.console.early import EarlyPage
-    from transferscope.console.watch import Watcher
+    from transferscope.console.watch import watched
 
     told = lines.silent if quiet else out
-    study, steps, store = planned(file, set_, trusted=trust)
-    users.register(file, steps, store)
-    for said in store.damaged(steps.steps):
-        out.print(said, markup=False)
-    left_out = set() if retry_failed else battery.failures(store).keys()
-    started = steps.todo(store)
-    outcomes: dict[str, Any] = {}
-    anew: set[str] = set()  # steps whose results were found damaged on the way
-    while todo := [step for step in steps.todo(store) if step.key not in left_out]:
-        checks = list(preflight.quick(study, steps, store, decoded=False))
-        if all(c.ok for c in checks) and preflight.untried(steps, store):
-            checks += preflight.deep(study, steps)
-        if not all(c.ok for c in checks):
-            lines.checks(checks)
-            raise typer.Exit(REFUSED)
-        executor = battery.executor(study, todo)
-        workers = len(executor.slots.devices)
-        each = f"{workers} worker(s) with {executor.slots.threads} thread(s) each"
-        told.print(f"{len(steps.steps)} steps, {len(todo)} to do on {each}.")
-        lines.precision(study, steps, told)
-        forecast = battery.foresight(study, store, todo)
-        resume = stopping.again(
-            file,
-            set_,
-            [
-                *(["--trust"] if trust else []),
-                *([] if retry_failed else ["--no-retry-failed"]),
-                *(["--quiet"] if quiet else []),
-            ],
+    flags = {"--trust": trust, "--no-retry-failed": not retry_failed, "--quiet": quiet}
+    resume = stopping.again(file, set_, [flag for flag, given in flags.items() if given])
+    caught: list[int] = []
+
+    def do(now: rounds.Round) -> tuple[dict[str, Any], bool]:
+        with stopping.stoppable(now.executor, resume) as signals:
+            found = watched(now, told, live=told.is_terminal and not quiet)
+        caught.extend(signals)
+        return found, bool(signals)
+
+    try:
+        done = rounds.finish(
+            partial(planned, file, set_, trusted=trust),
+            do,
+            file=file,
+            tell=told.print,
+            warn=partial(out.print, markup=False),
+            retry_failed=retry_failed,
         )
-        with (
-            stopping.stoppable(executor, resume) as caught,
-            Watcher(told, steps, todo, forecast, workers, live=told.is_terminal and not quiet) as watch,
-        ):
-            told.print(f"Page: {study.folder / 'report.html'}, written anew as analyses finish.", markup=False)
-            outcomes |= executor.run(
-                todo, store, EarlyPage(steps, todo, watch, partial(battery.results, study, running=True))
-            )
-        battery.remember(store, outcomes)
-        if caught:
-            err.print(f"Stopped. To go on: {resume}", markup=False)
-            raise typer.Exit(stopping.code(caught))
-        if left := {step.key for step in steps.todo(store)} - left_out:
-            lost = left - {step.key for step in todo} - anew
-            if not lost:
-                break
-            anew |= lost
-            continue
-        looked = study
-        study, steps, store = planned(file, set_, trusted=trust)
-        users.register(file, steps, store)
-        if (seeds := len(looked.seeds)) < len(study.seeds):
-            told.print(f"With {seeds} seeds a claim is undecided: seed {len(study.seeds)} is added.")
-            battery.results(looked, outcomes)  # the page of this look stands until the next one's
-    found = battery.results(study, outcomes)
+    except rounds.Refused as refused:
+        lines.checks(refused.checks)
+        raise typer.Exit(REFUSED) from None
+    if done.stopped:
+        err.print(f"Stopped. To go on: {resume}", markup=False)
+        raise typer.Exit(stopping.code(caught))
+    found = battery.results(done.study, done.outcomes)
     lines.findings(found)
-    failed = [o for o in outcomes.values() if o.status == "failed"]
-    if not started:
+    if not done.began:
         told.print("Nothing to do: every step was in the store.")
-    if passed := {step.key for step in steps.todo(store)} & left_out:
+    if passed := {step.key for step in done.steps.todo(done.store)} & set(done.left):
         out.print(f"{len(passed)} steps failed in an earlier run and were left; --retry-failed tries them again.")
-    if failed:
-        lines.failures(outcomes.values())
+    if done.failed:
+        lines.failures(done.outcomes.values())
         raise typer.Exit(FAILED)
     if found.problems:
         raise typer.Exit(FAILED)
-    if steps.todo(store) or found.incomplete:
+    if done.steps.todo(done.store) or found.incomplete:
         raise typer.Exit(INCOMPLETE)
 
 

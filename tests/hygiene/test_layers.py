@@ -10,10 +10,10 @@ ROOT = Path(transferscope.__file__).parent
 
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset(
-        {"drawing", "errors", "nouns", "streams", "section", "shape", "spreadsheet", "strict", "whole"}
+        {"errors", "nouns", "streams", "section", "shape", "spreadsheet", "strict", "version", "whole"}
     ),  # leaves
-    frozenset({"trust"}),
-    frozenset({"charts", "drawing", "registry", "memo"}),
+    frozenset({"trust", "drawing"}),
+    frozenset({"charts", "registry", "memo"}),
     frozenset({"engine", "data", "models", "measures"}),  # know nothing of each other
     frozenset({"probes"}),
     frozenset({"tasks"}),
@@ -22,9 +22,10 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"analyses"}),
     frozenset({"report", "forecast", "looks", "users"}),
     frozenset({"battery", "json_schema", "rehearsal"}),
-    frozenset({"preflight", "growing"}),
+    frozenset({"preflight", "growing", "outlook"}),
+    frozenset({"rounds"}),
     frozenset({"console", "propose"}),
-    frozenset({"cli"}),
+    frozenset({"cli", "notebook"}),
 )
 LONG = 270  # lines of a file that no reader wants to see more of
 NEVER = {("probes", "engine"): "a probe is for notebooks too, where there are no steps"}

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
-    from transferscope.battery import Results
     from transferscope.engine.plan import Plan
     from transferscope.engine.worker import Outcome
     from transferscope.preflight import Check
+    from transferscope.report.results import Results
     from transferscope.study import Study
 
 LIKE = str.maketrans({"−": "-", "–": "-", "—": "-", "·": "|", "×": "x", "’": "'", "“": '"', "”": '"', "…": "..."})
