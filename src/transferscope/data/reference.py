@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from transferscope import nouns, registry
 from transferscope.data.fingerprint import text_fingerprint
 from transferscope.data.listing import Listing, check_listing, legible_names
-from transferscope.data.pictures.decode import ImageFiles, Picked
+from transferscope.data.pictures.decode import Picked
 from transferscope.data.target import from_folder
 from transferscope.errors import UserError, legible
 from transferscope.registry import apart, joined
@@ -70,8 +70,8 @@ def _read_so(listing: Listing, how: Mapping[str, Any]) -> Listing:
     if listing.holds != "images":
         raise UserError(f"{next(iter(how))}: '{apart(listing.ref)[0]}' holds {listing.holds}, no pictures; remove it.")
     window, channels, load = how.get("window"), how.get("channels"), listing.load
-    if isinstance(load, ImageFiles):
-        load = replace(load, exact=True, stacked=channels is not None)
+    if is_dataclass(load) and hasattr(load, "exact"):
+        load = replace(load, exact=True, stacked=channels is not None)  # type: ignore[call-arg]
     if channels:
         load = Picked(load, tuple(channels))
     window = tuple(window) if isinstance(window, list) else window
