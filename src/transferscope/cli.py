@@ -333,6 +333,47 @@ def results(
 
 
 @app.command()
+def export(
+    what: Annotated[str, typer.Argument(help="model, tensorboard, wandb, mlflow or trackio.", show_default=False)],
+    of: Annotated[str, typer.Argument(help="For model a run: TARGET/ARM/SEED or its key. Else the study file.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to write; for trackers a folder beside the study.")
+    ] = None,
+    study_file: Annotated[Path, typer.Option("--study", help="For model: the study file of the run.")] = DEFAULT,
+    at: Annotated[str, typer.Option("--at", help="For model: its weights, final, best (on val) or ema.")] = "final",
+    set_: Set = None,
+    trust: Trust = False,
+) -> None:
+    """Write a fine-tuned network as a folder that timm or transformers load, or a study for a tracker of experiments.
+
+    Nothing is sent anywhere.
+
+    Example: [bold]transferscope export model skin/pretrained/0 skin-classifier[/bold]
+    """
+    from transferscope import battery
+    from transferscope.errors import did_you_mean
+    from transferscope.exports import model, trackers
+    from transferscope.exports.record import record
+    from transferscope.exports.runs import find
+
+    known = ["model", *trackers.names()]
+    if what not in known:
+        raise UserError(f"export: '{what}' is none of them; {did_you_mean(what, known)}")
+    if what == "model":
+        if folder is None:
+            raise UserError("export: name a folder for the network, after its run.")
+        study, steps, opened = planned(study_file, set_, trusted=trust)
+        run = find(of, study, steps, opened)
+        written = model.write(study, run, battery.results(study), folder, at)
+        out.print(f"Wrote {written}: its README.md says how to load it.", markup=False)
+        return
+    tracker = trackers.load(what)
+    study, _, opened = planned(Path(of), set_, trusted=trust)
+    shown = tracker.write(record(study, opened, battery.results(study)), folder or study.folder / what)
+    out.print(f"Wrote {folder or study.folder / what}. To see it: {shown}", markup=False)
+
+
+@app.command()
 def verify(
     file: StudyFile = DEFAULT,
     set_: Set = None,

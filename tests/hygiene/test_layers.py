@@ -21,7 +21,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"study"}),
     frozenset({"analyses"}),
     frozenset({"report", "forecast", "looks", "users"}),
-    frozenset({"battery", "json_schema", "rehearsal"}),
+    frozenset({"battery", "exports", "json_schema", "rehearsal"}),
     frozenset({"preflight", "growing", "outlook"}),
     frozenset({"rounds"}),
     frozenset({"console", "propose"}),

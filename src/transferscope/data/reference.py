@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -69,9 +69,10 @@ def _read_so(listing: Listing, how: Mapping[str, Any]) -> Listing:
         return listing
     if listing.holds != "images":
         raise UserError(f"{next(iter(how))}: '{apart(listing.ref)[0]}' holds {listing.holds}, no pictures; remove it.")
-    window, channels, load = how.get("window"), how.get("channels"), listing.load
-    if is_dataclass(load) and hasattr(load, "exact"):
-        load = replace(load, exact=True, stacked=channels is not None)  # type: ignore[call-arg]
+    window, channels = how.get("window"), how.get("channels")
+    load: Any = listing.load
+    if hasattr(load, "exact"):  # it reads files, or what was one
+        load = replace(load, exact=True, stacked=channels is not None)
     if channels:
         load = Picked(load, tuple(channels))
     window = tuple(window) if isinstance(window, list) else window

@@ -88,7 +88,7 @@ def _cut(batch: Any) -> list[Any]:
         return [batch]
 
     def piece(start: int) -> Any:
-        own = [part[start : start + SIZE] if hasattr(part, "__len__") else part for part in parts]
+        own: list[Any] = [part[start : start + SIZE] if hasattr(part, "__len__") else part for part in parts]
         if isinstance(batch, Tensor):
             return own[0]
         return Batch(*own) if isinstance(batch, Batch) else tuple(own)
