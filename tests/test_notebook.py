@@ -107,9 +107,9 @@ def test_an_interrupt_saves_and_is_gone_on_from(trained: Path, fresh: Path) -> N
     assert (fresh / "results.json").read_bytes() == (trained / "results.json").read_bytes()
 
 
-def test_what_is_refused_is_said(trained: Path) -> None:
+def test_what_is_refused_is_said(fresh: Path) -> None:
     study = ts.Study.load(
-        trained / "study.yaml",
+        fresh / "study.yaml",
         {**INLINE, "network": "smoke.nets:pairs", "recipe.batch_size": 7, "pretrained": None, "arms": ["random"]},
     )
     checks = study.check()

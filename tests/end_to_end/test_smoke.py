@@ -24,6 +24,7 @@ VERBS = (
     "store",
     "verify",
     "gc",
+    "export",
     "schema",
     "bench",
     "ls",

@@ -68,7 +68,9 @@ def _flat(said: Mapping[str, Any], place: str = "") -> dict[str, Any]:
     """Nested values by dotted names; lists and what is no plain value as text, and nothing where there is none."""
     found: dict[str, Any] = {}
     for name, value in said.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and (said_as := [key for key in value if key.startswith("$")]):
+            found[f"{place}{name}"] = str(value[said_as[0]])  # a step, or what lies outside the store
+        elif isinstance(value, Mapping):
             found |= _flat(value, f"{place}{name}.")
         elif value is not None:
             found[f"{place}{name}"] = value if isinstance(value, str | int | float | bool) else str(value)
