@@ -4,12 +4,15 @@ import importlib
 import json
 import math
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from smoke.command import environment
 
 from transferscope import battery, growing
 from transferscope.errors import UserError
@@ -49,7 +52,7 @@ def test_a_record_holds_every_run_as_its_table_does(told: Record, trained: Path)
 
 
 def test_every_tracker_says_what_it_is() -> None:
-    assert set(trackers.names()) >= {"tensorboard", "wandb", "mlflow"}
+    assert set(trackers.names()) == {"tensorboard", "wandb", "mlflow", "trackio"}
     for name in trackers.names():
         module = importlib.import_module(f"{trackers.__name__}.{name}")
         assert (module.__doc__ or "").startswith(f"{name}: ") and module.LIBRARY and callable(module.write)
@@ -157,6 +160,33 @@ def logged(content: bytes) -> Iterator[bytes]:
         if kind in (1, 4):
             yield parts
             parts = b""
+
+
+READ = """
+import json, sys
+from trackio.sqlite_storage import SQLiteStorage as store
+project, *names = sys.argv[1:]
+print(json.dumps({name: [store.get_logs(project, name), store.get_run_config(project, name)] for name in names}))
+"""
+
+
+@pytest.mark.slow
+def test_trackio(told: Record, tmp_path: Path) -> None:
+    pytest.importorskip("trackio")
+    shown = trackers.load("trackio").write(told, tmp_path)
+    assert str(tmp_path) in shown and told.name in shown
+    names = [*(curve.name for curve in told.curves), "study"]
+    words = [sys.executable, "-c", READ, told.name, *names]
+    done = subprocess.run(words, env=environment(TRACKIO_DIR=str(tmp_path)), capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    for curve in told.curves:
+        logs, config = found[curve.name]
+        assert {log["step"]: log["test_loss"] for log in logs} == {e: n["test_loss"] for e, n in curve.epochs.items()}
+        assert config["lr"] == 0.05
+    study = {name: value for log in found["study"][0] for name, value in log.items()}
+    assert study["findings"]["_value"] == told.text() and "tables/transfer" in study
+    pages = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
+    assert told.page.read_bytes() in pages
 
 
 def test_the_verb(copied: Path, call: Any) -> None:

@@ -334,7 +334,9 @@ def results(
 
 @app.command()
 def export(
-    what: Annotated[str, typer.Argument(help="model, or a tracker: tensorboard, wandb, mlflow.", show_default=False)],
+    what: Annotated[
+        str, typer.Argument(help="model, or a tracker: tensorboard, wandb, mlflow, trackio.", show_default=False)
+    ],
     of: Annotated[str, typer.Argument(help="For model a run: TARGET/ARM/SEED or its key. Else the study file.")],
     folder: Annotated[
         Path | None, typer.Argument(help="Where to write; for trackers a folder beside the study.")
