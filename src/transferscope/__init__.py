@@ -3,7 +3,10 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from transferscope.version import VERSION as __version__
+
 if TYPE_CHECKING:
+    from transferscope.notebook import Study
     from transferscope.probes.answers.mistakes import mistakes
     from transferscope.probes.answers.predictions import predictions
     from transferscope.probes.blocks.criticality import criticality
@@ -26,10 +29,9 @@ if TYPE_CHECKING:
     from transferscope.probes.weights.distance import distance
     from transferscope.probes.weights.spectrum import spectrum
 
-__version__ = "0.2.0"
-
 # Public name: the module it lives in, imported when the name is first used, so that `import transferscope` stays light.
 _HOME = {
+    "Study": "notebook",
     "align": "probes.weights.align",
     "average": "probes.walks.average",
     "basin": "probes.walks.basin",
@@ -56,6 +58,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Study",
     "__version__",
     "align",
     "average",

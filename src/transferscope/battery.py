@@ -7,12 +7,12 @@ import inspect
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from transferscope import __version__, analyses, looks, registry
+from transferscope import analyses, looks, registry
 from transferscope.analyses import Chosen
 from transferscope.analyses._shared import contrasts
 from transferscope.engine import executors
@@ -36,6 +36,7 @@ from transferscope.models import in_words
 from transferscope.report.first_screen import Asked
 from transferscope.report.mishaps import Mishaps
 from transferscope.report.page import PagePart, Provenance, lost, write_report
+from transferscope.report.results import Results
 from transferscope.report.worded import docstring_on, section_on
 from transferscope.section import Finding, Section
 from transferscope.study import Study
@@ -45,28 +46,11 @@ from transferscope.tasks.inputs import USUAL
 from transferscope.timing import calibrate
 from transferscope.timing.share import remembered, sharing
 from transferscope.timing.step_time import Question
+from transferscope.version import VERSION
 
 log = logging.getLogger(__name__)
 WORTH = 100_000  # passes of a run whose network is timed first: minutes on a core, even of a small network
 LIBRARIES = ("transferscope", "python", "numpy", "PIL", "safetensors", "torch", "torchvision", "timm")
-
-
-@dataclass(frozen=True)
-class Results:
-    """What a study has so far: its plan, one table and section per analysis, and the page; and what of it could not be
-    written, a sentence each, with the file that holds the tracebacks."""
-
-    plan: Plan
-    tables: Mapping[str, ResultTable]
-    sections: Mapping[str, Section]
-    report: Path
-    problems: Sequence[str] = ()
-    log: Path | None = None
-
-    @property
-    def incomplete(self) -> bool:
-        """Whether a cell is missing."""
-        return any(table.missing for table in self.tables.values())
 
 
 def plan(study: Study) -> tuple[Plan, Store]:
@@ -350,7 +334,7 @@ def _asked(study: Study) -> Asked:
 def _provenance(resolved: str, steps: Plan, store: Store, seconds: float | None) -> Provenance:
     names = steps.labels()
     done = [(step, store.get(step).said) for step in steps.steps if store.has(step)]
-    found: dict[str, str] = {"transferscope": __version__}
+    found: dict[str, str] = {"transferscope": VERSION}
     for _, said in done:
         found |= said["versions"]
     order = {name: place for place, name in enumerate(LIBRARIES)}  # not that in which processes happened to load them

@@ -12,13 +12,13 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from transferscope import __version__
 from transferscope.console import arguments, exits, lines, tables
 from transferscope.console.arguments import DEFAULT, Json, On, Set, StudyFile, Trust, analyses_named, planned
 from transferscope.console.exits import FAILED, INCOMPLETE, REFUSED
 from transferscope.console.lines import err, out
 from transferscope.console.words import size
 from transferscope.errors import UserError, worded
+from transferscope.version import VERSION
 
 DAY = 86400.0  # seconds
 
@@ -37,7 +37,7 @@ def main() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        out.print(f"transferscope {__version__}")
+        out.print(f"transferscope {VERSION}")
         raise typer.Exit
 
 
@@ -166,44 +166,25 @@ def plan(
 
     Example: [bold]transferscope plan study.yaml --workers 16 --gpus 8 --seconds-per-run 240[/bold]
     """
-    import json
-
     from transferscope import battery
     from transferscope.console.words import duration, size
+    from transferscope.outlook import outlook
 
     study, steps, store = planned(file, set_, trusted=trust)
-    missing = steps.todo(store)
-    todo = {step.key for step in missing}
-    slots = len(battery.known_slots(study).devices)
-    forecast = battery.forecast(study, store, missing, ask=calibrate and run_seconds is None)
-    if run_seconds is not None:
-        forecast = forecast.paced(missing, run_seconds)
+    found = outlook(study, steps, store, ask=calibrate, run_seconds=run_seconds)
     if workers or gpus:
-        found = battery.schedules(missing, forecast, workers or gpus or 1)
-        lines.schedules(found, gpus, steps, battery.bytes_by_analysis(steps, missing, forecast), json_)
+        played = battery.schedules(found.missing, found.forecast, workers or gpus or 1)
+        held = battery.bytes_by_analysis(steps, found.missing, found.forecast)
+        lines.schedules(played, gpus, steps, held, json_)
         return
-    total = forecast.total(missing, slots)
+    total = found.total
     if json_:
-        labels = steps.labels()
-        rows = [
-            {
-                "task": s.task,
-                "key": s.key,
-                "labels": dict(labels[s.key]),
-                "cached": s.key not in todo,
-                "seconds": forecast.of(s).seconds,
-            }
-            for s in steps.steps
-        ]
-        print(json.dumps({"steps": rows, "seconds": total.seconds, "bytes": total.bytes}, indent=1))
+        lines.as_json({"steps": found.rows, "seconds": total.seconds, "bytes": total.bytes})
         return
-    out.print(tables.steps(steps, todo, forecast))
-    out.print(
-        f"{len(steps.steps)} steps ({sum(step.task == 'train' for step in steps.steps)} of them training runs), "
-        f"{len(steps.steps) - len(todo)} cached, {len(todo)} to do on {slots} worker(s)."
-    )
+    out.print(tables.steps(steps, {step.key for step in found.missing}, found.forecast))
+    out.print(found.said)
     lines.precision(study, steps)
-    if todo and total.seconds is not None:
+    if found.missing and total.seconds is not None:
         disk = f" and {size(total.bytes)} of disk" if total.bytes else ""
         out.print(f"About {duration(total.seconds)}{disk}.")
 
@@ -228,80 +209,49 @@ def run(
     Exit codes: 0 done, 1 some steps failed or a part of the report could not be written, 2 wrong usage or study,
     3 preflight refused, 4 incomplete, 5 a disk that cannot be read or written, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
-    from transferscope import battery, preflight, users
+    from transferscope import battery, rounds
     from transferscope.console import stopping
-    from transferscope.console.early import EarlyPage
-    from transferscope.console.watch import Watcher
+    from transferscope.console.watch import watched
 
     told = lines.silent if quiet else out
     set_ = arguments.on(on, set_)
-    study, steps, store = planned(file, set_, trusted=trust)
-    users.register(file, steps, store)
-    for said in store.damaged(steps.steps):
-        out.print(said, markup=False)
-    left_out = set() if retry_failed else battery.failures(store).keys()
-    started = steps.todo(store)
-    outcomes: dict[str, Any] = {}
-    anew: set[str] = set()  # steps whose results were found damaged on the way
-    while todo := [step for step in steps.todo(store) if step.key not in left_out]:
-        checks = list(preflight.quick(study, steps, store, decoded=False))
-        if all(c.ok for c in checks) and preflight.untried(steps, store):
-            checks += preflight.deep(study, steps)
-        if not all(c.ok for c in checks):
-            lines.checks(checks)
-            raise typer.Exit(REFUSED)
-        executor = battery.executor(study, todo)
-        workers = len(executor.slots.devices)
-        each = f"{workers} worker(s) with {executor.slots.threads} thread(s) each"
-        told.print(f"{len(steps.steps)} steps, {len(todo)} to do on {each}.")
-        lines.precision(study, steps, told)
-        forecast = battery.foresight(study, store, todo)
-        resume = stopping.again(
-            file,
-            set_,
-            [
-                *(["--trust"] if trust else []),
-                *([] if retry_failed else ["--no-retry-failed"]),
-                *(["--quiet"] if quiet else []),
-            ],
+    flags = {"--trust": trust, "--no-retry-failed": not retry_failed, "--quiet": quiet}
+    resume = stopping.again(file, set_, [flag for flag, given in flags.items() if given])
+    caught: list[int] = []
+
+    def do(now: rounds.Round) -> tuple[dict[str, Any], bool]:
+        with stopping.stoppable(now.executor, resume) as signals:
+            found = watched(now, told, live=told.is_terminal and not quiet)
+        caught.extend(signals)
+        return found, bool(signals)
+
+    try:
+        done = rounds.finish(
+            partial(planned, file, set_, trusted=trust),
+            do,
+            file=file,
+            tell=told.print,
+            warn=partial(out.print, markup=False),
+            retry_failed=retry_failed,
         )
-        with (
-            stopping.stoppable(executor, resume) as caught,
-            Watcher(told, steps, todo, forecast, workers, live=told.is_terminal and not quiet) as watch,
-        ):
-            told.print(f"Page: {study.folder / 'report.html'}, written anew as analyses finish.", markup=False)
-            outcomes |= executor.run(
-                todo, store, EarlyPage(steps, todo, watch, partial(battery.results, study, running=True))
-            )
-        battery.remember(store, outcomes)
-        if caught:
-            err.print(f"Stopped. To go on: {resume}", markup=False)
-            raise typer.Exit(stopping.code(caught))
-        if left := {step.key for step in steps.todo(store)} - left_out:
-            lost = left - {step.key for step in todo} - anew
-            if not lost:
-                break
-            anew |= lost
-            continue
-        looked = study
-        study, steps, store = planned(file, set_, trusted=trust)
-        users.register(file, steps, store)
-        if (seeds := len(looked.seeds)) < len(study.seeds):
-            told.print(f"With {seeds} seeds a claim is undecided: seed {len(study.seeds)} is added.")
-            battery.results(looked, outcomes)  # the page of this look stands until the next one's
-    found = battery.results(study, outcomes)
+    except rounds.Refused as refused:
+        lines.checks(refused.checks)
+        raise typer.Exit(REFUSED) from None
+    if done.stopped:
+        err.print(f"Stopped. To go on: {resume}", markup=False)
+        raise typer.Exit(stopping.code(caught))
+    found = battery.results(done.study, done.outcomes)
     lines.findings(found)
-    failed = [o for o in outcomes.values() if o.status == "failed"]
-    if not started:
+    if not done.began:
         told.print("Nothing to do: every step was in the store.")
-    if passed := {step.key for step in steps.todo(store)} & left_out:
+    if passed := {step.key for step in done.steps.todo(done.store)} & set(done.left):
         out.print(f"{len(passed)} steps failed in an earlier run and were left; --retry-failed tries them again.")
-    if failed:
-        lines.failures(outcomes.values())
+    if done.failed:
+        lines.failures(done.outcomes.values())
         raise typer.Exit(FAILED)
     if found.problems:
         raise typer.Exit(FAILED)
-    if steps.todo(store) or found.incomplete:
+    if done.steps.todo(done.store) or found.incomplete:
         raise typer.Exit(INCOMPLETE)
 
 
@@ -405,6 +355,49 @@ def results(
         if len(found) > 1:
             print(f"# {name}")
         lines.data(wording.csv(rows))
+
+
+@app.command()
+def export(
+    what: Annotated[
+        str, typer.Argument(help="model, or a tracker: tensorboard, wandb, mlflow, trackio.", show_default=False)
+    ],
+    of: Annotated[str, typer.Argument(help="For model a run: TARGET/ARM/SEED or its key. Else the study file.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to write; for trackers a folder beside the study.")
+    ] = None,
+    study_file: Annotated[Path, typer.Option("--study", help="For model: the study file of the run.")] = DEFAULT,
+    at: Annotated[str, typer.Option("--at", help="For model: its weights, final, best (on val) or ema.")] = "final",
+    set_: Set = None,
+    trust: Trust = False,
+) -> None:
+    """Write a fine-tuned network as a folder that timm or transformers load, or a study for a tracker of experiments.
+
+    Nothing is sent anywhere.
+
+    Example: [bold]transferscope export model skin/pretrained/0 skin-classifier[/bold]
+    """
+    from transferscope import battery
+    from transferscope.errors import did_you_mean
+    from transferscope.exports import model, trackers
+    from transferscope.exports.record import record
+    from transferscope.exports.runs import find
+
+    known = ["model", *trackers.names()]
+    if what not in known:
+        raise UserError(f"export: '{what}' is none of them; {did_you_mean(what, known)}")
+    if what == "model":
+        if folder is None:
+            raise UserError("export: name a folder for the network, after its run.")
+        study, steps, opened = planned(study_file, set_, trusted=trust)
+        run = find(of, study, steps, opened)
+        written = model.write(study, run, battery.results(study), folder, at)
+        out.print(f"Wrote {written}: its README.md says how to load it.", markup=False)
+        return
+    tracker = trackers.load(what)
+    study, _, opened = planned(Path(of), set_, trusted=trust)
+    shown = tracker.write(record(study, opened, battery.results(study)), folder or study.folder / what)
+    out.print(f"Wrote {folder or study.folder / what}. To see it: {shown}", markup=False)
 
 
 @app.command()

@@ -26,6 +26,7 @@ VERBS = (
     "store",
     "verify",
     "gc",
+    "export",
     "schema",
     "bench",
     "ls",

@@ -10,10 +10,10 @@ ROOT = Path(transferscope.__file__).parent
 
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset(
-        {"drawing", "errors", "nouns", "streams", "section", "shape", "spreadsheet", "strict", "whole"}
+        {"errors", "nouns", "streams", "section", "shape", "spreadsheet", "strict", "version", "whole"}
     ),  # leaves
-    frozenset({"trust", "answers"}),
-    frozenset({"charts", "drawing", "registry", "memo"}),
+    frozenset({"trust", "answers", "drawing"}),
+    frozenset({"charts", "registry", "memo"}),
     frozenset({"engine", "data", "models", "measures"}),  # know nothing of each other
     frozenset({"probes"}),
     frozenset({"tasks"}),
@@ -21,10 +21,11 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"study"}),
     frozenset({"analyses"}),
     frozenset({"report", "forecast", "looks", "users"}),
-    frozenset({"battery", "json_schema", "rehearsal"}),
-    frozenset({"preflight", "growing"}),
+    frozenset({"battery", "exports", "json_schema", "rehearsal"}),
+    frozenset({"preflight", "growing", "outlook"}),
+    frozenset({"rounds"}),
     frozenset({"console", "propose"}),
-    frozenset({"cli"}),
+    frozenset({"cli", "notebook"}),
 )
 LONG = 270  # lines of a file that no reader wants to see more of
 NEVER = {("probes", "engine"): "a probe is for notebooks too, where there are no steps"}

@@ -37,6 +37,7 @@ CALLS: dict[str, tuple[Ask, tuple[Any, ...]]] = {
     "criticality": (lambda *given: ts.criticality(*given, alphas=2, sigmas=2, draws=2), (A, B, BATCHES)),
     "distance": (ts.distance, (A, B)),
     "grams": (ts.grams, (A, BATCHES)),
+    "Study": (lambda *given: ts.Study(targets=given[0], network=given[1]), ("digits", "timm:resnet18")),
     "layerwise_barrier": (lambda *given: ts.layerwise_barrier(*given, alphas=3), (A, B, BATCHES)),
     "line_barrier": (lambda *given: ts.line_barrier(*given, tolerance=0.5), (A, B, BATCHES)),
     "load": (ts.load, ("nofile",)),
@@ -111,7 +112,7 @@ def test_weights_without_a_head_are_no_network(name: str) -> None:
 
 
 def test_every_probe_of_networks_takes_a_form() -> None:
-    for name in set(CALLS) - {"load", "mistakes"}:
+    for name in set(CALLS) - {"Study", "load", "mistakes"}:
         assert "like" in inspect.signature(getattr(ts, name)).parameters, name
 
 

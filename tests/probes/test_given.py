@@ -15,7 +15,7 @@ import torch
 from probing.asked import LAYERS, PROBES, network
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import transferscope as ts
 from transferscope.errors import UserError
@@ -178,10 +178,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: [{"text": ["a"] * SIZE, "labels": y} for _, y in PLAIN],
         "it has 'text', 'labels'",
     ),
-    "a tensor": (lambda: X, "one batch"),
-    "one batch": (lambda: PLAIN[0], "one batch"),
-    "one batch in a list": (lambda: list(PLAIN[0]), "one batch"),
-    "an array": (lambda: X.numpy(), "one batch"),
+    "an array": (lambda: X.numpy(), "this is an array"),
     "arrays": (lambda: cut(X.numpy(), Y.numpy()), "not a ndarray"),
     "None": (lambda: None, "None|needed"),
     "a path": (lambda: "images/", "not a str"),
@@ -212,12 +209,74 @@ def test_batches_that_cannot_be_read_are_one_sentence(kind: str, probe: str) -> 
     refuse(probe, make(), "there were none|no images|needed" if kind == "nothing" else words)
 
 
-def test_a_data_set_is_walked_by_those_who_hold_images_and_refused_by_others() -> None:
-    data = TensorDataset(X, Y.float())
-    for probe in ("path", "average", "line_barrier", "basin"):
-        check(probe, data)
+# One piece in the place of batches: what 64 samples at a time are cut from.
+MANY = torch.randn(140, 3, 9, 9, generator=torch.Generator().manual_seed(5))
+MANY_LABELS = torch.arange(140) % 4
+PIECES: dict[str, Callable[[], Any]] = {
+    "a pair of tensors": lambda: (MANY, MANY_LABELS),
+    "a list of two tensors": lambda: [MANY, MANY_LABELS],
+    "a data set": lambda: TensorDataset(MANY, MANY_LABELS),
+    "a data set of dicts": lambda: Rows(MANY, MANY_LABELS),
+    "a data set of Hugging Face": lambda: Columns(MANY, MANY_LABELS),
+    "a loader": lambda: DataLoader(TensorDataset(MANY, MANY_LABELS), 64),
+}
+
+
+class Rows(Dataset[Any]):
+    """Samples as dicts."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {"pixel_values": self.x[row], "label": int(self.y[row])}
+
+
+class Columns:
+    """What a data set of Hugging Face has in common with it: no torch `Dataset`, and walked sample by sample."""
+
+    column_names = ("pixel_values", "label")
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.rows = Rows(x, y)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return self.rows[row]
+
+
+@pytest.mark.parametrize("probe", PROBES)
+@pytest.mark.parametrize("kind", PIECES)
+def test_what_comes_in_one_piece_is_cut_into_batches(kind: str, probe: str) -> None:
+    if probe == "transferability" and kind != "a loader":
+        return  # asked on all but the last batch
+    check(probe, PIECES[kind](), parts(MANY, MANY_LABELS, 64))
+
+
+def test_samples_that_cannot_be_stacked_are_one_sentence() -> None:
+    ragged = [(torch.randn(3, 9, 9 + row % 2), row % 4) for row in range(8)]
+
+    class Ragged(Dataset[Any]):
+        def __len__(self) -> int:
+            return len(ragged)
+
+        def __getitem__(self, row: int) -> Any:
+            return ragged[row]
+
     for probe in ("predictions", "similarity", "neighbours", "rewind"):
-        refuse(probe, data, "DataLoader")
+        refuse(probe, Ragged(), "samples 0 to 7 of the Ragged cannot be stacked")
+
+
+@pytest.mark.parametrize("probe", [name for name in PROBES if name not in ("mistakes", "grams", "transferability")])
+def test_a_used_up_iterator_is_said(probe: str) -> None:
+    batches = iter(PLAIN)
+    list(batches)
+    refuse(probe, batches, "list_iterator can be walked once, and an earlier walk has used this one up")
 
 
 @pytest.mark.parametrize("probe", PROBES)

@@ -16,11 +16,11 @@ from transferscope.console.words import duration, size
 from transferscope.errors import worded
 
 if TYPE_CHECKING:
-    from transferscope.battery import Results
     from transferscope.engine.plan import Plan
     from transferscope.engine.simulate import Schedule
     from transferscope.engine.worker import Outcome
     from transferscope.preflight import Check
+    from transferscope.report.results import Results
     from transferscope.study import Study
 
 LIKE = str.maketrans({"−": "-", "–": "-", "—": "-", "·": "|", "×": "x", "’": "'", "“": '"', "”": '"', "…": "..."})

@@ -3,19 +3,24 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from transferscope.console.lines import err
+from transferscope import battery
+from transferscope.console.early import EarlyPage
+from transferscope.console.lines import err, precision
 from transferscope.console.time_left import TimeLeft
 from transferscope.console.words import duration
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Step
+from transferscope.engine.worker import Outcome
 from transferscope.errors import worded
 from transferscope.forecast import Forecast
+from transferscope.rounds import Round
 
 
 @dataclass
@@ -129,3 +134,17 @@ class Watcher:
 
     def _clock(self) -> str:
         return f"[{duration(time.monotonic() - self._began)}]"
+
+
+def watched(now: Round, to: Console, *, live: bool = False) -> dict[str, Outcome]:
+    """Do a round of a study and tell of it: who does it, how far it is, and how every step ended; its page is written
+    anew as analyses finish."""
+    workers = len(now.executor.slots.devices)
+    each = f"{workers} worker(s) with {now.executor.slots.threads} thread(s) each"
+    to.print(f"{len(now.steps.steps)} steps, {len(now.todo)} to do on {each}.")
+    precision(now.study, now.steps, to)
+    forecast = battery.foresight(now.study, now.store, now.todo)
+    with Watcher(to, now.steps, list(now.todo), forecast, workers, live=live) as watch:
+        to.print(f"Page: {now.study.folder / 'report.html'}, written anew as analyses finish.", markup=False)
+        page = partial(battery.results, now.study, running=True)
+        return now.executor.run(now.todo, now.store, EarlyPage(now.steps, now.todo, watch, page))

@@ -12,7 +12,7 @@ from transferscope import nouns, registry
 from transferscope.data.asked import asked_for
 from transferscope.data.fingerprint import text_fingerprint
 from transferscope.data.listing import ASKED, Listing, check_listing, legible_names
-from transferscope.data.pictures.decode import ImageFiles, Picked
+from transferscope.data.pictures.decode import Picked
 from transferscope.data.target import from_folder
 from transferscope.errors import UserError, legible
 from transferscope.registry import apart, joined
@@ -71,8 +71,9 @@ def _read_so(listing: Listing, how: Mapping[str, Any]) -> Listing:
         return listing
     if listing.holds != "images":
         raise UserError(f"{next(iter(how))}: '{apart(listing.ref)[0]}' holds {listing.holds}, no pictures; remove it.")
-    window, channels, load = how.get("window"), how.get("channels"), listing.load
-    if isinstance(load, ImageFiles):
+    window, channels = how.get("window"), how.get("channels")
+    load: Any = listing.load
+    if hasattr(load, "exact"):  # it reads files, or what was one
         load = replace(load, exact=True, stacked=channels is not None)
     if channels:
         load = Picked(load, tuple(channels))

@@ -28,21 +28,22 @@ class TextCells:
 
     def __call__(self, index: int) -> str:
         """Raises ValueError for an empty one."""
-        return _sound(self.cells[index])
+        return sound(self.cells[index])
 
 
 def decoded(content: bytes, otherwise: str = "") -> str:
     """The text in some bytes. Raises ValueError with the reason where there is none."""
     encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
     try:
-        return _sound(content.decode(encoding))
+        return sound(content.decode(encoding))
     except UnicodeDecodeError:
         if not otherwise:
             raise ValueError(f"it is no {encoding.upper().removesuffix('-SIG')} text: save it as UTF-8") from None
-    return _sound(content.decode(otherwise))
+    return sound(content.decode(otherwise))
 
 
-def _sound(text: str) -> str:
+def sound(text: str) -> str:
+    """The text itself. Raises ValueError with the reason where it is none."""
     if "\0" in text:
         raise ValueError("it is no text: it holds null bytes")
     if not text.strip():

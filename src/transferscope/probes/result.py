@@ -1,7 +1,9 @@
 """What every probe's result shares: one file holding its arrays and words, written by `save` and read by `load`."""
 
 import importlib
+import inspect
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -52,7 +54,26 @@ class Later:
     shape: tuple[str | int, ...]
 
 
-class Saved:
+class Shown:
+    """What a notebook shows of a result: what it is, its notes, its table and its chart as far as it has them."""
+
+    def _repr_html_(self) -> str:
+        from transferscope.charts import in_notebooks as html
+
+        said = (inspect.getdoc(type(self)) or "").partition("\n\n")[0].replace("`", "")
+        first = re.split(r"\. (?=[A-Z])", " ".join(said.split()), maxsplit=1)[0]
+        parts = [html.paragraphs([f"{first.rstrip('.')}."]), html.listed(tuple(getattr(self, "notes", ())))]
+        for name, show in (("table", html.table), ("chart", html.chart)):
+            if (made := getattr(self, name, None)) is None:
+                continue
+            try:
+                parts.append(show(made()))
+            except UserError as error:  # of predictions without labels there is no confusion to draw
+                parts.append(html.paragraphs([str(error)]))
+        return html.piece(type(self).__name__, *parts)
+
+
+class Saved(Shown):
     """What every result can do, whatever it holds."""
 
     def save(self, path: Path | str) -> None:

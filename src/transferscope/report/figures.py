@@ -2,34 +2,23 @@
 
 import io
 import json
-import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from transferscope import drawing, whole
+from transferscope.charts.specification import grammar, plain
 from transferscope.report import same_bytes
 from transferscope.section import Chart
 
 WRITTEN = 2  # raised when the same chart gives other bytes, so that it is drawn again
 QUALITY = 82  # of a picture on the page, in the measure of WebP
-_COUNTED = re.compile(r"\b[a-z]+_\d+\b")
 
 
 def specification(chart: Chart) -> dict[str, Any]:
-    """The chart as a Vega-Lite object that is the same in every process.
-
-    altair numbers its parameters and views by a process-wide count; they are renumbered in order of appearance. Numbers
-    in the data keep four significant digits; what is not finite becomes null.
-    """
-    import altair as alt
-
-    with alt.data_transformers.enable("default", max_rows=None):
-        raw = chart.spec.to_dict() if hasattr(chart.spec, "to_dict") else dict(chart.spec)
-    counted = dict.fromkeys(_counted(raw))
-    spec: dict[str, Any] = _clean(raw, {name: f"part_{place}" for place, name in enumerate(counted)})
+    """The chart as a Vega-Lite object that is the same in every process (`charts.specification.plain`)."""
+    spec = plain(chart.spec)
     description = ". ".join(part.rstrip(".") for part in (chart.title, chart.caption) if part)
     return {**spec, "description": description}
 
@@ -46,7 +35,7 @@ def write_figure(folder: Path, name: str, spec: Mapping[str, Any]) -> str:
     if all(path.exists() for path in paths.values()) and paths["vl.json"].read_bytes() == source:
         return paths["svg"].read_text(encoding="utf-8")
     paths["vl.json"].unlink(missing_ok=True)  # it vouches for the other two, so it goes first and comes last
-    svg = same_bytes.svg(drawing.svg(json.dumps(spec), _grammar()))
+    svg = same_bytes.svg(drawing.svg(json.dumps(spec), grammar()))
     put(paths["svg"], svg.encode())
     put(paths["pdf"], same_bytes.pdf(drawing.pdf(svg)))
     put(paths["vl.json"], source)
@@ -58,14 +47,14 @@ def library(page: Path) -> tuple[str, str]:
 
     Bundling takes 1.5 s, which is half of what opening a finished study may cost. Raises DrawingError.
     """
-    label = f"vl-convert {version('vl-convert-python')}, vega-lite {_grammar()}"
+    label = f"vl-convert {version('vl-convert-python')}, vega-lite {grammar()}"
     if page.exists():
         opening = f'<script id="library" data-label="{label}">'
         _, found, rest = page.read_text(encoding="utf-8", errors="replace").partition(opening)
         script, closed, _ = rest.partition("</script>")
         if found and closed and "vegaEmbed" in script:
             return script, label
-    script = drawing.script(_grammar())
+    script = drawing.script(grammar())
     return script.replace("</script", r"<\/script").replace("<!--", r"<\!--"), label
 
 
@@ -119,38 +108,3 @@ def _packed(rows: list[dict[str, Any]]) -> dict[str, Any]:
             for row in cells:
                 row[at] = None if row[at] is None else place[row[at]]
     return {"columns": columns, "texts": texts, "rows": cells}
-
-
-def _grammar() -> str:
-    """The vega-lite release altair writes for, as vl-convert names it ("6.4"), else the newest that vl-convert has."""
-    import altair as alt
-    import vl_convert
-
-    wanted = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    known: list[str] = vl_convert.get_vegalite_versions()
-    return wanted if wanted in known else known[-1]
-
-
-def _counted(value: Any) -> Iterator[str]:
-    """The names altair made up, where they are given; data is never looked at (a block may well be called layer_1)."""
-    if isinstance(value, dict):
-        name = value.get("name")
-        if isinstance(name, str) and _COUNTED.fullmatch(name):
-            yield name
-        for key, item in value.items():
-            yield from () if key in ("datasets", "values") else _counted(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _counted(item)
-
-
-def _clean(value: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _clean(item, {} if key in ("datasets", "values") else names) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item, names) for item in value]
-    if isinstance(value, float):
-        return float(f"{value:.4g}") if math.isfinite(value) else None
-    if isinstance(value, str) and names:
-        return _COUNTED.sub(lambda hit: names.get(hit[0], hit[0]), value)
-    return value

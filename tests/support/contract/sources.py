@@ -79,6 +79,18 @@ def _hdf5(folder: Path) -> str:
     return f"hdf5:{folder / 'signals.h5'}"
 
 
+def _hf(folder: Path) -> str:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["disc", "square"])})
+    drawn = images.write(folder / "images", each=4)
+    rows = [
+        (str(file), file.parent.name) for file in sorted(drawn.rglob("*.jpg")) if file.parent.name in ("disc", "square")
+    ]
+    table = {"image": [file for file, _ in rows], "label": [label for _, label in rows]}
+    datasets.Dataset.from_dict(table, features=features).save_to_disk(folder / "saved")
+    return f"hf:{folder / 'saved'}"
+
+
 def _text(folder: Path) -> str:
     reading = pytest.importorskip("reading")
     return f"text:{reading.texts(folder / 'texts')}"
@@ -113,6 +125,7 @@ MADE: dict[str, Callable[[Path], str]] = {
     "domainnet": _domainnet,
     "folder": _folder,
     "hdf5": _hdf5,
+    "hf": _hf,
     "imagenet": _imagenet,
     "npz": _npz,
     "parquet": _parquet,

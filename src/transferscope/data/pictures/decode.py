@@ -81,7 +81,11 @@ def open_image(path: Path, exact: bool = False, stacked: bool = False) -> Pictur
     With `exact` colour of 16 bits and bands beyond three are read as they are stored, where Pillow gives 8 bits and
     leaves them out; with `stacked` the pages of a TIFF are bands. Raises OSError, or what Pillow raises.
     """
-    content = path.read_bytes()
+    return decoded(path.read_bytes(), exact, stacked)
+
+
+def decoded(content: bytes, exact: bool = False, stacked: bool = False) -> Picture:
+    """`open_image` of the bytes of a file."""
     if not content:
         raise OSError("the file is empty")
     if read := numbers.reader(content):

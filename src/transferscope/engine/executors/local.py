@@ -7,14 +7,16 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from transferscope.engine.environment import set_to, worker_environment
@@ -117,7 +119,7 @@ class Local:
         }
         environment = worker_environment(self.slots.threads)
         process = context.Process(target=serve, args=(theirs, str(store.root), work, environment))
-        with set_to(environment), _deaf():  # the allocator reads its settings when the process starts
+        with set_to(environment), _deaf(), _apart():  # the allocator reads its settings when the process starts
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -199,6 +201,17 @@ def _deaf() -> Any:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """A process started inside does not import what this one runs: a script that runs a study would run it again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 executor = Local

@@ -154,13 +154,16 @@ def _named(a: Predictions, b: Predictions, names: Sequence[str] | None) -> None:
 
 
 def _same_samples(a: Predictions, b: Predictions) -> None:
-    if not np.array_equal(a.labels, b.labels):
-        raise UserError("mistakes: the labels of the two differ; both networks must see the same samples in one order.")
     column = "ids" if len(a.ids) and len(b.ids) else "samples"
     x, y = getattr(a, column), getattr(b, column)
-    if (not len(x) and not len(y)) or np.array_equal(x, y):
+    if np.array_equal(np.sort(x), np.sort(y)) and not np.array_equal(x, y):
+        raise UserError(
+            "mistakes: both networks saw the same samples in different orders; do not shuffle the batches "
+            "(a loader with shuffle=False keeps one order)."
+        )
+    if not np.array_equal(a.labels, b.labels):
+        raise UserError("mistakes: the labels of the two differ; both networks must see the same samples in one order.")
+    if np.array_equal(x, y) or (not len(x) and not len(y)):
         return
-    if np.array_equal(np.sort(x), np.sort(y)):
-        raise UserError("mistakes: both networks saw the same samples in different orders; do not shuffle the batches.")
     hint = "" if column == "ids" else " (if the inputs differ on purpose, batches (x, labels, ids) say which is which)"
     raise UserError(f"mistakes: the two networks saw different samples{hint}.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from transferscope.errors import UserError
 from transferscope.models.build import seeded
 from transferscope.models.outputs import answering, logits_of
 from transferscope.models.precision import running
+from transferscope.probes import result
 from transferscope.probes.features.layers import pooled, real_tokens
 from transferscope.probes.inputs.samples import Supply
 from transferscope.probes.inputs.weights import classifier
@@ -22,11 +24,14 @@ from transferscope.streams import stream_seed
 
 
 @dataclass(frozen=True)
-class Penultimate:
-    """`features` (n, d) float32: the head's input, averaged over positions or tokens where it has any; `logits` (n, k)
+class Penultimate(result.Shown):
+    """What goes into the classifier head of one network on n samples, and what comes out.
+
+    `features` (n, d) float32: the head's input, averaged over positions or tokens where it has any; `logits` (n, k)
     float32: the network's output; `labels` (n,) or (n, classes), empty (0,) when the batches had none; `samples` (n,)
     uint64 fingerprints of the inputs; `notes`: how the labels were read, and what else is worth knowing; `metric`: what
-    judges the task, where the batches say it."""
+    judges the task, where the batches say it.
+    """
 
     features: NDArray[np.float32]
     logits: NDArray[np.float32]
@@ -34,6 +39,12 @@ class Penultimate:
     samples: NDArray[np.uint64]
     notes: tuple[str, ...] = ()
     metric: str | None = None
+
+    def table(self) -> pl.DataFrame:
+        """One row per array: what it holds, its shape and its type."""
+        arrays = {name: getattr(self, name) for name in ("features", "logits", "labels", "samples")}
+        rows = [{"array": name, "shape": str(of.shape), "type": str(of.dtype)} for name, of in arrays.items()]
+        return pl.DataFrame(rows)
 
 
 @torch.no_grad()

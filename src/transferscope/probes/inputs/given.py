@@ -1,12 +1,13 @@
 """One batch as a loader gives it: a tensor, a tuple (x, labels, ids) or a dict, checked and brought into one form."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset, IterableDataset, RandomSampler, SubsetRandomSampler, WeightedRandomSampler
 
 from transferscope.errors import UserError, a_kind
 from transferscope.models.floats import wide
@@ -16,6 +17,8 @@ LABELS = ("labels", "label", "targets", "target", "y", "class", "classes")
 IDS = ("ids", "id", "index", "idx", "image_id", "paths", "path", "filename")
 LARGEST = float(torch.finfo(torch.float32).max)
 FAR = 1e4  # times what other samples reach: from there on float32 loses the others
+SIZE = 64  # samples of a batch that is cut from what came in one piece
+RANDOM = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 STACK = "give batches, as a DataLoader stacks them"
 
 
@@ -35,11 +38,18 @@ class Batch(NamedTuple):
 
 
 def walkable(batches: Any, what: str = "batches") -> Iterable[Any]:
-    """`batches` themselves. Raises UserError where they are one batch, a data set of images, or nothing of the kind."""
-    if isinstance(batches, Tensor | np.ndarray) or _is_one(batches):
-        raise UserError(f"{what}: this is one batch; put it in a list, [batch].")
+    """`batches` themselves; one batch, or a data set of single samples, in batches of 64 in its own order.
+
+    Raises UserError where they are nothing of the kind.
+    """
+    if isinstance(batches, Tensor) or _is_one(batches):
+        return _cut(batches)
+    if isinstance(batches, np.ndarray):
+        raise UserError(f"{what}: this is an array; give a tensor, torch.from_numpy(x).")
     if isinstance(batches, Dataset) and not isinstance(batches, IterableDataset):
-        raise UserError(f"{what}: a {type(batches).__name__} gives single images; put it in a torch DataLoader.")
+        return Batched(batches, what)
+    if hasattr(batches, "column_names") and hasattr(batches, "__getitem__"):  # a data set of Hugging Face
+        return Batched(batches, what)
     if isinstance(batches, Mapping):
         keys = ", ".join(repr(str(key)) for key in list(batches)[:5])
         raise UserError(f"{what}: this is a {type(batches).__name__} with {keys}; give a list of batches.")
@@ -47,6 +57,62 @@ def walkable(batches: Any, what: str = "batches") -> Iterable[Any]:
         raise UserError(f"{what}: give a list of batches or a loader, not {a_kind(batches)}.")
     found: Iterable[Any] = batches
     return found
+
+
+@dataclass(frozen=True)
+class Batched:
+    """The samples of a data set in batches of 64, in its own order, stacked as a DataLoader stacks them."""
+
+    dataset: Any
+    what: str
+
+    def __iter__(self) -> Iterator[Any]:
+        from torch.utils.data import default_collate
+
+        kind = type(self.dataset).__name__
+        for start in range(0, len(self.dataset), SIZE):
+            items = [self.dataset[row] for row in range(start, min(start + SIZE, len(self.dataset)))]
+            try:
+                yield default_collate(items)
+            except (TypeError, RuntimeError, KeyError) as error:
+                why = str(error).partition("\n")[0].rstrip(".")
+                raise UserError(
+                    f"{self.what}: samples {start} to {start + len(items) - 1} of the {kind} cannot be stacked ({why}):"
+                    " give it a transform that makes tensors of one size, or put it in a DataLoader that collates them."
+                ) from None
+
+
+def _cut(batch: Any) -> list[Any]:
+    """One batch in pieces of 64 samples; what does not belong to its samples is left for `batch_of` to refuse."""
+    parts = [batch] if isinstance(batch, Tensor) else list(batch)
+    count = len(parts[0])
+    if count <= SIZE or any(hasattr(part, "__len__") and len(part) != count for part in parts):
+        return [batch]
+
+    def piece(start: int) -> Any:
+        own: list[Any] = [part[start : start + SIZE] if hasattr(part, "__len__") else part for part in parts]
+        if isinstance(batch, Tensor):
+            return own[0]
+        return Batch(*own) if isinstance(batch, Batch) else tuple(own)
+
+    return [piece(start) for start in range(0, count, SIZE)]
+
+
+def used_up(batches: Any, what: str = "batches") -> UserError:
+    """What is said where no batch came."""
+    if hasattr(batches, "__next__"):
+        return UserError(
+            f"{what}: there were none: {a_kind(batches)} can be walked once, and an earlier walk has used this one up, "
+            "if it held any; give a list or a DataLoader."
+        )
+    return UserError(f"{what}: there were none.")
+
+
+def shuffles(batches: Any) -> str:
+    """How a loader that gives another order in every pass can be known, for a sentence; "" where it cannot."""
+    sampler = getattr(batches, "sampler", None)
+    kind = type(sampler).__name__
+    return f"its sampler is a {kind}: shuffle=False keeps one order" if isinstance(sampler, RANDOM) else ""
 
 
 def _is_one(batches: Any) -> bool:

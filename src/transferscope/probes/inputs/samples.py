@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from transferscope.errors import UserError
-from transferscope.probes.inputs.given import Batch, batch_of, walkable
+from transferscope.probes.inputs.given import Batch, batch_of, shuffles, used_up, walkable
 from transferscope.probes.inputs.labels import Labels, read_labels, together
 
 __all__ = ["Batch", "Order", "Supply", "fingerprints", "unpacked"]
@@ -21,9 +21,15 @@ REPEATED = 0.05  # of the samples: from there on it is said that some came twice
 
 
 def unpacked(batches: Iterable[Any], what: str = "batches", of: str = "") -> Iterator[Batch]:
-    """Each batch in one form (`given.batch_of`); messages begin with "`what`: batch 1`of`"."""
+    """Each batch in one form (`given.batch_of`); messages begin with "`what`: batch 1`of`".
+
+    Raises UserError where nothing comes from what can be walked once.
+    """
+    number = 0
     for number, batch in enumerate(walkable(batches, what), 1):
         yield batch_of(batch, f"{what}: batch {number}{of}")
+    if not number and hasattr(batches, "__next__"):
+        raise used_up(batches, what)
 
 
 def fingerprints(x: Tensor) -> np.ndarray:
@@ -63,12 +69,12 @@ class Order:
         """A sentence where many samples came more than once."""
         return repeated(np.concatenate(self.seen)) if self.seen else ()
 
-    def check(self, number: int, x: Tensor) -> None:
-        """Raise UserError unless batch `number` (from 0) of this pass is the one of the first."""
+    def check(self, number: int, x: Tensor, why: str = "") -> None:
+        """Raise UserError unless batch `number` (from 0) of this pass is the one of the first; `why` it may not be."""
         if number >= len(self.seen) or not np.array_equal(self.seen[number], fingerprints(x)):
             raise UserError(
-                f"batches: batch {number + 1} differs from pass to pass; give a list of batches, or a loader that "
-                "neither shuffles nor augments."
+                f"batches: batch {number + 1} differs from pass to pass{f' ({why})' if why else ''}; give a list of "
+                "batches, or a loader that neither shuffles nor augments."
             )
 
 
@@ -92,15 +98,15 @@ class Supply:
     """
 
     def __init__(self, batches: Iterable[Any], least: int = 1) -> None:
-        self._batches, self._least = batches, least
+        self._batches, self._least = walkable(batches), least
         self.order = Order()
         self.joined = 0  # samples of the last batch that joined the one before
-        walk = iter(walkable(batches))
-        self.once = walk is batches
+        walk = iter(self._batches)
+        self.once = walk is self._batches
         formed = self._formed(walk)
         head = list(islice(formed, 1))
         if not head:
-            raise UserError("batches: there were none.")
+            raise used_up(batches)
         self.first = head[0]
         self._begun: Iterator[Batch] | None = chain(head, formed)
 
@@ -113,7 +119,7 @@ class Supply:
             return
         number = 0
         for number, batch in enumerate(self._formed(iter(self._batches)), 1):
-            self.order.check(number - 1, batch.x)
+            self.order.check(number - 1, batch.x, shuffles(self._batches))
             yield batch
         if number < len(self.order.seen):
             raise UserError("batches: fewer came in a later pass; give a list of batches or a loader.")

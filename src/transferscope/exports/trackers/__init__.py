@@ -1,0 +1,26 @@
+"""Trackers of experiments, one file each; the file name is what `transferscope export` says.
+
+A module has a docstring that begins with its name, the `LIBRARY` that it needs, and ``write(record, folder) -> str``,
+which writes a study's `exports.record.Record` below a folder without any network and returns the command that shows it.
+"""
+
+import importlib.util
+from types import ModuleType
+
+from transferscope import registry
+from transferscope.errors import UserError
+
+
+def names() -> list[str]:
+    """The trackers that come with the project."""
+    return list(registry.names(__name__))
+
+
+def load(name: str) -> ModuleType:
+    """The module of a tracker. UserError for another name, and where its library is not installed."""
+    found = registry.module(__name__, name, "export", lambda why: f"'{name}' cannot be used ({why}).")
+    if importlib.util.find_spec(found.LIBRARY) is None:
+        raise UserError(
+            f"export: '{name}' needs the library {found.LIBRARY}; run python -m pip install 'transferscope[{name}]'."
+        )
+    return found
