@@ -59,7 +59,7 @@ def check_failure(name: str, store: Store) -> None:
 
 def check_stop(name: str, store: Store) -> None:
     """A stop saves, and the next run goes on."""
-    executor, long = build(name), tasks.count.step(to=100)
+    executor, long = build(name), tasks.count.step(to=200)
     never = tasks.total.step(parts=[long])
 
     def watch(event: str, what: object) -> None:
@@ -70,7 +70,7 @@ def check_stop(name: str, store: Store) -> None:
     assert outcomes[long.key].status == outcomes[never.key].status == "interrupted"
     again = executors.build("inline", executor.slots, {})
     assert again.run([long], store, lambda *_: None)[long.key].status == "done"
-    assert 0 < store.get(long).rows[0]["began"] < 100
+    assert 0 < store.get(long).rows[0]["began"] < 200
 
 
 def check_sharing(name: str, store: Store) -> None:

@@ -16,7 +16,7 @@ from transferscope.engine.store import Store
 from transferscope.engine.worker import Outcome
 from transferscope.errors import UserError
 
-TELLS = 0.5  # seconds between two looks at, and words for, the other side
+TELLS = 0.25  # seconds between two looks at, and words for, the other side
 
 
 @dataclass

@@ -29,7 +29,7 @@ ELSEWHERE = True
 OURS = ("workers", "cluster")  # keys of `resources.slurm` that are no setting of sbatch
 ALIKE = ("name", "timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node", "stderr_to_stdout")  # anywhere
 LEAVE = 10.0  # seconds in which jobs end by themselves when nothing is left to do
-LOOKS = 0.4  # seconds between two looks at what workers tell
+LOOKS = 0.2  # seconds between two looks at what workers tell
 TRIES = 3  # of a step whose worker is lost, and of workers that end before they did anything
 BLAMELESS = ("PREEMPTED", "TIMEOUT", "NODE_FAIL", "REQUEUED", "CANCELLED")  # ends of which no step is the cause
 
@@ -131,7 +131,10 @@ class _Driver:
     _lost: Counter[str] = field(default_factory=Counter)
 
     def hear(self) -> bool:
-        """Pass on what workers tell: true where a step ended. UserError for what one of them refuses."""
+        """Pass on what workers tell: true where a step ended. UserError for what one of them refuses.
+
+        What ended goes first: a worker tells it before it tells what it is at next.
+        """
         heard = False
         workers = self.run.workers().values()
         at = {one["key"]: one for said in workers for one in said.get("at", ())}
@@ -142,6 +145,11 @@ class _Driver:
                 if line not in self._said:
                     self._said[line] = line
                     log.info(line)
+        for outcome in sorted(self.run.ended(self.course.ended), key=lambda one: self.place[one.key]):
+            if outcome.key not in self.course.ended:  # by the failure of another
+                heard = True
+                self._begin(outcome.key)
+                self.course.end(outcome)
         for key, what in at.items():
             if key in self.course.ended:
                 continue
@@ -149,11 +157,6 @@ class _Driver:
             if len(what) > 1 and self._said.get(key) != what:
                 self._said[key] = what
                 self.watch("progress", what)
-        for outcome in sorted(self.run.ended(self.course.ended), key=lambda one: self.place[one.key]):
-            if outcome.key not in self.course.ended:  # by the failure of another
-                heard = True
-                self._begin(outcome.key)
-                self.course.end(outcome)
         for other in [said["elsewhere"] for said in workers if said.get("elsewhere")]:
             if other["key"] not in {*at, *self.course.ended}:  # of no worker of this run
                 self.watch("elsewhere", other)
