@@ -192,7 +192,7 @@ def undefined(rows: pl.DataFrame, value: str, target: str) -> list[str]:
 def why(rows: pl.DataFrame) -> str:
     """Why the metric of runs may be undefined, as a clause."""
     judged = next(iter(rows["metric"].drop_nulls()), "auc")
-    if judged == "auc":
+    if judged in ("auc", "accuracy"):
         return UNDEFINED
     what = "value" if "numbers" in answers.metric(judged).of else "class"
     return f"{phrases.word(judged)} is undefined where a split holds one {what} only"
