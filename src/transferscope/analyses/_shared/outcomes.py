@@ -85,7 +85,8 @@ def trained(rows: pl.DataFrame) -> pl.DataFrame:
 
 def lengths(rows: pl.DataFrame, target: str) -> list[str]:
     """A note where the arms of a target were trained for different numbers of epochs: what speed is averaged over."""
-    of = {str(arm): int(part["epoch"].max()) for (arm,), part in rows.group_by(["arm"], maintain_order=True)}  # type: ignore[arg-type]
+    known = rows.filter(pl.col("epoch").cast(pl.Float64).is_finite())
+    of = {str(arm): int(max(part["epoch"])) for (arm,), part in known.group_by(["arm"], maintain_order=True)}
     if len(set(of.values())) < 2:
         return []
     said = phrases.listed([f"{arm} for {epochs}" for arm, epochs in of.items()])
