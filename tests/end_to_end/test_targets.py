@@ -109,6 +109,7 @@ def test_other_targets_run_through_the_battery(tmp_path: Path, kind: str, word: 
         assert "not known and left out" in words and "3 labels" in words
 
 
+@pytest.mark.slow
 def test_the_metric_of_a_target_chooses_the_best_epoch_and_its_words(tmp_path: Path) -> None:
     file = targets.write(tmp_path, "numbers", {"transfer": {}}, metric="spearman", loss="huber")
     done = transferscope("run", str(file), "--set", "seeds=1", "--set", "arms=[random]", cwd=tmp_path)

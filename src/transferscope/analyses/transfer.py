@@ -60,11 +60,12 @@ def section(table: ResultTable, options: Options) -> Section:
         said.notes += outcomes.chosen_on_test(rows, target)
         said.charts += _charts(target, rows)
         said.opening += opening.curve(target, rows, table)
-        said.tables += more_scores.views(target, table)
     where = "test" if any(outcomes.chosen_on_test(table.rows, "")) else "validation"
     said.opening.append(opening.arms(runs, where))
     said.tables += opening.searched(table)
     said.tables.append(View("summary", "Every arm, means over seeds", _summary_table(runs, where)))
+    for target, _ in by_target(runs):
+        said.tables += more_scores.views(target, table)
     basis = f"{gains.basis(runs)} {outcomes.SPEED} The best epoch is chosen on the {where} images."
     return said.section(TITLE, basis)
 

@@ -85,7 +85,8 @@ def trained(rows: pl.DataFrame) -> pl.DataFrame:
 
 def lengths(rows: pl.DataFrame, target: str) -> list[str]:
     """A note where the arms of a target were trained for different numbers of epochs: what speed is averaged over."""
-    of = {str(arm): int(part["epoch"].max()) for (arm,), part in rows.group_by(["arm"], maintain_order=True)}  # type: ignore[arg-type]
+    known = rows.filter(pl.col("epoch").cast(pl.Float64).is_finite())
+    of = {str(arm): int(max(part["epoch"])) for (arm,), part in known.group_by(["arm"], maintain_order=True)}
     if len(set(of.values())) < 2:
         return []
     said = phrases.listed([f"{arm} for {epochs}" for arm, epochs in of.items()])
@@ -192,7 +193,7 @@ def undefined(rows: pl.DataFrame, value: str, target: str) -> list[str]:
 def why(rows: pl.DataFrame) -> str:
     """Why the metric of runs may be undefined, as a clause."""
     judged = next(iter(rows["metric"].drop_nulls()), "auc")
-    if judged == "auc":
+    if judged in ("auc", "accuracy"):
         return UNDEFINED
     what = "value" if "numbers" in answers.metric(judged).of else "class"
     return f"{phrases.word(judged)} is undefined where a split holds one {what} only"

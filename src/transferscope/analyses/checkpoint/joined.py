@@ -62,7 +62,8 @@ def gathered(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(where=where)
     parts = []
     if "barrier" in rows.columns and not (lines := rows.filter(pl.col("what") == "line")).is_empty():
-        parts.append(lines.group_by(key, maintain_order=True).agg(pl.col("barrier", "measure").first()))
+        known = [name for name in ("barrier", "measure") if name in lines.columns]
+        parts.append(lines.group_by(key, maintain_order=True).agg(pl.col(known).first()))
     if "cka" in rows.columns:
         like = rows.filter((pl.col("what") == "cka") & (pl.col("layer_a") == pl.col("layer_b")))
         parts.append(like.group_by(key, maintain_order=True).agg(pl.col("cka").mean()))
