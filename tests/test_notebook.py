@@ -31,6 +31,13 @@ def keys() -> dict[str, Any]:
     return {**said, "resources": {**said["resources"], "executor": "inline"}}
 
 
+def found_in(folder: Path) -> dict[str, Any]:
+    """What a study found, less the libraries that happened to be loaded when it ran in this process."""
+    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    del found["versions"]
+    return dict(found)
+
+
 @pytest.fixture(scope="module")
 def results(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Of a finished study, its page elsewhere."""
@@ -72,7 +79,7 @@ def test_html_says_what_was_found_and_runs_no_script(results: Any) -> None:
     assert "DataFrame" not in repr(results)
 
 
-def test_a_study_of_keywords_gives_the_same_bytes(trained: Path, fresh: Path) -> None:
+def test_a_study_of_keywords_gives_the_same_numbers(trained: Path, fresh: Path) -> None:
     (fresh / "study.yaml").unlink()
     study = ts.Study(folder=fresh, **keys())
     ahead = study.plan()
@@ -81,7 +88,7 @@ def test_a_study_of_keywords_gives_the_same_bytes(trained: Path, fresh: Path) ->
     heard: list[str] = []
     found = study.run(progress=lambda event, what: heard.append(event))
     assert heard.count("ended") == ahead.table().height and not found.incomplete
-    assert (fresh / "results.json").read_bytes() == (trained / "results.json").read_bytes()
+    assert found_in(fresh) == found_in(trained)
     heard.clear()
     study.run(progress=lambda event, what: heard.append(event))
     assert heard == [] and study.plan().table()["cached"].all()
@@ -104,7 +111,7 @@ def test_an_interrupt_saves_and_is_gone_on_from(trained: Path, fresh: Path) -> N
     assert signal.getsignal(signal.SIGINT) is handler and study.plan().missing
     assert study.results().incomplete and "not computed yet" in study.results().missing[0]
     study.run(progress=False)
-    assert (fresh / "results.json").read_bytes() == (trained / "results.json").read_bytes()
+    assert found_in(fresh) == found_in(trained)
 
 
 def test_what_is_refused_is_said(fresh: Path) -> None:
@@ -153,4 +160,4 @@ def test_a_script_without_a_guard_runs_once(trained: Path, fresh: Path) -> None:
     )
     done = subprocess.run([sys.executable, script], cwd=fresh, env=environment(), capture_output=True, text=True)
     assert done.stdout.split() == ["begun", "False"], done.stderr
-    assert (fresh / "results.json").read_bytes() == (trained / "results.json").read_bytes()
+    assert found_in(fresh) == found_in(trained)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 AT = ("final", "best", "ema")
-WEIGHTS = "model.safetensors"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
 CROPS = {"crop": "center", "pad": "border", "stretch": "squash"}  # timm's words for how pictures become squares
 
 
@@ -59,7 +59,7 @@ def _timm(
     run: TrainedRun,
     folder: Path,
 ) -> list[str]:
-    from timm.models import save_for_hf
+    from timm.models._hub import save_config_for_hf  # its place in every release
 
     fed = {"mean": restore.said(run.result)["mean"], "std": restore.said(run.result)["std"], "crop_pct": 1.0}
     if study.input == USUAL:
@@ -67,7 +67,9 @@ def _timm(
         fed["interpolation"] = study.preprocessing()["interpolation"]
         fed["crop_mode"] = CROPS[study.recipe.fit]
     said = {"pretrained_cfg": fed, "label_names": list(classes)}
-    save_for_hf(net, str(folder), model_config=said, model_args=options, safe_serialization=True)
+    where: Any = folder / CONFIG  # older releases take no text
+    save_config_for_hf(net, where, model_config=said, model_args=options)
+    _weights(net, folder)
     more = "".join(f", {key}={value!r}" for key, value in options.items())
     made = f'"{name}", num_classes={len(classes)}, checkpoint_path="{folder.name}/{WEIGHTS}"{more}'
     return ["import timm", f"net = timm.create_model({made}).eval()"]
@@ -85,15 +87,19 @@ def _transformers(net: Any, classes: Sequence[str], folder: Path) -> list[str]:
 def _others(
     net: "nn.Module", scheme: str, name: str, options: dict[str, Any], classes: Sequence[str], folder: Path
 ) -> list[str]:
-    from safetensors.torch import save_file
-
-    state = {key: tensor.contiguous().clone() for key, tensor in net.state_dict().items()}
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
+    _weights(net, folder)
     said = {"network": f"{scheme}:{name}", "options": options, "label_names": list(classes)}
-    (folder / "config.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
     loads = ["from safetensors.torch import load_file", f"net = ...  # {scheme}:{name} with {len(classes)} classes"]
     if scheme == "torchvision":
         more = "".join(f", {key}={value!r}" for key, value in options.items())
         made = f"torchvision.models.{name}(num_classes={len(classes)}{more})"
         loads = ["import torchvision", loads[0], f"net = {made}.eval()"]
     return [*loads, f'net.load_state_dict(load_file("{folder.name}/{WEIGHTS}"))']
+
+
+def _weights(net: "nn.Module", folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    state = {key: tensor.contiguous().clone() for key, tensor in net.state_dict().items()}
+    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
