@@ -53,8 +53,8 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
     if "best_on" in rows.columns:
         chooser = pl.when(pl.col("best_on") == "test").then(pl.col("test_metric")).otherwise(chooser)
     best = trained & (chooser == chooser.filter(trained).max())
-    of_arm = pl.col("epoch").max().over("target", "arm")
-    rows = rows.with_columns(shortest=of_arm.min().over("target"))
+    rows = rows.with_columns(shortest=pl.col("epoch").max().over("target", "arm"))
+    rows = rows.with_columns(shortest=pl.col("shortest").min().over("target"))
     shared = trained & (pl.col("epoch") <= pl.col("shortest"))
     last = pl.col("epoch") == pl.col("epoch").max()
     epochs = pl.col("epoch").max()
