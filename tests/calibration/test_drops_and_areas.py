@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from transferscope.analyses._shared import gains
+from transferscope.measures import judged
 from transferscope.measures.intervals import mean_interval
 
 PHI = np.vectorize(NormalDist().cdf)
@@ -37,7 +38,7 @@ def areas(rng, runs, images, n, count):
     for shift in shifts:
         own = ease + rng.normal(0, images, count)
         outputs = [(shift + rng.normal(0, runs)) * labels + own + rng.normal(0, RESIDUAL, count) for _ in range(n)]
-        parts = np.array([gains.parts_of(output[:, None], labels, "auc") for output in outputs])
+        parts = np.array([judged.parts(output[:, None], labels, "auc") for output in outputs])
         arms.append(gains.Scores(parts.mean(1), parts))
     return arms[0].minus(arms[1]).times(100), 100 * (first - second).mean()
 
