@@ -15,7 +15,8 @@ from transferscope.models.networks import make_network
 from transferscope.models.pretrained import weights_state
 
 PACKAGES = {
-    "transferscope.data.sources": "bbcnews csv digits elpv folder fractals hdf5 npz openmoji parquet text torchvision",
+    "transferscope.data.sources": "bbcnews chexpert cifar10 cifar100 csv digits domainnet elpv folder fractals hdf5 hf "
+    "imagenet npz openmoji parquet text torchvision",
     "transferscope.models.networks": "open_clip package timm torchvision transformers",
     "transferscope.models.pretrained": "file package timm transformers",
     "transferscope.engine.executors": "inline local ray slurm",

@@ -147,6 +147,7 @@ def test_gc_deletes_only_what_no_study_asks_for_and_only_when_told(copied: Path,
     old = sorted((copied / "store" / "train").iterdir())
     for folder in old:
         os.utime(folder / "step.json", (time.time() - 90_000,) * 2)
+    before = study.times(copied)
     aged = call("gc", "small.yaml", "--older-than", "1").out
     assert aged.count("would delete train") >= 2 and aged.count("would delete") == aged.count("would delete train")
     assert call("gc", "small.yaml", "--yes").out.count("deleted train") >= 2

@@ -125,7 +125,7 @@ def test_the_steps_of_a_lost_node_go_on_elsewhere_from_their_last_save(nodes: An
                 nodes.remove_node(lost, allow_graceful=False)
 
     outcomes = on_ray(device="cpu").run(steps, store, watch)
-    assert [outcomes[step.key].status for step in steps] == ["done"] * 3
+    assert [outcomes[step.key].status for step in steps] == ["done"] * 3, outcomes
     began = sorted(store.get(step).rows[0]["began"] for step in steps)
     assert began[:2] == [0, 0] and began[2] > 0
 
