@@ -184,7 +184,7 @@ class Target(Strict):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"anyOf": [handler(core), TEXT]}
+        return {"anyOf": [handler.resolve_ref_schema(handler(core)), TEXT]}
 
     @model_serializer(mode="wrap")
     def _short(self, whole: SerializerFunctionWrapHandler) -> Any:
