@@ -12,7 +12,7 @@ from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Outside, task
 from transferscope.engine.work import Interrupted, Work
 from transferscope.errors import UserError
-from transferscope.whole import write_json
+from transferscope.whole import write, write_json
 
 
 @task("number", version=1)
@@ -140,7 +140,7 @@ def count(*, to: int, work: Work) -> list[dict[str, Any]]:
     began = int(place.read_text()) if place.exists() else 0
     for n in range(began, to):
         time.sleep(0.02)
-        place.write_text(str(n + 1))
+        write(place, str(n + 1).encode())  # whole: a worker may be killed at any moment
         work.tell(done=n + 1, total=to)
         if work.stopping():
             raise Interrupted
