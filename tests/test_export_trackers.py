@@ -138,7 +138,7 @@ def offline(file: Path) -> tuple[str, dict[int, dict[str, Any]]]:
         one = wandb_internal_pb2.Record()
         one.ParseFromString(data)
         if one.WhichOneof("record_type") == "run":
-            name = one.run.display_name
+            name = one.run.display_name or name  # what is told later of a run may leave it out
         if one.WhichOneof("record_type") == "history":
             items = {(item.key or ".".join(item.nested_key)): json.loads(item.value_json) for item in one.history.item}
             history[int(items["_step"])] = items

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,15 @@ def worker_environment(threads: int) -> dict[str, str]:
         "PYTHONIOENCODING": "utf-8:backslashreplace",  # what somebody's code prints must not end its step
     }
     return {name: os.environ.get(name, value) if name == "GLIBC_TUNABLES" else value for name, value in ours.items()}
+
+
+def import_paths() -> str:
+    """Where this process finds modules besides what is installed, for one that does not inherit it: a `PYTHONPATH`."""
+    installed = (sys.prefix, sys.base_prefix)
+    here = [path or str(Path.cwd()) for path in sys.path]
+    own = [path for path in here if not any(Path(path).is_relative_to(home) for home in installed)]
+    said = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return os.pathsep.join(dict.fromkeys([*said, *own]))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from transferscope.engine.environment import worker_environment
+from transferscope.engine.environment import import_paths, worker_environment
 from transferscope.engine.executors import Slots, _ray_cluster, _ray_node
 from transferscope.engine.executors._ray_cluster import Node
 from transferscope.engine.executors._ray_slot import Slot
@@ -31,7 +31,7 @@ ADDRESS = "ray://HOST:10001"
 LOOKS = 2.0  # seconds between two looks at the nodes
 PAUSE = 0.2  # seconds that the loop waits for a worker
 LONELY = 600.0  # seconds that a run waits while it has no worker
-KEPT = ("PYTHONPATH", "HF_HUB_OFFLINE", "HF_HOME", "TORCH_HOME", "XDG_CACHE_HOME", "TRANSFERSCOPE_TRUST")
+KEPT = ("HF_HUB_OFFLINE", "HF_HOME", "TORCH_HOME", "XDG_CACHE_HOME", "TRANSFERSCOPE_TRUST")
 
 
 @dataclass
@@ -192,7 +192,7 @@ class Ray:
     def _environment(threads: int) -> dict[str, Any]:
         """What a worker process starts with: see `worker_environment`; modules of one's own are found as here."""
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-        return {"env_vars": {**kept, **worker_environment(threads)}}
+        return {"env_vars": {**kept, "PYTHONPATH": import_paths(), **worker_environment(threads)}}
 
     def _dismiss(self) -> None:
         """End all workers, and leave a cluster that was joined for this run."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from transferscope.engine.environment import import_paths, set_to
 from transferscope.engine.executors import Slots
 from transferscope.engine.executors._slurm_run import Run
 from transferscope.engine.executors._slurm_worker import Worker
@@ -183,9 +184,9 @@ class _Driver:
 
 
 def _submitted(executor: Any, worker: Worker, count: int) -> list[Any]:
-    """So many jobs of one array. UserError where they cannot be submitted."""
+    """So many jobs of one array, which find modules as this process does. UserError where they cannot be submitted."""
     try:
-        with executor.batch():
+        with set_to({"PYTHONPATH": import_paths()}), executor.batch():
             return [executor.submit(worker) for _ in range(count)]
     except Exception as error:  # sbatch that is not there, or refuses
         why = (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip(".")
