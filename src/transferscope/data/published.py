@@ -25,11 +25,6 @@ def place(scheme: str, rest: str, example: str) -> tuple[Path, int | None]:
     return root, int(said) if mark else None
 
 
-def from_folder(rest: str, folder: Path) -> str:
-    """The same with a relative path starting from `folder`; what stands after a '#' stays."""
-    return str((folder / Path(rest).expanduser()).absolute())
-
-
 def drawn(count: int, size: int, seed: int) -> np.ndarray:
     """Which `size` of `count` rows a published study drew, in its order: `RandomState(seed).choice` without
     replacement, int64 (size,); all rows in their own order where there are no more."""

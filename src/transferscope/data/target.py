@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from transferscope.answers import METRICS, Kind, Task
+from transferscope.data import paths
 from transferscope.errors import UserError, did_you_mean
 from transferscope.registry import joined
 from transferscope.strict import TEXT, Also, Real, Strict, as_number, as_tuple
@@ -213,4 +214,4 @@ class Target(Strict):
 def from_folder(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The options with a relative folder of images made to start from `folder`."""
     images = options.get("images")
-    return {**options, **({"images": str((folder / Path(images).expanduser()).absolute())} if images else {})}
+    return {**options, **({"images": paths.from_folder(images, folder)} if images else {})}

@@ -51,7 +51,8 @@ def _scores(run: TrainedRun, at: str) -> list[str]:
     for split in ("val", "test"):
         score, loss = row.get(f"{before}{split}_metric"), row.get(f"{before}{split}_loss")
         lines.append(f"| {split} | {wording.number(score)} | {wording.number(loss)} |")
-    at_what = {"final": "after the last epoch", "best": "at the best epoch on val", "ema": "moving average at the end"}
+    best = f"at the best epoch on {restore.said(run.result).get('best_on', 'val')}"
+    at_what = {"final": "after the last epoch", "best": best, "ema": "moving average at the end"}
     return [*lines, "", f"One run, weights {at_what[at]}; how much runs differ says the study."]
 
 

@@ -117,8 +117,8 @@ def searched(table: ResultTable) -> list[View]:
         given = run.said["params"].get("lr")
         if isinstance(given, Mapping) and (key := tuple(given["$step"])) not in known:
             known.add(key)
+            metric = str(run.rows[0]["metric"])
             for row in _input(run, given).rows:
-                metric = str(run.rows[0]["metric"])
                 score = "–" if row["val_metric"] is None else _told(row["val_metric"], metric)
                 said = {"data": labels["target"], "arm": labels["arm"], "tried": fields(row), "validation": score}
                 found.append({**said, "": "taken" if row["chosen"] else ""})

@@ -44,13 +44,14 @@ class Files:
 
     def listing(self, load: Callable[[tuple[str, ...]], Callable[[int], Any]], **more: Any) -> Listing:
         """The files named by their relative paths; `load` is made of the paths, `more` are further fields."""
-        index = {name: i for i, name in enumerate(self.classes)}
+        classes, splits = self.classes, tuple(split for *_, split in self.entries)
+        index = {name: i for i, name in enumerate(classes)}
         return Listing(
             names=tuple(name for name, *_ in self.entries),
-            classes=self.classes,
+            classes=classes,
             labels=np.array([index[label] for _, label, _ in self.entries], dtype=np.int64),
             load=load(tuple(str(self.root / name) for name, *_ in self.entries)),
-            splits=tuple(split for *_, split in self.entries) if any(split for *_, split in self.entries) else None,
+            splits=splits if any(splits) else None,
             **more,
         )
 

@@ -16,6 +16,7 @@ import numpy as np
 from transferscope.data import published
 from transferscope.data.fingerprint import files_fingerprint
 from transferscope.data.listing import Listing
+from transferscope.data.paths import from_folder
 from transferscope.data.pictures.decode import ImageFiles
 from transferscope.errors import UserError
 
@@ -43,14 +44,12 @@ class Film:
     name: str = ""
 
 
+absolute = from_folder
+
+
 def check(rest: str) -> None:
     """A UserError unless the folder and its train.csv are there, with the columns of the five findings."""
     _columns(_table(rest)[0])
-
-
-def absolute(rest: str, folder: Path) -> str:
-    """The same reference with a relative ROOT starting from `folder`."""
-    return published.from_folder(rest, folder)
 
 
 def fingerprint(rest: str, memo: Path | None = None) -> str:

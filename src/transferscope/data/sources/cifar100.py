@@ -8,6 +8,7 @@ from pathlib import Path
 from transferscope.data import cifar
 from transferscope.data.cifar import Published
 from transferscope.data.listing import Listing
+from transferscope.data.paths import from_folder
 
 KIND = Published(
     scheme="cifar100",
@@ -18,15 +19,12 @@ KIND = Published(
     names="fine_label_names",
 )
 
+absolute = from_folder
+
 
 def check(rest: str) -> None:
     """A UserError unless ROOT holds the folder of the set."""
     cifar.place(KIND, rest)
-
-
-def absolute(rest: str, folder: Path) -> str:
-    """The same reference with a relative ROOT starting from `folder`."""
-    return str((folder / Path(rest).expanduser()).absolute())
 
 
 def fingerprint(rest: str, memo: Path | None = None) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from transferscope.data.fingerprint import files_fingerprint
 from transferscope.data.listing import Listing
+from transferscope.data.paths import from_folder
 from transferscope.data.pictures.decode import ImageFiles
 from transferscope.data.sheets import texts
 from transferscope.data.sheets.columns import known
@@ -21,6 +22,8 @@ from transferscope.data.sheets.sheet import read
 from transferscope.data.sheets.understood import understood
 from transferscope.data.target import Columns
 from transferscope.errors import UserError
+
+absolute = from_folder
 
 
 def check(
@@ -33,11 +36,6 @@ def check(
 ) -> None:
     """A UserError unless the file exists, is a table, and has the columns that were named."""
     known(read(_file(rest)), _columns(columns, rest))
-
-
-def absolute(rest: str, folder: Path) -> str:
-    """The same reference with a relative path starting from `folder`."""
-    return str((folder / Path(rest).expanduser()).absolute())
 
 
 def fingerprint(

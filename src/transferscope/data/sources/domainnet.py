@@ -14,6 +14,7 @@ import numpy as np
 from transferscope.data import published
 from transferscope.data.fingerprint import files_fingerprint
 from transferscope.data.listing import Listing
+from transferscope.data.paths import from_folder
 from transferscope.data.pictures.decode import ImageFiles
 from transferscope.errors import UserError, did_you_mean
 
@@ -35,14 +36,12 @@ class Domain:
         return self.root / f"{self.name}_{split}.txt"
 
 
+absolute = from_folder
+
+
 def check(rest: str) -> None:
     """A UserError unless the domain is one of the six, and its folder and both lists are there."""
     _domain(rest)
-
-
-def absolute(rest: str, folder: Path) -> str:
-    """The same reference with a relative ROOT starting from `folder`."""
-    return published.from_folder(rest, folder)
 
 
 def fingerprint(rest: str, memo: Path | None = None) -> str:

@@ -15,9 +15,12 @@ from transferscope.data.folders.layout import Layout, understand
 from transferscope.data.folders.tree import Folder, scan
 from transferscope.data.listing import Listing
 from transferscope.data.names import NUMBERS, beside
+from transferscope.data.paths import from_folder
 from transferscope.data.phrases import kinds, listed
 from transferscope.data.pictures.decode import ImageFiles
 from transferscope.errors import UserError
+
+absolute = from_folder
 
 
 def check(rest: str) -> None:
@@ -25,11 +28,6 @@ def check(rest: str) -> None:
     root = _root(rest)
     if not any(entry.is_dir() and not entry.name.startswith(".") for entry in root.iterdir()):
         raise UserError(_no_classes(root))
-
-
-def absolute(rest: str, folder: Path) -> str:
-    """The same reference with a relative path starting from `folder`."""
-    return str((folder / Path(rest).expanduser()).absolute())
 
 
 def fingerprint(rest: str, memo: Path | None = None) -> str:

@@ -17,10 +17,13 @@ from transferscope.data.array_files import InPieces, check_examples, existing, l
 from transferscope.data.fingerprint import files_fingerprint, text_fingerprint
 from transferscope.data.listing import Listing
 from transferscope.data.packages import package_folder
+from transferscope.data.paths import from_folder
 from transferscope.data.target import Columns
 from transferscope.errors import UserError
 
 USUAL = {"values": "x", "label": "y", "group": "group", "split": "split"}
+
+absolute = from_folder
 
 
 def check(rest: str, columns: Any = None, task: Any = None, blank: Any = None) -> None:
@@ -28,11 +31,6 @@ def check(rest: str, columns: Any = None, task: Any = None, blank: Any = None) -
     file = _file(rest)
     with _opened(str(file)) as held:
         _named(held, file, columns)
-
-
-def absolute(rest: str, folder: Path) -> str:
-    """The same reference with a relative path starting from `folder`."""
-    return str((folder / Path(rest).expanduser()).absolute())
 
 
 def fingerprint(rest: str, memo: Path | None = None, columns: Any = None, task: Any = None, blank: Any = None) -> str:

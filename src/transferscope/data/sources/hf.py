@@ -19,6 +19,7 @@ from transferscope.data.array_files import classes_of
 from transferscope.data.fingerprint import files_fingerprint, text_fingerprint
 from transferscope.data.listing import SPLITS, Listing
 from transferscope.data.names import split_of
+from transferscope.data.paths import from_folder
 from transferscope.data.phrases import listed
 from transferscope.data.pictures.decode import decoded
 from transferscope.data.pictures.numbers import Picture
@@ -76,7 +77,7 @@ def check(rest: str, columns: Any = None) -> None:
 def absolute(rest: str, folder: Path) -> str:
     """The same reference with a relative path starting from `folder`; a name of the hub as it is."""
     is_path = (folder / Path(rest.partition("#")[0]).expanduser()).exists() or rest.startswith((".", "~", "/"))
-    return str((folder / Path(rest).expanduser()).absolute()) if is_path else rest
+    return from_folder(rest, folder) if is_path else rest
 
 
 def fingerprint(rest: str, memo: Path | None = None, columns: Any = None) -> str:

@@ -8,11 +8,10 @@ alphabetical order, as torchvision and timm number them, so that pretrained head
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from transferscope.data import published
-from transferscope.data.fingerprint import files_fingerprint
+from transferscope.data.folders.files import Files
 from transferscope.data.listing import Listing
+from transferscope.data.paths import from_folder
 from transferscope.data.pictures.decode import ImageFiles
 from transferscope.errors import UserError
 
@@ -22,6 +21,8 @@ TRUTH = DEVKIT / "ILSVRC2012_validation_ground_truth.txt"
 META = DEVKIT / "meta.mat"
 WRITE = "imagenet:ROOT"
 
+absolute = from_folder
+
 
 def check(rest: str) -> None:
     """A UserError unless ROOT has `train` and `val`, and labels for `val`."""
@@ -30,35 +31,25 @@ def check(rest: str) -> None:
         _devkit(root)
 
 
-def absolute(rest: str, folder: Path) -> str:
-    """The same reference with a relative ROOT starting from `folder`."""
-    return published.from_folder(rest, folder)
-
-
 def fingerprint(rest: str, memo: Path | None = None) -> str:
-    """Digest of every image's path and bytes, and of its class."""
-    root = _root(rest)
-    images = list(_images(root))
-    return files_fingerprint({name: root / name for name, *_ in images}, memo, extra=(c for _, c, _ in sorted(images)))
+    """Digest of every image's path and bytes, and of its class and split."""
+    return _files(rest).fingerprint(memo)
 
 
 def listing(rest: str) -> Listing:
     """The images, named by their paths; those of `val` are the test split."""
+    images = _files(rest)
+    trained = images.trained
+    for path, name, _ in images.entries:
+        if name not in trained:
+            train = images.root / "train"
+            raise UserError(f"'{images.root / path}' is of the class '{name}', which has no image in '{train}'.")
+    return images.listing(ImageFiles, licence="the terms of ImageNet (Russakovsky et al. 2015)")
+
+
+def _files(rest: str) -> Files:
     root = _root(rest)
-    images = sorted(_images(root))
-    classes = sorted({name for _, name, split in images if split == "train"})
-    index = {name: number for number, name in enumerate(classes)}
-    for path, name, _ in images:
-        if name not in index:
-            raise UserError(f"'{root / path}' is of the class '{name}', which has no image in '{root / 'train'}'.")
-    return Listing(
-        names=tuple(path for path, *_ in images),
-        classes=tuple(classes),
-        labels=np.array([index[name] for _, name, _ in images], dtype=np.int64),
-        load=ImageFiles(tuple(str(root / path) for path, *_ in images)),
-        splits=tuple(split for *_, split in images),
-        licence="the terms of ImageNet (Russakovsky et al. 2015)",
-    )
+    return Files(root, tuple(sorted(_images(root))))
 
 
 def _root(rest: str) -> Path:

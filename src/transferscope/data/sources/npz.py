@@ -21,21 +21,19 @@ from numpy.lib import format as npy
 from transferscope.data.array_files import InPieces, check_examples, existing, listing_of, rows_at_once, stamp
 from transferscope.data.fingerprint import files_fingerprint
 from transferscope.data.listing import Listing
+from transferscope.data.paths import from_folder
 from transferscope.errors import UserError
 
 PARTS = ("x", "y", "group", "split")
 DAMAGE = (ValueError, zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, RuntimeError)
 _lock = threading.Lock()  # of the place in a member that is read in pieces
 
+absolute = from_folder
+
 
 def check(rest: str, task: Any = None, blank: Any = None) -> None:
     """A UserError unless the file is an archive of numpy arrays with `x` and `y`."""
     _names(_file(rest))
-
-
-def absolute(rest: str, folder: Path) -> str:
-    """The same reference with a relative path starting from `folder`."""
-    return str((folder / Path(rest).expanduser()).absolute())
 
 
 def fingerprint(rest: str, memo: Path | None = None, task: Any = None, blank: Any = None) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from transferscope.data.array_files import InPieces, check_examples, existing, listing_of, rows_at_once
 from transferscope.data.fingerprint import files_fingerprint, text_fingerprint
 from transferscope.data.listing import Listing
+from transferscope.data.paths import from_folder
 from transferscope.data.phrases import listed
 from transferscope.data.target import IGNORE, Columns
 from transferscope.errors import UserError, did_you_mean
@@ -37,14 +38,12 @@ class Roles:
     split: str | None
 
 
+absolute = from_folder
+
+
 def check(rest: str, columns: Any = None, task: Any = None, blank: Any = None) -> None:
     """A UserError unless the file is a Parquet table with the columns that make up examples and labels."""
     _roles(_file(rest), columns)
-
-
-def absolute(rest: str, folder: Path) -> str:
-    """The same reference with a relative path starting from `folder`."""
-    return str((folder / Path(rest).expanduser()).absolute())
 
 
 def fingerprint(rest: str, memo: Path | None = None, columns: Any = None, task: Any = None, blank: Any = None) -> str:

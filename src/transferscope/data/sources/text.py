@@ -12,10 +12,13 @@ from transferscope.data.folders.files import Files, class_root
 from transferscope.data.folders.layout import Layout, understand
 from transferscope.data.folders.tree import Folder, scan
 from transferscope.data.listing import Listing
+from transferscope.data.paths import from_folder
 from transferscope.data.texts import TextFiles
 from transferscope.errors import UserError
 
 READ = frozenset((".txt",))
+
+absolute = from_folder
 
 
 def check(rest: str) -> None:
@@ -23,11 +26,6 @@ def check(rest: str) -> None:
     root = _root(rest)
     if not any(entry.is_dir() and not entry.name.startswith(".") for entry in root.iterdir()):
         raise UserError(_no_classes(root))
-
-
-def absolute(rest: str, folder: Path) -> str:
-    """The same reference with a relative path starting from `folder`."""
-    return str((folder / Path(rest).expanduser()).absolute())
 
 
 def fingerprint(rest: str, memo: Path | None = None) -> str:
@@ -41,7 +39,7 @@ def listing(rest: str) -> Listing:
     root = _root(rest)
     tree, layout = _understood(root)
     texts = Files.of(root, layout)
-    if missing := [name for name in texts.classes if name not in texts.trained]:
+    if missing := sorted(set(texts.classes) - texts.trained):
         raise UserError(f"Class '{missing[0]}' of '{root}' has no text for training; add texts or remove the class.")
     return texts.listing(TextFiles, notes=tuple(map(nouns.of_texts, asides(tree, layout))), holds="texts")
 

@@ -18,6 +18,7 @@ from PIL import Image
 from transferscope.data.fingerprint import files_fingerprint
 from transferscope.data.listing import Listing
 from transferscope.data.packages import package_folder
+from transferscope.data.paths import from_folder
 from transferscope.errors import UserError, did_you_mean
 
 FOLDERS = {
@@ -64,7 +65,7 @@ def check(rest: str) -> None:
 def absolute(rest: str, folder: Path) -> str:
     """The same reference with a relative ROOT starting from `folder`."""
     name, colon, where = rest.partition(":")
-    return f"{name}:{(folder / Path(where).expanduser()).absolute()}" if colon and where else rest
+    return f"{name}:{from_folder(where, folder)}" if colon and where else rest
 
 
 def fingerprint(rest: str, memo: Path | None = None) -> str:

@@ -28,11 +28,11 @@ def regroup(
     if decay_norms and layer_decay == 1 and not lr_scale:
         return
     spared = set() if decay_norms else _spared(net)
-    scales = {} if layer_decay == 1 else _scales(net, layer_decay)
+    scales = {} if layer_decay == 1 else dict(_scales(net, layer_decay))
     named = shares([name for name, _ in net.named_parameters()], lr_scale or {})
     for name, p in net.named_parameters():
         if name in named:
-            scales = {**scales, id(p): scales.get(id(p), 1.0) * named[name]}
+            scales[id(p)] = scales.get(id(p), 1.0) * named[name]
     groups: list[dict[str, Any]] = []
     for group in optimizer.param_groups:
         if spared and "weight_decay" not in group:
