@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from smoke.command import environment
 from toy import drive, tasks
 
 from transferscope.engine import executors
-from transferscope.engine.executors import Executor, Slots
+from transferscope.engine.executors import Executor, Slots, _ray_cluster
 from transferscope.engine.executors.local import Local
 from transferscope.engine.store import Store
 from transferscope.errors import UserError
@@ -140,3 +141,23 @@ def test_nodes_that_do_not_see_the_store_are_refused(nodes: Any, store: Store, m
 def test_an_address_that_leads_nowhere_is_one_sentence() -> None:
     with pytest.raises(UserError, match="takes no address"):
         executors.build("local:somewhere", NONE, {})
+
+
+@pytest.mark.parametrize("fails", [1, 9])
+def test_a_server_for_clients_that_did_not_come_up_is_asked_again(fails: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ray's proxy tells of it: its own traceback in the error's text."""
+    tried = []
+
+    def init(**_: Any) -> None:
+        tried.append(1)
+        if len(tried) <= fails:
+            raise ConnectionAbortedError("Initialization failure:\nTraceback (most recent call last):\nProxy failed.\n")
+
+    library = types.SimpleNamespace(is_initialized=lambda: False, init=init)
+    monkeypatch.setattr(_ray_cluster, "ray", lambda: library)
+    if fails == 1:
+        assert _ray_cluster.join("ray://far:10001")
+    else:
+        with pytest.raises(UserError, match=r"cluster at ray://far:10001: Proxy failed\.$"):
+            _ray_cluster.join("ray://far:10001")
+    assert len(tried) == min(fails + 1, _ray_cluster.ATTEMPTS)

@@ -24,7 +24,7 @@ def cluster(cpus: Sequence[int] = (1, 1), gpus: Sequence[int] = (), client: int 
     """
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
     ours = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder, "RAY_ADDRESS": "", "RAY_worker_niceness": "0"}
-    ours["PYTHONPATH"] = import_paths()  # Ray's server for clients from far away, which the head starts, needs one
+    ours["PYTHONPATH"] = import_paths()  # of what clients from far away run on the head
     kept = {name: os.environ.get(name) for name in ours}
     os.makedirs(os.path.join(folder, "ray"))  # noqa: PTH103, PTH118
     os.environ.update(ours)

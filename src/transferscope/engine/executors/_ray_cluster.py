@@ -14,6 +14,7 @@ from transferscope.errors import UserError
 
 log = logging.getLogger(__name__)
 ANSWER = 120.0  # seconds in which a node has to answer
+ATTEMPTS = 3  # to be let in by a cluster far away
 OWN_MEMORY = 100 * 2**20  # bytes of the object store of a cluster of our own, through which next to nothing goes
 
 
@@ -52,14 +53,27 @@ def join(address: str | None) -> bool:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": "transferscope"}
     place = address if address is None or address.startswith("ray://") else address.partition(":")[2]
     try:
-        library.init(address=place or "auto", **quiet)
+        _init(library, address=place or "auto", **quiet)
     except Exception as error:  # of a handful of kinds, by the way it was reached
         if place is not None or not isinstance(error, ConnectionError) or "RAY_ADDRESS" in os.environ:
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            why = lines[-1 if any(line.startswith("Traceback") for line in lines) else 0]
             raise UserError(f"resources.executor: the Ray cluster at {place or 'RAY_ADDRESS'}: {why}") from None
         library.init(address="local", include_dashboard=False, object_store_memory=OWN_MEMORY, **quiet)
         log.info("No Ray cluster was found: one is begun on this machine, for this run.")
     return True
+
+
+def _init(library: Any, **how: Any) -> None:
+    """`ray.init`, again where Ray's own server for this client did not come up: it is forked from a process of many
+    threads, and of some dozen forks one hangs."""
+    for attempt in range(ATTEMPTS):
+        try:
+            library.init(**how)
+            return
+        except ConnectionAbortedError:
+            if attempt == ATTEMPTS - 1:
+                raise
 
 
 def alive(but: Iterable[str] = ()) -> dict[str, Mapping[str, float]]:
