@@ -9,7 +9,7 @@ _FOUND = re.compile(
 )
 
 
-def told(sentence: str, noun: str) -> str:
+def spoken(sentence: str, noun: str) -> str:
     """A sentence on images as one on "texts" or "arrays", as `noun` says; what stands in quotes, as names do, stays."""
     if noun not in PLAIN:
         return sentence
@@ -34,4 +34,4 @@ def told(sentence: str, noun: str) -> str:
 
 def of_texts(sentence: str) -> str:
     """A sentence on images as one on texts."""
-    return told(sentence, "texts")
+    return spoken(sentence, "texts")

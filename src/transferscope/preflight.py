@@ -97,7 +97,7 @@ def _attempt(name: str, look: object) -> Check:
 
 def _named(study: Study, check: Check) -> Check:
     """The check as it is said of what the study's inputs are."""
-    return replace(check, said=nouns.told(check.said, study.example.noun))
+    return replace(check, said=nouns.spoken(check.said, study.example.noun))
 
 
 def _target(study: Study, target: str, look: bool) -> str:

@@ -4,7 +4,7 @@ import altair as alt
 import polars as pl
 import pytest
 
-from transferscope.nouns import of_texts, told
+from transferscope.nouns import of_texts, spoken
 from transferscope.report.worded import docstring_on, section_on
 from transferscope.report.wording import interval
 from transferscope.section import Card, Chart, DataSet, Finding, Section, View
@@ -23,12 +23,12 @@ from transferscope.section import Card, Chart, DataSet, Finding, Section, View
 )
 def test_sentences(said: str, wanted: str) -> None:
     assert of_texts(said) == wanted
-    assert told(said, "images") == said
+    assert spoken(said, "images") == said
 
 
 def test_sentences_on_arrays() -> None:
     said = "An image of 12 images, a picture in PNG or JPEG, the image's side"
-    assert told(said, "arrays") == "An array of 12 arrays, an array in arrays of numbers, the array's side"
+    assert spoken(said, "arrays") == "An array of 12 arrays, an array in arrays of numbers, the array's side"
 
 
 def test_a_section_is_reworded_and_its_names_stay() -> None:

@@ -108,7 +108,7 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     text += "."
     judged = arm == "pretrained" and over.learnt  # runs that have not learnt decide nothing
     told = contrasts.judged(text, gain, unit, 1, [gain]) if judged else contrasts.finding(text, gain, unit)
-    findings = [gains.told(told, gain)]
+    findings = [gains.with_images(told, gain)]
 
     speed = paired_interval(100 * pairs["speed"].to_numpy(), 100 * pairs["speed_random"].to_numpy())
     watched = pairs.drop_nulls("height_random")

@@ -62,7 +62,7 @@ class Step:
         }
 
 
-def told(job: Mapping[str, Any], inputs: tuple[Step, ...]) -> Step:
+def from_job(job: Mapping[str, Any], inputs: tuple[Step, ...]) -> Step:
     """The step that a `job` tells of, for who only does it: its key is that of the job, its parameters are encoded."""
     step: Step = object.__new__(Step)
     said = {name: job[name] for name in ("task", "version", "call", "params", "key")}

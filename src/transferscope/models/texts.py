@@ -14,20 +14,20 @@ from transferscope.errors import UserError
 POOLINGS = ("mean", "first")
 
 
-def told(tokens: Tensor, padding: int) -> dict[str, Tensor]:
-    """What the library is told of a batch (b, tokens) int64: tokens, those below 0 as `padding`, and the mask."""
+def as_keywords(tokens: Tensor, padding: int) -> dict[str, Tensor]:
+    """A batch (b, tokens) int64 as the library takes it: tokens, those below 0 as `padding`, and the mask."""
     real = tokens >= 0
     return {"input_ids": tokens.masked_fill(~real, padding), "attention_mask": real.long()}
 
 
-class Told:
-    """A forward pre-hook (`with_kwargs`) that tells a network of the library `told` of its only input."""
+class Keywords:
+    """A forward pre-hook (`with_kwargs`) that hands a network of the library its only input by keywords."""
 
     def __init__(self, padding: int) -> None:
         self.padding = padding
 
     def __call__(self, net: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return ((), {**kwargs, **told(args[0], self.padding)}) if args else None
+        return ((), {**kwargs, **as_keywords(args[0], self.padding)}) if args else None
 
 
 class Pooled(nn.Module):
@@ -51,7 +51,7 @@ class Pooled(nn.Module):
     def embedding(self, tokens: Tensor) -> Tensor:
         """The pooled states (b, width) of texts (b, tokens) int64."""
         encoder = self.get_submodule(self.base_model_prefix)
-        said = told(tokens, _padding(encoder))
+        said = as_keywords(tokens, _padding(encoder))
         states: Tensor = encoder(**said).last_hidden_state
         if self.pooling == "first":
             return states[:, 0]
@@ -68,7 +68,7 @@ def classifier(auto: Any, config: Any, pooling: str | None, classes: int) -> nn.
     """The network of a configuration: the library's own classifier (of its class `auto`), or with `pooling` ours."""
     if pooling is None:
         net: nn.Module = auto.from_config(config)
-        net.register_forward_pre_hook(Told(_padding(net)), with_kwargs=True)
+        net.register_forward_pre_hook(Keywords(_padding(net)), with_kwargs=True)
         return net
     if pooling not in POOLINGS:
         raise UserError(f"network.options.pooling: '{pooling}' is none of {', '.join(POOLINGS)}.")

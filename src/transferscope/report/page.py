@@ -1,4 +1,7 @@
-"""The report of a study: one self-contained page, its figure files, one CSV per analysis, and results.json."""
+"""The report of a study: one self-contained page, its figure files, one CSV per analysis, and results.json.
+
+It is long because all files of a report are written here, and nowhere else.
+"""
 
 import base64
 import hashlib

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from transferscope.nouns import told
+from transferscope.nouns import spoken
 from transferscope.section import Chart, DataSet, Finding, Section
 
 NAMES = frozenset(("name", "target", "question", "light", "verdict", "kind"))  # no sentences
@@ -19,12 +19,12 @@ def section_on(section: Section, noun: str) -> Section:
 
 def docstring_on(docstring: str, noun: str) -> str:
     """What an analysis says of itself; one that speaks of `noun` beside images stays as it is."""
-    return docstring if f"Of {noun}" in docstring else told(docstring, noun)
+    return docstring if f"Of {noun}" in docstring else spoken(docstring, noun)
 
 
 def _told(value: Any, noun: str) -> Any:
     if isinstance(value, str):
-        return told(value, noun)
+        return spoken(value, noun)
     if isinstance(value, list | tuple):
         return type(value)(_told(one, noun) for one in value)
     if not is_dataclass(value) or isinstance(value, type):
@@ -53,7 +53,7 @@ def _specification(spec: Any) -> Any:
 def _drawn(spec: Any, noun: str, key: str = "") -> Any:
     """A chart's specification with its titles reworded; its data stay."""
     if isinstance(spec, str):
-        return told(spec, noun) if key in SPOKEN else spec
+        return spoken(spec, noun) if key in SPOKEN else spec
     if isinstance(spec, Mapping):
         return {name: held if name in ("data", "datasets") else _drawn(held, noun, name) for name, held in spec.items()}
     if isinstance(spec, list):

@@ -177,7 +177,7 @@ class Study(StudyFile):
             arm=arm,
             seed=seed,
             head_seed=stream_seed(0, "head") % 2**31 if self.head == "shared" else seed,
-            input=self._looked.ask(inputs.told, self.input),
+            input=self._looked.ask(inputs.for_training, self.input),
             **start,
             **self._constants(),
             **self._recipe(self.recipe) | {"epochs": self.recipe.epochs_of(arm)} | changes,
@@ -246,7 +246,7 @@ class Study(StudyFile):
             head_seed=seed,
             labels=labels,
             keep="drops" if how.checkpoints == "log" else "all",
-            input=self._looked.ask(inputs.told, self.input),
+            input=self._looked.ask(inputs.for_training, self.input),
             **self._constants(),
             **said,
         )

@@ -218,7 +218,7 @@ def spared(
     if part is None or part.sample_bytes * (count * len(rows) + len(watched)) > MOST:
         return None
 
-    def told(batches: Iterable[Any]) -> Iterator[Any]:
+    def watched_over(batches: Iterable[Any]) -> Iterator[Any]:
         for batch in batches:
             going()
             yield batch
@@ -229,10 +229,11 @@ def spared(
         with undisturbed([net], "eval"):
             for number, features in enumerate(every, 1):
                 features.fill(
-                    told(kind.training(table, rows, labels, recipe, epoch=number, start=0, device=device)), len(rows)
+                    watched_over(kind.training(table, rows, labels, recipe, epoch=number, start=0, device=device)),
+                    len(rows),
                 )
             batches = kind.evaluation(table, watched, labels, fed, batch_size=EVAL_BATCH, device=device)
-            seen.fill(told(batches), len(watched))
+            seen.fill(watched_over(batches), len(watched))
     except Drift:
         return None
     return Spared(part, every, seen)

@@ -39,11 +39,11 @@ def own_scores(target: str, scores: pl.DataFrame, how: str, metric: str = "accur
     if scores.is_empty() or (scores := scores.drop_nulls(["score", "own"])).is_empty():
         return None
 
-    def told(of: pl.DataFrame, column: str) -> str:
+    def mean_score(of: pl.DataFrame, column: str) -> str:
         return phrases.score(contrasts.average(of[column]), metric)
 
     arms = [
-        f"{arm} {told(of, 'own')} instead of {told(of, 'score')}"
+        f"{arm} {mean_score(of, 'own')} instead of {mean_score(of, 'score')}"
         for (arm,), of in scores.group_by("arm", maintain_order=True)
     ]
     return (

@@ -219,7 +219,7 @@ def picked(every: Sequence[Scores], places: Sequence[int] | NDArray[np.int64]) -
     return Scores(values, parts, every[0].reach)
 
 
-def told(finding: Finding, effect: Interval | None) -> Finding:
+def with_images(finding: Finding, effect: Interval | None) -> Finding:
     """The finding with the number of test images that its interval is over, if it is."""
     return replace(finding, images=getattr(effect, "images", None))
 

@@ -81,7 +81,7 @@ def worth(target: str, track: str, runs: pl.DataFrame, margin: float) -> list[Fi
                 f"On {target}, the final test metric is {phrases.score(b, metric)} after pretraining with random "
                 f"labels to {steps[max(steps)][0]} and {phrases.score(a, metric)} after {steps[min(steps)][0]}."
             )
-            found.append(gains.told(contrasts.finding(text, gain, unit), gain))
+            found.append(gains.with_images(contrasts.finding(text, gain, unit), gain))
         return found
     return [*found, *_claim(target, runs, steps, unit)]
 
@@ -121,7 +121,7 @@ def _near(
     lead = gap(runs, places[choice.best], places[choice.place], value)
     if choice.place == choice.best or lead is None:  # it is not behind itself
         return Finding(text)
-    return gains.told(contrasts.finding(text, lead, f"{unit} behind the best"), lead)
+    return gains.with_images(contrasts.finding(text, lead, f"{unit} behind the best"), lead)
 
 
 def _claim(target: str, runs: pl.DataFrame, steps: dict[int, tuple[str, Any]], unit: str) -> list[Finding]:
@@ -144,8 +144,10 @@ def _claim(target: str, runs: pl.DataFrame, steps: dict[int, tuple[str, Any]], u
     )
     if not (gain.mean > 0 and gain.excludes(0)):
         text += " The gain itself is not clearly above 0, so there is little to divide."
-        return [gains.told(Finding(text, excess.mean, excess.low, excess.high, excess.n, unit, 10, "open"), excess)]
-    return [gains.told(contrasts.judged(text, excess, f"{unit} above that", 10, [excess]), excess)]
+        return [
+            gains.with_images(Finding(text, excess.mean, excess.low, excess.high, excess.n, unit, 10, "open"), excess)
+        ]
+    return [gains.with_images(contrasts.judged(text, excess, f"{unit} above that", 10, [excess]), excess)]
 
 
 def unlearnt(runs: pl.DataFrame) -> list[str]:

@@ -163,7 +163,7 @@ def _cost(target: str, known: pl.DataFrame, rows: pl.DataFrame, metric: str) -> 
         f"On {target}, the linear probe would take {chosen}, which fine-tunes to a test {phrases.word(metric)} of "
         f"{phrases.score(scores[chosen], metric)}; {best} reaches {phrases.score(scores[best], metric)}."
     )
-    return [gains.told(contrasts.finding(text, gap, f"{phrases.unit(metric)}{which}"), gap)]
+    return [gains.with_images(contrasts.finding(text, gap, f"{phrases.unit(metric)}{which}"), gap)]
 
 
 def _behind(runs: pl.DataFrame, names: Sequence[str], chosen: str) -> gains.Scores | None:

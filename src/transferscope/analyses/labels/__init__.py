@@ -140,7 +140,7 @@ def _gaps(target: str, runs: pl.DataFrame) -> list[Finding]:
                 f"{phrases.score(random.values.mean(), metric)} from scratch."
             )
             gain = tuned.minus(random).times(100).interval()
-            found.append(gains.told(contrasts.finding(text, gain, unit), gain))
+            found.append(gains.with_images(contrasts.finding(text, gain, unit), gain))
     return found
 
 

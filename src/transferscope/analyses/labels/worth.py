@@ -94,7 +94,7 @@ def _beyond(target: str, runs: pl.DataFrame, worths: dict[int, Worth]) -> list[F
             gap = points.interval()
             text += f" (fine-tuning on {beyond[0]:,} against scratch on {most:,}"
             text += ")." if gap.excludes() else ", a difference that is not told from none)."
-            found.append(gains.told(contrasts.finding(text, gap, unit), gap))
+            found.append(gains.with_images(contrasts.finding(text, gap, unit), gap))
         else:
             found.append(Finding(f"{text}."))
     if below := [images for images, read in worths.items() if read.side == "below"]:

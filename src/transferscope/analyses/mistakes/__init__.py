@@ -97,7 +97,7 @@ def section(table: ResultTable, options: Options) -> Section:
     said = Parts()
     for target, rows in by_target(table.rows):
         if residuals.KEY in rows.columns and rows[residuals.KEY].count():
-            found, charts, view = residuals.told(target, rows)
+            found, charts, view = residuals.shown(target, rows)
             said.findings += found
             said.charts += charts
             said.tables.append(view)
@@ -158,7 +158,7 @@ def _findings(target: str, rows: pl.DataFrame) -> list[Finding]:
             f"answers, {a} gets {contrasts.average(known['only_b']):z.0f} right, and makes "
             f"{contrasts.average(known['only_a']):z.0f} that {b} does not."
         )
-        found.append(gains.told(contrasts.finding(text, net, "points of error"), net))
+        found.append(gains.with_images(contrasts.finding(text, net, "points of error"), net))
     return found
 
 

@@ -34,7 +34,7 @@ def _row(group: str, a: np.ndarray, b: np.ndarray, truth: np.ndarray, correlatio
     return {"group": group, "n": len(truth), KEY: None if np.isnan(correlation) else correlation, **scores}
 
 
-def told(target: str, every: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
+def shown(target: str, every: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
     """What the page says of one target: fine-tuned networks beside those from scratch, and every kind of pair."""
     whole = every.filter(pl.col("group") == "all").with_columns(pl.col(KEY).cast(pl.Float64))
     found = []

@@ -32,7 +32,7 @@ def features(target: str, runs: pl.DataFrame, notes: list[str]) -> list[Finding]
         text += f"{share.mean:z.0f}% of the score would be due to features, but that is not distinguishable from none."
     else:
         text += f"{share.mean:z.0f}% of the score is due to features."
-    found = [gains.told(contrasts.finding(text, share, "%"), share)]
+    found = [gains.with_images(contrasts.finding(text, share, "%"), share)]
     points = gains.difference(runs.filter(of_arm("pretrained")), runs.filter(of_arm("random")))
     three = runs.filter(of_arm("random")).join(runs.filter(of_arm("stats")), on="seed", suffix="_stats")
     three = three.join(runs.filter(of_arm("pretrained")), on="seed", suffix="_tuned").sort("seed")
@@ -139,4 +139,4 @@ def enough(target: str, runs: pl.DataFrame, margin: float) -> list[Finding]:
             "below pretrained values in all blocks"
         )
     short = gap.interval()
-    return [gains.told(contrasts.finding(f"{text}.", short, f"{unit} short of all"), short)]
+    return [gains.with_images(contrasts.finding(f"{text}.", short, f"{unit} short of all"), short)]

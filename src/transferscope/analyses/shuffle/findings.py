@@ -28,12 +28,12 @@ def _drop(of: Shuffled) -> list[Finding]:
     )
     if not of.clear:
         text += f"; the gain on whole {of.things} is not clear."
-        return [gains.told(contrasts.finding(text, change, "points of the drop"), change)]
+        return [gains.with_images(contrasts.finding(text, change, "points of the drop"), change)]
     vanish = "vanishes" if of.things == "texts" else "vanish"
     says = _words(change, f"the gain shrinks with {of.structure}", f"the gain grows as {of.structure} {vanish}")
     if of.things == "texts":  # what the paper says is said of images
-        return [gains.told(contrasts.finding(f"{text}: {says}.", change, "points of the drop"), change)]
-    return [gains.told(contrasts.judged(f"{text}: {says}.", change, "points of the drop", 2, [change]), change)]
+        return [gains.with_images(contrasts.finding(f"{text}: {says}.", change, "points of the drop"), change)]
+    return [gains.with_images(contrasts.judged(f"{text}: {says}.", change, "points of the drop", 2, [change]), change)]
 
 
 def _surviving(of: Shuffled) -> list[Finding]:

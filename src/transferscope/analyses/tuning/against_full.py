@@ -149,7 +149,7 @@ def _price(one: Asked) -> str:
 
 def _told(text: str, points: gains.Scores, unit: str) -> Finding:
     gap = points.interval()
-    return gains.told(contrasts.finding(text, gap, unit), gap)
+    return gains.with_images(contrasts.finding(text, gap, unit), gap)
 
 
 def _said(way: str) -> str:

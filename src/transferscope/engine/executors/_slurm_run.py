@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from transferscope import whole
-from transferscope.engine.step import Step, told
+from transferscope.engine.step import Step, from_job
 from transferscope.engine.worker import Outcome
 
 ENDED = ("done", "cached", "failed")  # others are begun again, or follow from these
@@ -36,7 +36,7 @@ class Run:
         found: dict[str, Step] = {}
         for one in json.loads((self.folder / "plan.json").read_text(encoding="utf-8")):
             inputs = tuple(found[key] for key in one["inputs"] if key in found)
-            found[one["job"]["key"]] = told(one["job"], inputs)
+            found[one["job"]["key"]] = from_job(one["job"], inputs)
         return list(found.values())
 
     def stop(self) -> None:

@@ -1,4 +1,7 @@
-"""Basin: is the segment between two networks, and beyond, flat inside and worse in every way off its ends?"""
+"""Basin: is the segment between two networks, and beyond, flat inside and worse in every way off its ends?
+
+It is long because half of it says what the fields of the result and the parameters mean.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Sequence

@@ -152,7 +152,7 @@ def options(text: str) -> Strict | None:
     return cast(Strict, model.model_validate(given))
 
 
-def told(text: str) -> dict[str, Any] | None:
+def for_training(text: str) -> dict[str, Any] | None:
     """The options of an input that training runs are told, where they are not the usual ones."""
     found = options(text)
     kind = load(text)
