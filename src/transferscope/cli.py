@@ -72,8 +72,12 @@ def quickstart(
 
 @app.command()
 def init(
-    images: Annotated[
-        Path, typer.Argument(help="A folder of images or texts: a subfolder per class (or train/, test/ first).")
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A folder of images or texts (a subfolder per class, or train/, test/ first), a .csv, shards, or a "
+            "reference such as hf:NAME."
+        ),
     ],
     file: Annotated[Path, typer.Option("--out", help="The study file to write.")] = DEFAULT,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
@@ -81,7 +85,7 @@ def init(
     weights: Annotated[str | None, typer.Option(help="Its pretrained weights, e.g. file:mine.pth.")] = None,
     task: Annotated[str | None, typer.Option(help="What is asked: regression or ordinal; else it is found.")] = None,
 ) -> None:
-    """Look at a folder of images or texts (or a .csv) and write a commented study for it.
+    """Look at images, texts or arrays and write a commented study for it.
 
     Example: [bold]transferscope init ~/lesions && transferscope run[/bold]
     """
@@ -91,7 +95,7 @@ def init(
         raise UserError(f"{file} is already there; choose another with --out, or overwrite it with --force.")
     if task not in (None, "regression", "ordinal"):
         raise UserError(f"--task {task}: write regression or ordinal.")
-    text, said = propose(images, file.parent, network, weights, cast(Any, task))
+    text, said = propose(data, file.parent, network, weights, cast(Any, task))
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     out.print(said, markup=False)

@@ -2,7 +2,7 @@
 
 from transferscope.data.listing import Listing
 from transferscope.data.pictures.squares import Squares, build, open_squares
-from transferscope.data.reference import absolute, check_ref, open_listing, source_fingerprint, source_names
+from transferscope.data.reference import absolute, check_ref, open_listing, recognised, source_fingerprint, source_names
 from transferscope.data.table import Table
 from transferscope.data.target import Columns, Target
 
@@ -17,6 +17,7 @@ __all__ = [
     "check_ref",
     "open_listing",
     "open_squares",
+    "recognised",
     "source_fingerprint",
     "source_names",
 ]

@@ -26,6 +26,15 @@ def source_names() -> dict[str, str]:
     return registry.lines(SOURCES)
 
 
+def recognised(path: Path) -> str | None:
+    """The reference by which what lies at `path` is read, of the first source that knows it; None where none does."""
+    for scheme in registry.names(SOURCES):
+        source = registry.module(SOURCES, scheme, "")
+        if hasattr(source, "recognised") and (found := source.recognised(path)) is not None:
+            return f"{scheme}:{found}"
+    return None
+
+
 def open_listing(ref: str) -> Listing:
     """The checked listing of a reference `scheme:rest`; a UserError when it cannot be used as a classification set."""
     source, rest, options, how, asked = _resolve(ref)

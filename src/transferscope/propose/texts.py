@@ -7,9 +7,7 @@ import numpy as np
 
 from transferscope import data
 from transferscope.answers import Task, counted
-from transferscope.data.folders.tree import scan
 from transferscope.data.sheets import texts as sheets
-from transferscope.data.sources.text import READ
 from transferscope.data.target import Columns
 from transferscope.data.tokens import lengths_of, told_lengths
 from transferscope.errors import UserError
@@ -56,11 +54,9 @@ analyses:
 """
 
 
-def are_texts(path: Path) -> bool:
-    """Whether a folder holds .txt files and no pictures, or a table a column of texts and no images."""
-    if path.is_dir():
-        return bool(scan(path, READ).total) and not scan(path).total
-    return sheets.holds(path.resolve(), Columns())
+def are_texts(table: Path) -> bool:
+    """Whether a table has a column of texts and none of images."""
+    return sheets.holds(table, Columns())
 
 
 def propose(

@@ -91,6 +91,16 @@ def _hf(folder: Path) -> str:
     return f"hf:{folder / 'saved'}"
 
 
+def _webdataset(folder: Path) -> str:
+    from shard import write
+
+    drawn = images.write(folder / "images", each=4)
+    files = [file for file in sorted(drawn.rglob("*.jpg")) if file.parent.name in ("disc", "square")]
+    (folder / "shards").mkdir()
+    rows = [(f"{file.parent.name}-{file.stem}", {"jpg": file.read_bytes(), "cls": file.parent.name}) for file in files]
+    return f"webdataset:{write(folder / 'shards' / 'all-000.tar', rows).parent}"
+
+
 def _text(folder: Path) -> str:
     reading = pytest.importorskip("reading")
     return f"text:{reading.texts(folder / 'texts')}"
@@ -131,6 +141,7 @@ MADE: dict[str, Callable[[Path], str]] = {
     "parquet": _parquet,
     "text": _text,
     "torchvision": _torchvision,
+    "webdataset": _webdataset,
 }
 
 

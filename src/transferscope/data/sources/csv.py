@@ -26,6 +26,18 @@ from transferscope.errors import UserError
 absolute = from_folder
 
 
+ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".xls", ".xlsx", ".gz")  # those that are not text say so
+BESIDE = "metadata.csv"  # of pictures whose paths are in its column file_name
+
+
+def recognised(path: Path) -> Path | None:
+    """A file with the ending of a table, or a folder of pictures with a metadata.csv."""
+    if path.is_dir():
+        table = path / BESIDE
+        return table if table.is_file() and b"file_name" in table.open("rb").readline() else None
+    return path if path.suffix.lower() in ENDINGS else None
+
+
 def check(
     rest: str,
     columns: Any = None,

@@ -26,6 +26,11 @@ USUAL = {"values": "x", "label": "y", "group": "group", "split": "split"}
 absolute = from_folder
 
 
+def recognised(path: Path) -> Path | None:
+    """A file that ends in .h5 or .hdf5."""
+    return path if path.suffix.lower() in (".h5", ".hdf5") else None
+
+
 def check(rest: str, columns: Any = None, task: Any = None, blank: Any = None) -> None:
     """A UserError unless h5py is installed and the file holds the datasets of examples and labels."""
     file = _file(rest)

@@ -68,6 +68,12 @@ class Rows:
         return decoded(content, self.exact, self.stacked)
 
 
+def recognised(path: Path) -> Path | None:
+    """A folder of save_to_disk, one of Parquet files, or pictures with a metadata.jsonl."""
+    marks = (*hub.SAVED, "metadata.jsonl", "*.parquet", "data/*.parquet")
+    return path if path.is_dir() and any(one for mark in marks for one in path.glob(mark)) else None
+
+
 def check(rest: str, columns: Any = None) -> None:
     """A UserError unless the library datasets is installed and the folder or the name is there."""
     hub.place(rest)

@@ -31,6 +31,11 @@ _lock = threading.Lock()  # of the place in a member that is read in pieces
 absolute = from_folder
 
 
+def recognised(path: Path) -> Path | None:
+    """A file that ends in .npz."""
+    return path if path.suffix.lower() == ".npz" else None
+
+
 def check(rest: str, task: Any = None, blank: Any = None) -> None:
     """A UserError unless the file is an archive of numpy arrays with `x` and `y`."""
     _names(_file(rest))

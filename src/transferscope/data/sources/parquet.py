@@ -41,6 +41,11 @@ class Roles:
 absolute = from_folder
 
 
+def recognised(path: Path) -> Path | None:
+    """A file that ends in .parquet."""
+    return path if path.is_file() and path.suffix.lower() == ".parquet" else None
+
+
 def check(rest: str, columns: Any = None, task: Any = None, blank: Any = None) -> None:
     """A UserError unless the file is a Parquet table with the columns that make up examples and labels."""
     _roles(_file(rest), columns)

@@ -21,6 +21,11 @@ READ = frozenset((".txt",))
 absolute = from_folder
 
 
+def recognised(path: Path) -> Path | None:
+    """A folder that holds .txt files and no pictures."""
+    return path if path.is_dir() and scan(path, READ).total and not scan(path).total else None
+
+
 def check(rest: str) -> None:
     """A UserError unless the folder exists and has subfolders."""
     root = _root(rest)
