@@ -16,7 +16,8 @@ from the same training images, for stale statistics at the ends alone would hide
 their own statistics stands beside, and a note says where that differs by more than chance. The worst place
 of a line is chosen on four fifths of the images and read on the other fifth, each fifth in turn: the largest of several
 noisy differences would lean upward by about the noise. So a barrier may read a little below 0 where there is none, and
-a little too low where many places are about as bad. That of several lines is the mean of theirs.
+a little too low where many places are about as bad. That of several lines is the mean of theirs; where all pairs of three
+networks of an arm or more are walked, the page also says into how many basins they fall, which a mean would hide.
 """
 
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ import polars as pl
 
 from transferscope.analyses._shared import barriers, contrasts, line_step
 from transferscope.analyses._shared.barriers import ALIGNED, NORMS, SAME_INIT
+from transferscope.analyses.barrier.basins import basins
 from transferscope.analyses.barrier.drawn import draw, summary_table
 from transferscope.analyses.barrier.findings import connected, others, strategies
 from transferscope.analyses.barrier.options import Options
@@ -86,7 +88,12 @@ def section(table: ResultTable, options: Options) -> Section:
     def of_target(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
         every = barriers.curves(rows)
         main = every.filter((pl.col("split") == options.splits[0]) & (pl.col("batch_norm") == options.batch_norm[0]))
-        found = [*connected(target, main), *others(target, main), *strategies(target, every, options)]
+        found = [
+            *connected(target, main),
+            *basins(target, main),
+            *others(target, main),
+            *strategies(target, every, options),
+        ]
         return found, draw(target, rows, every, options), summary_table(target, every)
 
     images = options.train_images if options.splits[0] == "train" else options.images
