@@ -209,6 +209,7 @@ document.addEventListener("click", (event) => {
       other.setAttribute("aria-pressed", String(other === part));
       $(other.dataset.part).hidden = other !== part;
     }
+    history.replaceState(null, "", `#${part.dataset.part}`);
     if (state) render();
   }
 });
@@ -234,5 +235,6 @@ const look = async () => {
   }
   waiting = setTimeout(look, document.hidden ? UNSEEN : SEEN);
 };
+document.querySelector(`button[data-part="${CSS.escape(location.hash.slice(1))}"]`)?.click(); // a part has its address
 document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
 look();
