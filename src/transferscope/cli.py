@@ -16,6 +16,7 @@ from transferscope.console import arguments, exits, lines, tables
 from transferscope.console.arguments import DEFAULT, Json, On, Set, StudyFile, Trust, analyses_named, planned
 from transferscope.console.exits import FAILED, INCOMPLETE, REFUSED
 from transferscope.console.lines import err, out
+from transferscope.console.logfile import LogFile
 from transferscope.console.words import size
 from transferscope.errors import UserError, worded
 from transferscope.version import VERSION
@@ -55,6 +56,7 @@ def quickstart(
     folder: Annotated[Path, typer.Argument(help="Where to put the study.")] = Path("transferscope-quickstart"),
     set_: Set = None,
     trust: Trust = False,
+    log_file: LogFile = None,
 ) -> None:
     """Real ImageNet weights on real images, from nothing to a report, in minutes.
 
@@ -67,7 +69,7 @@ def quickstart(
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text((files("transferscope") / "quickstart.yaml").read_text(encoding="utf-8"), encoding="utf-8")
         out.print(f"Wrote {file}: edit it to make it yours.", markup=False)
-    run(file, set_, trust=trust)
+    run(file, set_, trust=trust, log_file=log_file)
 
 
 @app.command()
@@ -103,7 +105,9 @@ def init(
 
 
 @app.command()
-def check(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, json_: Json = False) -> None:
+def check(
+    file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, json_: Json = False, log_file: LogFile = None
+) -> None:
     """Preflight: read the data and weights, build every arm, take one step. Trains nothing.
 
     Example: [bold]transferscope check study.yaml[/bold]
@@ -163,6 +167,7 @@ def plan(
         typer.Option("--seconds-per-run", min=0.001, help="Seconds of a training run, for a machine not measured."),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    log_file: LogFile = None,
 ) -> None:
     """Show the steps, which are cached, and what the rest will cost. Runs nothing but a short calibration.
 
@@ -205,6 +210,7 @@ def run(
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Say nothing but warnings, failures and what was found.")
     ] = False,
+    log_file: LogFile = None,
 ) -> None:
     """Do what is missing, then write the report. Stop it anywhere; run it again to go on.
 
@@ -220,7 +226,8 @@ def run(
     told = lines.silent if quiet else out
     set_ = arguments.on(on, set_)
     flags = {"--trust": trust, "--no-retry-failed": not retry_failed, "--quiet": quiet}
-    resume = stopping.again(file, set_, [flag for flag, given in flags.items() if given])
+    kept = [] if log_file is None else ["--log-file", str(log_file)]
+    resume = stopping.again(file, set_, [*(flag for flag, given in flags.items() if given), *kept])
     caught: list[int] = []
 
     def do(now: rounds.Round) -> tuple[dict[str, Any], bool]:
@@ -296,6 +303,47 @@ def status(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, js
 
 
 @app.command()
+def serve(
+    file: StudyFile = DEFAULT,
+    set_: Set = None,
+    trust: Trust = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0 is any that is free.")] = 0,
+    host: Annotated[
+        str, typer.Option(help="The address to listen at; another than this machine's own asks for a token.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None, typer.Option(envvar="TRANSFERSCOPE_TOKEN", help="The token to ask for, instead of a new one.")
+    ] = None,
+    log_file: LogFile = None,
+) -> None:
+    """Watch a study in the browser, while it runs or after: its page, learning curves, every step, logs, time left.
+
+    It reads only: runs go on beside it, and several may watch. Ctrl-C ends it (exit code 130, by SIGTERM 143).
+
+    Example: [bold]transferscope serve study.yaml[/bold]
+    """
+    from threading import Thread
+
+    from transferscope.console import stopping
+    from transferscope.serving import door
+    from transferscope.serving.server import Server
+    from transferscope.serving.watched import Watched
+
+    kept = door.chosen(host, token)
+    watched = Watched(file, partial(planned, file, set_, read_only=True, trusted=trust))
+    with Server(host, port, kept, watched) as server, stopping.heard() as signals:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
+        out.show(f"Watch {file} at {server.url} (Ctrl-C ends this; a run goes on).", markup=False)
+        if not door.is_loopback(host):
+            err.print("Who has that address reads along, and it travels unencrypted: see docs/operations.md.")
+        while not signals:
+            time.sleep(0.2)
+        server.shutdown()
+    err.print("Stopped.")
+    raise typer.Exit(stopping.code(signals))
+
+
+@app.command()
 def report(
     file: StudyFile = DEFAULT,
     set_: Set = None,
@@ -304,6 +352,7 @@ def report(
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Write nothing into the store, not even memos.")
     ] = False,
+    log_file: LogFile = None,
 ) -> None:
     """Write the page, figures and tables again from what the store holds. Computes nothing; exit code 1 when a part
     of it could not be written, 4 when something is missing.
@@ -411,6 +460,7 @@ def verify(
     trust: Trust = False,
     repair: Annotated[bool, typer.Option("--repair", help="Set aside what is damaged; a run redoes it.")] = False,
     json_: Json = False,
+    log_file: LogFile = None,
 ) -> None:
     """Read every result of the study's store and hold it against the digests that were kept when it was written.
 
@@ -491,6 +541,7 @@ def gc(
     older: Annotated[
         float, typer.Option("--older-than", min=0.0, metavar="DAYS", help="Only results finished so many days ago.")
     ] = 0.0,
+    log_file: LogFile = None,
 ) -> None:
     """Delete results that no study asks for, and leftovers of killed runs.
 

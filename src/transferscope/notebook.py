@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from transferscope.console import lines, stopping
 from transferscope.console.watch import watched
 from transferscope.engine.executors import Executor
 from transferscope.engine.worker import Outcome
+from transferscope.live import Live
 from transferscope.outlook import Outlook, outlook
 from transferscope.preflight import Check
 from transferscope.report.results import Results
@@ -107,7 +109,10 @@ class Study:
         def do(now: rounds.Round) -> tuple[dict[str, Outcome], bool]:
             with _interruptible(now.executor) as signals:
                 if callable(progress):
-                    found = now.executor.run(now.todo, now.store, lambda event, what: _ignored(progress(event, what)))
+                    workers = len(now.executor.slots.devices)
+                    heard = partial(_heard, progress)
+                    with Live(now.store, now.study.name, len(now.todo), workers, heard) as told:
+                        found = now.executor.run(now.todo, now.store, told)
                 else:
                     found = watched(now, to, live=to.is_terminal and not to.is_jupyter)
             return found, bool(signals)
@@ -147,5 +152,5 @@ def _interruptible(executor: Executor) -> Iterator[list[int]]:
         yield signals
 
 
-def _ignored(_: object) -> None:
-    pass
+def _heard(progress: Callable[[str, Mapping[str, Any]], object], event: str, what: Mapping[str, Any]) -> None:
+    progress(event, what)

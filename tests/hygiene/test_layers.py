@@ -20,11 +20,11 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"timing"}),
     frozenset({"study"}),
     frozenset({"analyses"}),
-    frozenset({"report", "forecast", "looks", "users"}),
+    frozenset({"report", "forecast", "live", "looks", "users"}),
     frozenset({"battery", "exports", "json_schema", "rehearsal"}),
     frozenset({"preflight", "growing", "outlook"}),
     frozenset({"rounds"}),
-    frozenset({"console", "propose"}),
+    frozenset({"console", "propose", "serving"}),
     frozenset({"cli", "notebook"}),
 )
 LONG = 270  # lines of a file that no reader wants to see more of

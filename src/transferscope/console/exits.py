@@ -3,11 +3,13 @@
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
 from rich.markup import escape
 
-from transferscope.console.lines import err, speakable
+from transferscope.console import logfile
+from transferscope.console.lines import err, noted, speakable
 from transferscope.errors import UserError
 
 DONE, FAILED, USAGE, REFUSED, INCOMPLETE, DISK, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 5, 130, 143
@@ -17,12 +19,13 @@ class _Lines(logging.Handler):
     """What the library tells while it works, as lines on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        err.print(record.getMessage(), markup=False)
+        if record.levelno >= logging.INFO:
+            err.show(record.getMessage(), markup=False)
 
 
 def _heard() -> None:
     logger = logging.getLogger("transferscope")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG)  # a log file holds all; on stderr stands what is of use to a person
     if not logger.handlers:
         logger.addHandler(_Lines())
 
@@ -31,6 +34,19 @@ def ended(app: Callable[[], object]) -> None:
     """Run the command line; a user's mistake is a sentence and exit code 2, a disk's exit code 5."""
     _heard()
     speakable()
+    try:
+        _ended(app)
+        logfile.end(DONE)
+    except SystemExit as error:
+        logfile.end(error.code or DONE)
+        raise
+    except BaseException as error:
+        noted(logging.CRITICAL, "".join(traceback.format_exception(error)))
+        logfile.end(type(error).__name__)
+        raise
+
+
+def _ended(app: Callable[[], object]) -> None:
     try:
         app()
     except UserError as error:

@@ -3,12 +3,14 @@
 import codecs
 import io
 import json
+import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
+from rich.control import Control
 from rich.markup import escape
 
 from transferscope.console import tables
@@ -27,11 +29,46 @@ LIKE = str.maketrans({"−": "-", "–": "-", "—": "-", "·": "|", "×": "x", 
 
 
 class _Stream(Console):
-    """A console whose reader may go away (``run | head``): what else there is to say goes unsaid, the work goes on."""
+    """A console whose reader may go away (``run | head``): what else there is to say goes unsaid, the work goes on.
+
+    What is printed is also noted where somebody hears it (`hear`), whether this console is quiet or not.
+    """
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        super().print(*objects, **how)
+        if _hears and not all(isinstance(one, Control) for one in objects):  # of a live display that moves
+            plain = Console(file=io.StringIO(), width=200, color_system=None, soft_wrap=True)
+            plain.print(*objects, **how)
+            text = cast(io.StringIO, plain.file).getvalue()
+            noted(_level(text, self.stderr), text)
+
+    def show(self, *objects: Any, **how: Any) -> None:
+        """As `print`, for this console alone."""
+        super().print(*objects, **how)
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.stderr if self.stderr else sys.stdout).fileno())
+
+
+_hears: list[Callable[[int, str], None]] = []
+
+
+def hear(who: Callable[[int, str], None] | None) -> None:
+    """Have `who` hear all that is noted, with its level as of `logging`; None: nobody hears it any more."""
+    _hears[:] = [] if who is None else [who]
+
+
+def noted(level: int, text: str) -> None:
+    """Say something to who hears, and to no console."""
+    for who in _hears:
+        who(level, text)
+
+
+def _level(text: str, is_err: bool) -> int:
+    if text.startswith(("error:", "failed", "refused")):
+        return logging.ERROR
+    return logging.WARNING if is_err or text.startswith("note:") else logging.INFO
 
 
 def as_json(said: Mapping[str, Any]) -> None:

@@ -42,6 +42,18 @@ def stoppable(executor: "Executor", resume: str) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def heard() -> Iterator[list[int]]:
+    """While inside, signals do nothing but to stand in the list that is yielded."""
+    caught: list[int] = []
+    before = {s: signal.signal(s, lambda number, _: caught.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def code(caught: list[int]) -> int:
-    """The exit code of a run that signals stopped."""
+    """The exit code of a verb that signals stopped."""
     return INTERRUPTED if caught[0] == signal.SIGINT else TERMINATED

@@ -1,9 +1,12 @@
 """What a person sees while a study runs: live bars on a terminal, one plain line a minute elsewhere."""
 
+import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console
@@ -12,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from transferscope import battery
 from transferscope.console.early import EarlyPage
-from transferscope.console.lines import err, precision
+from transferscope.console.lines import err, noted, precision
 from transferscope.console.time_left import TimeLeft
 from transferscope.console.words import duration
 from transferscope.engine.plan import Plan
@@ -20,6 +23,7 @@ from transferscope.engine.step import Step
 from transferscope.engine.worker import Outcome
 from transferscope.errors import worded
 from transferscope.forecast import Forecast
+from transferscope.live import Live, share
 from transferscope.rounds import Round
 
 
@@ -33,12 +37,14 @@ class Watcher:
     forecast: Forecast
     slots: int
     live: bool = False
+    failures: Path | None = None  # the folder where workers leave what is known of a failure
     _names: dict[str, str] = field(default_factory=dict, init=False)
     _shares: dict[str, float] = field(default_factory=dict, init=False)  # done share of every running step
     _rows: dict[str, TaskID] = field(default_factory=dict, init=False)
     _done: int = field(default=0, init=False)
     _time: TimeLeft = field(init=False)
     _began: float = field(default_factory=time.monotonic, init=False)
+    _wall: float = field(default_factory=time.time, init=False)
     _said: float = field(default_factory=time.monotonic, init=False)
     _bars: Progress | None = field(default=None, init=False)
     _announced: bool = field(default=False, init=False)  # that another process is at work on the store
@@ -70,6 +76,7 @@ class Watcher:
     def __call__(self, event: str, what: Mapping[str, Any]) -> None:
         key = what["key"]
         if event == "started":
+            noted(logging.INFO, f"started {self._names[key]}")
             self._shares[key] = 0.0
             self._time.started(key)
             if self._bars is not None and key not in self._rows:
@@ -85,28 +92,18 @@ class Watcher:
                 markup=False,
                 highlight=False,
             )
-        if self._bars is None and time.monotonic() - self._said > 60:
+        if time.monotonic() - self._said > 60:
             self._said = time.monotonic()
             running = ", ".join(f"{self._names[k]} {share:.0%}" for k, share in self._shares.items())
-            self.console.print(
-                f"{self._clock()} {self._done}/{len(self.todo)} steps done; {running}; {self._left()}",
-                markup=False,
-                highlight=False,
-            )
+            self._plain(f"{self._clock()} {self._done}/{len(self.todo)} steps done; {running}; {self._left()}")
 
     def _progress(self, key: str, what: Mapping[str, Any]) -> None:
         said = ""
-        if "epochs" in what:
-            batches = max(what.get("batches", 1), 1)
-            self._shares[key] = min(
-                1.0, (what["epoch"] - (what["batch"] > 0) + what["batch"] / batches) / what["epochs"]
-            )
-            said = f"epoch {what['epoch']}/{what['epochs']}"
-            if what.get("metric") is not None:
-                said += f"  val {what['metric']:.3f}"
-        elif what.get("total"):
-            self._shares[key] = what["done"] / what["total"]
-            said = f"{what['done']}/{what['total']}"
+        if (done := share(what)) is not None:
+            self._shares[key] = done
+            said = f"epoch {what['epoch']}/{what['epochs']}" if "epochs" in what else f"{what['done']}/{what['total']}"
+        if what.get("metric") is not None:
+            said += f"  val {what['metric']:.3f}"
         self._time.progress(key, self._shares[key])
         if self._bars is not None:
             self._bars.update(self._rows[key], completed=self._shares[key], said=said)
@@ -123,13 +120,34 @@ class Watcher:
         if what["status"] == "failed":
             console = err if self._bars is None else self.console  # a live display and its lines go together
             console.print(f"[red]failed[/red] {escape(self._names[key])}: {escape(what['error'])}", highlight=False)
-        elif what["status"] == "done" and self._bars is None:
-            self.console.print(
-                f"{self._clock()} done {self._names[key]} ({what['seconds']:.1f} s)", markup=False, highlight=False
-            )
+            self._where_it_failed(key)
+        elif what["status"] == "done":
+            self._plain(f"{self._clock()} done {self._names[key]} ({what['seconds']:.1f} s)")
+        else:
+            why = f": {what['error']}" if what["error"] else ""
+            noted(logging.INFO, f"{what['status']} {self._names[key]}{why}")
+
+    def _plain(self, line: str) -> None:
+        """A line where no bars tell the same."""
+        if self._bars is None:
+            self.console.print(line, markup=False, highlight=False)
+        else:
+            noted(logging.INFO, line)
+
+    def _where_it_failed(self, key: str) -> None:
+        """What the worker left of a failure, for the log file."""
+        step = next((step for step in self.todo if step.key == key), None)
+        file = self.failures / f"{step.task}-{key}.txt" if step and self.failures else None
+        with suppress(OSError):  # most failures are a sentence and leave nothing
+            if file is not None and file.stat().st_mtime >= self._wall:
+                noted(logging.ERROR, file.read_text(encoding="utf-8", errors="replace"))
+
+    def seconds(self) -> float | None:
+        """Seconds until all is done; None while they are not known."""
+        return self._time.seconds()
 
     def _left(self) -> str:
-        seconds = self._time.seconds()
+        seconds = self.seconds()
         return "time left not known yet" if seconds is None else f"about {duration(seconds)} left"
 
     def _clock(self) -> str:
@@ -144,7 +162,12 @@ def watched(now: Round, to: Console, *, live: bool = False) -> dict[str, Outcome
     to.print(f"{len(now.steps.steps)} steps, {len(now.todo)} to do on {each}.")
     precision(now.study, now.steps, to)
     forecast = battery.foresight(now.study, now.store, now.todo)
-    with Watcher(to, now.steps, list(now.todo), forecast, workers, live=live) as watch:
+    with (
+        Watcher(
+            to, now.steps, list(now.todo), forecast, workers, live=live, failures=now.store.root / "failures"
+        ) as watch,
+        Live(now.store, now.study.name, len(now.todo), workers, watch, watch.seconds) as told,
+    ):
         to.print(f"Page: {now.study.folder / 'report.html'}, written anew as analyses finish.", markup=False)
         page = partial(battery.results, now.study, running=True)
-        return now.executor.run(now.todo, now.store, EarlyPage(now.steps, now.todo, watch, page))
+        return now.executor.run(now.todo, now.store, EarlyPage(now.steps, now.todo, told, page))

@@ -9,8 +9,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,6 +29,7 @@ from transferscope.registry import at_home
 from transferscope.whole import sweep, write_json
 
 FULL = os.strerror(errno.ENOSPC)
+TAIL = 1 << 14  # bytes of its log that are kept of a step that failed
 Status = Literal["done", "cached", "failed", "skipped", "interrupted", "busy"]
 
 
@@ -58,6 +59,7 @@ def execute(job: Mapping[str, Any], store: Store, work: Work) -> Outcome:
         return Outcome(key, status, time.perf_counter() - began, error)
 
     failure = store.root / "failures" / f"{name}-{key}.txt"
+    printed: list[str] = []
     try:
         with at_home():
             task = find(job["call"])
@@ -66,7 +68,7 @@ def execute(job: Mapping[str, Any], store: Store, work: Work) -> Outcome:
                 return ended("cached")
             cpu = time.process_time()
             params = decode(job["params"], store.artifact)
-            with _logged(scratch / "log.txt"), at_home(), _threads_as_found():
+            with _ending(scratch / "log.txt", printed), _logged(scratch / "log.txt"), at_home(), _threads_as_found():
                 rows = task(**params, work=replace(work, folder=scratch, memo=store.root / "memo"))
             (scratch / ROWS).write_text(_rows_text(rows), encoding="utf-8")
             sweep(scratch)
@@ -90,17 +92,18 @@ def execute(job: Mapping[str, Any], store: Store, work: Work) -> Outcome:
     except Busy:
         return ended("busy")
     except SystemExit as error:  # of code that is not ours
-        _keep(failure)
+        _keep(failure, printed)
         return ended("failed", f"The code that was run called sys.exit({error.code!r}) (traceback in {failure}).")
     except Interrupted:
         return ended("interrupted", "stopped before it was done; run again to go on")
     except UserError as error:
+        _keep(failure, printed, sentence=True)
         return ended("failed", str(error))
     except OSError as error:
-        _keep(failure)
+        _keep(failure, printed)
         return ended("failed", f"{_plain(error)} [{name}]")
     except Exception as error:
-        _keep(failure)
+        _keep(failure, printed)
         if FULL in str(error):  # from libraries that have errors of their own
             return ended("failed", f"Could not write {store.root}: the disk is full. [{name}]")
         why = legible(" ".join(str(error).split())[:300])
@@ -112,12 +115,30 @@ def _plain(error: OSError) -> str:
     return f"Could not read or write{where}: {reason(error)}."
 
 
-def _keep(failure: Path) -> None:
+def _keep(failure: Path, printed: Sequence[str], *, sentence: bool = False) -> None:
+    """Keep what is known of a failure: its traceback, unless a `sentence` says all, and what the step printed last."""
+    said = "" if sentence else traceback.format_exc()
+    said += "".join(f"\n--- what it printed last ---\n{text}\n" for text in printed)
     try:
+        if not said:
+            failure.unlink(missing_ok=True)  # that of an earlier run, of something else
+            return
         failure.parent.mkdir(exist_ok=True)
-        failure.write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
+        failure.write_text(said, encoding="utf-8", errors="backslashreplace")
     except OSError:
-        print(traceback.format_exc(), file=sys.stderr)
+        print(said, file=sys.stderr)
+
+
+@contextmanager
+def _ending(log: Path, printed: list[str]) -> Iterator[None]:
+    """Add to `printed` the end of the log of a step that raises, whose folder is removed."""
+    try:
+        yield
+    except Exception:
+        with suppress(OSError), log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL))
+            printed += [text] if (text := file.read().decode("utf-8", errors="replace").strip()) else []
+        raise
 
 
 def _rows_text(rows: Any) -> str:

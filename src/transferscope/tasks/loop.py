@@ -28,7 +28,7 @@ from transferscope.models.outputs import logits_of
 from transferscope.models.precision import running
 from transferscope.probes.answers.predictions import logits
 from transferscope.streams import stream_seed
-from transferscope.tasks import balance, begin, frozen, inputs, resume
+from transferscope.tasks import balance, begin, curve, frozen, inputs, resume
 from transferscope.tasks.costs import EVAL_BATCH
 from transferscope.tasks.objective import objective
 from transferscope.tasks.recipe import Run
@@ -268,6 +268,7 @@ class _Run:
             self.best = resume.plain(self.state())
         now.timing.append({"epoch": number, "train_seconds": now.seconds, "eval_seconds": time.perf_counter() - began})
         now.epoch, now.batch, now.images, now.loss, now.right, now.seconds = number, 0, 0.0, 0.0, 0.0, 0.0
+        curve.write(self.folder, now.rows)
         self.work.tell(epoch=number, epochs=self.recipe.epochs, metric=row["val_metric"], batch=0, batches=1)
 
     def _score(self, split: str, rows: np.ndarray, out: np.ndarray, number: int) -> tuple[float, float | None]:
@@ -331,6 +332,7 @@ class _Run:
         stopped = {"trained": sum(not row["stopped"] for row in now.rows) - 1} if self.recipe.early_stopping else {}
         once = {"frozen_once": True} if self.spared else {}
         write_json(self.folder / "run.json", {"best_epoch": now.best_epoch, "loaded": loaded, **stopped, **once})
+        curve.clear(self.folder)
         resume.clear(self.folder)  # before the weights that it refers to
         for file in self.folder.glob("best-*"):
             file.unlink()

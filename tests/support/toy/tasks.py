@@ -59,6 +59,9 @@ def fail(*, how: str, work: Work) -> list[dict[str, Any]]:
         raise OSError(28, "No space left on device", "/somewhere")
     if how == "exit":
         sys.exit(0)
+    if how == "loud":
+        print("a last word")
+        raise RuntimeError("loud")
     os.kill(os.getpid(), signal.SIGSEGV if how == "segfault" else signal.SIGKILL)
     return []
 
