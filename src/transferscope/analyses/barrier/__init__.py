@@ -16,8 +16,8 @@ from the same training images, for stale statistics at the ends alone would hide
 their own statistics stands beside, and a note says where that differs by more than chance. The worst place
 of a line is chosen on four fifths of the images and read on the other fifth, each fifth in turn: the largest of several
 noisy differences would lean upward by about the noise. So a barrier may read a little below 0 where there is none, and
-a little too low where many places are about as bad. That of several lines is the mean of theirs; where all pairs of three
-networks of an arm or more are walked, the page also says into how many basins they fall, which a mean would hide.
+a little too low where many places are about as bad. That of several lines is the mean of theirs; where all pairs of
+three networks of an arm or more are walked, the page also says into how many basins they fall, which a mean would hide.
 """
 
 from collections.abc import Iterator
