@@ -20,7 +20,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"timing"}),
     frozenset({"study"}),
     frozenset({"analyses"}),
-    frozenset({"report", "forecast", "looks", "users"}),
+    frozenset({"against", "report", "forecast", "looks", "users"}),
     frozenset({"battery", "exports", "json_schema", "rehearsal"}),
     frozenset({"preflight", "growing", "outlook"}),
     frozenset({"rounds"}),
