@@ -33,6 +33,17 @@ class Line:
     differs: tuple[str, ...] = ()
 
     @property
+    def rate(self) -> str | None:
+        """The published learning rate, or one per arm."""
+        said = self.group.lr
+        return None if said is None else _words(said) if isinstance(said, dict) else f"{said}"
+
+    @property
+    def options(self) -> str | None:
+        """The options of the analysis that the number was had with."""
+        return _words(self.group.options) or None
+
+    @property
     def comparable(self) -> bool:
         """Whether both are there and nothing that is known was otherwise."""
         return self.measured is not None and not self.differs
@@ -46,6 +57,10 @@ class Line:
     def judged(self) -> Judged | None:
         """What the interval says of a comparable number; None of others."""
         return None if self.measured is None or self.differs else _judged(self.measured, self.value.value, self.group)
+
+
+def _words(said: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in said.items())
 
 
 def _judged(found: Interval, published: float, group: Group) -> Judged:
@@ -118,6 +133,7 @@ def rows(found: Sequence[Line]) -> pl.DataFrame:
     schema = {
         **dict.fromkeys(("place", "quantity", "target", "arm", "pair", "block", "layer"), pl.String),
         "epoch": pl.Int64,
+        **dict.fromkeys(("rate", "options"), pl.String),
         "unit": pl.String,
         "published": pl.Float64,
         "tag": pl.String,
@@ -138,6 +154,7 @@ def _row(line: Line) -> tuple[object, ...]:
     seen = (None, None, None, None) if here is None else (here.mean, here.low, here.high, here.n)
     return (
         *(group.place, group.quantity, value.target, *(getattr(value, name) for name in OF)),
+        *(line.rate, line.options),
         *(group.unit or None, value.value, group.tag, group.tolerance, group.margin, group.claim),
         *(line.target, line.analysis, *seen, line.difference, line.judged, "; ".join(line.differs) or None),
     )

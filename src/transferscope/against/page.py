@@ -73,13 +73,15 @@ def _basis(published: Published, found: Sequence[Line]) -> str:
 def _view(place: str, quantity: str, of: Sequence[Line]) -> View:
     shown = [name for name in OF if any(getattr(line.value, name) is not None for line in of)]
     rated = any(line.group.lr is not None for line in of)
+    ways = {line.options for line in of}
     several = len({line.analysis for line in of} - {None}) > 1
     differences = {line.differs for line in of if line.measured is not None}
     table = [
         {
             "target": line.value.target,
             **{name: getattr(line.value, name) for name in shown},
-            **({"rate": _rate(line)} if rated else {}),
+            **({"rate": line.rate or "–"} if rated else {}),
+            **({"options": line.options or "–"} if len(ways) > 1 else {}),
             "published": _published(line),
             "how": line.group.tag,
             **({"analysis": line.analysis or "–"} if several else {}),
@@ -110,13 +112,6 @@ def _caption(of: Sequence[Line], differences: set[tuple[str, ...]]) -> str:
 
 def _named(words: str) -> str:
     return f"{words[0].upper()}{words[1:]}"
-
-
-def _rate(line: Line) -> str:
-    said = line.group.lr
-    if isinstance(said, dict):
-        return ", ".join(f"{arm} {rate:g}" for arm, rate in said.items())
-    return "–" if said is None else f"{said:g}"
 
 
 def _unit(line: Line) -> str:
@@ -168,7 +163,7 @@ def _charts(place: str, quantity: str, of: Sequence[Line]) -> Iterator[Chart]:
 
 def _points(line: Line) -> Iterator[tuple[str, str, float, float | None, float | None]]:
     said = [str(value) for name in OF if (value := getattr(line.value, name)) is not None]
-    cell = ", ".join([*said, *([f"rate {_rate(line)}"] if line.group.lr is not None else [])]) or line.value.target
+    cell = ", ".join([*said, *([f"rate {line.rate}"] if line.rate else [])]) or line.value.target
     value, off, here = line.value.value, line.group.tolerance, line.measured
     yield cell, "published", value, value - off if off else None, value + off if off else None
     if here is not None:
