@@ -12,7 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from transferscope import analyses, looks, registry
+import polars as pl
+
+from transferscope import against, analyses, looks, registry
+from transferscope.against import Published
 from transferscope.analyses import Chosen
 from transferscope.analyses._shared import contrasts
 from transferscope.engine import executors
@@ -50,6 +53,7 @@ from transferscope.version import VERSION
 
 log = logging.getLogger(__name__)
 WORTH = 100_000  # passes of a run whose network is timed first: minutes on a core, even of a small network
+BESIDE = "published"  # the section that holds a study beside published numbers
 LIBRARIES = ("transferscope", "python", "numpy", "PIL", "safetensors", "torch", "torchvision", "timm")
 
 
@@ -197,11 +201,12 @@ def results(
     seconds: float | None = None,
     running: bool = False,
     folder: Path | None = None,
+    published: Published | None = None,
 ) -> Results:
     """Tables, sections and the page from what the store holds; nothing is computed. `outcomes` say why cells miss.
 
     `running` says on the page that what is missing is still to come; `folder` is where the page goes instead of the
-    folder of the study.
+    folder of the study. Beside `published` numbers the study is held in a section of its own.
 
     What raises on the way costs its own place on the page and nothing else.
     """
@@ -222,6 +227,10 @@ def results(
         tables[name], sections[name] = found, section
         missing = [(dict(m.labels), m.reason) for m in found.missing]
         parts.append(PagePart(name, docstring, section, found.rows, missing, one.kind))
+    if published is not None:
+        name = BESIDE if BESIDE not in tables else f"{BESIDE}-numbers"
+        tables[name], sections[name] = _beside(study, published, tables, sections, mishaps)
+        parts.append(PagePart(name, inspect.getdoc(against) or "", sections[name], tables[name].rows, (), BESIDE))
     loaded = mishaps.attempt("What the runs loaded", partial(_loaded, steps, store), lambda said: [said])
     if parts and loaded:
         first = parts[0]
@@ -265,6 +274,35 @@ def _table_and_section(
         f"The section '{one.name}'", partial(one.section, found), instead, rest="its table stands below"
     )
     return found, made
+
+
+def beside(study: Study, published: Published) -> pl.DataFrame:
+    """Published numbers with what the store holds of the same, as a tidy table (`against.rows`)."""
+    steps, store = plan(study)
+    chosen = analyses.chosen(study)
+    tables = {name: table(name, steps, store) for name in chosen}
+    data = [one for name in chosen if name == "images" for one in chosen[name].section(tables[name]).data]
+    return against.rows(against.lines(published, study, chosen, tables, data))
+
+
+def _beside(
+    study: Study,
+    published: Published,
+    tables: Mapping[str, ResultTable],
+    sections: Mapping[str, Section],
+    mishaps: Mishaps,
+) -> tuple[ResultTable, Section]:
+    """The study beside published numbers, as a table and a section."""
+    data = [one for section in sections.values() for one in section.data]
+
+    def made() -> tuple[ResultTable, Section]:
+        found = against.lines(published, study, analyses.chosen(study), tables, data)
+        return ResultTable(against.rows(found)), against.section(published, found)
+
+    title = f"Beside {published.short}"
+    return mishaps.attempt(
+        f"The section '{title}'", made, lambda said: (ResultTable(), Section(title, problems=[said]))
+    )
 
 
 def _loaded(steps: Plan, store: Store) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from transferscope.console import arguments, exits, lines, tables
-from transferscope.console.arguments import DEFAULT, Json, On, Set, StudyFile, Trust, analyses_named, planned
+from transferscope.console.arguments import DEFAULT, Against, Json, On, Set, StudyFile, Trust, analyses_named, planned
 from transferscope.console.exits import FAILED, INCOMPLETE, REFUSED
 from transferscope.console.lines import err, out
 from transferscope.console.logfile import LogFile
@@ -353,16 +353,18 @@ def report(
         bool, typer.Option("--read-only", help="Write nothing into the store, not even memos.")
     ] = False,
     log_file: LogFile = None,
+    against_: Against = None,
 ) -> None:
     """Write the page, figures and tables again from what the store holds. Computes nothing; exit code 1 when a part
     of it could not be written, 4 when something is missing.
 
     Example: [bold]transferscope report /shared/study.yaml --read-only --out ~/page[/bold]
     """
-    from transferscope import battery
+    from transferscope import against, battery
 
+    published = None if against_ is None else against.read(against_)
     study, steps, store = planned(file, set_, read_only=read_only, trusted=trust)
-    found = battery.results(study, folder=out_)
+    found = battery.results(study, folder=out_, published=published)
     lines.findings(found)
     if found.problems:
         raise typer.Exit(FAILED)
@@ -381,16 +383,19 @@ def results(
     form: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
     set_: Set = None,
     trust: Trust = False,
+    against_: Against = None,
 ) -> None:
-    """Print the tidy tables of the analyses, for a spreadsheet or a script.
+    """Print the tidy tables of the analyses, for a spreadsheet or a script; with --against the published numbers and
+    what was measured of the same.
 
     Example: [bold]transferscope results study.yaml --analysis transfer --format csv > transfer.csv[/bold]
     """
-    from transferscope import battery
+    from transferscope import against, battery
     from transferscope.analyses import chosen
     from transferscope.errors import did_you_mean
     from transferscope.report import wording
 
+    published = None if against_ is None else against.read(against_)
     study, steps, store = planned(file, set_, trusted=trust)
     if form not in ("csv", "json"):
         raise UserError(f"--format: '{form}' is not a format; {did_you_mean(form, ['csv', 'json'])}")
@@ -398,7 +403,12 @@ def results(
     if analysis is not None and analysis not in known:
         raise UserError(f"--analysis: '{analysis}' is not in this study; {did_you_mean(analysis, known)}")
     names = [analysis] if analysis else known
-    found = {name: battery.table(name, steps, store).rows for name in names}
+    if published is not None and analysis is not None:
+        raise UserError("results: --against prints the published numbers; leave out --analysis.")
+    if published is not None:
+        found = {"published": battery.beside(study, published)}
+    else:
+        found = {name: battery.table(name, steps, store).rows for name in names}
     if form == "json":
         import json
 

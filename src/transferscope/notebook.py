@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from transferscope import battery, growing, preflight, rounds, study
+from transferscope.against import read
 from transferscope.charts import in_notebooks as html
 from transferscope.console import lines, stopping
 from transferscope.console.watch import watched
@@ -126,10 +127,11 @@ class Study:
             log.warning("%d steps failed, the first of them: %s", len(done.failed), done.failed[0].error)
         return battery.results(done.study, done.outcomes)
 
-    def results(self, *, folder: Path | str | None = None) -> Results:
+    def results(self, *, folder: Path | str | None = None, against: str | None = None) -> Results:
         """Tables, findings and charts of what the store holds, and the page anew (in `folder`, if one is given);
-        nothing is computed."""
-        return battery.results(self._present()[0], folder=None if folder is None else Path(folder))
+        nothing is computed. `against`: "paper" or a YAML file, to hold the study beside published numbers."""
+        published = None if against is None else read(against)
+        return battery.results(self._present()[0], folder=None if folder is None else Path(folder), published=published)
 
     def resolved(self) -> str:
         """The study as YAML with every default written out, which a file may hold."""

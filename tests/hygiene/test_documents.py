@@ -15,6 +15,8 @@ import yaml
 from pydantic import BaseModel
 
 from transferscope import analyses, cli
+from transferscope.against import form
+from transferscope.against.quantities import QUANTITIES
 from transferscope.tasks import augmentations
 from transferscope.tasks.recipe import Run
 
@@ -103,9 +105,19 @@ def test_no_model_of_the_project_is_left_out(build: Any) -> None:
     build.pages()  # loads every analysis
     mine = {name for name in sys.modules if name.startswith("transferscope.")}  # not those that another test took away
     ours = {one for one in below(BaseModel) if one.__module__ in mine}
+    ours -= {one for one in ours if one.__module__.startswith("transferscope.against")}  # see the test below
     adding = {one for one in ours if set(one.model_fields) > set(getattr(one.__base__, "model_fields", {}))}
     above = {parent for one in models(build) for parent in one.__mro__}  # whose keys stand in every table of theirs
     assert adding - {Run} <= above, "Run adds what steps say of a training, which nobody writes"
+
+
+def test_every_key_of_a_file_of_published_numbers_has_its_line() -> None:
+    text = (TOP / "docs" / "reproducing.md").read_text(encoding="utf-8")
+    for model in (form.Published, form.Setting, form.Group, form.Value):
+        for name, info in model.model_fields.items():
+            assert info.description and f"| `{name}` |" in text, f"{model.__name__}.{name}"
+    for name, quantity in QUANTITIES.items():
+        assert f"| `{name}` | {quantity.says} | `{quantity.analysis}` |" in text
 
 
 def test_the_pages_are_those_that_build_writes(build: Any) -> None:

@@ -20,7 +20,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"timing"}),
     frozenset({"study"}),
     frozenset({"analyses"}),
-    frozenset({"report", "forecast", "live", "looks", "users"}),
+    frozenset({"against", "report", "forecast", "live", "looks", "users"}),
     frozenset({"battery", "exports", "json_schema", "rehearsal"}),
     frozenset({"preflight", "growing", "outlook"}),
     frozenset({"rounds"}),

@@ -26,6 +26,14 @@ Trust = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else on stdout.")]
 
 
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against", metavar="paper|FILE", help="Hold the study beside published numbers: the paper's, or a YAML file."
+    ),
+]
+
+
 On = Annotated[
     str | None,
     typer.Option("--on", metavar="EXECUTOR", help="Who does the steps: local, inline, ray, ray://HOST:10001, slurm."),

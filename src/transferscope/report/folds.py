@@ -8,6 +8,7 @@ FOLDS = {
     "why": ("Why?", ("reuse", "shuffle", "similarity", "spectrum")),
     "where": ("Where in the network?", ("distance", "rewind", "criticality", "barrier", "basin", "spawn")),
     "choose": ("Can I freeze, average, choose?", ("tuning", "average", "choose", "checkpoint", "crossdomain")),
+    "published": ("Beside published numbers", ("published",)),
     "further": ("Further analyses", ()),
 }
 DATA = ("images",)  # opens the last fold, before where the numbers come from
