@@ -96,7 +96,7 @@ def measure(*, a: Artifact, b: Artifact, work: Work) -> list[dict[str, Any]]:
     """CKA of two finished `features` steps: layer_a, layer_b, cka, stderr, samples."""
     from transferscope.probes.result import load
 
-    found = load(a.path / "grams.safetensors").similarity(load(b.path / "grams.safetensors"))
+    found = load(a.file("grams.safetensors")).similarity(load(b.file("grams.safetensors")))
     return [{**row, "samples": found.samples, "how": found.estimator} for row in found.table().to_dicts()]
 
 
