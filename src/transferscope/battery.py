@@ -60,7 +60,9 @@ LIBRARIES = ("transferscope", "python", "numpy", "PIL", "safetensors", "torch", 
 def plan(study: Study) -> tuple[Plan, Store]:
     """The study's steps, and the store they live in. Looks at outside files afresh."""
     study.forget()
-    return analyses.plan(study), Store(study.store_folder)
+    store = Store.at(study.store_place)
+    store.look()
+    return analyses.plan(study), store
 
 
 def slots(resources: Resources, machine: Machine | None = None, sharing: Callable[[], int] | None = None) -> Slots:
@@ -211,6 +213,7 @@ def results(
     What raises on the way costs its own place on the page and nothing else.
     """
     steps, store = plan(study)
+    store.bring((step.task, step.key) for step in steps.steps)
     design = looks.design(study, store)
     resolved = _settled(study, steps).resolved()
     reasons = failures(store) | {key: o.error for key, o in (outcomes or {}).items() if o.error}
@@ -351,7 +354,7 @@ def failures(store: Store) -> dict[str, str]:
 
 
 def _failures(store: Store) -> Memo:
-    return Memo(store.root / "memo" / "failures.json")
+    return store.memo("failures.json")
 
 
 def _question(study: Study) -> str:

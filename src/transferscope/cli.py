@@ -478,8 +478,6 @@ def verify(
 
     Example: [bold]transferscope verify study.yaml --repair[/bold]
     """
-    from transferscope.engine.integrity import set_aside
-
     _, _, store = planned(file, set_, trusted=trust)
     counts = {"as written": 0, "damaged": 0, "from before there were digests": 0}
     damaged = []
@@ -491,7 +489,7 @@ def verify(
             damaged.append({"task": task, "key": key, "reason": why, "set_aside": repair})
             counts["damaged"] += 1
             if repair:
-                set_aside(result.path)
+                result.set_aside()
         else:
             counts["as written" if result.verifiable else "from before there were digests"] += 1
     if json_:
@@ -561,15 +559,12 @@ def gc(
     Example: [bold]transferscope gc study.yaml other.yaml --older-than 30 --yes[/bold]
     """
     from transferscope import users
-    from transferscope.engine.store import folder_bytes
 
     began = time.time()
     opened = [planned(file, None) for file in files]
-    stores = {store.root.resolve() for _, _, store in opened}
+    stores = {store.place if store.remote else str(store.root.resolve()) for _, _, store in opened}
     if len(stores) > 1:
-        raise UserError(
-            f"gc: the studies use different stores ({', '.join(map(str, stores))}); give those of one store."
-        )
+        raise UserError(f"gc: the studies use different stores ({', '.join(sorted(stores))}); give those of one store.")
     store = opened[0][2]
     others = users.registered(store, but=files)
     for file in others:
@@ -579,7 +574,7 @@ def gc(
     total = 0
     for task, key in list(store.entries()):
         if f"{task}-{key}" not in kept and store.age(task, key, began) > older * DAY:
-            freed = store.remove(task, key) if yes else folder_bytes(store.path(task, key))
+            freed = store.remove(task, key) if yes else store.bytes(task, key)
             total += freed
             out.print(f"{'deleted' if yes else 'would delete'} {task} {key} ({size(freed)})", markup=False)
     total += 0 if older else store.sweep(kept, delete=yes)

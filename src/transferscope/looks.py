@@ -40,7 +40,7 @@ def _taken(study: Study, store: Store) -> list[int]:
 
 
 def _memo(store: Store) -> Memo:
-    return Memo(store.root / "memo" / "looks.json")
+    return store.memo("looks.json")
 
 
 def _question(study: Study) -> str:

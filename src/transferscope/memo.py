@@ -2,12 +2,27 @@
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from transferscope import whole
+from transferscope.errors import UserError
+
+Values = Mapping[str, Any]
+
+
+class Elsewhere(Protocol):
+    """Where a memo lies that several machines share; each of these may raise UserError."""
+
+    def pull(self) -> bytes | None: ...
+
+    def push(self, known: Values) -> None: ...
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else changes it inside the block."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -15,18 +30,20 @@ class Memo:
     """What is remembered in `file`, or nothing where that is None. It saves time and is never needed: a file that is
     lost, damaged or cannot be written raises nothing, and reads as what it lacks.
 
-    `indent` as in `json.dumps`, for files that people look into.
+    `indent` as in `json.dumps`, for files that people look into. Where it lies `elsewhere` the file is what was last
+    seen of it.
     """
 
     file: Path | None
     indent: int | None = None
+    elsewhere: Elsewhere | None = None
 
     def read(self) -> dict[str, Any]:
         """All that is remembered, by key."""
         if self.file is None:
             return {}
         try:
-            known = json.loads(self.file.read_text(encoding="utf-8"))
+            known = json.loads(self._pulled() or self.file.read_bytes())
         except (OSError, ValueError):
             return {}
         return known if isinstance(known, dict) else {}
@@ -50,9 +67,9 @@ class Memo:
             return to(self.read())
         from filelock import FileLock  # readers do without
 
-        with suppress(OSError, NotImplementedError):  # also of file systems without locks
+        with suppress(OSError, NotImplementedError, UserError):  # also of file systems without locks
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{self.file}.lock"):
+            with FileLock(f"{self.file}.lock"), self.elsewhere.alone() if self.elsewhere else nullcontext():
                 known = self.read()
                 wanted = to(known)
                 if wanted != known:
@@ -60,6 +77,13 @@ class Memo:
                 return wanted
         return to(self.read())
 
+    def _pulled(self) -> bytes | None:
+        with suppress(UserError):
+            return self.elsewhere.pull() if self.elsewhere else None
+        return None
+
     def _write(self, known: dict[str, Any]) -> None:
         assert self.file is not None
+        if self.elsewhere is not None:
+            self.elsewhere.push(known)
         whole.write_json(self.file, known, indent=self.indent)

@@ -128,7 +128,7 @@ def _target(study: Study, target: str, look: bool) -> str:
 
 def _store(store: Store) -> str:
     store.prepare()
-    return f"{store.root} can be written"
+    return f"{store.place} can be written"
 
 
 def _disk(plan: Plan, store: Store) -> str:

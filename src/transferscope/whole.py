@@ -45,12 +45,17 @@ def write(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
     """A JSON value, as `write` does. Raises ValueError for what is no number, TypeError for what is no JSON."""
+    write(path, as_json(value, indent=indent))
+
+
+def as_json(value: Any, *, indent: int | None = None) -> bytes:
+    """A JSON value as the bytes that `write_json` writes."""
     text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False)
     try:
         content = text.encode()
     except UnicodeEncodeError:  # names of files that are no text, as Python carries them
         content = json.dumps(value, indent=indent, allow_nan=False).encode()
-    write(path, content + b"\n")
+    return content + b"\n"
 
 
 def owner(path: Path) -> str:

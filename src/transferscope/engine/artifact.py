@@ -1,19 +1,24 @@
 """Artifacts: what finished steps left, each read as it was written or not at all."""
 
+import fnmatch
 import hashlib
 import json
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from transferscope import whole
 from transferscope.engine import integrity
 from transferscope.engine.integrity import Damaged
+from transferscope.engine.remote import Remote
 from transferscope.engine.step import canonical
 
-SAID = "step.json"  # written last: a folder without it is not a result
+SAID = integrity.SAID
 ROWS = "rows.json"
 
 
@@ -21,9 +26,12 @@ ROWS = "rows.json"
 class Artifact:
     """A finished step's folder. What is read through `said`, `rows`, `arrays`, `file` and `whole` is what was written:
     where a digest says otherwise the result is set aside and `Damaged` raised. Results of before digests are trusted.
+
+    One that lies in a bucket (`remote`) is fetched into its folder, file by file, when it is read.
     """
 
     path: Path
+    remote: Remote | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def said(self) -> dict[str, Any]:
@@ -49,19 +57,45 @@ class Artifact:
 
     def file(self, name: str) -> Path:
         """The path of one file of the folder, which is as it was written; it need not be there."""
+        self._bring([name])
         if why := integrity.damage(self.path, self._files, only=name):
             raise self._set_aside(why)
         return self.path / name
 
     def whole(self) -> Path:
         """The folder, of which every file is as it was written."""
+        self._bring(self._files)
         if why := integrity.damage(self.path, self._files):
             raise self._set_aside(why)
         return self.path
 
+    def has(self, name: str) -> bool:
+        """Whether one file is part of the result."""
+        return name in self._files or (self.path / name).exists()
+
+    def names(self, pattern: str) -> list[str]:
+        """The files of the result whose names fit, in order."""
+        return sorted({*fnmatch.filter(self._files, pattern), *(path.name for path in self.path.glob(pattern))})
+
+    @property
+    def bytes(self) -> int:
+        """Of all files that digests are kept of; of a result of before there were any, of those that are there."""
+        if self.verifiable:
+            return sum(int(size) for size, _ in self._files.values())
+        return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
+
+    def beside(self, task: str, key: str) -> "Artifact":
+        """Another result of the same store."""
+        return Artifact(self.path.parents[1] / task / key, self.remote)
+
     def inspect(self, *, small: bool = False) -> str | None:
-        """What is wrong with the result, in words; nothing is set aside. `small`: see `integrity.damage`."""
+        """What is wrong with the result, in words; nothing is set aside. `small`: see `integrity.damage`.
+
+        Of one in a bucket `small` looks at what was fetched, and drops that if it is damaged.
+        """
         try:
+            if self.remote is not None:
+                return self._inspect_both(self._read_said().get("files", {}), self.remote, small)
             return integrity.damage(self.path, self._read_said().get("files", {}), small=small)
         except ValueError as error:
             return str(error)
@@ -72,14 +106,21 @@ class Artifact:
         return "files" in self.said
 
     @property
+    def _name(self) -> tuple[str, str]:
+        """Task and key."""
+        return self.path.parent.name, self.path.name
+
+    @property
     def _files(self) -> dict[str, Any]:
         """Digests of the files; none where nobody wrote a `step.json`, which is no result of a store."""
-        if not (self.path / SAID).exists() and not (self.path / integrity.ASIDE).exists():
+        if self.remote is None and not (self.path / SAID).exists() and not (self.path / integrity.ASIDE).exists():
             return {}
         return dict(self.said.get("files", {}))
 
     def _read_said(self) -> dict[str, Any]:
         """ValueError says what is wrong with `step.json`."""
+        if self.remote is not None and not (self.path / SAID).exists():
+            self.remote.fetch(*self._name, SAID)
         try:
             found = json.loads((self.path / SAID).read_text(encoding="utf-8"))
         except (ValueError, FileNotFoundError):
@@ -90,9 +131,32 @@ class Artifact:
             raise ValueError(f"{SAID} has changed since it was written")
         return found
 
-    def _set_aside(self, why: str) -> Damaged:
+    def set_aside(self) -> None:
+        """Make it absent, for it is damaged: it will be computed again. A read-only store stays as it is."""
+        if self.remote is not None and whole.may_write(self.path):
+            self.remote.set_aside(*self._name)
         integrity.set_aside(self.path)
-        task, key = self.path.parts[-2:]
+
+    def _bring(self, names: Iterable[str]) -> None:
+        """Fetch what is not here, or not as it was written."""
+        if self.remote is None:
+            return
+        for name in names:
+            if (self.path / name).exists() and integrity.damage(self.path, self._files, only=name):
+                (self.path / name).unlink(missing_ok=True)
+            if not (self.path / name).exists():
+                self._files  # noqa: B018 (its `step.json` comes first)
+                self.remote.fetch(*self._name, name)
+
+    def _inspect_both(self, files: dict[str, Any], remote: Remote, small: bool) -> str | None:
+        here = {name: said for name, said in files.items() if (self.path / name).exists()}
+        if integrity.damage(self.path, here, small=small):
+            shutil.rmtree(self.path, ignore_errors=True)
+        return None if small else remote.damage(*self._name, files)
+
+    def _set_aside(self, why: str) -> Damaged:
+        self.set_aside()
+        task, key = self._name
         return Damaged(f"The result {task} {key} is damaged ({why}). It was set aside: run again to compute it anew.")
 
 

@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from transferscope.engine.step import Step, encoded
-from transferscope.engine.store import Store, folder_bytes
+from transferscope.engine.store import Store
 from transferscope.errors import UserError
 
 SIMILAR = ("data", "source", "network")  # parameters that tell what a step works on
@@ -31,13 +31,15 @@ class Past:
         self._rates: dict[tuple[Any, ...], list[float]] = defaultdict(list)
         self._bytes: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         self._spent: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        for task, key in list(store.entries())[-SAMPLE:]:
+        known = list(store.entries())[-SAMPLE:]
+        store.bring(known)
+        for task, key in known:
             artifact = store.artifact(task, key)
             try:
                 said = artifact.said
             except (OSError, UserError):  # another process removed it, or it is damaged: others tell enough
                 continue
-            size, cost = folder_bytes(artifact.path), said.get("passes")
+            size, cost = artifact.bytes, said.get("passes")
             for kind in _kinds(task, said["params"]):
                 self._bytes[kind].append(size)
                 if cost is not None:

@@ -9,9 +9,10 @@ from typing import Any
 from transferscope import whole
 from transferscope.errors import UserError
 
+SAID = "step.json"  # of a result, written last: a folder without it is none
 ASIDE = "damaged.json"  # what `step.json` is called in a damaged result, which is absent from then on
 TIMING = "timing.json"  # of any step whose seconds are told
-FREE = frozenset({"step.json", "log.txt", TIMING, ASIDE})  # files that no digest vouches for: how it went
+FREE = frozenset({SAID, "log.txt", TIMING, ASIDE})  # files that no digest vouches for: how it went
 SMALL = 1 << 20  # bytes up to which a file is read whole whenever a run begins
 
 # Digests by path, size, times and inode: a file is hashed once a process.
@@ -25,7 +26,12 @@ class Damaged(UserError):
 def digest(path: Path) -> str:
     """BLAKE2b of a file's bytes (20 bytes, as hex)."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
+        return digest_of(file)
+
+
+def digest_of(file: Any) -> str:
+    """The same of an open file, from where it stands."""
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
 
 
 def written(folder: Path) -> dict[str, list[Any]]:
@@ -65,7 +71,7 @@ def set_aside(folder: Path) -> None:
     if not whole.may_write(folder):
         return
     with suppress(OSError):
-        (folder / "step.json").rename(folder / ASIDE)
+        (folder / SAID).rename(folder / ASIDE)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

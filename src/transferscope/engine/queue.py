@@ -59,6 +59,8 @@ class Course:
             self._queue.leave(self._queue.steps[outcome.key])
             return
         self._outcomes[outcome.key] = outcome
+        if outcome.status in ("done", "cached"):
+            self._store.note(self._queue.steps[outcome.key])
         said = {"key": outcome.key, "status": outcome.status, "seconds": outcome.seconds, "error": outcome.error}
         self._watch("ended", said)
         for lost in self._queue.ended(outcome):

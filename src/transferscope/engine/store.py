@@ -1,20 +1,27 @@
-"""The store: one folder a finished step, complete or absent, shared by any number of processes and machines."""
+"""The store: one folder a finished step, complete or absent, shared by any number of processes and machines.
+
+Of a store in a bucket the folder is what this machine has of it (`remote.Remote`). It is long because it is all that
+may be done with results.
+"""
 
 import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
 from transferscope import whole
-from transferscope.engine import integrity
 from transferscope.engine.artifact import SAID, Artifact
+from transferscope.engine.bucket import is_url
+from transferscope.engine.remote import Remote
 from transferscope.engine.step import Step
 from transferscope.errors import UserError
+from transferscope.memo import Memo
 
 SCRATCH = ".scratch"
 
@@ -34,8 +41,38 @@ class Held(NamedTuple):
 class Store:
     """Results under `root`, found by step: ``root/<task>/<key>/{step.json, rows.json, *.safetensors, log.txt}``."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Path, remote: Remote | None = None) -> None:
+        self.root, self.remote = Path(root), remote
+
+    @staticmethod
+    def at(place: str | Path) -> "Store":
+        """The store at a path, or in the bucket of an address. UserError for what is none."""
+        if not is_url(str(place)):
+            return Store(Path(place))
+        remote = Remote.at(str(place))
+        return Store(remote.folder, remote)
+
+    @property
+    def place(self) -> str:
+        """Where it is, for whoever opens it by `at`."""
+        return self.remote.url if self.remote else str(self.root.absolute())
+
+    def absolute(self) -> "Store":
+        return Store(self.root.absolute(), self.remote)
+
+    def look(self) -> None:
+        """Look anew at what is done, where that is far away."""
+        if self.remote is not None:
+            self.remote.look()
+
+    def bring(self, results: Iterable[tuple[str, str]]) -> None:
+        """Have the small files of those of some results (task, key) that are there near, at once."""
+        if self.remote is not None:
+            self.remote.bring((task, key) for task, key in results if self.remote.has(task, key))
+
+    def memo(self, name: str) -> Memo:
+        """A memo of all who use the store."""
+        return Memo(self.root / "memo" / name, elsewhere=self.remote.memo(name) if self.remote else None)
 
     def prepare(self) -> None:
         """Make the root and see that it can be written. UserError when it cannot."""
@@ -46,28 +83,61 @@ class Store:
             probe.unlink()
         except OSError as error:
             raise UserError(f"The store {self.root} cannot be written: {reason(error)}.") from None
+        if self.remote is not None:
+            self.remote.prepare()
+
+    @contextmanager
+    def marked(self) -> Iterator[str]:
+        """A mark in the store inside the block, by which other machines know that they see it (`sees`)."""
+        if self.remote is not None:
+            with self.remote.marked() as name:
+                yield name
+            return
+        mark = self.root.absolute() / SCRATCH / f"seen-{uuid4().hex}"
+        mark.touch()
+        try:
+            yield str(mark)
+        finally:
+            mark.unlink(missing_ok=True)
+
+    def sees(self, mark: str) -> bool:
+        """Whether this machine sees what another has `marked`."""
+        if self.remote is None:
+            return Path(mark).exists()
+        try:
+            return self.remote.bucket.exists(mark)
+        except UserError:
+            return False
 
     def path(self, task: str, key: str) -> Path:
         return self.root / task / key
 
     def has(self, step: Step) -> bool:
+        if self.remote is not None:
+            return self.remote.has(step.task, step.key)
         return (self.path(step.task, step.key) / SAID).exists()
+
+    def note(self, step: Step) -> None:
+        """A worker says that a step is done."""
+        if self.remote is not None:
+            self.remote.note(step.task, step.key)
 
     def get(self, step: Step) -> Artifact:
         """The result of a finished step; KeyError when there is none."""
         if not self.has(step):
-            raise KeyError(f"{step.task} {step.key} is not in {self.root}")
+            raise KeyError(f"{step.task} {step.key} is not in {self.place}")
         return self.artifact(step.task, step.key)
 
     def artifact(self, task: str, key: str) -> Artifact:
-        return Artifact(self.path(task, key))
+        return Artifact(self.path(task, key), self.remote)
 
     def scratch(self, task: str, key: str) -> Path:
         return self.root / SCRATCH / f"{task}-{key}"
 
     @contextmanager
     def writing(self, task: str, key: str, *, resumes: bool = False) -> Iterator[Path | None]:
-        """The scratch folder of one step, under its lock; renamed into place on success, dropped on failure.
+        """The scratch folder of one step, under its lock; renamed into place on success, dropped on failure. What is
+        in place is uploaded, where the store is in a bucket: UserError where that fails, and the next run does it.
 
         Yields None when another process finished the step meanwhile. The block must write `step.json` itself. With
         `resumes`, a folder left by a killed process is handed over as it is, and only a UserError drops it: what a
@@ -78,7 +148,7 @@ class Store:
 
         scratch, final = self.scratch(task, key), self.path(task, key)
         with self._lock(task, key):
-            if (final / SAID).exists():
+            if self._finished(task, key):
                 yield None
                 return
             if not resumes:
@@ -104,18 +174,40 @@ class Store:
             _open_up(scratch)
             scratch.rename(final)
             _sync(final.parent)
+            self._publish(task, key)
             Path(f"{scratch}.lock").unlink(missing_ok=True)
+
+    def _finished(self, task: str, key: str) -> bool:
+        """Whether there is a result, seen to now; one that lies here alone is uploaded."""
+        final = self.path(task, key)
+        if self.remote is None:
+            return (final / SAID).exists()
+        if self.remote.is_done(task, key):
+            return True
+        if (final / SAID).exists() and Artifact(final).inspect() is None:
+            self._publish(task, key)
+            return True
+        shutil.rmtree(final, ignore_errors=True)  # a part of what was deleted elsewhere
+        return False
+
+    def _publish(self, task: str, key: str) -> None:
+        final = self.path(task, key)
+        if self.remote is not None and not self.remote.publish(task, key, final):
+            shutil.rmtree(final)  # another process was quicker: its result counts
 
     def busy(self, step: Step) -> bool:
         """Whether a process is at work on `step` now."""
+        if self.remote is not None and self.remote.leases.held(f"{step.task}-{step.key}"):
+            return True
         try:
-            with self._lock(step.task, step.key):
+            with self._lock(step.task, step.key, here=True):
                 return False
         except Busy:
             return True
 
     @contextmanager
-    def _lock(self, task: str, key: str) -> Iterator[None]:
+    def _lock(self, task: str, key: str, *, here: bool = False) -> Iterator[None]:
+        """The lock of a step, or Busy; `here` is that of this machine alone."""
         scratch = self.scratch(task, key)
         scratch.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{scratch}.lock")
@@ -123,8 +215,12 @@ class Store:
             lock.acquire(timeout=0)
         except Timeout:
             raise Busy from None
+        away = None if here or self.remote is None else self.remote.leases.holding(f"{task}-{key}")
         try:
-            yield
+            with away or nullcontext(True) as first:
+                if not first:
+                    raise Busy
+                yield
         finally:
             lock.release()
 
@@ -134,18 +230,26 @@ class Store:
         found = []
         for step in (step for step in steps if self.has(step)):
             if why := self.get(step).inspect(small=True):
-                integrity.set_aside(self.path(step.task, step.key))
+                self.get(step).set_aside()
                 found.append(f"The result {step.task} {step.key} is damaged ({why}): it is computed anew.")
         return found
 
     def entries(self) -> Iterator[tuple[str, str]]:
         """(task, key) of every finished step."""
+        if self.remote is not None:
+            yield from ((task, key) for task, key, _ in self.remote.entries())
+            return
         for said in sorted(self.root.glob(f"[!.]*/*/{SAID}")):
             yield said.parent.parent.name, said.parent.name
 
     def held(self) -> dict[str, Held]:
         """What there is of every finished step, by "task-key"."""
         found = {}
+        if self.remote is not None:
+            sizes = self.remote.sizes()
+            for task, key, when in self.remote.entries():
+                found[f"{task}-{key}"] = Held(sizes.get(f"{task}-{key}", 0), when, "-")
+            return found
         for task, key in self.entries():
             said = self.path(task, key) / SAID
             size = folder_bytes(said.parent)
@@ -154,33 +258,41 @@ class Store:
 
     def age(self, task: str, key: str, now: float) -> float:
         """Seconds since a step was finished; 0 for one that is no longer there."""
+        if self.remote is not None:
+            return now - self.remote.announced(task, key, now)
         try:
             return now - (self.path(task, key) / SAID).stat().st_mtime
         except FileNotFoundError:
             return 0.0
 
+    def bytes(self, task: str, key: str) -> int:
+        """Of one result."""
+        if self.remote is not None:
+            return sum(self.remote.sizes(f"{task}/{key}").values())
+        return folder_bytes(self.path(task, key))
+
     def remove(self, task: str, key: str) -> int:
         """Delete one result; the bytes it freed."""
         folder = self.path(task, key)
-        size = folder_bytes(folder)
+        size = self.remote.remove(task, key) if self.remote else folder_bytes(folder)
         (folder / SAID).unlink(missing_ok=True)  # first: from now on it is absent
         shutil.rmtree(folder, ignore_errors=True)
         return size
 
     def sweep(self, wanted: set[str], *, delete: bool) -> int:
         """Bytes of scratch folders that no process holds and no step of `wanted` ("task-key") may still resume."""
-        total = 0
+        total = self.remote.sweep(delete=delete) if self.remote else 0
         for scratch in sorted((self.root / SCRATCH).glob("*-*")):
             if not scratch.is_dir() or scratch.name in wanted:
                 continue
-            with suppress(Busy), self._lock(*scratch.name.split("-", 1)):  # busy: somebody is at work in it
+            with suppress(Busy), self._lock(*scratch.name.split("-", 1), here=True):  # busy: somebody is at work in it
                 total += folder_bytes(scratch)
                 if delete:
                     shutil.rmtree(scratch, ignore_errors=True)
         for lock in sorted((self.root / SCRATCH).glob("*.lock")) if delete else ():
             task, _, key = lock.stem.partition("-")
             if not self.scratch(task, key).exists():
-                with suppress(Busy), self._lock(task, key):
+                with suppress(Busy), self._lock(task, key, here=True):
                     lock.unlink(missing_ok=True)
         return total
 

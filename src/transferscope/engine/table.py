@@ -48,6 +48,7 @@ def gather(cells: list[Cell], store: Store, reasons: Mapping[str, str] | None = 
     rows: list[dict[str, Any]] = []
     missing: list[Missing] = []
     artifacts: list[tuple[Mapping[str, Any], Artifact]] = []
+    store.bring((cell.step.task, cell.step.key) for cell in cells)
     for cell in cells:
         if not store.has(cell.step):
             missing.append(Missing(cell.labels, (reasons or {}).get(cell.step.key, "not computed yet")))

@@ -53,7 +53,7 @@ def execute(job: Mapping[str, Any], store: Store, work: Work) -> Outcome:
     """
     began = time.perf_counter()
     name, key = job["task"], job["key"]
-    store = Store(store.root.absolute())
+    store = store.absolute()
 
     def ended(status: Status, error: str = "") -> Outcome:
         return Outcome(key, status, time.perf_counter() - began, error)
@@ -203,7 +203,7 @@ def settle_in(options: Mapping[str, Any]) -> None:
     faulthandler.enable()  # a crash leaves its stack in the step's log
 
 
-def serve(pipe: Connection, root: str, work: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+def serve(pipe: Connection, place: str, work: Mapping[str, Any], environment: Mapping[str, str]) -> None:
     """A worker process's whole life. Messages in: jobs, "stop"; a closed pipe means the parent is gone."""
     os.environ.update(environment)  # before torch is imported: OpenMP reads its threads then
     settle_in(work["options"])
@@ -227,7 +227,7 @@ def serve(pipe: Connection, root: str, work: Mapping[str, Any], environment: Map
                 jobs.put(message)
 
     threading.Thread(target=listen, daemon=True).start()
-    store = Store(Path(root).absolute())
+    store = Store.at(place).absolute()
     while (job := jobs.get()) is not None:
         key = job["key"]
         bench = Work(folder=store.root, stopping=stop.is_set, tell=_teller(pipe, key), **work)

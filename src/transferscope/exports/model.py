@@ -33,7 +33,7 @@ def write(study: Study, run: TrainedRun, found: Results, folder: Path, at: str =
         raise UserError(f"--at: '{at}' is none of {', '.join(AT)}.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} holds something already; name a new folder for the network.")
-    if not (run.result.path / f"{at}.safetensors").exists():
+    if not run.result.has(f"{at}.safetensors"):
         raise UserError(f"--at: the run '{run.name}' kept no weights '{at}'; set recipe.ema for averaged ones.")
     net = restore.bare(run.result, run.data)
     net.load_state_dict(restore.weights(run.result, at))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transferscope import data, models, registry
+from transferscope.engine.bucket import is_url
 from transferscope.errors import UserError
 from transferscope.study import yaml_text
 
@@ -130,7 +131,7 @@ def _pretrained(said: Any, folder: Path) -> Any:
 def _store(said: Any, folder: Path) -> Any:
     if not isinstance(said, Mapping):
         return said
-    return {key: _path(one, folder) if key == "store" else one for key, one in said.items()}
+    return {key: _path(one, folder) if key == "store" and not is_url(str(one)) else one for key, one in said.items()}
 
 
 def _candidates(said: Any, folder: Path) -> Any:

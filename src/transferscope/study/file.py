@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError, model_validator
 from transferscope import data, models, registry
 from transferscope.data import Target
 from transferscope.data.target import alike
-from transferscope.engine import executors
+from transferscope.engine import bucket, executors, remote
+from transferscope.engine.bucket import is_url
 from transferscope.errors import UserError, legible
 from transferscope.measures.deciding import LEAST, MOST_PLANNED
 from transferscope.strict import Also, Strict
@@ -98,6 +99,10 @@ class StudyFile(Strict):
             raise ValueError(str(error)) from None
         self._check_origin()
         _checked("resources.executor", executors.check, self.resources.executor)
+        if is_url(self.resources.store):
+            _checked("resources.store", bucket.check, self.resources.store)
+            if self.resources.store.startswith("memory:") and self.resources.executor != "inline":
+                raise ValueError("resources.store: memory:// is of one process: it goes with executor: inline alone")
         for key, values in (("arms", self.arms), ("seeds", self.seeds)):
             if twice := sorted(str(v) for v, count in Counter(values).items() if count > 1):
                 raise ValueError(f"{key}: {', '.join(twice)} is listed twice")
@@ -163,8 +168,16 @@ class StudyFile(Strict):
         return yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=120)
 
     @property
+    def store_place(self) -> str:
+        """Where results lie, for `Store.at`: a path, or the address of a bucket."""
+        said = self.resources.store
+        return said if is_url(said) else str(self.folder / Path(said).expanduser())
+
+    @property
     def store_folder(self) -> Path:
-        return self.folder / Path(self.resources.store).expanduser()
+        """The folder of results; of those in a bucket, where this machine keeps what it has of them."""
+        place = self.store_place
+        return remote.folder(place) if is_url(place) else Path(place)
 
     @property
     def memo(self) -> Path:

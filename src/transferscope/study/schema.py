@@ -119,7 +119,8 @@ class Resources(Strict):
     """Decoded images are kept on disk (`mapped`) or decoded on the fly (`streamed`); `auto` streams where the disk is
     small."""
     store: str = "store"
-    """The folder of results, relative to the study file; studies may share one."""
+    """The folder of results, relative to the study file, or the address of a bucket (`s3://BUCKET/PREFIX`, `gs://`,
+    `az://`); studies may share one."""
     compile: bool = False
     """Whether torch.compile is used, which pays in long runs."""
     patience: Annotated[Real, Field(ge=1)] | None = 600.0

@@ -45,7 +45,7 @@ def saved(epoch: int) -> str:
 
 def saved_epochs(run: Artifact) -> list[int]:
     """The epochs after which a run saved its weights by number, in order, the start (0) among them."""
-    return sorted(int(path.stem.removeprefix(EPOCH)) for path in run.path.glob(f"{EPOCH}*.safetensors"))
+    return sorted(int(name.removeprefix(EPOCH).split(".")[0]) for name in run.names(f"{EPOCH}*.safetensors"))
 
 
 def best_epoch(run: Artifact) -> int:

@@ -1,7 +1,6 @@
 """A driver of toy steps in a process of its own: `python -m toy.drive STORE COUNT [EXECUTOR]`, to be killed at work."""
 
 import sys
-from pathlib import Path
 
 from toy import tasks
 from transferscope.engine import executors
@@ -22,7 +21,7 @@ def steps(count: int) -> list[Step]:
 
 def main() -> int:
     """0 when every step was done, here or elsewhere."""
-    store = Store(Path(sys.argv[1]))
+    store = Store.at(sys.argv[1])
     store.prepare()
     plan = Plan.of([Cell("drive", {"n": n}, step) for n, step in enumerate(steps(int(sys.argv[2])))])
     name = (sys.argv[3:] or ["local"])[0]

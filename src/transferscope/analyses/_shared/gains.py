@@ -14,7 +14,6 @@ from transferscope import answers
 from transferscope.analyses._shared import outcomes, phrases
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import decode
-from transferscope.engine.store import Store
 from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
 from transferscope.measures import judged
@@ -146,9 +145,8 @@ def column(value: str) -> str:
 
 def _read(artifact: Artifact, name: str, metric: str, at: str, truths: dict[Path, NDArray[Any]]) -> Values | None:
     try:
-        store = Store(artifact.path.parents[1])
-        run = decode(artifact.said["params"], store.artifact).get(name, artifact)
-        folder = decode(restore.said(run)["data"], store.artifact).whole()
+        run = decode(artifact.said["params"], artifact.beside).get(name, artifact)
+        folder = decode(restore.said(run)["data"], artifact.beside).whole()
         if folder not in truths:
             table = inputs.open_table(folder)
             truths[folder] = table.labels[table.rows["test"]]

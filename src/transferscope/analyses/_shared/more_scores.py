@@ -11,7 +11,6 @@ from transferscope.analyses._shared import gains, within
 from transferscope.data.table import Table
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import decode
-from transferscope.engine.store import Store
 from transferscope.engine.table import ResultTable
 from transferscope.measures import every_score, rounding
 from transferscope.measures.intervals import Interval
@@ -75,8 +74,7 @@ def views(target: str, table: ResultTable) -> list[View]:
 
 
 def _table(run: Artifact) -> Table:
-    store = Store(run.path.parents[1])
-    return inputs.open_table(decode(restore.said(run)["data"], store.artifact).whole())
+    return inputs.open_table(decode(restore.said(run)["data"], run.beside).whole())
 
 
 def _one(kind: answers.Kind) -> str:

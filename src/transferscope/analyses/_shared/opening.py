@@ -133,7 +133,7 @@ def _told(score: float, metric: str) -> str:
 def _input(run: Artifact, given: Mapping[str, Any]) -> Artifact:
     """The finished step that a finished step names as its parameter."""
     task, key = given["$step"]
-    return Artifact(run.path.parents[1] / task / key)
+    return run.beside(task, key)
 
 
 def chance(target: str, table: ResultTable) -> float | None:

@@ -40,7 +40,7 @@ def shown(table: ResultTable) -> list[Picture]:
     shown: set[tuple[str, str]] = set()
     for labels, artifact in table.artifacts:
         target, kind = str(labels["target"]), str(labels["pair"])
-        if (target, kind) in shown or not (artifact.path / "strips.json").exists():
+        if (target, kind) in shown or not artifact.has("strips.json"):
             continue
         shown.add((target, kind))
         a, b = sides(kind)

@@ -46,11 +46,11 @@ def asked(question: Callable[[], int]) -> int:
 class Worker:
     """One worker. `do` works while `ask` and `stop` are answered, so that it takes two threads (`max_concurrency`)."""
 
-    def __init__(self, root: str, folder: str, work: Mapping[str, Any]) -> None:
+    def __init__(self, place: str, folder: str, work: Mapping[str, Any]) -> None:
         with suppress(OSError):  # paths of a study may start at the working directory of its run
             os.chdir(folder)
         settle_in(work["options"])
-        self._store, self._work = Store(Path(root)), work
+        self._store, self._work = Store.at(place), work
         self._stop = threading.Event()
         self._said: dict[str, Any] | None = None
         self._others = {thread.id for thread in psutil.Process().threads()}  # Ray's own, which are never quite still
@@ -58,7 +58,7 @@ class Worker:
 
     def ready(self, mark: str) -> bool:
         """Answers once it is there: whether it sees what the driver put into the store."""
-        return Path(mark).exists()
+        return self._store.sees(mark)
 
     def do(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Do one step, and say how it ended: an `Outcome` as plain values."""

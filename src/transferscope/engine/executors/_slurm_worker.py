@@ -24,7 +24,7 @@ class Worker:
     """What a job runs. Steps that another worker is at are passed over; a job that is preempted is queued again."""
 
     run: str
-    root: str
+    place: str
     options: Mapping[str, Any]
     sharing: Callable[[], int] | None = None
 
@@ -54,7 +54,7 @@ class Worker:
         teller.tell(at_once=True)
         threading.Thread(target=_heed, args=(run, local), daemon=True).start()
         try:
-            local.run(steps, Store(Path(self.root)), teller)
+            local.run(steps, Store.at(self.place), teller)
         finally:
             run.at(teller.name, None)
 

@@ -118,7 +118,7 @@ class Local:
             "options": dict(self.options),
         }
         environment = worker_environment(self.slots.threads)
-        process = context.Process(target=serve, args=(theirs, str(store.root), work, environment))
+        process = context.Process(target=serve, args=(theirs, store.place, work, environment))
         with set_to(environment), _deaf(), _apart():  # the allocator reads its settings when the process starts
             process.start()
         theirs.close()

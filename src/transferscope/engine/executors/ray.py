@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from transferscope.engine.environment import import_paths, worker_environment
 from transferscope.engine.executors import Slots, _ray_cluster, _ray_node
@@ -21,7 +20,7 @@ from transferscope.engine.executors._ray_slot import Slot
 from transferscope.engine.kinds import Bench, differences
 from transferscope.engine.queue import Course, Watch
 from transferscope.engine.step import Step
-from transferscope.engine.store import SCRATCH, Store
+from transferscope.engine.store import Store
 from transferscope.engine.worker import Outcome
 from transferscope.errors import UserError
 
@@ -31,7 +30,8 @@ ADDRESS = "ray://HOST:10001"
 LOOKS = 2.0  # seconds between two looks at the nodes
 PAUSE = 0.2  # seconds that the loop waits for a worker
 LONELY = 600.0  # seconds that a run waits while it has no worker
-KEPT = ("HF_HUB_OFFLINE", "HF_HOME", "TORCH_HOME", "XDG_CACHE_HOME", "TRANSFERSCOPE_TRUST")
+BUCKETS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION")  # no secrets
+KEPT = ("HF_HUB_OFFLINE", "HF_HOME", "TORCH_HOME", "XDG_CACHE_HOME", "TRANSFERSCOPE_TRUST", *BUCKETS)
 
 
 @dataclass
@@ -69,15 +69,13 @@ class Ray:
         for said in differences(places, todo, bool(self.options.get("natural"))):
             log.info(said)
         store.prepare()
-        mark = store.root.absolute() / SCRATCH / f"seen-{uuid4().hex}"
-        mark.touch()
         try:
-            return self._run(todo, store, watch, mark)
+            with store.marked() as mark:
+                return self._run(todo, store, watch, mark)
         finally:
-            mark.unlink(missing_ok=True)
             self._dismiss()
 
-    def _run(self, todo: list[Step], store: Store, watch: Watch, mark: Path) -> dict[str, Outcome]:
+    def _run(self, todo: list[Step], store: Store, watch: Watch, mark: str) -> dict[str, Outcome]:
         ray, course, lost = _ray_cluster.ray(), Course(todo, store, watch), set[str]()
         again: list[Step] = []  # those whose worker was lost
         told, alone = False, time.monotonic()
@@ -135,14 +133,14 @@ class Ray:
             slot.ready = True
             if not value:
                 raise UserError(
-                    f"resources.store: not every node of the Ray cluster sees {store.root.absolute()}; put the store "
-                    "on a disk that all of them share."
+                    f"resources.store: not every node of the Ray cluster sees {store.place}; put the store "
+                    "where all of them reach it."
                 )
             return None
         slot.step = None
         return Outcome(**value)
 
-    def _people(self, most: int, store: Store, mark: Path) -> None:
+    def _people(self, most: int, store: Store, mark: str) -> None:
         """Start workers where they are missing, on nodes that came as well, at most `most`, a node after the other."""
         if self._stopped or (self._looked and time.monotonic() - self._looked < LOOKS):
             return
@@ -169,7 +167,7 @@ class Ray:
             log.info(f"A node that joined the cluster is left out. {error}")
             return []
 
-    def _start(self, node: Node, store: Store, mark: Path) -> Slot:
+    def _start(self, node: Node, store: Store, mark: str) -> Slot:
         ray, slots = _ray_cluster.ray(), node.slots
         work = {
             "cores": slots.cores,
@@ -185,8 +183,8 @@ class Ray:
             scheduling_strategy=_ray_cluster.on(node.name),
             runtime_env=self._environment(slots.threads),
         )
-        actor = made.remote(str(store.root.absolute()), str(Path.cwd()), work)
-        return Slot(node, actor, actor.ready.remote(str(mark)))
+        actor = made.remote(store.place, str(Path.cwd()), work)
+        return Slot(node, actor, actor.ready.remote(mark))
 
     @staticmethod
     def _environment(threads: int) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class Slurm:
         run.begin(todo)
         driver = _Driver(run, Course(todo, store, watch), watch, {step.key: place for place, step in enumerate(todo)})
         how = {name: value for name, value in self.options.items() if name not in ("slurm", "sharing", "folder")}
-        worker = Worker(str(run.folder), str(root), how, self.options.get("sharing"))
+        worker = Worker(str(run.folder), store.place, how, self.options.get("sharing"))
         jobs: list[Any] = []
         vain = 0
         try:
