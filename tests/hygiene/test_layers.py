@@ -23,7 +23,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"report", "forecast", "looks", "users"}),
     frozenset({"battery", "exports", "json_schema", "rehearsal"}),
     frozenset({"preflight", "growing", "outlook"}),
-    frozenset({"rounds"}),
+    frozenset({"rounds", "comparison"}),
     frozenset({"console", "propose"}),
     frozenset({"cli", "notebook"}),
 )

@@ -20,6 +20,7 @@ a little too low where many places are about as bad. That of several lines is th
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -27,7 +28,7 @@ import polars as pl
 from transferscope.analyses._shared import barriers, contrasts, line_step
 from transferscope.analyses._shared.barriers import ALIGNED, NORMS, SAME_INIT
 from transferscope.analyses.barrier.drawn import draw, summary_table
-from transferscope.analyses.barrier.findings import connected, others, strategies
+from transferscope.analyses.barrier.findings import connected, heights, others, strategies
 from transferscope.analyses.barrier.options import Options
 from transferscope.engine.step import Step
 from transferscope.engine.table import ResultTable
@@ -82,11 +83,13 @@ def _pairs_of(study: Study, target: str, options: Options) -> Iterator[tuple[dic
 
 def section(table: ResultTable, options: Options) -> Section:
     """Curves and barriers by kind of pair, whether fine-tuned networks connect, and every pair in a table."""
+    measured: list[Any] = []
 
     def of_target(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
         every = barriers.curves(rows)
         main = every.filter((pl.col("split") == options.splits[0]) & (pl.col("batch_norm") == options.batch_norm[0]))
         found = [*connected(target, main), *others(target, main), *strategies(target, every, options)]
+        measured.extend(heights(target, main))
         return found, draw(target, rows, every, options), summary_table(target, every)
 
     images = options.train_images if options.splits[0] == "train" else options.images
@@ -94,7 +97,7 @@ def section(table: ResultTable, options: Options) -> Section:
     if options.batch_norm[0] == "refresh":
         statistics += f" (at most {options.statistics})"
     basis = barriers.read(f"{options.splits[0]} images (at most {images})", statistics, options.checkpoint)
-    return contrasts.section(TITLE, table.rows, of_target, _notes, basis)
+    return replace(contrasts.section(TITLE, table.rows, of_target, _notes, basis), readings=measured)
 
 
 def _notes(rows: pl.DataFrame) -> list[str]:
