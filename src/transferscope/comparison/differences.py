@@ -176,8 +176,8 @@ def _other_basis(
         return f"for the metrics differ ({' and '.join(answers.metric(one.judged).word for one in (a, b))})"
     held = [target.held.get(at) for at in (0, place)]
     first, second = held
-    if first is not None and second is not None and (first.kind, first.answers) != (second.kind, second.answers):
-        counts = [answers.counted(one.answers, one.kind) for one in (first, second)]
+    if first is not None and second is not None and (first.kind, first.classes) != (second.kind, second.classes):
+        counts = [answers.counted(one.classes, one.kind) for one in (first, second)]
         return f"for the answers differ ({' and '.join(counts)})"
     if a.at != b.at:
         return f"for it was read otherwise ({a.at} and {b.at})"

@@ -85,7 +85,7 @@ def _target(found: Facts, target: Matched) -> dict[str, Any]:
 
 def _question(found: Facts, target: Matched, name: str, rows: Sequence[Row]) -> dict[str, Any]:
     """The answer of every study to a question, and the differences of the numbers behind it."""
-    order = {kind: place for place, kind in enumerate(QUESTIONS[name][1])} if name in QUESTIONS else {}  # type: ignore[index]
+    order = {kind: place for place, kind in enumerate(QUESTIONS[name][1])} if name in QUESTIONS else {}
     sides = []
     for place, side in enumerate(found.sides):
         cards = [
@@ -114,7 +114,7 @@ def _question(found: Facts, target: Matched, name: str, rows: Sequence[Row]) -> 
     own = [row for row in rows if row.question == name]
     return {
         "name": name,
-        "asks": QUESTIONS[name][0] if name in QUESTIONS else FURTHER[name],  # type: ignore[index]
+        "asks": QUESTIONS[name][0] if name in QUESTIONS else FURTHER[name],
         "sides": sides,
         "rows": [_row(found, row) for row in own],
         "without": CHOSEN.get(name, "no number of it is kept seed by seed") if not own else "",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from transferscope import analyses, battery, growing, looks, whole
+from transferscope import analyses, answers, battery, growing, looks, whole
 from transferscope.analyses import Chosen
 from transferscope.analyses._shared.readings import Reading
 from transferscope.engine.plan import Plan
@@ -34,8 +34,8 @@ class Held:
 
     data: str
     test: str
-    answers: int
-    kind: str
+    classes: int
+    kind: answers.Kind
     images: int
 
 

@@ -212,7 +212,8 @@ def over_scratch(runs: pl.DataFrame, arm: str) -> OverScratch:
     learnt = not failed >= set(of["seed"])
     kept = of.filter(~pl.col("seed").is_in(list(failed))) if learnt else of
     both = [kept.filter(pl.col("arm") == name) for name in (arm, "random")]
-    return OverScratch(*scores(both), tuple(sorted(failed)) if learnt else (), learnt, tuple(common_seeds(both)))
+    tuned, scratch = scores(both)
+    return OverScratch(tuned, scratch, tuple(sorted(failed)) if learnt else (), learnt, tuple(common_seeds(both)))
 
 
 def picked(every: Sequence[Scores], places: Sequence[int] | NDArray[np.int64]) -> Scores:

@@ -49,10 +49,10 @@ class Reading:
         if not common:
             return None
         if self.pairs is not None and other.pairs is not None:
-            kinds = [
+            mine_of, theirs_of = (
                 {key: value for key, value in of.items() if set(key) <= set(common)} for of in (self.pairs, other.pairs)
-            ]
-            found = pairs_difference(*kinds)
+            )
+            found = pairs_difference(mine_of, theirs_of)
             return Gain(found.mean, found.low, found.high, found.n, found.note, found.again)
         mine, theirs = self._of(common, images), other._of(common, images)
         return None if mine is None or theirs is None else mine.minus(theirs).interval()

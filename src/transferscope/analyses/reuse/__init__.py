@@ -110,9 +110,9 @@ def section(table: ResultTable, options: Options) -> Section:
 
 def _readings(target: str, runs: pl.DataFrame) -> list[readings.Reading]:
     """What pretrained weights score beyond random ones of the same scale."""
-    both = [runs.filter(of_arm(arm)) for arm in ("pretrained", "stats")]
-    if (points := gains.difference(*both)) is None:
+    tuned, scale = (runs.filter(of_arm(arm)) for arm in ("pretrained", "stats"))
+    if (points := gains.difference(tuned, scale)) is None:
         return []
     metric = str(runs["metric"][0])
     asks = f"Final test {phrases.word(metric)} from pretrained weights less that from random ones of the same scale"
-    return readings.of_scores("features", "Why", asks, target, metric, points, gains.common_seeds(both))
+    return readings.of_scores("features", "Why", asks, target, metric, points, gains.common_seeds([tuned, scale]))
