@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from transferscope.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from transferscope.notebook import Study
+    from transferscope.notebook import Study, compare
     from transferscope.probes.answers.mistakes import mistakes
     from transferscope.probes.answers.predictions import predictions
     from transferscope.probes.blocks.criticality import criticality
@@ -35,6 +35,7 @@ _HOME = {
     "align": "probes.weights.align",
     "average": "probes.walks.average",
     "basin": "probes.walks.basin",
+    "compare": "notebook",
     "criticality": "probes.blocks.criticality",
     "distance": "probes.weights.distance",
     "grams": "probes.features.grams",
@@ -63,6 +64,7 @@ __all__ = [
     "align",
     "average",
     "basin",
+    "compare",
     "criticality",
     "distance",
     "grams",

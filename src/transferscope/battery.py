@@ -218,18 +218,8 @@ def results(
     resolved = _settled(study, steps).resolved()
     reasons = failures(store) | {key: o.error for key, o in (outcomes or {}).items() if o.error}
     mishaps = Mishaps(store.root / "failures" / "report.txt")
-    tables: dict[str, ResultTable] = {}
-    sections: dict[str, Section] = {}
-    parts: list[PagePart] = []
-    noun = study.example.noun if steps.steps else "images"
-    for name, one in analyses.chosen(study).items():
-        found, section = _table_and_section(one, partial(table, name, steps, store, reasons), mishaps)
-        section, docstring = contrasts.judge(section, design, len(study.seeds)), inspect.getdoc(one.module) or ""
-        if noun != "images":
-            section, docstring = section_on(section, noun), docstring_on(docstring, noun)
-        tables[name], sections[name] = found, section
-        missing = [(dict(m.labels), m.reason) for m in found.missing]
-        parts.append(PagePart(name, docstring, section, found.rows, missing, one.kind))
+    tables, parts = found_parts(study, steps, store, design, reasons, mishaps)
+    sections = {part.name: part.section for part in parts}
     if published is not None:
         name = BESIDE if BESIDE not in tables else f"{BESIDE}-numbers"
         tables[name], sections[name] = _beside(study, published, tables, sections, mishaps)
@@ -254,6 +244,24 @@ def results(
     if folder is None:  # its paths start from the folder of the study
         (study.folder / "resolved.yaml").write_text(resolved, encoding="utf-8")
     return Results(steps, tables, sections, page, tuple(mishaps.said), mishaps.log)
+
+
+def found_parts(
+    study: Study, steps: Plan, store: Store, design: Design, reasons: Mapping[str, str], mishaps: Mishaps
+) -> tuple[dict[str, ResultTable], list[PagePart]]:
+    """The table of every analysis by name, and what the page is told of it, with verdicts as `design` has them."""
+    tables: dict[str, ResultTable] = {}
+    parts: list[PagePart] = []
+    noun = study.example.noun if steps.steps else "images"
+    for name, one in analyses.chosen(study).items():
+        found, section = _table_and_section(one, partial(table, name, steps, store, reasons), mishaps)
+        section, docstring = contrasts.judge(section, design, len(study.seeds)), inspect.getdoc(one.module) or ""
+        if noun != "images":
+            section, docstring = section_on(section, noun), docstring_on(docstring, noun)
+        tables[name] = found
+        missing = [(dict(m.labels), m.reason) for m in found.missing]
+        parts.append(PagePart(name, docstring, section, found.rows, missing, one.kind))
+    return tables, parts
 
 
 def _table_and_section(

@@ -421,6 +421,43 @@ def results(
 
 
 @app.command()
+def compare(
+    studies: Annotated[
+        list[Path], typer.Argument(help="Study files, or folders that hold one; the others are held against the first.")
+    ],
+    page: Annotated[Path | None, typer.Option("--out", help="The page to write; compare.html when left out.")] = None,
+    trust: Trust = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object; the page is written where --out says so.")
+    ] = False,
+) -> None:
+    """Studies side by side on one page: what differs, what each found, and the differences, paired by seed and image
+    where they may be. Computes nothing and writes nothing into a store; exit code 4 when a study lacks results.
+
+    Example: [bold]transferscope compare resnet convnext --out page.html[/bold]
+    """
+    from transferscope import trust as trusting
+    from transferscope.comparison.studies import compare as held
+    from transferscope.report.mishaps import Mishaps
+
+    if trust:
+        trusting.everything()
+    found, mishaps = held(studies, read_only=True), Mishaps()
+    if json_:
+        lines.as_json(found.as_json())
+    if page is not None or not json_:
+        written = found.write(page or Path("compare.html"), mishaps)
+        for said in [] if json_ else [*found.said(), f"Page: {written}"]:
+            out.print(said, markup=False)
+    for said in mishaps.said:
+        err.print(said, markup=False)
+    if mishaps.said:
+        raise typer.Exit(FAILED)
+    if found.incomplete:
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
 def export(
     what: Annotated[
         str, typer.Argument(help="model, or a tracker: tensorboard, wandb, mlflow, trackio.", show_default=False)

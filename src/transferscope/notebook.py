@@ -4,7 +4,7 @@ import inspect
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,8 @@ from typing import Any, Self
 from transferscope import battery, growing, preflight, rounds, study
 from transferscope.against import read
 from transferscope.charts import in_notebooks as html
+from transferscope.comparison import studies as side_by_side
+from transferscope.comparison.studies import Comparison
 from transferscope.console import lines, stopping
 from transferscope.console.watch import watched
 from transferscope.engine.executors import Executor
@@ -142,6 +144,16 @@ class Study:
 
     def _present(self) -> rounds.Opened:
         return growing.present(self._study)
+
+
+def compare(studies: Sequence[Study | Path | str]) -> Comparison:
+    """Studies side by side, from what their stores hold: what differs, what each found, and the differences with their
+    intervals, paired by seed and image where that may be. Nothing is computed.
+
+    `studies`: two or more study files, folders of studies, or `Study`s; the others are held against the first.
+    `.table()` has every number, `.write("page.html")` the page. Raises UserError as `transferscope compare` does.
+    """
+    return side_by_side.compare([one._study if isinstance(one, Study) else one for one in studies])
 
 
 @contextmanager

@@ -129,6 +129,7 @@ class Section:
 
     `cards` are its answers for the first screen, `opening` the charts and tables it has there (and nowhere else);
     `unasked` says what would make it answer a question that its options leave out, as a study file writes it.
+    `readings` are its numbers seed by seed, for a page that holds studies side by side; in no file of its own.
     """
 
     title: str
@@ -143,3 +144,4 @@ class Section:
     opening: Sequence[Chart | View] = ()
     data: Sequence[DataSet] = ()
     unasked: Mapping[Question, str] = field(default_factory=dict)
+    readings: Sequence[Any] = ()

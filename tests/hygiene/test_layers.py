@@ -23,7 +23,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"against", "report", "forecast", "live", "looks", "users"}),
     frozenset({"battery", "exports", "json_schema", "rehearsal"}),
     frozenset({"preflight", "growing", "outlook"}),
-    frozenset({"rounds"}),
+    frozenset({"rounds", "comparison"}),
     frozenset({"console", "propose", "serving"}),
     frozenset({"cli", "notebook"}),
 )

@@ -21,7 +21,7 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses, charts
-from transferscope.analyses._shared import contrasts, phrases
+from transferscope.analyses._shared import contrasts, phrases, readings
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
@@ -130,6 +130,7 @@ def section(table: ResultTable, options: Options) -> Section:
         if not maps.is_empty():
             like = maps.filter(pl.col("layer_a") == pl.col("layer_b")).rename({"layer_a": "block"})
             said.findings += [*_early(target, like), *_kept(target, like)]
+            said.readings += readings.cka(target, _early_values(like)[1], EARLY)
             said.charts += _maps(target, maps, like)
             said.tables.append(View(f"{target}-blocks", f"CKA of like blocks on {target}", _wide(like), _caption(maps)))
             said.notes += _undefined(target, like)
@@ -156,13 +157,9 @@ def _blocks(like: pl.DataFrame) -> list[str]:
 
 def _early(target: str, like: pl.DataFrame) -> list[Finding]:
     """Claim 5: in the early blocks P-T & P-T above P-T & P, and that above every pair with RI-T."""
-    names = _blocks(like)
-    early = names[: max(1, round(EARLY * len(names)))]
-    of = like.filter(pl.col("block").is_in(early)).group_by("pair", "seed", "seed_b", maintain_order=True)
-    values = of.agg(pl.col("cka").mean())
+    early, values = _early_values(like)
     kinds = ("P-T & P-T", "P-T & P", "P-T & RI-T", "RI-T & RI-T")
-    main = contrasts.contrast(values, kinds[0], kinds[2], "cka")
-    if main is None:
+    if (main := contrasts.contrast(values, kinds[0], kinds[2], "cka")) is None:
         return []
     steps = [
         contrasts.contrast(values, kinds[0], kinds[1], "cka"),
@@ -174,6 +171,14 @@ def _early(target: str, like: pl.DataFrame) -> list[Finding]:
     where = f"block {early[0]}" if len(early) == 1 else f"blocks {early[0]} to {early[-1]}"
     text = f"On {target}, CKA of like blocks in {where} is {said}."
     return [contrasts.judged(text, main, "in CKA", 5, steps)]
+
+
+def _early_values(like: pl.DataFrame) -> tuple[list[str], pl.DataFrame]:
+    """The early blocks, and the mean CKA over them of every pair."""
+    names = _blocks(like)
+    early = names[: max(1, round(EARLY * len(names)))]
+    of = like.filter(pl.col("block").is_in(early)).group_by("pair", "seed", "seed_b", maintain_order=True)
+    return early, of.agg(pl.col("cka").mean())
 
 
 def _kept(target: str, like: pl.DataFrame) -> list[Finding]:

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from transferscope import analyses, charts
-from transferscope.analyses._shared import contrasts, gains, more_scores, opening, outcomes, phrases
+from transferscope.analyses._shared import contrasts, gains, more_scores, opening, outcomes, phrases, readings
 from transferscope.analyses._shared.outcomes import FLAT, summarise
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step
@@ -55,6 +55,7 @@ def section(table: ResultTable, options: Options) -> Section:
             if arm != "random":
                 said.findings += _gain(target, arm, of_target, said.notes)
         said.cards += [*opening.gain(target, of_target), *opening.train(target, of_target, table)]
+        said.readings += [*readings.gain(target, of_target), *readings.finals(target, of_target)]
     for target, rows in by_target(table.rows):
         said.notes += [*outcomes.stops(rows, target), *outcomes.lengths(rows, target)]
         said.notes += outcomes.chosen_on_test(rows, target)

@@ -4,17 +4,14 @@ It is long because all files of a report are written here, and nowhere else.
 """
 
 import base64
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import polars as pl
 from markupsafe import Markup
 
@@ -25,10 +22,10 @@ from transferscope.report.first_screen import Asked, first_screen
 from transferscope.report.folds import folds, of_data
 from transferscope.report.mishaps import Mishaps
 from transferscope.report.results_json import parts_of, results_json
+from transferscope.report.shell import environment, shell
 from transferscope.section import Card, Chart, DataSet, Finding, Picture, Section, View
 
 Labels = Mapping[str, Any]
-HERE = Path(__file__).parent
 HOUR = 3600.0  # seconds; nobody takes that long to write a file
 
 
@@ -90,51 +87,29 @@ def write_report(
     said = results_json(title, question, written, {**basis, "versions": provenance.versions})
     figures.put(folder / "results.json", (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode())
 
-    unshown: list[str] = []
-
-    def without(said: str) -> tuple[str, str]:
-        unshown.append(said)
-        return "", ""
-
-    script, label = mishaps.attempt("The script that shows the charts", partial(figures.library, page), without)
-    style, start = (HERE / "style.css").read_text(encoding="utf-8"), (HERE / "page.js").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": wording.number,
-        "labels": wording.labels,
-        "duration": wording.duration,
-        "letters": wording.letters,
-    }
     first = [(shown["id"], shown["kind"], part.section) for part, shown in written]
     opening = [one for shown in sections for one in shown["opening"]]
-    html = environment.get_template("page.html.j2").render(
-        title=title,
-        question=question,
-        screen=first_screen(first, asked, provenance.steps),
-        opening_charts=[one for one in opening if "columns" not in one],
-        opening_tables=[one for one in opening if "columns" in one],
-        asked_for_gain=any(shown["kind"] == "transfer" for shown in sections),
-        folds=folds(sections),
-        data_sections=of_data(sections),
-        noun=next((one.noun for part, _ in written for one in part.section.data), "images"),
-        unshown=unshown,
-        problems=sum(len(one["problems"]) + sum(bool(o["problem"]) for o in parts_of(one)) for one in sections),
-        missing=sum(len(part.missing) for part in parts),
-        running=running,
-        claims=claims(sections),
-        provenance=provenance,
-        tasks=_tasks(provenance),
-        style=Markup(style),
-        library=Markup(script),
-        library_label=label,
-        start=Markup(start),
-        hashes=[_hash(script), _hash(start)],
+    html = (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            question=question,
+            screen=first_screen(first, asked, provenance.steps),
+            opening_charts=[one for one in opening if "columns" not in one],
+            opening_tables=[one for one in opening if "columns" in one],
+            asked_for_gain=any(shown["kind"] == "transfer" for shown in sections),
+            folds=folds(sections),
+            data_sections=of_data(sections),
+            noun=next((one.noun for part, _ in written for one in part.section.data), "images"),
+            problems=sum(len(one["problems"]) + sum(bool(o["problem"]) for o in parts_of(one)) for one in sections),
+            missing=sum(len(part.missing) for part in parts),
+            running=running,
+            claims=claims(sections),
+            provenance=provenance,
+            tasks=_tasks(provenance),
+            **shell(page, mishaps),
+        )
     )
     figures.put(page, html.encode())
     for place in (folder, folder / "figures", folder / "tables"):
@@ -266,7 +241,3 @@ def _unused(name: str, taken: set[str]) -> str:
         fresh, count = f"{name}-{count}", count + 1
     taken.add(fresh)
     return fresh
-
-
-def _hash(script: str) -> str:
-    return "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"

@@ -55,11 +55,11 @@ def of_pairs(rows: pl.DataFrame, value: str, *, together: bool) -> Interval:
     judged = known["measure"][0] if "measure" in known.columns and known.height else "accuracy"
     if not together:
         return interval(known[value].to_numpy(), name=value, metric=judged)
-    apart = {key: v for key, v in _by_seeds(known, value).items() if key[0] != key[1]}  # no run is its own pair
+    apart = {key: v for key, v in by_seeds(known, value).items() if key[0] != key[1]}  # no run is its own pair
     return within.over_pairs(apart, value, metric=judged) if apart else Interval(math.nan, None, None, 0, "no value")
 
 
-def _by_seeds(rows: pl.DataFrame, value: str) -> dict[Key, float]:
+def by_seeds(rows: pl.DataFrame, value: str) -> dict[Key, float]:
     """The values of pairs by the seeds of both; one's own seed where only one is told."""
     known = rows.drop_nulls(value)
     second = known["seed_b"] if "seed_b" in known.columns else known["seed"]
@@ -104,7 +104,7 @@ def contrast(rows: pl.DataFrame, first: str, second: str, value: str) -> Interva
 
     Seeds are left out one at a time in both kinds together (`measures.pairs`), so that shared runs are allowed for.
     """
-    a, b = (_by_seeds(rows.filter(pl.col("pair") == kind), value) for kind in (first, second))
+    a, b = (by_seeds(rows.filter(pl.col("pair") == kind), value) for kind in (first, second))
     found = pairs_difference(a, b)
     return found if math.isfinite(found.mean) else None
 

@@ -155,6 +155,11 @@ def _read(artifact: Artifact, name: str, metric: str, at: str, truths: dict[Path
         return None
 
 
+def common_seeds(runs: Sequence[pl.DataFrame], value: str = "final") -> list[int]:
+    """The seeds in which all of several kinds of runs have a `value`, in their order."""
+    return sorted(set.intersection(*(set(of.drop_nulls(value)["seed"]) for of in runs))) if runs else []
+
+
 def scores(runs: Sequence[pl.DataFrame], value: str = "final") -> list[Scores]:
     """The scores of several kinds of runs, for the seeds that have them all, in the order of seeds.
 
@@ -162,7 +167,7 @@ def scores(runs: Sequence[pl.DataFrame], value: str = "final") -> list[Scores]:
     """
     lists = column(value)
     known = [of.drop_nulls(value).sort("seed") for of in runs]
-    seeds = sorted(set.intersection(*(set(of["seed"]) for of in known))) if known else []
+    seeds = common_seeds(runs, value)
     found = []
     for of in known:
         of = of.filter(pl.col("seed").is_in(seeds))
@@ -182,7 +187,7 @@ def difference(first: pl.DataFrame, second: pl.DataFrame, value: str = "final") 
 
 @dataclass(frozen=True)
 class OverScratch:
-    """Final scores of an arm and of the random one in the seeds in which both have learnt; `left`: the other seeds.
+    """Final scores of an arm and of the random one in the `seeds` in which both have learnt; `left`: the other seeds.
 
     Where there is no such seed the scores are those of all, and `learnt` is False: they decide nothing.
     """
@@ -191,6 +196,7 @@ class OverScratch:
     scratch: Scores
     left: tuple[int, ...]
     learnt: bool
+    seeds: tuple[int, ...] = ()
 
     @property
     def points(self) -> Scores:
@@ -203,8 +209,9 @@ def over_scratch(runs: pl.DataFrame, arm: str) -> OverScratch:
     failed = set(of.filter(~outcomes.has_learnt())["seed"])
     learnt = not failed >= set(of["seed"])
     kept = of.filter(~pl.col("seed").is_in(list(failed))) if learnt else of
-    tuned, scratch = scores([kept.filter(pl.col("arm") == name) for name in (arm, "random")])
-    return OverScratch(tuned, scratch, tuple(sorted(failed)) if learnt else (), learnt)
+    both = [kept.filter(pl.col("arm") == name) for name in (arm, "random")]
+    tuned, scratch = scores(both)
+    return OverScratch(tuned, scratch, tuple(sorted(failed)) if learnt else (), learnt, tuple(common_seeds(both)))
 
 
 def picked(every: Sequence[Scores], places: Sequence[int] | NDArray[np.int64]) -> Scores:

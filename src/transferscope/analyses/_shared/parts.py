@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -19,6 +20,7 @@ class Parts:
     cards: list[Card] = field(default_factory=list)
     opening: list[Chart | View] = field(default_factory=list)
     data: list[DataSet] = field(default_factory=list)
+    readings: list[Any] = field(default_factory=list)
 
     def section(self, title: str, basis: str, pictures: Sequence[Picture] = ()) -> Section:
         """All of it under a title; `basis` and `pictures` as `Section` has them."""
@@ -33,6 +35,7 @@ class Parts:
             cards=self.cards,
             opening=self.opening,
             data=self.data,
+            readings=self.readings,
         )
 
 

@@ -50,6 +50,13 @@ def contrast(rows: pl.DataFrame, value: str, more: Sequence[str], less: Sequence
     return mean_interval((both[value] - both[f"{value}_less"]).to_numpy()) if both.height else None
 
 
+def halves_apart(rows: pl.DataFrame, value: str) -> dict[int, float]:
+    """Mean of `value` over the upper half of the blocks less that over the lower half, by seed."""
+    lower, upper = halves(order(rows))
+    both = _mean(rows, value, upper).join(_mean(rows, value, lower), on="seed", suffix="_less")
+    return {row["seed"]: row[value] - row[f"{value}_less"] for row in both.iter_rows(named=True)}
+
+
 def compared(
     rows: pl.DataFrame, value: str, more: Sequence[str], less: Sequence[str]
 ) -> tuple[Interval, Interval, Interval] | None:

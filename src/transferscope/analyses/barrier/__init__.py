@@ -21,6 +21,7 @@ three networks of an arm or more are walked, the page also says into how many ba
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -29,7 +30,7 @@ from transferscope.analyses._shared import barriers, contrasts, line_step
 from transferscope.analyses._shared.barriers import ALIGNED, NORMS, SAME_INIT
 from transferscope.analyses.barrier.basins import basins
 from transferscope.analyses.barrier.drawn import draw, summary_table
-from transferscope.analyses.barrier.findings import connected, others, strategies
+from transferscope.analyses.barrier.findings import connected, heights, others, strategies
 from transferscope.analyses.barrier.options import Options
 from transferscope.engine.step import Step
 from transferscope.engine.table import ResultTable
@@ -84,6 +85,7 @@ def _pairs_of(study: Study, target: str, options: Options) -> Iterator[tuple[dic
 
 def section(table: ResultTable, options: Options) -> Section:
     """Curves and barriers by kind of pair, whether fine-tuned networks connect, and every pair in a table."""
+    measured: list[Any] = []
 
     def of_target(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
         every = barriers.curves(rows)
@@ -94,6 +96,7 @@ def section(table: ResultTable, options: Options) -> Section:
             *others(target, main),
             *strategies(target, every, options),
         ]
+        measured.extend(heights(target, main))
         return found, draw(target, rows, every, options), summary_table(target, every)
 
     images = options.train_images if options.splits[0] == "train" else options.images
@@ -101,7 +104,7 @@ def section(table: ResultTable, options: Options) -> Section:
     if options.batch_norm[0] == "refresh":
         statistics += f" (at most {options.statistics})"
     basis = barriers.read(f"{options.splits[0]} images (at most {images})", statistics, options.checkpoint)
-    return contrasts.section(TITLE, table.rows, of_target, _notes, basis)
+    return replace(contrasts.section(TITLE, table.rows, of_target, _notes, basis), readings=measured)
 
 
 def _notes(rows: pl.DataFrame) -> list[str]:

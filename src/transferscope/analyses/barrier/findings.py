@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from transferscope.analyses._shared import barriers, contrasts, phrases
+from transferscope.analyses._shared import barriers, contrasts, phrases, readings
 from transferscope.analyses._shared.barriers import ALIGNED, CONNECT, LIES, LIMIT, NORMS, SAME_INIT, hundredths, score
 from transferscope.analyses.barrier.options import Options
 from transferscope.section import Finding
@@ -36,6 +36,20 @@ def connected(target: str, main: pl.DataFrame) -> list[Finding]:
         verb += ", too" if both and verb == "connect" else ""
         text = f"On {target}, two networks from scratch {_heads(of)} {verb}: {_falls('two RI-T', of, scratch.mean)}."
         found.append(contrasts.finding(text, contrasts.moved(scratch, 100), barriers.points(of)))
+    return found
+
+
+def heights(target: str, main: pl.DataFrame) -> list[readings.Reading]:
+    """The barriers between two networks of each arm, pair by pair."""
+    found = []
+    for arm, who in (("P-T", "two fine-tuned networks"), ("RI-T", "two networks from scratch")):
+        of = main.filter(pl.col("pair") == kind_of(arm)).drop_nulls("barrier")
+        if of.height:
+            asks, judged = f"Barrier on the line between {who}, {_heads(of)}", str(of["measure"][0])
+            more = {"together": True, "times": 100.0, "judged": judged}
+            found += readings.of_pairs(
+                kind_of(arm), "Barriers", asks, target, barriers.points(of), of, "barrier", **more
+            )
     return found
 
 

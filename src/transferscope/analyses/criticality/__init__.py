@@ -25,7 +25,7 @@ from typing import Any
 
 import polars as pl
 
-from transferscope.analyses._shared import advice, block_basis, per_block
+from transferscope.analyses._shared import advice, block_basis, per_block, readings
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.criticality.card import card
 from transferscope.analyses.criticality.drawn import bars, networks, valleys
@@ -40,6 +40,7 @@ from transferscope.study.pairs import trained
 
 NOT_FOR = {"regression": "it counts wrong answers, and numbers to predict are not right or wrong"}
 TITLE = "Which blocks had to move"
+HALVES = "Criticality of a block of the upper half less one of the lower, fine-tuned networks"
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
@@ -68,6 +69,8 @@ def section(table: ResultTable, options: Options) -> Section:
         if (own := block_basis.own_scores(target, own_scores(scores), "on these training images")) is not None:
             said.notes.append(own)
         said.cards += card(target, scores)
+        apart = per_block.halves_apart(scores.filter(pl.col("arm") == "P-T"), "value")
+        said.readings += readings.by_seed("criticality", "Freeze", HALVES, target, "powers of ten", apart)
         said.charts += [*bars(target, scores, options), *valleys(target, rows, options)]
         said.tables += [advice.by_criticality(target, scores), networks(target, scores)]
         if lost := int(scores["at_least"].sum()):

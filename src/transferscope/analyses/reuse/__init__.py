@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from transferscope.analyses._shared import gains, outcomes
+from transferscope.analyses._shared import gains, outcomes, phrases, readings
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.reuse.card import card
 from transferscope.analyses.reuse.drawn import curves, lines, summary_table
-from transferscope.analyses.reuse.findings import enough, features, speed
+from transferscope.analyses.reuse.findings import enough, features, of_arm, speed
 from transferscope.analyses.reuse.options import POINTS, Options
 from transferscope.engine.step import Step
 from transferscope.engine.table import ResultTable
@@ -101,7 +101,18 @@ def section(table: ResultTable, options: Options) -> Section:
             *enough(target, runs, options.margin),
         ]
         said.cards += card(target, runs)
+        said.readings += _readings(target, runs)
         said.charts += [*lines(target, runs, options), *curves(target, table.rows)]
         said.tables.append(View(f"{target}-starts", f"Every start on {target}, means over seeds", summary_table(runs)))
     basis = f"{gains.basis(every)} {outcomes.SPEED} A share of the score counts as a difference, to first order; the "
     return said.section(TITLE, f"{basis}share of the gain has its interval over seeds.")
+
+
+def _readings(target: str, runs: pl.DataFrame) -> list[readings.Reading]:
+    """What pretrained weights score beyond random ones of the same scale."""
+    tuned, scale = (runs.filter(of_arm(arm)) for arm in ("pretrained", "stats"))
+    if (points := gains.difference(tuned, scale)) is None:
+        return []
+    metric = str(runs["metric"][0])
+    asks = f"Final test {phrases.word(metric)} from pretrained weights less that from random ones of the same scale"
+    return readings.of_scores("features", "Why", asks, target, metric, points, gains.common_seeds([tuned, scale]))

@@ -23,7 +23,7 @@ from typing import Any
 
 import polars as pl
 
-from transferscope.analyses._shared import advice, block_basis, outcomes, per_block
+from transferscope.analyses._shared import advice, block_basis, outcomes, per_block, phrases, readings
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.rewind.card import card
 from transferscope.analyses.rewind.drawn import draw
@@ -37,6 +37,7 @@ from transferscope.study import Study
 from transferscope.study.pairs import trained
 
 TITLE = "Which blocks can be rewound"
+HALVES = "Score lost by rewinding a block of the upper half less one of the lower, fine-tuned networks"
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
@@ -89,6 +90,9 @@ def section(table: ResultTable, options: Options) -> Section:
         said.tables.append(advice.by_loss(target, alone, options.threshold))
         tuned = rows.filter(pl.col("arm") == "P-T")
         said.tables += advice.frozen(target, start(tuned, "rewind"), start(tuned, "bottom"), options.threshold)
+        apart = {seed: 100 * v for seed, v in per_block.halves_apart(start(tuned, "rewind"), "drop").items()}
+        judged, unit = str(rows["metric"][0]), phrases.unit(rows["metric"][0])
+        said.readings += readings.by_seed("rewind", "Freeze", HALVES, target, unit, apart, judged=judged)
         said.cards += card(target, start(tuned, "rewind"), start(tuned, "bottom"), options.threshold)
     basis = block_basis.read(
         f"{options.splits[-1]} images (at most {options.images})",

@@ -27,7 +27,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from transferscope import analyses
 from transferscope.analyses._shared import gains, outcomes
 from transferscope.analyses._shared.parts import Parts, by_target
-from transferscope.analyses.shuffle.card import card
+from transferscope.analyses.shuffle.card import card, lost_gains
 from transferscope.analyses.shuffle.drawn import drawn, summary_table
 from transferscope.analyses.shuffle.examples import examples, moved_words, patches, strips
 from transferscope.analyses.shuffle.findings import findings
@@ -179,6 +179,7 @@ def section(table: ResultTable, options: Options) -> Section:
         of = replace(of, runs=gains.with_parts(of.runs, table, ["target", "block", "arm", "seed"]))
         said.findings += findings(of)
         said.cards += card(of)
+        said.readings += lost_gains(of)
         said.charts += drawn(of)
         said.tables.append(summary_table(of))
         said.notes += [*of.warnings(), *outcomes.lengths(rows.drop_nulls("arm"), target)]

@@ -1,6 +1,6 @@
 """The card of shuffled images: does the gain need shapes, or do low-level statistics do?"""
 
-from transferscope.analyses._shared import cards
+from transferscope.analyses._shared import cards, readings
 from transferscope.analyses.shuffle.results import Shuffled
 from transferscope.section import Card
 
@@ -25,3 +25,13 @@ def card(of: Shuffled) -> list[Card]:
             unsure=f"{what} {'is' if one else 'are'} not told from {of.left_over} ({of.things} cut {where})",
         )
     ]
+
+
+def lost_gains(of: Shuffled) -> list[readings.Reading]:
+    """The same for every size of blocks at which both arms learn, the smallest first."""
+    found, metric = [], str(of.runs["metric"][0])
+    for block in of.sizes:
+        if not of.lost(block):
+            asks = f"Gain in final test {of.word} that is lost {of.at(block)}"
+            found += readings.of_scores(f"shuffle/{block}", "Why", asks, of.target, metric, *of.lost_gain(block))
+    return found

@@ -124,10 +124,14 @@ class Shuffled:
 
     def left(self, block: str) -> Interval | None:
         """The gain on whole images less that at a block size, in points, for the seeds that have all four runs."""
-        a, b, c, d = gains.scores(
-            [self._of(where, arm) for where in (WHOLE, block) for arm in ("pretrained", "random")]
-        )
-        return a.minus(b).minus(c).plus(d).times(100).interval() if len(a.values) else None
+        points, _ = self.lost_gain(block)
+        return points.interval() if len(points.values) else None
+
+    def lost_gain(self, block: str) -> tuple[gains.Scores, list[int]]:
+        """The same seed by seed, with the seeds; without values where there are none."""
+        runs = [self._of(where, arm) for where in (WHOLE, block) for arm in ("pretrained", "random")]
+        a, b, c, d = gains.scores(runs)
+        return a.minus(b).minus(c).plus(d).times(100), gains.common_seeds(runs)
 
     def _of(self, block: str, arm: str) -> pl.DataFrame:
         return self.runs.filter((pl.col("block") == block) & (pl.col("arm") == arm))

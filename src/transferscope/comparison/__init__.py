@@ -1,0 +1,1 @@
+"""Studies side by side: what differs between them, what each found, and the differences with their intervals."""
