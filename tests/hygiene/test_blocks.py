@@ -98,6 +98,7 @@ def make_files(said: dict[str, Any], folder: Path) -> None:
         (folder / name).write_bytes(b"weights")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in OF["python"] if page not in NOT_RUN])
 def test_python_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of a page one after the other, in one namespace and in a folder with what the page speaks of."""

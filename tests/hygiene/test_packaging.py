@@ -49,7 +49,7 @@ def test_the_container_does_what_the_readme_says() -> None:
     assert ".[quickstart]" in index and told["ENTRYPOINT"] + told["CMD"] == [["transferscope"], ["quickstart"]]
     assert index[index.index("--extra-index-url") + 1] in readme, "the line for a torch without CUDA"
     assert told["USER"] == [["1000"]] and told["WORKDIR"][-1] == ["/study"]
-    assert ":/study transferscope" in readme
+    assert ':/study" transferscope' in readme
 
 
 def test_linters_accept_the_container_and_the_workflow() -> None:
