@@ -18,6 +18,7 @@ from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 from transferscope.errors import UserError
 from transferscope.forecast import split_rows
+from transferscope.measures.matching import check_scipy
 from transferscope.models import in_words
 from transferscope.rehearsal import augmentations, rehearsals, rehearse, rehearse_augmentation
 from transferscope.study import Study
@@ -45,6 +46,8 @@ def quick(study: Study, plan: Plan, store: Store, decoded: bool = True) -> Itera
     yield _attempt("store", lambda: _store(store))
     yield _attempt("disk", lambda: _disk(plan, store))
     yield _attempt("memory", lambda: _memory(study))
+    if any(step.params.get("align") for step in plan.todo(store)):
+        yield _attempt("align", _matching)
 
 
 def deep(study: Study, plan: Plan) -> Iterator[Check]:
@@ -141,6 +144,11 @@ def _disk(plan: Plan, store: Store) -> str:
             "needed; free some space or set resources.store to another disk."
         )
     return f"{free / 1e9:.0f} GB free" + (f", about {needed / 1e9:.1f} GB needed" if needed else "")
+
+
+def _matching() -> str:
+    check_scipy()
+    return "units are matched by scipy"
 
 
 def _memory(study: Study) -> str:

@@ -1,6 +1,7 @@
 """DomainNet, CheXpert, ImageNet and CIFAR as published: what is listed, what a study drew of it, what is refused."""
 
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -189,6 +190,12 @@ def test_bad_trees_of_imagenet(
 ) -> None:
     spoil(official.imagenet(tmp_path, flat))
     refused(f"imagenet:{tmp_path}", *words)
+
+
+def test_the_devkit_without_scipy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    official.imagenet(tmp_path, flat=True)
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    refused(f"imagenet:{tmp_path}", "meta.mat' is read with the library scipy", "transferscope[imagenet]")
 
 
 # CIFAR

@@ -1,8 +1,7 @@
-"""What README and docs tell a reader to type exists: verbs, options, extras, files behind links; keys are explained."""
+"""What README and docs tell a reader is there: extras, files behind links, an explanation of every key."""
 
 import importlib.util
 import re
-import shlex
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -10,40 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 import yaml
+from pages import PAGES, TOP
 from pydantic import BaseModel
 
-from transferscope import analyses, cli
+from transferscope import analyses
 from transferscope.against import form
 from transferscope.against.quantities import QUANTITIES
 from transferscope.tasks import augmentations
 from transferscope.tasks.recipe import Run
 
-TOP = Path(__file__).parents[2]
-PAGES = sorted([*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md"), *(TOP / "examples").rglob("*.md")])
 BLOCK = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-INDENTED = re.compile(r"(?:^(?: {4}|\t)\S.*\n?)+", re.MULTILINE)
-
-
-def lines_to_type(page: Path) -> list[str]:
-    """Lines of code blocks that call transferscope, prompts and comments taken off."""
-    text = page.read_text(encoding="utf-8")
-    code = "\n".join([*BLOCK.findall(text), *INDENTED.findall(BLOCK.sub("", text))])
-    calls = (re.split(r"&&|\||;", line.strip().removeprefix("$ ").split(" #")[0]) for line in code.splitlines())
-    return [one.strip() for parts in calls for one in parts if one.strip().startswith("transferscope ")]
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_exist(page: Path) -> None:
-    verbs = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
-    for line in lines_to_type(page):
-        words = shlex.split(re.split(r"[<>]", line)[0])[1:]
-        assert words[0] in verbs or words[0] in ("--help", "--version"), f"{page.name}: {line}"
-        if words[0] in verbs:
-            known = {flag for one in verbs[words[0]].params for flag in (*one.opts, *one.secondary_opts)} | {"--help"}
-            flags = {word.partition("=")[0] for word in words[1:] if word.startswith("--")}
-            assert flags <= known, f"{page.name}: {line}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,10 +1,12 @@
 """Matching against all permutations, and against copies whose permutation is known."""
 
+import sys
 from itertools import permutations
 
 import numpy as np
 import pytest
 
+from transferscope.errors import UserError
 from transferscope.measures.matching import PermutedAxis, assignment, entries, weight_matching
 
 
@@ -16,6 +18,12 @@ def test_assignment_is_the_best_of_all_permutations():
         np.testing.assert_array_equal(assignment(gain), best)
     with pytest.raises(ValueError, match="square matrix of finite"):
         assignment([[1.0, np.nan], [0.0, 1.0]])
+
+
+def test_without_scipy_a_sentence_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(UserError, match=r"needs the library scipy; run .*pip install 'transferscope\[align\]'"):
+        assignment([[1.0]])
 
 
 def test_entries_keep_the_neighbours_of_a_channel_together():

@@ -1,10 +1,13 @@
 """Weight matching: the permutations of hidden channels under which one network's weights lie closest to another's."""
 
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from transferscope.errors import UserError
 
 Array = NDArray[np.float64]
 Order = NDArray[np.int64]
@@ -33,8 +36,19 @@ class Matching:
     start: str
 
 
+def check_scipy() -> None:
+    """UserError where scipy, which solves assignments, is not installed."""
+    if importlib.util.find_spec("scipy") is None:
+        raise UserError(
+            "matching the units of two networks needs the library scipy; run "
+            "python -m pip install 'transferscope[align]'."
+        )
+
+
 def assignment(gain: ArrayLike) -> Order:
-    """The permutation p (n,) with the largest sum of gain[i, p[i]]; `gain` is (n, n) and finite."""
+    """The permutation p (n,) with the largest sum of gain[i, p[i]]; `gain` is (n, n) and finite. UserError without
+    scipy."""
+    check_scipy()
     from scipy.optimize import linear_sum_assignment  # a tenth of a second to import, and only needed here
 
     g = np.asarray(gain, dtype=np.float64)

@@ -5,6 +5,7 @@ labels come from `ILSVRC2012_devkit_t12` in ROOT (`meta.mat` and the ground trut
 alphabetical order, as torchvision and timm number them, so that pretrained heads fit.
 """
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +103,11 @@ def _devkit(root: Path) -> list[str]:
                 f"'{root / 'val'}' has no class folders, and there is no '{root / file}' to say the classes; unpack "
                 "ILSVRC2012_devkit_t12.tar.gz there."
             )
+    if importlib.util.find_spec("scipy") is None:
+        raise UserError(
+            f"'{root / META}' is read with the library scipy; run python -m pip install 'transferscope[imagenet]', or "
+            "sort the validation images into class folders."
+        )
     from scipy.io import loadmat
 
     try:
