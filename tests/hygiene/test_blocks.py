@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import shard
 import typer.main
 import yaml
 from pages import PAGES, TOP, Block, blocks
 from pages.runs import NOT_READ, NOT_RUN, RUNS, Run
 
 from transferscope import cli
+from transferscope.against import form
 from transferscope.errors import UserError
 from transferscope.study.extends import merged
 from transferscope.study.file import StudyFile
@@ -66,6 +68,10 @@ def test_yaml_is_a_study(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for block in of(page, "yaml"):
         if str(block) in NOT_READ or not (said := yaml.safe_load(block.text)):
             continue
+        if "tables" in said:  # published numbers
+            (tmp_path / "published.yaml").write_text(block.text, encoding="utf-8")
+            assert form.read(str(tmp_path / "published.yaml"))
+            continue
         apart = isinstance(said.get("pretrained"), dict)  # one origin of weights, so nothing of the base's
         whole = merged(BASE, said) | ({"pretrained": said["pretrained"]} if apart else {})
         make_files(whole, tmp_path)
@@ -92,6 +98,8 @@ def make_files(said: dict[str, Any], folder: Path) -> None:
             row.write_csv(folder / name)
         elif kind == "parquet":
             row.write_parquet(folder / name)
+        elif kind == "webdataset":
+            shard.write(folder / name / "all.tar", [("0", {"txt": "a text", "cls": 0})])
         elif kind == "npz":
             np.savez(folder / name, x=np.zeros((4, 8)), y=np.zeros(4))
     for name in re.findall(r"\bfile:([\w.]+)", str(said)):
