@@ -16,7 +16,7 @@ from transferscope.models.pretrained import weights_state
 
 PACKAGES = {
     "transferscope.data.sources": "bbcnews chexpert cifar10 cifar100 csv digits domainnet elpv folder fractals hdf5 hf "
-    "imagenet npz openmoji parquet text torchvision",
+    "imagenet npz openmoji parquet text torchvision webdataset",
     "transferscope.models.networks": "open_clip package timm torchvision transformers",
     "transferscope.models.pretrained": "file package timm transformers",
     "transferscope.engine.executors": "inline local ray slurm",

@@ -52,7 +52,7 @@ def test_a_report_has_the_same_bytes_anywhere(trained: Path, tmp_path: Path) -> 
     ours, theirs = outputs(here), outputs(there)
     assert ours.keys() == theirs.keys() and any(name.endswith(".pdf") for name in ours)
     assert [name for name in ours if ours[name] != theirs[name]] == []
-    assert not [path for path in here.rglob(".*") if path.name not in (".scratch",)], "no scratch file is left"
+    assert not [path for path in here.rglob(".*") if path.name not in (".scratch", ".live")], "no scratch file is left"
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ VERBS = (
     "check",
     "plan",
     "run",
+    "serve",
+    "compare",
     "status",
     "report",
     "results",

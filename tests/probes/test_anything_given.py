@@ -34,6 +34,7 @@ CALLS: dict[str, tuple[Ask, tuple[Any, ...]]] = {
     "align": (ts.align, (A, B)),
     "average": (lambda a, batches: ts.average(a, batches), ([A, B], BATCHES)),
     "basin": (lambda *given: ts.basin(*given, samples=2, draws=2), (A, B, BATCHES)),
+    "compare": (ts.compare, (["nofile", "nofile"],)),
     "criticality": (lambda *given: ts.criticality(*given, alphas=2, sigmas=2, draws=2), (A, B, BATCHES)),
     "distance": (ts.distance, (A, B)),
     "grams": (ts.grams, (A, BATCHES)),

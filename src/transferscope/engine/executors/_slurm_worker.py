@@ -81,6 +81,7 @@ class Teller:
             self._at[what["key"]], self._elsewhere = dict(what), None
         elif event == "elsewhere":
             self._elsewhere = dict(what)
+            self._at.pop(what["key"], None)
         elif event == "ended":
             self._at.pop(what["key"], None)
             self.run.note(Outcome(what["key"], what["status"], what["seconds"], what["error"]))

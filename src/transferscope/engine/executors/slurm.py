@@ -138,7 +138,8 @@ class _Driver:
         """
         heard = False
         workers = self.run.workers().values()
-        at = {one["key"]: one for said in workers for one in said.get("at", ())}
+        every = (one for said in workers for one in said.get("at", ()))
+        at = {one["key"]: one for one in sorted(every, key=len)}  # who does it tells more than who found it taken
         for said in workers:
             if "refused" in said:
                 raise UserError(said["refused"])
