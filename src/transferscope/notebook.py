@@ -20,6 +20,7 @@ from transferscope.console import lines, stopping
 from transferscope.console.watch import watched
 from transferscope.engine.executors import Executor
 from transferscope.engine.worker import Outcome
+from transferscope.errors import UserError
 from transferscope.live import Live
 from transferscope.outlook import Outlook, outlook
 from transferscope.preflight import Check
@@ -153,6 +154,8 @@ def compare(studies: Sequence[Study | Path | str]) -> Comparison:
     `studies`: two or more study files, folders of studies, or `Study`s; the others are held against the first.
     `.table()` has every number, `.write("page.html")` the page. Raises UserError as `transferscope compare` does.
     """
+    if not isinstance(studies, Sequence) or not all(isinstance(one, Study | Path | str) for one in studies):
+        raise UserError("compare: studies is not a list of study files, folders or Studies.")
     return side_by_side.compare([one._study if isinstance(one, Study) else one for one in studies])
 
 
