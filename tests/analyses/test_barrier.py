@@ -253,7 +253,7 @@ def test_groups_are_those_of_scipy(seed: int) -> None:
 
     draw = np.random.default_rng(seed)
     joined = [(int(a), int(b)) for a, b in draw.integers(0, 9, (5, 2)) if a != b]
-    graph = coo_array((np.ones(len(joined)), tuple(np.array(joined).T)), shape=(9, 9))
+    graph = coo_array((np.ones(len(joined)), tuple(np.array(joined, dtype=np.int32).T)), shape=(9, 9))
     count, labels = connected_components(graph, directed=False)
     found = groups(range(9), joined)
     assert len(found) == count and all(len({labels[name] for name in group}) == 1 for group in found)
