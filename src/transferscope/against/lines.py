@@ -10,6 +10,7 @@ from transferscope.against import basis
 from transferscope.against.form import Group, Published, Value
 from transferscope.against.quantities import QUANTITIES
 from transferscope.analyses import Chosen
+from transferscope.analyses._shared import contrasts
 from transferscope.engine.table import ResultTable
 from transferscope.measures.deciding import LEAST
 from transferscope.measures.intervals import Interval
@@ -120,12 +121,7 @@ def _line(published: Published, group: Group, value: Value, on: basis.Basis, tab
         return
     differs = basis.differences(on, published.targets[value.target], group, value, measured.metric)
     times = 100.0 if group.unit == "%" else 1.0
-    yield Line(group, value, on.target, on.one.name, _times(measured.value, times), tuple(differs))
-
-
-def _times(found: Interval, times: float) -> Interval:
-    low, high = (None if end is None else times * end for end in (found.low, found.high))
-    return Interval(times * found.mean, low, high, found.n, found.note)
+    yield Line(group, value, on.target, on.one.name, contrasts.moved(measured.value, times), tuple(differs))
 
 
 def rows(found: Sequence[Line]) -> pl.DataFrame:

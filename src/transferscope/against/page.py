@@ -167,4 +167,4 @@ def _points(line: Line) -> Iterator[tuple[str, str, float, float | None, float |
     value, off, here = line.value.value, line.group.tolerance, line.measured
     yield cell, "published", value, value - off if off else None, value + off if off else None
     if here is not None:
-        yield f"{cell}", f"measured{'' if line.comparable else ', otherwise'}", here.mean, here.low, here.high
+        yield cell, f"measured{'' if line.comparable else ', otherwise'}", here.mean, here.low, here.high

@@ -1,7 +1,6 @@
 """What a comparison of studies found: settings, numbers, differences and charts, as tables, sentences and JSON."""
 
 import json
-import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -14,6 +13,7 @@ from transferscope.comparison.settings import Setting, settings
 from transferscope.comparison.sides import Side
 from transferscope.comparison.targets import Matched
 from transferscope.measures.many import by_chance_words
+from transferscope.report.results_json import finite
 from transferscope.section import Card, Chart, Finding
 
 FORMAT = 1
@@ -146,7 +146,7 @@ def _study(side: Side) -> dict[str, Any]:
 
 def _card(card: Card) -> dict[str, Any]:
     said = {one.name: getattr(card, one.name) for one in fields(card) if one.name not in QUIET}
-    return {name: _finite(value) for name, value in said.items()}
+    return {name: finite(value) for name, value in said.items()}
 
 
 def _number(row: Row) -> dict[str, Any]:
@@ -154,9 +154,9 @@ def _number(row: Row) -> dict[str, Any]:
         None
         if one is None
         else {
-            "effect": _finite(one.shown.mean),
-            "low": _finite(one.shown.low),
-            "high": _finite(one.shown.high),
+            "effect": finite(one.shown.mean),
+            "low": finite(one.shown.low),
+            "high": finite(one.shown.high),
             "seeds": list(one.seeds),
         }
         for one in row.readings
@@ -178,20 +178,16 @@ def _difference(one: Difference) -> dict[str, Any]:
     said: dict[str, Any] = {"of": one.of, "against": one.against, "basis": one.how or None, "why_not": one.why or None}
     if one.found is None:
         return said
-    ends = {name: _finite(getattr(one.found, name)) for name in ("low", "high")}
+    ends = {name: finite(getattr(one.found, name)) for name in ("low", "high")}
     return {
         **said,
-        "effect": _finite(one.found.mean),
+        "effect": finite(one.found.mean),
         **ends,
         "n": one.found.n,
         "images": one.found.images,
         "shown": {"yes": "higher", "no": "lower", "unsure": None}[one.light],
         "note": one.found.note or None,
     }
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def text(found: Facts) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import polars as pl
-from markupsafe import Markup
 
 from transferscope import answers, whole
 from transferscope.analyses._shared.readings import Reading
@@ -18,7 +17,7 @@ from transferscope.measures import rounding
 from transferscope.report import figures, wording
 from transferscope.report.first_screen import QUESTIONS, WORDS
 from transferscope.report.mishaps import Mishaps
-from transferscope.report.page import slug
+from transferscope.report.page import attempted, shown_chart, slug
 from transferscope.report.shell import environment, shell
 from transferscope.section import Chart, Finding, Question
 
@@ -178,15 +177,7 @@ def _cells(found: Facts, row: Row) -> Mapping[str, str]:
 
 
 def _chart(folder: Path, name: str, chart: Chart, mishaps: Mishaps) -> dict[str, Any]:
-    bare = {"title": chart.title, "caption": chart.caption, "problem": ""}
-
-    def shown() -> dict[str, Any]:
-        spec = figures.specification(chart)
-        figures.write_figure(folder, name, spec)
-        return {**bare, "name": name, "json": Markup(figures.embedded(figures.packed(spec)))}
-
-    what = f"The chart '{chart.title}'"
-    return mishaps.attempt(what, shown, lambda said: {**bare, "problem": said}, through=OSError)
+    return attempted(f"The chart '{chart.title}'", chart, lambda one: shown_chart(name, one, folder), mishaps)
 
 
 def _beside(found: Facts, stem: str, mishaps: Mishaps) -> list[dict[str, Any]]:
@@ -202,14 +193,8 @@ def _beside(found: Facts, stem: str, mishaps: Mishaps) -> list[dict[str, Any]]:
 
 def _embedded(study: str, name: str, chart: Chart, mishaps: Mishaps) -> dict[str, Any]:
     """A chart that lies as a file beside its own study's page."""
-    bare = {"study": study, "title": chart.title, "caption": chart.caption, "problem": "", "name": name}
-
-    def shown() -> dict[str, Any]:
-        spec = figures.specification(chart)
-        return {**bare, "json": Markup(figures.embedded(figures.packed(spec)))}
-
     what = f"The chart '{chart.title}' of {study}"
-    return mishaps.attempt(what, shown, lambda said: {**bare, "problem": said}, through=OSError)
+    return {"study": study, "name": name, **attempted(what, chart, lambda one: shown_chart(name, one), mishaps)}
 
 
 def _study(found: Facts, place: int) -> dict[str, Any]:

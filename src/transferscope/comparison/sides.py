@@ -20,11 +20,12 @@ from transferscope.errors import UserError
 from transferscope.measures.deciding import Design
 from transferscope.report.mishaps import Mishaps
 from transferscope.report.page import PagePart
+from transferscope.report.results_json import FORMAT
 from transferscope.study import Study
 from transferscope.tasks import inputs
 
 FILES = ("study.yaml", "resolved.yaml")  # of a folder, the first that is there
-RESULTS, FORMAT = "results.json", 1
+RESULTS = "results.json"
 
 
 @dataclass(frozen=True)

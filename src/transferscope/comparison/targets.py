@@ -48,11 +48,6 @@ def matched(sides: Sequence[Side]) -> list[Matched]:
     return found
 
 
-def of(found: Sequence[Matched], place: int, target: str) -> Matched:
-    """The one that a study calls `target`."""
-    return next(one for one in found if one.names.get(place) == target)
-
-
 def words(found: Sequence[Matched], names: Mapping[int, str]) -> list[str]:
     """What is to be said of targets that are one by their data and not by name, and of those that one study has."""
     said = []

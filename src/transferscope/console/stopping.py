@@ -2,7 +2,7 @@
 
 import shlex
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,24 +34,27 @@ def stoppable(executor: "Executor", resume: str) -> Iterator[list[int]]:
         else:
             executor.kill()
 
-    before = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _answered(on_signal):
         yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def heard() -> Iterator[list[int]]:
     """While inside, signals do nothing but to stand in the list that is yielded."""
     caught: list[int] = []
-    before = {s: signal.signal(s, lambda number, _: caught.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _answered(lambda number, _: caught.append(number)):
         yield caught
+
+
+@contextmanager
+def _answered(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """While inside, Ctrl-C and SIGTERM are handled so."""
+    before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def code(caught: list[int]) -> int:

@@ -34,6 +34,7 @@ SPLITS = {
     **dict.fromkeys(("eval", "evaluation"), "eval"),  # val, or test where there is another val
     **dict.fromkeys(("test", "testing", "tst", "holdout"), "test"),
 }
+LABELS = ("label", "labels", "y", "class")  # columns and fields that name the class, the likeliest first
 GENERAL = frozenset(  # words that say no more than "a folder of pictures"
     (
         *(
@@ -95,6 +96,12 @@ def split_of(name: str) -> tuple[str, tuple[str, ...]] | None:
         return None
     rest = tuple(w for w in words if w not in SPLITS and w not in GENERAL and not w.isdigit())
     return splits.pop(), rest
+
+
+def split_word(name: str) -> str:
+    """The split, train, val or test, that a name by itself says, eval being val; "" for one that says none."""
+    found = split_of(name)
+    return found[0].replace("eval", "val") if found else ""
 
 
 def beside(name: str) -> bool:

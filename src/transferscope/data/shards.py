@@ -2,13 +2,11 @@
 
 import re
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
 
-from transferscope.data.array_files import stamp
 from transferscope.errors import UserError
 
 SAMPLE = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # a key, and which file of the sample it is
@@ -52,23 +50,20 @@ def shards(rest: str) -> dict[str, Path]:
     )
 
 
+def contents(file: Path, places: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """The bytes at some places (where they begin, and their number) of a shard, which is opened once. OSError where it
+    ends before them."""
+    with file.open("rb") as shard:
+        for begins, size in places:
+            shard.seek(begins)
+            found = shard.read(size)
+            if len(found) < size:
+                raise OSError(f"the shard '{file.name}' ends before it")
+            yield found
+
+
 def samples(file: Path) -> tuple[Sample, ...]:
     """The samples of a shard in its order, nothing unpacked. UserError for what is no plain tar file."""
-    return _samples(str(file), stamp(str(file)))
-
-
-def content(file: Path, begins: int, size: int) -> bytes:
-    """The bytes of one file of a sample. OSError where the shard ends before them."""
-    with file.open("rb") as shard:
-        shard.seek(begins)
-        found = shard.read(size)
-    if len(found) < size:
-        raise OSError(f"the shard '{file.name}' ends before it")
-    return found
-
-
-@lru_cache(maxsize=4096)
-def _samples(file: str, stamp: tuple[int, int]) -> tuple[Sample, ...]:
     found: dict[str, dict[str, tuple[int, int]]] = {}
     before = ""
     try:
@@ -86,7 +81,7 @@ def _samples(file: str, stamp: tuple[int, int]) -> tuple[Sample, ...]:
                 before = key
             _check_end(shard)
     except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"'{file}' {_why(Path(file), error)}.") from None
+        raise UserError(f"'{file}' {_why(file, error)}.") from None
     return tuple(Sample(key, parts) for key, parts in found.items())
 
 

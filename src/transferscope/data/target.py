@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema
 
 from transferscope.answers import METRICS, Kind, Task
 from transferscope.data import paths
+from transferscope.data.names import split_word
 from transferscope.errors import UserError, did_you_mean
 from transferscope.registry import joined
 from transferscope.strict import TEXT, Also, Real, Strict, as_number, as_tuple
@@ -74,6 +75,15 @@ class Columns(Strict):
     def without(self, role: str) -> bool:
         """Was it said that there is no column of this role?"""
         return role in self.model_fields_set and getattr(self, role) is None
+
+
+def split_cell(cell: Any, column: str) -> str:
+    """The split, train, val or test, that a cell of the `column` of splits says; "" for an empty one."""
+    if not cell:
+        return ""
+    if not (word := split_word(str(cell))):
+        raise UserError(f"columns.split: '{cell}' in '{column}' is neither train, val nor test; name another column.")
+    return word
 
 
 def _ends(value: Any) -> Any:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -163,8 +164,8 @@ class Remote:
         for name, said in self.bucket.names(RESULTS).items():
             task, key, attempt, *_ = name.split("/")
             left.setdefault((task, key, attempt), {})[f"{RESULTS}/{name}"] = said.size
-        doubtful = {(task, key) for task, key, _ in left if sum(one[:2] == (task, key) for one in left) > 1}
-        doubtful |= {(task, key) for task, key, _ in left if f"{task}-{key}" not in self._done}
+        attempts = Counter((task, key) for task, key, _ in left)
+        doubtful = {one for one, count in attempts.items() if count > 1 or "-".join(one) not in self._done}
         said_of = self.bucket.read_all([_announcement(*one) for one in sorted(doubtful)])
         for (task, key, attempt), files in left.items():
             said_now = said_of.get(_announcement(task, key), b"")

@@ -149,16 +149,16 @@ def _section(folder: Path, part: PagePart, mishaps: Mishaps) -> dict[str, Any]:
 
     def each(kind: str, things: Sequence[Any], show: Callable[[Any], dict[str, Any]]) -> list[dict[str, Any]]:
         """`show` of every thing, or its title with the problem."""
-        return [_each(f"The {kind} '{thing.title}' of '{part.name}'", thing, show, mishaps) for thing in things]
+        return [attempted(f"The {kind} '{thing.title}' of '{part.name}'", thing, show, mishaps) for thing in things]
 
     def name(thing: Chart | Picture) -> str:
         return _unused(f"{slug(part.name)}-{slug(thing.name)}", taken)
 
-    charts = each("chart", section.charts, lambda chart: _chart(folder / "figures", name(chart), chart))
+    charts = each("chart", section.charts, lambda chart: shown_chart(name(chart), chart, folder / "figures"))
     pictures = each("picture", section.pictures, lambda picture: _picture(folder / "figures", name(picture), picture))
     tables: list[dict[str, Any]] = each("table", section.tables, lambda view: wording.table(view.rows))
     drawn = [one for one in section.opening if isinstance(one, Chart)]
-    opening = each("chart", drawn, lambda chart: _chart(folder / "figures", name(chart), chart))
+    opening = each("chart", drawn, lambda chart: shown_chart(name(chart), chart, folder / "figures"))
     listed = [one for one in section.opening if not isinstance(one, Chart)]
     opening += each("table", listed, lambda view: wording.table(view.rows))
     return {
@@ -201,7 +201,9 @@ def _record(of: Finding | Card | DataSet, *without: str) -> dict[str, Any]:
     return {one.name: getattr(of, one.name) for one in fields(of) if one.name not in without}
 
 
-def _each(what: str, thing: Any, show: Callable[[Any], dict[str, Any]], mishaps: Mishaps) -> dict[str, Any]:
+def attempted(what: str, thing: Any, show: Callable[[Any], dict[str, Any]], mishaps: Mishaps) -> dict[str, Any]:
+    """What a template is told of a chart, a picture or a table that `show` makes ready; of one that cannot be shown,
+    why."""
     bare = {"title": str(thing.title), "caption": str(thing.caption), "problem": ""}
 
     def shown() -> dict[str, Any]:
@@ -213,9 +215,11 @@ def _each(what: str, thing: Any, show: Callable[[Any], dict[str, Any]], mishaps:
     return mishaps.attempt(what, shown, instead, through=OSError)  # a full or read-only disk is not the chart's fault
 
 
-def _chart(folder: Path, name: str, chart: Chart) -> dict[str, Any]:
+def shown_chart(name: str, chart: Chart, folder: Path | None = None) -> dict[str, Any]:
+    """A chart as a template draws it; its figure files are written into `folder`, if there is one."""
     spec = figures.specification(chart)
-    figures.write_figure(folder, name, spec)
+    if folder is not None:
+        figures.write_figure(folder, name, spec)
     return {"name": name, "json": Markup(figures.embedded(figures.packed(spec)))}
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+FORMAT = 1  # of the file
 Labels = Mapping[str, Any]
 
 
@@ -35,8 +36,8 @@ def results_json(
                 "charts": [{key: chart[key] for key in ("name", "title", "caption")} for chart in drawn],
             }
         )
-    whole = {"format": 1, "title": title, "question": question, **made, "analyses": analyses}
-    return {key: _finite(value) for key, value in whole.items()}
+    whole = {"format": FORMAT, "title": title, "question": question, **made, "analyses": analyses}
+    return {key: finite(value) for key, value in whole.items()}
 
 
 def parts_of(shown: Labels) -> list[dict[str, Any]]:
@@ -44,12 +45,12 @@ def parts_of(shown: Labels) -> list[dict[str, Any]]:
     return [*shown["opening"], *shown["charts"], *shown["pictures"], *shown["tables"]]
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON has no NaN; what is not finite becomes null, what JSON does not know becomes text."""
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     return value if isinstance(value, str | int | None) else str(value)

@@ -190,9 +190,7 @@ class Watched:
             return {**said, "state": "done", "seconds": self._said(step).get("seconds")}
         if key in running:
             how = running[key]
-            told = {
-                name: how[name] for name in ("epoch", "epochs", "done", "total", "metric") if _number(how.get(name))
-            }
+            told = {name: how[name] for name in PROGRESS if _number(how.get(name))}
             began = how["began"] if _number(how.get("began")) else now
             done = how["share"] if _number(how.get("share")) else 0.0
             return {**said, "state": "running", "share": done, "seconds": max(0.0, now - began), **told}

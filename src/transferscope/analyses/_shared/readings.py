@@ -52,15 +52,13 @@ class Reading:
             mine_of, theirs_of = (
                 {key: value for key, value in of.items() if set(key) <= set(common)} for of in (self.pairs, other.pairs)
             )
-            found = pairs_difference(mine_of, theirs_of)
-            return Gain(found.mean, found.low, found.high, found.n, found.note, found.again)
+            return _gain(pairs_difference(mine_of, theirs_of))
         mine, theirs = self._of(common, images), other._of(common, images)
         return None if mine is None or theirs is None else mine.minus(theirs).interval()
 
     def apart(self, other: "Reading") -> Gain:
         """This less `other`, as of studies that share neither seeds nor images."""
-        found = unpaired_difference(other.whole, self.whole)
-        return Gain(found.mean, found.low, found.high, found.n, found.note, found.again)
+        return _gain(unpaired_difference(other.whole, self.whole))
 
     def _of(self, seeds: Sequence[int], images: bool) -> Scores | None:
         """The scores of some seeds; without `images` those of single images are left out."""
@@ -69,6 +67,11 @@ class Reading:
         places = [self.seeds.index(seed) for seed in seeds]
         parts = self.scores.parts[places] if images and self.scores.parts is not None else None
         return replace(self.scores, values=self.scores.values[places], parts=parts)
+
+
+def _gain(found: Interval) -> Gain:
+    """An interval over seeds as one that could be over images too."""
+    return Gain(found.mean, found.low, found.high, found.n, found.note, found.again)
 
 
 def shared(first: Sequence[int], second: Sequence[int]) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ def basins(target: str, main: pl.DataFrame) -> list[Finding]:
         most, least = (groups(seeds, edges.select("seed", "seed_b").rows()) for edges in (joined, possible))
         count = str(len(most)) if len(most) == len(least) else f"{len(least)} to {len(most)}"
         rule = f"no barrier above {100 * LIMIT:g} {hundredths(of)}"
-        named = [f"{listed([str(seed) for seed in group])}" for group in most if len(group) > 1]
+        named = [listed([str(seed) for seed in group]) for group in most if len(group) > 1]
         text = f"On {target}, the {len(seeds)} {arm} lie in {count} basin{'s' if count != '1' else ''}"
         text += (
             f": lines with {rule} join the seeds {' as well as '.join(named)}"

@@ -33,8 +33,7 @@ BESIDE = "metadata.csv"  # of pictures whose paths are in its column file_name
 def recognised(path: Path) -> Path | None:
     """A file with the ending of a table, or a folder of pictures with a metadata.csv."""
     if path.is_dir():
-        table = path / BESIDE
-        return table if table.is_file() and b"file_name" in table.open("rb").readline() else None
+        return table if (table := path / BESIDE).is_file() and _names_files(table) else None
     return path if path.suffix.lower() in ENDINGS else None
 
 
@@ -98,6 +97,11 @@ def _columns(columns: Any, rest: str) -> Columns:
     if said.values is not None:
         raise UserError(f"columns.values: it names numbers of arrays, and 'csv:{rest}' lists images; remove it.")
     return said
+
+
+def _names_files(table: Path) -> bool:
+    with table.open("rb") as opened:
+        return b"file_name" in opened.readline()
 
 
 def _file(rest: str) -> Path:

@@ -18,16 +18,15 @@ from transferscope.data import hub
 from transferscope.data.array_files import classes_of
 from transferscope.data.fingerprint import files_fingerprint, text_fingerprint
 from transferscope.data.listing import SPLITS, Listing
-from transferscope.data.names import split_of
+from transferscope.data.names import LABELS, split_word
 from transferscope.data.paths import from_folder
 from transferscope.data.phrases import listed
 from transferscope.data.pictures.decode import decoded
 from transferscope.data.pictures.numbers import Picture
-from transferscope.data.target import Columns
+from transferscope.data.target import Columns, split_cell
 from transferscope.data.texts import sound
 from transferscope.errors import UserError, did_you_mean
 
-LABELS = ("label", "labels", "y", "class")
 MANY = "list of "  # kinds of columns: of an example's several labels
 
 
@@ -110,7 +109,9 @@ def listing(rest: str, columns: Any = None) -> Listing:
     own = {name: [of[i] for i in kept] for name, of in cells.items()}
     classes, labels = _labels([own[name] for name in roles.label], roles.label, features, folder)
     split = (
-        [words[rows[i][0]] for i in kept] if roles.split is None else [_word(c, roles.split) for c in own[roles.split]]
+        [words[rows[i][0]] for i in kept]
+        if roles.split is None
+        else [split_cell(c, roles.split) for c in own[roles.split]]
     )
     return Listing(
         names=tuple(f"{rows[i][0]}/{rows[i][1]:08d}" for i in kept),
@@ -182,20 +183,12 @@ def _splits(parts: Mapping[str, Any], roles: Roles) -> tuple[dict[str, str], lis
     """The word for every split that is kept ('' where one stands alone, or a column says it), and what was left out."""
     if len(parts) == 1 or roles.split is not None:
         return dict.fromkeys(parts, ""), []
-    found = {name: split_of(name) for name in parts}
-    words = {name: of[0].replace("eval", "val") for name, of in found.items() if of}
+    words = {name: word for name in parts if (word := split_word(name))}
     lost = [name for name in parts if name not in words]
     for word in SPLITS:
         if len(same := [name for name, own in words.items() if own == word]) > 1:
             raise UserError(f"The splits {listed(same)} all read {word}; save a data set with one of each.")
     return words, [f"Left out were splits that are neither train, val nor test: {listed(lost)}."] if lost else []
-
-
-def _word(cell: Any, column: str) -> str:
-    found = split_of(str(cell)) if cell else ("", ())
-    if found is None:
-        raise UserError(f"columns.split: '{cell}' in '{column}' is neither train, val nor test; name another column.")
-    return found[0].replace("eval", "val")
 
 
 def _labels(

@@ -7,8 +7,9 @@ A shard whose name or folder says train, val or test is of that split. Numbers o
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,16 @@ from transferscope.data import shards
 from transferscope.data.array_files import classes_of
 from transferscope.data.fingerprint import files_fingerprint
 from transferscope.data.listing import Listing
-from transferscope.data.names import PICTURES, split_of
+from transferscope.data.names import LABELS, PICTURES, split_word
 from transferscope.data.paths import from_folder
 from transferscope.data.phrases import listed
 from transferscope.data.pictures.decode import decoded
 from transferscope.data.pictures.numbers import Picture
 from transferscope.data.shards import Sample
-from transferscope.data.target import Columns
+from transferscope.data.target import Columns, split_cell
 from transferscope.data.texts import sound
 from transferscope.errors import UserError, did_you_mean
 
-LABELS = ("label", "labels", "y", "class")
 NAMES = "classnames.txt"
 
 absolute = from_folder
@@ -47,7 +47,7 @@ class Members:
     def __call__(self, index: int) -> Picture | str:
         """Raises ValueError or OSError for an example that cannot be read."""
         shard, begins, size = map(int, self.places[index])
-        found = shards.content(Path(self.files[shard]), begins, size)
+        (found,) = shards.contents(Path(self.files[shard]), [(begins, size)])
         if self.holds == "texts":
             return sound(found.decode("utf-8"))
         return decoded(found, self.exact, self.stacked)
@@ -90,7 +90,11 @@ def listing(rest: str, columns: Any = None) -> Listing:
     own = [[read[name][i] for i in kept] for name in label]
     classes, labels = _classes(own, label, _names_file(rest), Path(rest))
     words = [_word(name) for name in files]
-    split = [_said(read[said.split][i], said.split) for i in kept] if said.split else [words[every[i][0]] for i in kept]
+    split = (
+        [split_cell(read[said.split][i], said.split) for i in kept]
+        if said.split
+        else [words[every[i][0]] for i in kept]
+    )
     notes = [f"The {holds} are the files .{part} of every sample, labels in {listed(label)}."]
     for count, what in ((shown.count(False), f"no file .{part}"), (sum(shown) - len(kept), "no label")):
         if count:
@@ -121,7 +125,7 @@ class _Cells:
         found = [cell.get(field) if isinstance(cell, dict) else None for cell in cells] if field else cells
         if all(cell is None for cell in found):
             have = [
-                *(f"json.{one}" for one in self._fields()),
+                *(f"json.{one}" for one in self.fields()),
                 *sorted({p for _, one in self._every for p in one.parts}),
             ]
             raise UserError(f"{where}: no sample of '{ref}' has '{name}'; {did_you_mean(name, have)}")
@@ -129,19 +133,28 @@ class _Cells:
 
     def _part(self, part: str) -> list[Any]:
         if part not in self._read:
-            self._read[part] = [self._cell(number, one, part) for number, one in self._every]
+            self._read[part] = [
+                cell
+                for number, of in groupby(self._every, key=lambda numbered: numbered[0])
+                for cell in self._cells(self._files[number], [one for _, one in of], part)
+            ]
         return self._read[part]
 
-    def _cell(self, number: int, one: Sample, part: str) -> Any:
-        if part not in one.parts:
-            return None
-        try:
-            text = shards.content(self._files[number], *one.parts[part]).decode("utf-8")
-            return json.loads(text) if part == "json" else text.strip()
-        except ValueError as error:
-            raise UserError(f"'{self._files[number]}': '{one.key}.{part}' cannot be read ({error}).") from None
+    @staticmethod
+    def _cells(file: Path, samples: Sequence[Sample], part: str) -> Iterator[Any]:
+        """The cells of one shard, which is opened once."""
+        content = shards.contents(file, [one.parts[part] for one in samples if part in one.parts])
+        for one in samples:
+            if part not in one.parts:
+                yield None
+                continue
+            try:
+                text = next(content).decode("utf-8")
+                yield json.loads(text) if part == "json" else text.strip()
+            except ValueError as error:
+                raise UserError(f"'{file}': '{one.key}.{part}' cannot be read ({error}).") from None
 
-    def _fields(self) -> list[str]:
+    def fields(self) -> list[str]:
         first = next((cell for cell in self._part("json") if isinstance(cell, dict)), {})
         return sorted(first)
 
@@ -180,7 +193,7 @@ def _label(every: Sequence[tuple[int, Sample]], cells: _Cells, ref: str) -> tupl
     """Where the class is: in a file `cls`, else in a field of `json` that is called so."""
     if any("cls" in one.parts for _, one in every):
         return ("cls",)
-    fields = cells._fields()
+    fields = cells.fields()
     if found := [name for name in LABELS if name in fields]:
         return (f"json.{found[0]}",)
     have = f"json has {listed(fields)}" if fields else "there is no json"
@@ -215,14 +228,6 @@ def _names_file(rest: str) -> Path:
 def _word(shard: str) -> str:
     """The split that the name of a shard says, or else the nearest of its folders that says one."""
     for part in reversed(Path(shard).with_suffix("").parts):
-        if found := split_of(part):
-            return found[0].replace("eval", "val")
+        if word := split_word(part):
+            return word
     return ""
-
-
-def _said(cell: Any, column: str) -> str:
-    if not cell:
-        return ""
-    if (found := split_of(str(cell))) is None:
-        raise UserError(f"columns.split: '{cell}' in '{column}' is neither train, val nor test; name another part.")
-    return found[0].replace("eval", "val")
