@@ -230,7 +230,7 @@ def test_networks_are_counted_by_basin() -> None:
     ]
     (found,) = basins("skin", pl.DataFrame(rows))
     assert found.text == (
-        "On skin, the 4 P-T lie in 1 to 2 basins: lines with no barrier above 2 points join the seeds 0 and 1 as well "
+        "On skin, the 4 P-T lie in 1 to 2 basins: lines that fall by at most 2 points join the seeds 0 and 1 as well "
         "as 2 and 3; 1 of 6 lines leave it open (each line by its 95% interval over images)."
     )
     assert basins("skin", pl.DataFrame(rows[:5])) == [], "not all pairs were walked"
@@ -241,9 +241,14 @@ def test_networks_are_counted_by_basin() -> None:
     ]
     (found,) = basins("skin", pl.DataFrame(apart))
     assert found.text == (
-        "On skin, the 3 RI-T lie in 3 basins: no line is shown to have no barrier above 2 points (each line by its 95% "
+        "On skin, the 3 RI-T lie in 3 basins: every line falls by more than 2 points (each line by its 95% "
         "interval over images)."
     )
+    chain = [
+        {**rows[0], "seed": a, "seed_b": b, "barrier_high": high} for a, b, high in ((1, 0, 0), (2, 0, 0), (2, 1, 1))
+    ]
+    (found,) = basins("skin", pl.DataFrame(chain, strict=False))
+    assert "lie in 1 basin: " in found.text and "open" not in found.text, "the line left over changes nothing"
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -32,16 +32,14 @@ def basins(target: str, main: pl.DataFrame) -> list[Finding]:
         possible = of.filter(pl.col("barrier_low") <= LIMIT)
         most, least = (groups(seeds, edges.select("seed", "seed_b").rows()) for edges in (joined, possible))
         count = str(len(most)) if len(most) == len(least) else f"{len(least)} to {len(most)}"
-        rule = f"no barrier above {100 * LIMIT:g} {hundredths(of)}"
+        fall, unsure = f"{100 * LIMIT:g} {hundredths(of)}", possible.height - joined.height
         named = [listed([str(seed) for seed in group]) for group in most if len(group) > 1]
-        text = f"On {target}, the {len(seeds)} {arm} lie in {count} basin{'s' if count != '1' else ''}"
-        text += (
-            f": lines with {rule} join the seeds {' as well as '.join(named)}"
-            if named
-            else f": no line is shown to have {rule}"
-        )
-        unsure = possible.height - joined.height
-        text += f"; {unsure} of {of.height} lines leave it open" if unsure else ""
+        text = f"On {target}, the {len(seeds)} {arm} lie in {count} basin{'s' if count != '1' else ''}: "
+        if named:
+            text += f"lines that fall by at most {fall} join the seeds {' as well as '.join(named)}"
+        else:
+            text += f"no line is shown to fall by at most {fall}" if unsure else f"every line falls by more than {fall}"
+        text += f"; {unsure} of {of.height} lines leave it open" if len(least) < len(most) else ""
         found.append(Finding(f"{text} (each line by its 95% interval over images)."))
     return found
 
