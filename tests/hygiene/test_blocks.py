@@ -18,6 +18,7 @@ from pages.runs import NOT_READ, NOT_RUN, RUNS, Run
 
 from transferscope import cli
 from transferscope.against import form
+from transferscope.console import logfile
 from transferscope.errors import UserError
 from transferscope.study.extends import merged
 from transferscope.study.file import StudyFile
@@ -35,8 +36,9 @@ def of(page: str, language: str) -> list[Block]:
 
 
 @pytest.mark.parametrize("page", NAMES)
-def test_commands_parse(page: str) -> None:
+def test_commands_parse(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the command line itself does it: the verb, its options and the number of its arguments."""
+    monkeypatch.chdir(tmp_path)  # a log file begins where it is named
     verbs = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
     for block in blocks(NAMES[page]):
         if block.language not in ("", "console", "bash", "sh"):
@@ -49,6 +51,8 @@ def test_commands_parse(page: str) -> None:
                     verbs[words[1]].make_context(words[1], words[2:])
                 except Exception as error:
                     pytest.fail(f"{block}: {line}: {error}")
+                finally:
+                    logfile.end("none: it was only parsed")
             if words[:1] == ["python"] and words[1].endswith(".py"):
                 assert (TOP / words[1]).is_file() or written(block.page, words[1]), f"{block}: {line}"
 
