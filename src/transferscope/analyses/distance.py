@@ -100,7 +100,7 @@ def _trend(target: str, blocks: pl.DataFrame) -> list[Finding]:
     ranks = {name: _rank(own, name) for name in MEASURES}
     if (rank := ranks["rms"]) is None:
         return []
-    far = contrasts.over_seeds(own, ["block"], "rms").sort("rms")["block"]
+    far = contrasts.over_pairs(own, ["block"], "rms").sort("rms")["block"]
     trend = per_block.with_depth(
         rank,
         "farther in later blocks than in earlier ones",
@@ -134,7 +134,7 @@ def _of(kind: str) -> str:
 
 
 def _charts(target: str, body: pl.DataFrame, blocks: pl.DataFrame) -> list[Chart]:
-    whole = contrasts.over_seeds(body, [], "l2")
+    whole = contrasts.over_pairs(body, [], "l2")
     runs = body.select("pair", "seed", "l2")
     spec = charts.dots(whole, "pair", "l2", low="low", high="high", runs=runs, value_title="L2 distance of the bodies")
     found = [
@@ -146,7 +146,7 @@ def _charts(target: str, body: pl.DataFrame, blocks: pl.DataFrame) -> list[Chart
         )
     ]
     for column, (title, word, note) in MEASURES.items():
-        means = contrasts.over_seeds(blocks, ["block"], column)
+        means = contrasts.over_pairs(blocks, ["block"], column)
         if means.is_empty():
             continue
         runs = blocks.select("pair", "block", pl.format("{}-{}", "seed", "seed_b").alias("seed"), column).drop_nulls()

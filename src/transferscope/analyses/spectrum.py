@@ -119,7 +119,7 @@ def _by_block(rows: pl.DataFrame, value: str) -> pl.DataFrame:
 
 def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
     found = []
-    means = contrasts.over_seeds(_by_block(rows, "excess"), ["block"], "excess")
+    means = contrasts.over_pairs(_by_block(rows, "excess"), ["block"], "excess")
     if not means.is_empty():
         spec = charts.lines(means, "block", "excess", "pair", x_title="block", y_title="excess overlap", reference=0.0)
         caption = (
@@ -138,7 +138,7 @@ def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
         )
         for place, side in enumerate("ab")
     ]
-    ranks = contrasts.over_seeds(_by_block(pl.concat(sides), "rank"), ["block"], "rank")
+    ranks = contrasts.over_pairs(_by_block(pl.concat(sides), "rank"), ["block"], "rank")
     if not ranks.is_empty():
         spec = charts.lines(ranks, "block", "rank", "pair", x_title="block", y_title="effective rank")
         caption = (

@@ -79,7 +79,7 @@ def steps(study: Study, measure: Task, checkpoint: str, **params: Any) -> Iterat
             yield {"target": target, **pair.labels}, step
 
 
-def over_seeds(rows: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFrame:
+def over_pairs(rows: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFrame:
     """Mean of `value` by pair and `by` with `low` and `high` (null where there is no interval), in the rows' order."""
     found = []
     for key, group in rows.drop_nulls(value).group_by(["pair", *by], maintain_order=True):

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import polars as pl
 
 from transferscope import charts
-from transferscope.analyses import similarity
+from transferscope.analyses.similarity.options import Options
+from transferscope.analyses.similarity.step import features, measure
 from transferscope.analyses._shared import barriers, line_step, phrases
 from transferscope.analyses.checkpoint.sweep import KEY, axis
 from transferscope.engine.step import Step
@@ -20,7 +21,7 @@ def saves(c: Checkpoint, last: Checkpoint, images: int, alphas: int) -> Iterator
     assert isinstance(run, Step)
     data, a_at, b_at = run.params["data"], str(c.at), str(last.at)
     yield "line", _line(run, a_at, run, b_at, data, images, alphas)
-    yield "cka", similarity.measure.step(a=_features(run, a_at, data, images), b=_features(run, b_at, data, images))
+    yield "cka", measure.step(a=_features(run, a_at, data, images), b=_features(run, b_at, data, images))
 
 
 def tuned(
@@ -30,7 +31,7 @@ def tuned(
     a, b = (study.run(target, "pretrained", seed, checkpoint=d) for d in (c, last))
     data = study.data(target)
     yield "line", _line(a, "end", b, "end", data, images, alphas)
-    yield "cka", similarity.measure.step(a=_features(a, "start", data, images), b=_features(b, "start", data, images))
+    yield "cka", measure.step(a=_features(a, "start", data, images), b=_features(b, "start", data, images))
 
 
 def _line(a: Step, a_at: str, b: Step, b_at: str, data: Step, images: int, alphas: int) -> Step:
@@ -51,8 +52,8 @@ def _line(a: Step, a_at: str, b: Step, b_at: str, data: Step, images: int, alpha
 
 
 def _features(run: Step, at: str, data: Step, images: int) -> Step:
-    how = similarity.Options(images=images, neighbours=0).model_dump(exclude={"checkpoint"})
-    return similarity.features.step(run=run, at=at, data=data, **how)
+    how = Options(images=images, neighbours=0).model_dump(exclude={"checkpoint"})
+    return features.step(run=run, at=at, data=data, **how)
 
 
 def gathered(rows: pl.DataFrame) -> pl.DataFrame:

@@ -190,7 +190,7 @@ def _nothing_shared(target: str, rows: pl.DataFrame) -> list[str]:
 
 def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
     found = []
-    kappa = contrasts.over_seeds(rows, [], "kappa")
+    kappa = contrasts.over_pairs(rows, [], "kappa")
     if not kappa.is_empty():
         spec = charts.dots(
             kappa,

@@ -47,7 +47,7 @@ def shown(target: str, every: pl.DataFrame) -> tuple[list[Finding], list[Chart],
         )
         found.append(contrasts.finding(text, gap, "in correlation"))
     charts_ = []
-    means = contrasts.over_seeds(whole, [], KEY)
+    means = contrasts.over_pairs(whole, [], KEY)
     if not means.is_empty():
         spec = charts.dots(
             means,
