@@ -13,14 +13,12 @@ from transferscope.data.pictures.survey import Survey, survey, unreadable
 from transferscope.engine.machine import this_machine
 from transferscope.errors import UserError
 from transferscope.propose import arrays, tables, tasks, texts
-from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
+from transferscope.propose.lines import ARMS, OPENING, TRAINING, pace, quoted, to_train_on
 from transferscope.propose.networks import Suited, suited
 
-TEMPLATE = """\
-# A transferscope study of {ref}, written by 'transferscope init'.
-# Found: {found}
-# Change anything; 'transferscope check' says whether it holds together, 'transferscope plan' what it costs.
-
+TEMPLATE = (
+    OPENING
+    + """\
 targets:
   {target}:{how}
 
@@ -28,10 +26,9 @@ network: {network}
 pretrained: {weights}     # or file:my_weights.safetensors, or timm (the hub weights of that network)
 image_size: {size}        # pixels; {why_size}
 
-arms: [random, pretrained]
-seeds: 3                  # replicates per arm; {{from: 3, to: 8}} adds one at a time until every claim is decided
-head: shared              # replicas share the new head's initial values (or: per-seed)
-
+"""
+    + ARMS
+    + """\
 {split}recipe:
   epochs: {epochs}              # {why_epochs}
   batch_size: {batch}
@@ -47,6 +44,7 @@ analyses:
   distance: {{}}            # how far did the weights move?
   spectrum: {{}}            # which directions of the weights were kept?
 """
+)
 
 
 OTHERS = {"texts": texts.propose, "arrays": arrays.propose}  # than images, by what a listing holds

@@ -10,16 +10,14 @@ from transferscope.data.phrases import listed
 from transferscope.data.sources import parquet
 from transferscope.errors import UserError
 from transferscope.propose import tables, tasks
-from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
+from transferscope.propose.lines import ARMS, OPENING, TRAINING, UNLESS_PICTURES, pace, quoted, to_train_on
 from transferscope.propose.networks import suited
 from transferscope.tasks.inputs import arrays
 
 SOURCES = ("hdf5", "npz", "parquet")  # whose files hold nothing else
-TEMPLATE = """\
-# A transferscope study of {ref}, written by 'transferscope init'.
-# Found: {found}
-# Change anything; 'transferscope check' says whether it holds together, 'transferscope plan' what it costs.
-
+TEMPLATE = (
+    OPENING
+    + """\
 input: {{arrays: {{jitter: 0.0, crop: 1.0}}}}   # noise and windows that training sees
 targets:
   {target}:{how}
@@ -27,25 +25,16 @@ targets:
 network: {network}
 pretrained: {weights}
 
-arms: [random, pretrained]
-seeds: 3                  # replicates per arm; {{from: 3, to: 8}} adds one at a time until every claim is decided
-head: shared              # replicas share the new head's initial values (or: per-seed)
-
-split: {{val: 0.15, test: 0.2, seed: 0}}   # stratified; parts that the data brings along are kept
-
-recipe:
-  epochs: {epochs}
-  batch_size: {batch}
-{training}  schedule: cosine
-  warmup: 1               # epochs
-
-analyses:
-  transfer: {{}}            # how much better, how much sooner
+"""
+    + ARMS
+    + UNLESS_PICTURES
+    + """\
   shuffle: {{}}             # the order of values, or their statistics?
   mistakes: {{}}            # do replicas fail on the same examples?
   similarity: {{}}          # do they compute the same features (CKA)?
   distance: {{}}            # how far did the weights move?
 """
+)
 
 
 def propose(

@@ -18,6 +18,31 @@ ADAMW = """\
   weight_decay: 0.05
   decay_norms: false      # nor biases
 """
+OPENING = """\
+# A transferscope study of {ref}, written by 'transferscope init'.
+# Found: {found}
+# Change anything; 'transferscope check' says whether it holds together, 'transferscope plan' what it costs.
+
+"""
+ARMS = """\
+
+arms: [random, pretrained]
+seeds: 3                  # replicates per arm; {{from: 3, to: 8}} adds one at a time until every claim is decided
+head: shared              # replicas share the new head's initial values (or: per-seed)
+
+"""
+UNLESS_PICTURES = """\
+split: {{val: 0.15, test: 0.2, seed: 0}}   # stratified; parts that the data brings along are kept
+
+recipe:
+  epochs: {epochs}
+  batch_size: {batch}
+{training}  schedule: cosine
+  warmup: 1               # epochs
+
+analyses:
+  transfer: {{}}            # how much better, how much sooner
+"""
 TRAINING = {"sgd": SGD, "adamw": ADAMW}
 
 

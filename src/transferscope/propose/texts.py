@@ -14,18 +14,16 @@ from transferscope.errors import UserError
 from transferscope.models.encoders import ENCODERS
 from transferscope.models.tokenizers import own_tokenizer, tokenizer_file
 from transferscope.propose import tables, tasks
-from transferscope.propose.lines import TRAINING, pace, quoted, to_train_on
+from transferscope.propose.lines import ARMS, OPENING, TRAINING, UNLESS_PICTURES, pace, quoted, to_train_on
 from transferscope.propose.networks import suited
 
 USUAL = "minilm-l6"
 LOOKED = 200  # texts whose length is looked at
 SHARE, STEP, MOST = 95, 16, 128  # percent of the texts that fit, rounded up to tokens, of which so many at most
 
-TEMPLATE = """\
-# A transferscope study of {ref}, written by 'transferscope init'.
-# Found: {found}
-# Change anything; 'transferscope check' says whether it holds together, 'transferscope plan' what it costs.
-
+TEMPLATE = (
+    OPENING
+    + """\
 input: {{text: {{max_length: {length}}}}}   # tokens that are kept of a text
 targets:
   {target}:{how}
@@ -33,25 +31,16 @@ targets:
 network: {network}
 pretrained: {weights}
 
-arms: [random, pretrained]
-seeds: 3                  # replicates per arm; {{from: 3, to: 8}} adds one at a time until every claim is decided
-head: shared              # replicas share the new head's initial values (or: per-seed)
-
-split: {{val: 0.15, test: 0.2, seed: 0}}   # stratified; parts that the data brings along are kept
-
-recipe:
-  epochs: {epochs}
-  batch_size: {batch}
-{training}  schedule: cosine
-  warmup: 1               # epochs
-
-analyses:
-  transfer: {{}}            # how much better, how much sooner
+"""
+    + ARMS
+    + UNLESS_PICTURES
+    + """\
   shuffle: {{blocks: [1, 4]}}   # the order of words, or the words alone?
   mistakes: {{}}            # do replicas fail on the same texts?
   similarity: {{}}          # do they compute the same features (CKA)?
   distance: {{}}            # how far did the weights move?
 """
+)
 
 
 def are_texts(table: Path) -> bool:
