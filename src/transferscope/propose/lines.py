@@ -25,7 +25,6 @@ OPENING = """\
 
 """
 ARMS = """\
-
 arms: [random, pretrained]
 seeds: 3                  # replicates per arm; {{from: 3, to: 8}} adds one at a time until every claim is decided
 head: shared              # replicas share the new head's initial values (or: per-seed)
