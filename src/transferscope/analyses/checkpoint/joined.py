@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import polars as pl
 
 from transferscope import charts
-from transferscope.analyses.similarity.options import Options
-from transferscope.analyses.similarity.step import features, measure
 from transferscope.analyses._shared import barriers, line_step, phrases
 from transferscope.analyses.checkpoint.sweep import KEY, axis
+from transferscope.analyses.similarity.options import Options
+from transferscope.analyses.similarity.step import features, measure
 from transferscope.engine.step import Step
 from transferscope.section import Chart, Finding
 from transferscope.study import Study
