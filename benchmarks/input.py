@@ -2,6 +2,8 @@
 
 Run `python benchmarks/input.py`. Every repeat times all paths one after the other, in CPU seconds of this process;
 printed are medians over repeats and the median (and range) of the paired ratios to the first path, the paper's loop.
+Tables are those of a study: of pixels, of JPEGs (`recipe.table_jpeg: 95`), and streamed from the files, where the next
+batch is decoded in threads while one is used; the seconds of all threads count.
 The JPEG files are synthetic, 300 to 500 px; `--jpegs FOLDER` takes real ones.
 """
 
@@ -9,6 +11,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from torchvision import transforms
 from torchvision.transforms import v2
 
 from machine import say
+from transferscope.data import Squares, build, open_listing, open_squares
 from transferscope.data.augment import CropAndFlip
 from transferscope.data.batches import IMAGENET_MEAN, IMAGENET_STD, Batches, eval_batches
 
@@ -52,25 +56,23 @@ class Decoded(Dataset):
         return self.transform(np.array(self.pixels[i])), 0
 
 
-class MappedTable:
-    """A memory-mapped uint8 table of the files: train images of side `table`, eval images of side `size`."""
-
-    def __init__(self, folder: Path, files: list[Path], table: int, size: int) -> None:
-        self.maps = {}
-        for which, side in (("train", table), ("eval", size)):
-            shape = (len(files), side, side, 3)
-            pixels = np.memmap(folder / f"{which}{side}", np.uint8, "w+", shape=shape)
-            for i, file in enumerate(files):
-                with Image.open(file) as image:
-                    pixels[i] = np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
-            pixels.flush()
-            self.maps[which] = np.memmap(folder / f"{which}{side}", np.uint8, "r", shape=shape)
-
-    def gather(self, rows: np.ndarray, which: str) -> np.ndarray:
-        return np.asarray(self.maps[which])[rows]
-
-    def pixels(self, which: str) -> np.ndarray:
-        return self.maps[which]
+def tables(folder: Path, files: list[Path], table_size: int, size: int) -> dict[str, Squares]:
+    """The tables that a study would make of the files: as pixels, as JPEGs, and decoded whenever they are asked for."""
+    for i, file in enumerate(files):  # in two classes
+        link = folder / "classes" / f"{i % 2}" / f"{i:06d}.jpg"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.exists():
+            link.symlink_to(file.resolve())
+    listing = open_listing(f"folder:{folder / 'classes'}")
+    how = {"train_size": table_size, "eval_size": size, "interpolation": "bilinear", "crop": 1.0}
+    found = {}
+    for name, form in (("pixels", {"streamed": False}), ("JPEGs", {"jpeg": 95}), ("files", {"streamed": True})):
+        place = folder / f"{name}{table_size}"
+        build(listing, place, **how, val=0.1, test=0.1, split_seed=0, cores=1, **form)
+        found[name] = open_squares(place)
+        stored = sum(file.stat().st_size for file in place.iterdir()) / len(files)
+        print(f"  a table of {name} takes {stored / 1000:.1f} kB an image")
+    return found
 
 
 def write_jpegs(folder: Path, count: int) -> list[Path]:
@@ -91,7 +93,10 @@ def write_jpegs(folder: Path, count: int) -> list[Path]:
 
 def paths(files: list[Path], folder: Path, table_size: int, size: int) -> dict[str, dict[str, Callable[[], None]]]:
     """The rivals by purpose; the first of each is the reference of the ratios."""
-    table = MappedTable(folder, files, table_size, size)
+    kept = tables(folder, files, table_size, size)
+    table = kept["pixels"]
+    pixels = table.pixels("train")
+    assert pixels is not None
     rows, labels = np.arange(len(files)), np.zeros(len(files), dtype=np.int64)
     finish = [transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
     crop = [transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip()]
@@ -100,21 +105,27 @@ def paths(files: list[Path], folder: Path, table_size: int, size: int) -> dict[s
     centre = [transforms.Resize(table_size), transforms.CenterCrop(size)]
     loaders = {
         "PIL from JPEG files (the paper's loop)": Folder(files, transforms.Compose(crop + finish)),
-        "PIL from the decoded table": Decoded(
-            table.maps["train"], transforms.Compose([Image.fromarray, *crop, *finish])
-        ),
-        "torchvision v2 tensors from the decoded table": Decoded(table.maps["train"], v2.Compose(tensor)),
+        "PIL from the decoded table": Decoded(pixels, transforms.Compose([Image.fromarray, *crop, *finish])),
+        "torchvision v2 tensors from the decoded table": Decoded(pixels, v2.Compose(tensor)),
     }
     train = {name: drain(DataLoader(data, BATCH, shuffle=True, num_workers=0)) for name, data in loaders.items()}
     options = {"rows": rows, "labels": labels, "size": size, "batch_size": BATCH, "seed": 0}
     train["transferscope, bilinear"] = drain(Batches(table=table, epoch=0, augment=CropAndFlip(), **options))
+    for name in ("JPEGs", "files"):
+        ahead = Batches(table=kept[name], epoch=0, augment=CropAndFlip(), **options)
+        train[f"transferscope, bilinear, from a table of {name}"] = drain(ahead)
     cubic = CropAndFlip(interpolation="bicubic")
     train["transferscope, bicubic"] = drain(Batches(table=table, epoch=0, augment=cubic, **options))
     evaluation = {
         "PIL from JPEG files": drain(DataLoader(Folder(files, transforms.Compose(centre + finish)), BATCH)),
-        "transferscope": lambda: drain(eval_batches(table, rows, BATCH, labels=labels))(),
     }
+    for name, of in kept.items():
+        evaluation[f"transferscope, from a table of {name}"] = partial(evaluated, of, rows, labels)
     return {"train": train, "evaluation": evaluation}
+
+
+def evaluated(table: Squares, rows: np.ndarray, labels: np.ndarray) -> None:
+    drain(eval_batches(table, rows, BATCH, labels=labels))()
 
 
 def drain(batches) -> Callable[[], None]:

@@ -9,7 +9,7 @@ import torch
 
 from transferscope.data.augment import CropAndFlip, crop_boxes, crop_resize
 from transferscope.data.levels import grey
-from transferscope.data.order import Batch, Epoch, Feed, Mix
+from transferscope.data.order import Batch, Epoch, Feed, Mix, in_turn
 from transferscope.data.resident import resident, sent
 from transferscope.data.shuffle import moves_across_channels, shuffle
 from transferscope.data.table import Which
@@ -134,6 +134,7 @@ class Batches:
             self.start_batch,
             self.device,
             self.mix,
+            ahead=self.table.pixels("eval" if self.augment is None else "train") is None,
         )
 
     def _feed(self, order: np.ndarray) -> Feed:
@@ -195,10 +196,10 @@ def eval_batches(
     """(images, labels, rows) in the order given, without augmentation but for what `alter` does to all alike."""
     rows = np.asarray(rows)
     images = _uncropped(table, rows, which, device)
-    for start in range(0, len(rows), batch_size):
-        part = slice(start, start + batch_size)
-        squares = images(part) if alter is None else alter(images(part), rows[part])
-        x = _finish(squares, rows[part], normalisation, permutation, device)
+    parts = [slice(start, start + batch_size) for start in range(0, len(rows), batch_size)]
+    for part, squares in zip(parts, in_turn(images, parts, ahead=table.pixels(which) is None), strict=True):
+        altered = squares if alter is None else alter(squares, rows[part])
+        x = _finish(altered, rows[part], normalisation, permutation, device)
         yield x, torch.from_numpy(labels[rows[part]]).to(device), rows[part]
 
 

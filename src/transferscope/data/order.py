@@ -1,6 +1,7 @@
 """The order of an epoch and its batches, whatever the inputs are: a pure function of rows, seed and epoch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -37,6 +38,21 @@ def batch_starts(count: int, batch_size: int) -> np.ndarray:
     return starts[:-1] if batch_size > 1 and len(starts) > 1 and count - starts[-1] == 1 else starts
 
 
+def in_turn(feed: Feed, parts: Sequence[slice], *, ahead: bool) -> Iterator[torch.Tensor]:
+    """What `feed` makes of each of the `parts`; `ahead` of time by one, in a thread, where they are decoded."""
+    if not ahead:
+        yield from map(feed, parts)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(feed, parts[0]) if parts else None
+        for following in (*parts[1:], None):
+            if coming is None:
+                return
+            inputs = coming.result()
+            coming = None if following is None else thread.submit(feed, following)
+            yield inputs
+
+
 @dataclass(frozen=True)
 class Epoch:
     """The training batches of one epoch: (inputs, labels, rows of the table), cut by `batch_starts`, none dropped.
@@ -44,7 +60,7 @@ class Epoch:
     `feed` is given all rows of the epoch in their order, and makes inputs of any slice of them. `labels` belongs to the
     whole table. `start_batch` continues an interrupted epoch. `mix` blends every example with the next of the epoch,
     the last with the first, wherever batches are cut; its targets stand in the place of the labels. `arrange` puts
-    the drawn order into another.
+    the drawn order into another. `ahead` makes the next batch while one is used.
     """
 
     rows: np.ndarray
@@ -57,6 +73,7 @@ class Epoch:
     device: torch.device | str = "cpu"
     mix: Mix | None = None
     arrange: Callable[[np.ndarray], np.ndarray] | None = None
+    ahead: bool = False
 
     def __len__(self) -> int:
         """The number of batches still to come."""
@@ -69,13 +86,15 @@ class Epoch:
         first = order[:1]
         order = order[starts[0] :] if len(starts) else order[:0]
         inputs = self.feed(order if self.mix is None else np.concatenate([order, first]))
-        for start, end in pairwise([*(starts - starts[:1]), len(order)]):
-            rows = order[start:end]
+        parts = [slice(start, end) for start, end in pairwise([*(starts - starts[:1]), len(order)])]
+        fed = parts if self.mix is None else [slice(part.start, part.stop + 1) for part in parts]
+        for part, x in zip(parts, in_turn(inputs, fed, ahead=self.ahead), strict=True):
+            rows = order[part]
             if self.mix is None:
-                yield inputs(slice(start, end)), self._labels(rows), rows
+                yield x, self._labels(rows), rows
             else:
-                pairs = np.append(rows, order[end] if end < len(order) else first)
-                yield *self.mix(inputs(slice(start, end + 1)), self._labels(pairs), pairs), rows
+                pairs = np.append(rows, order[part.stop] if part.stop < len(order) else first)
+                yield *self.mix(x, self._labels(pairs), pairs), rows
 
     def _labels(self, rows: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(self.labels[rows]).to(self.device)

@@ -112,6 +112,10 @@ class StudyFile(Strict):
             raise ValueError(f"recipe.augment: it cuts images, and the input is {self.input}; remove it, or give null")
         if self.input != inputs.USUAL and self.recipe.prepare is not None:
             raise ValueError(f"recipe.prepare: it alters pictures, and the input is {self.input}; remove it")
+        if self.recipe.table_jpeg is not None and self.input != inputs.USUAL:
+            raise ValueError(f"recipe.table_jpeg: JPEGs hold pictures, and the input is {self.input}; remove it")
+        if self.recipe.table_jpeg is not None and self.resources.table == "streamed":
+            raise ValueError("recipe.table_jpeg: a streamed table keeps no squares (resources.table); remove one")
         if self.recipe.table_size is not None and self.recipe.table_size < self.image_size:
             raise ValueError(f"recipe.table_size: must be at least image_size ({self.image_size})")
         return self

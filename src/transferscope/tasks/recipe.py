@@ -170,6 +170,9 @@ class Recipe(Training):
 
     table_size: Annotated[int, Field(ge=8, le=16384)] | None = None
     """Side in pixels of the decoded images that crops are cut from; null for 1.5 x `image_size`."""
+    table_jpeg: Annotated[int, Field(ge=50, le=100)] | None = None
+    """Quality of the JPEGs as which decoded images are kept, a fifth of the bytes at 95 and little to see, for sets too
+    large for a disk; null keeps their pixels."""
     crop: Annotated[Real, Field(gt=0, le=1)] = 1.0
     """Share of the image's side, around its centre, that evaluation sees (0.875 for the usual 224 of 256)."""
     fit: Literal["crop", "pad", "stretch"] = "crop"

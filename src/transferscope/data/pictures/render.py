@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from PIL import Image
 
 from transferscope.data.pictures import depth as depths
 from transferscope.data.pictures.blank import is_blank
+from transferscope.data.pictures.compressed import SMALLER, JpegFile
 from transferscope.data.pictures.decode import Scale, covered
 from transferscope.data.pictures.depth import DTYPES, Depth
 from transferscope.data.pictures.numbers import Picture
@@ -36,8 +37,8 @@ Piece = tuple[range, list[Failure], list[int], np.ndarray]
 @dataclass(frozen=True)
 class Geometry:
     """Sizes in pixels of the two squares, how they are resized, the share (0 to 1] of the sides that the evaluation
-    square shows (the training square shows all), how pictures `fit` a square (`decode.square`), its channels, and the
-    depth of what is kept."""
+    square shows (the training square shows all), how pictures `fit` a square (`decode.square`), its channels, the depth
+    of what is kept, and the quality (1 to 100) of the JPEGs as which it is kept, None for pixels."""
 
     train_size: int
     eval_size: int
@@ -46,6 +47,7 @@ class Geometry:
     fit: str = "crop"
     channels: int = 3
     depth: Depth = 8
+    jpeg: int | None = None
 
     @property
     def dtype(self) -> str:
@@ -64,8 +66,9 @@ class Geometry:
 
     @property
     def image_bytes(self) -> int:
-        """Of one image at every size that is kept."""
-        return sum(picture(side, self.channels, self.dtype).bytes for side in self.sides.values())
+        """Of one image at every size that is kept; of JPEGs about."""
+        pixels = sum(picture(side, self.channels, self.dtype).bytes for side in self.sides.values())
+        return pixels if self.jpeg is None else round(pixels / SMALLER)
 
     def planes(self, image: Picture, scale: Scale) -> tuple[Image.Image, ...]:
         """What both squares of a picture are resized from."""
@@ -82,7 +85,7 @@ class Geometry:
 
     def said(self) -> dict[str, Any]:
         """The fields as JSON, less those that are as in tables of before there was a choice."""
-        usual = (("fit", "crop"), ("channels", 3), ("depth", 8))
+        usual = (("fit", "crop"), ("channels", 3), ("depth", 8), ("jpeg", None))
         return {name: value for name, value in asdict(self).items() if (name, value) not in usual}
 
 
@@ -91,7 +94,7 @@ def render(
     count: int,
     geometry: Geometry,
     scale: Scale,
-    files: dict[str, PixelFile],
+    files: Mapping[str, PixelFile | JpegFile],
     cores: int,
     tell: Callable[..., None] | None = None,
 ) -> tuple[list[Failure], list[int], np.ndarray]:
@@ -141,7 +144,7 @@ class _Work:
     load: Load
     geometry: Geometry
     scale: Scale
-    files: dict[str, PixelFile]
+    files: Mapping[str, PixelFile | JpegFile]
 
     def piece(self, rows: range) -> Piece:
         """Decode and write consecutive rows; the failures and the blank ones among them, and the marks of all."""

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from transferscope.data.listing import SPLITS, Listing
 from transferscope.data.pictures.blank import blank_note
+from transferscope.data.pictures.compressed import JpegFile
 from transferscope.data.pictures.decode import AS_IT_IS, Scale
 from transferscope.data.pictures.depth import shown
 from transferscope.data.pictures.pixels import PixelFile
@@ -43,6 +44,7 @@ def build(
     split_seed: int,
     cores: int,
     fit: str = "crop",
+    jpeg: int | None = None,
     streamed: bool | None = None,
     tell: Callable[..., None] | None = None,
 ) -> dict[str, Any]:
@@ -52,8 +54,9 @@ def build(
     eval.safetensors (n, eval_size, eval_size, 3), all uint8 (one file when both are the same); of a listing of which
     several channels are picked, so many in the place of 3, and of the type of the listing's `depth`. Sizes are pixels;
     `crop` (0 to 1] is the share of the sides that the evaluation square shows, `fit` (crop, pad, stretch) how unequal
-    sides become a square (`decode.square`). `streamed=None` streams when the files would take more than 80% of the free
-    disk.
+    sides become a square (`decode.square`). With `jpeg` (1 to 100) squares are kept as JPEGs of that quality, which
+    changes pixels a little and takes a fifth of the bytes. `streamed=None` streams when pixels would take more than 80%
+    of the free disk.
     Splits as in `assign_splits`, over the readable images. Grey values of more than 8 bits get one scale for all images
     (`survey`), which table.json holds for streamed ones too.
 
@@ -61,7 +64,8 @@ def build(
     streamed, licence. Raises UserError when more than 1% of the images cannot be read, nearly all are one colour or
     dark (`survey`), kinds of images have no common scale, the splits cannot be made, or the disk is full or read-only.
     """
-    geometry = Geometry(train_size, eval_size, interpolation, crop, fit, channels_fed(listing.channels), listing.depth)
+    form = channels_fed(listing.channels), listing.depth, jpeg
+    geometry = Geometry(train_size, eval_size, interpolation, crop, fit, *form)
     if not (0 < crop <= 1 and train_size > 0 and eval_size > 0):
         raise UserError(f"Sizes must be positive and crop in (0, 1], but got {train_size}, {eval_size} and {crop}.")
     n = len(listing.names)
@@ -69,8 +73,8 @@ def build(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if streamed is None:
-            streamed = n * geometry.image_bytes > DISK_SHARE * shutil.disk_usage(folder).free
-        files = {} if streamed else _files(folder, n, geometry)
+            streamed = jpeg is None and n * geometry.image_bytes > DISK_SHARE * shutil.disk_usage(folder).free
+        files: dict[str, PixelFile | JpegFile] = {} if streamed else _files(folder, n, geometry)
         for file in files.values():
             file.create()
         failures, blank, marks = render(listing.load, n, geometry, found.scale, files, cores, tell)
@@ -85,6 +89,8 @@ def build(
         content |= {"geometry": geometry.said(), "streamed": streamed, "scale": asdict(found.scale)}
         content |= {"skipped": skipped, "notes": [*listing.notes, *found.notes, *plain]}
         files = {name: file.keep(kept) for name, file in files.items()}
+        if jpeg is not None:
+            content["probe"] = {name: file.probe() for name, file in files.items() if isinstance(file, JpegFile)}
         if streamed:
             save_file({"marks": marks[kept]}, folder / MARKS)
         write(folder, listing.labels[kept], content)
@@ -109,6 +115,7 @@ def open_squares(folder: Path) -> "Squares":
         geometry=Geometry(**content["geometry"]),
         scale=_scale(**content["scale"]),
         streamed=content["streamed"],
+        probe=content.get("probe", {}),
     )
 
 
@@ -119,6 +126,7 @@ class Squares(Table):
     geometry: Geometry
     streamed: bool
     scale: Scale = AS_IT_IS
+    probe: dict[str, dict[str, int]] = field(default_factory=dict)
     _maps: dict[str, np.memmap] = field(default_factory=dict, repr=False)
 
     def size(self, which: Which) -> int:
@@ -139,12 +147,14 @@ class Squares(Table):
         return shown(self.gather(rows, "eval")[..., [0, 1, min(2, self.channels - 1)]])
 
     def pixels(self, which: Which) -> np.memmap | None:
-        """(n, S, S, channels) mapped from disk; None when the table is streamed."""
-        if self.streamed:
+        """(n, S, S, channels) mapped from disk; None where they are decoded when they are asked for."""
+        if self.streamed or self.geometry.jpeg is not None:
             return None
         name = self._file(which)
         if name not in self._maps:
-            self._maps[name] = _files(self.folder, len(self), self.geometry)[name].map()
+            file = _files(self.folder, len(self), self.geometry)[name]
+            assert isinstance(file, PixelFile)
+            self._maps[name] = file.map()
         return self._maps[name]
 
     def gather(self, rows: np.ndarray, which: Which = "train") -> np.ndarray:
@@ -152,6 +162,8 @@ class Squares(Table):
         mapped = self.pixels(which)
         if mapped is not None:
             return np.asarray(np.take(mapped, rows, axis=0))
+        if self.geometry.jpeg is not None:
+            return self._jpegs[self._file(which)].gather(rows)
         name, (load, places) = self._file(which), self._loader
         out = np.empty((len(rows), self.size(which), self.size(which), self.channels), dtype=self.geometry.dtype)
 
@@ -171,6 +183,11 @@ class Squares(Table):
         return "train" if self.geometry.shared else which
 
     @cached_property
+    def _jpegs(self) -> dict[str, JpegFile]:
+        files = _files(self.folder, len(self), self.geometry)
+        return {name: file.proved(self.probe[name]) for name, file in files.items() if isinstance(file, JpegFile)}
+
+    @cached_property
     def _marks(self) -> np.ndarray | None:
         """The marks (n, squares) of what was decoded for the table; None in a table of before there were any."""
         file = self.folder / MARKS
@@ -187,11 +204,12 @@ class Squares(Table):
         return listing.load, [index[name] for name in self.names]
 
 
-def _files(folder: Path, rows: int, geometry: Geometry) -> dict[str, PixelFile]:
-    return {
-        name: PixelFile(folder / f"{name}.safetensors", rows, side, geometry.channels, geometry.dtype)
-        for name, side in geometry.sides.items()
-    }
+def _files(folder: Path, rows: int, geometry: Geometry) -> dict[str, PixelFile | JpegFile]:
+    paths = {name: folder / f"{name}.safetensors" for name in geometry.sides}
+    if geometry.jpeg is not None:
+        return {name: JpegFile(paths[name], rows, side, geometry.jpeg) for name, side in geometry.sides.items()}
+    how = geometry.channels, geometry.dtype
+    return {name: PixelFile(paths[name], rows, side, *how) for name, side in geometry.sides.items()}
 
 
 def _scale(window: dict[str, Any] | None, alpha: bool) -> Scale:

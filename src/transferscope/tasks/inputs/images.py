@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from transferscope.tasks.recipe import Run
 
 
-@task("ingest", version=2, neutral={"fit": "crop", "channels": 3, "depth": 8}, cost=costs.decoding)
+@task("ingest", version=2, neutral={"fit": "crop", "channels": 3, "depth": 8, "jpeg": None}, cost=costs.decoding)
 def ingest(
     *,
     source: Outside,
@@ -42,6 +42,7 @@ def ingest(
     fit: str = "crop",
     channels: int = 3,
     depth: int | str = 8,
+    jpeg: int | None = None,
     work: Work,
 ) -> list[dict[str, Any]]:
     """Build the image table of `source` in the work folder; one row per split and class with its number of images.
@@ -63,6 +64,7 @@ def ingest(
         test=test,
         split_seed=split_seed,
         fit=fit,
+        jpeg=jpeg,
         cores=work.cores,
         streamed=streamed,
         tell=work.go_on,
@@ -84,7 +86,8 @@ def stored_bytes(params: Mapping[str, Any]) -> int:
     from transferscope.data.pictures.render import Geometry
 
     sizes = (params["train_size"], params["eval_size"], params["interpolation"], params["crop"])
-    return Geometry(*sizes, channels=params.get("channels", 3), depth=params.get("depth", 8)).image_bytes
+    how = {name: params[name] for name in ("channels", "depth", "jpeg") if name in params}
+    return Geometry(*sizes, **how).image_bytes
 
 
 def table(source: Outside, asked: Asked) -> Step:
@@ -93,6 +96,12 @@ def table(source: Outside, asked: Asked) -> Step:
 
     size, recipe, how = asked.image_size, asked.recipe, apart(source.ref)[1]
     usual = asked.preprocessing["interpolation"]
+    kept = {"channels": channels_fed(how.get("channels")), "depth": how.get("depth", 8)}
+    if recipe.table_jpeg is not None and kept != {"channels": 3, "depth": 8}:
+        raise UserError(
+            f"recipe.table_jpeg: JPEGs hold red, green and blue of 8 bits, and of '{source.ref}' other pixels are "
+            "kept; leave it out."
+        )
     return ingest.step(
         source=source,
         train_size=size if recipe.augment is None else recipe.table_size or round(1.5 * size),
@@ -103,8 +112,8 @@ def table(source: Outside, asked: Asked) -> Step:
         test=asked.test,
         split_seed=asked.split_seed,
         fit=recipe.fit,
-        channels=channels_fed(how.get("channels")),
-        depth=how.get("depth", 8),
+        **kept,
+        jpeg=recipe.table_jpeg,
     )
 
 
