@@ -9,6 +9,8 @@ import numpy as np
 from transferscope import battery, nouns
 from transferscope.answers import counted
 from transferscope.data.absent import decides, lacking
+from transferscope.data.pictures.compressed import SMALLER
+from transferscope.data.pictures.squares import DISK_SHARE
 from transferscope.engine import executors
 from transferscope.engine.deal import WORKER_MEMORY
 from transferscope.engine.estimate import Past
@@ -45,6 +47,7 @@ def quick(study: Study, plan: Plan, store: Store, decoded: bool = True) -> Itera
         yield _named(study, _attempt(f"target {target}", lambda target=target, look=look: _target(study, target, look)))
     yield _attempt("store", lambda: _store(store))
     yield _attempt("disk", lambda: _disk(plan, store))
+    yield from _streamed(study, store)
     yield _attempt("memory", lambda: _memory(study))
     if any(step.params.get("align") for step in plan.todo(store)):
         yield _attempt("align", _matching)
@@ -144,6 +147,22 @@ def _disk(plan: Plan, store: Store) -> str:
             "needed; free some space or set resources.store to another disk."
         )
     return f"{free / 1e9:.0f} GB free" + (f", about {needed / 1e9:.1f} GB needed" if needed else "")
+
+
+def _streamed(study: Study, store: Store) -> Iterator[Check]:
+    """The targets whose squares would not find room as pixels, so that pictures are decoded again in every epoch."""
+    if study.resources.table != "auto" or study.recipe.table_jpeg is not None or study.input != USUAL:
+        return
+    free = battery.disk_free(store.root)
+    for target, of in study.targets.items():
+        step = study.data(target)
+        size = len(study.listing(of).names) * study.kind.stored_bytes(step.params)
+        if size > DISK_SHARE * free and not store.has(step):
+            said = (
+                f"decoded, its pictures take {size / 1e9:.1f} GB of {free / 1e9:.1f}: they will be decoded again in "
+                f"every epoch; 'recipe.table_jpeg: 95' keeps them in about {size / SMALLER / 1e9:.1f} GB"
+            )
+            yield Check(f"table {target}", True, said)
 
 
 def _matching() -> str:

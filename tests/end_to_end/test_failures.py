@@ -225,6 +225,18 @@ def test_a_disk_too_small_is_refused_before_the_start(fresh: Path, call, monkeyp
     assert "refused disk: " in said.out and "free some space or set resources.store" in said.out
 
 
+def test_pictures_that_a_disk_cannot_hold_decoded_are_said_with_a_way_out(
+    fresh: Path, call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transferscope.preflight.RESERVE", 0)
+    words = "they will be decoded again in every epoch; 'recipe.table_jpeg: 95' keeps them in about"
+    for free, there in ((1_000, True), (10_000_000_000, False)):
+        monkeypatch.setattr("transferscope.battery.disk_free", lambda folder, free=free: free)
+        assert (words in call("check", cwd=fresh).out) is there
+    monkeypatch.setattr("transferscope.battery.disk_free", lambda folder: 1_000)
+    assert words not in call("check", "--set", "recipe.table_jpeg=95", cwd=fresh).out
+
+
 def test_a_disk_that_fills_up_leaves_no_half_result(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transferscope import battery
     from transferscope.engine import worker
