@@ -623,7 +623,7 @@ def bench(
     model: Annotated[str, typer.Argument(help="A network, e.g. timm:resnet18.", show_default=False)],
     image_size: Annotated[int, typer.Option(min=8, help="Side of the square images.")] = 64,
     batch: Annotated[int, typer.Option(min=2, help="Images of one training step.")] = 32,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, xpu or mps, or one of several: cuda:1.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the worker that is timed.")] = 1,
     optimizer: Annotated[str, typer.Option(help="What takes the steps, as in recipe.optimizer.")] = "sgd",
     compile_: Annotated[bool, typer.Option("--compile", help="Time torch.compile too: minutes.")] = False,
@@ -646,6 +646,7 @@ def bench(
     models.check_network_ref(model)
     optimisers.check(optimizer)
     machine, how = this_machine(), Training(optimizer=optimizer).timed()
+    machine.places(device, "--device")
     fast = PRECISIONS if machine.has_bfloat16(device) else PRECISIONS[:1]
     ways = (step_time.PLAIN, *fast, *((w + step_time.COMPILED for w in fast) if compile_ else ()))
     with tempfile.TemporaryDirectory() as memo:  # asked for by hand: timed, and compiled, afresh

@@ -79,7 +79,8 @@ CHANGES = {
     "recipe.optimizer=adamv": "study.yaml: recipe.optimizer: 'adamv' is not an optimiser; near names are adam, ",
     "analyses=[]": "study.yaml: analyses: ",
     "split.val=0.9": "study.yaml: split: val must be above 0, and val + test below 1.",
-    "resources.device=tpu": "study.yaml: resources.device: input should be 'auto', 'cpu' or 'cuda'",
+    "resources.device=tpu": "study.yaml: resources.device: 'tpu' is not 'auto', 'cpu', 'cuda', 'xpu' or 'mps', nor one "
+    "of several, as 'cuda:1'",
     "resources.slots=0": "study.yaml: resources.slots: ",
     "recipe": "--set recipe: write KEY=VALUE, for example --set recipe.epochs=3.",
     "recipe.lr=[1, 2": "--set recipe.lr=[1, 2 line 1: not valid YAML",
