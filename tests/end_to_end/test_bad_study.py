@@ -68,6 +68,8 @@ CHANGES = {
     "pretrained=file:nosuch.pth": "study.yaml: pretrained.weights: weights: no file",
     "pretrained=fil:weights.safetensors": "study.yaml: pretrained.weights: 'fil:weights.safetensors' is not a known "
     "source of weights; did you mean 'file'?",
+    "pretrained=weights.safetensors": "study.yaml: pretrained.weights: 'weights.safetensors' is not a known source of "
+    "weights; did you mean 'file:weights.safetensors'?",
     "pretrained=timm": "study.yaml: pretrained.weights: 'timm' are weights for a timm:NAME network",
     "pretrained=null": "study.yaml: arms: 'pretrained' needs weights to start from: add 'pretrained: ...'.",
     "pretrained={weights: file:weights.safetensors, min_share: 2}": "study.yaml: pretrained.min_share: ",
