@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from machine import natural, say
+from transferscope import devices
 from transferscope.timing.step_time import Question, loops
 
 CLASSES = 10
@@ -47,8 +48,7 @@ def bare(given: argparse.Namespace) -> float:
 
 
 def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
+    devices.synchronise(device)
 
 
 def _study(given: argparse.Namespace, folder: Path, **recipe: Any) -> Any:
@@ -132,7 +132,7 @@ def main() -> None:
     small = {"network": "timm:tf_efficientnet_lite0", "size": 64, "batch": 32, "images": 1400}
     for name, value in (small if given.share else large).items():
         setattr(given, name, getattr(given, name) or value)
-    if given.device.startswith("cuda") and not torch.cuda.is_available():
+    if devices.kind(given.device) not in ("cpu", devices.found().kind):
         raise SystemExit("No GPU: nothing to time. Try --device cpu with small sizes.")
     given.precision = given.precision or natural(given.device)
     say(given.precision, given.device)

@@ -104,6 +104,26 @@ def test_a_plan_never_measures_and_a_run_does_once(study: Study, gpus, said) -> 
     assert len(gpus) == 3 and len(said) == 1
 
 
+def test_a_study_trains_on_the_gpu_that_is_asked_for(study: Study, monkeypatch) -> None:
+    def said(device: str, machine: Machine) -> tuple[str, str]:
+        monkeypatch.setattr("transferscope.study.steps.this_machine", lambda: machine)
+        other = study.changed(resources=study.resources.model_copy(update={"device": device}))
+        return other.device, other.question("float32").device
+
+    apple = replace(PLENTY, gpus=("Apple M3",), accelerator="mps")
+    for device, machine, where in (
+        ("auto", PLENTY, "cuda"),
+        ("cuda:1", PLENTY, "cuda:1"),
+        ("cpu", PLENTY, "cpu"),
+        ("auto", NO_GPU, "cpu"),
+        ("cuda", NO_GPU, "cpu"),
+        ("auto", apple, "mps"),
+    ):
+        assert said(device, machine) == (where, where)
+    auto = study.changed(recipe=study.recipe.model_copy(update={"precision": "auto"}))
+    assert auto.precision() == "float32", "what a Mac's processor computes in, too: the same keys"
+
+
 def test_the_images_of_a_run_are_counted(study: Study, gpus, monkeypatch) -> None:
     held = []
     monkeypatch.setattr(battery, "sharing", lambda question, memo, held_: held.append(held_) or 1)
@@ -216,6 +236,8 @@ def test_workers_elsewhere_are_dealt_there_and_measure_there(study: Study, gpus,
     assert slots.devices == () and gpus == [], "this machine is none of them"
     assert (options["slots"], options["threads"], options["device"], options["natural"]) == (7, "auto", "auto", False)
     assert options["sharing"]() == ("cuda", True, 12 * 3 * (24 * 24 + 16 * 16))
+    monkeypatch.setattr(battery, "this_machine", lambda: replace(PLENTY, accelerator="xpu"))
+    assert options["sharing"]()[0] == "xpu", "of the machine where it is asked"
     assert options["slurm"] == {"workers": 3}
     auto = far.changed(recipe=far.recipe.model_copy(update={"precision": "auto"}))
     assert battery.executor(auto, steps)[1]["natural"]

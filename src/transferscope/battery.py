@@ -128,7 +128,12 @@ def _sharing_elsewhere(study: Study, ask: Callable[[Question, Path, int], int]) 
     if study.resources.device == "cpu" or (asked := _asked_of_a_gpu(study)) is None:
         return None
     question, memo, held = asked
-    return partial(ask, replace(question, device="cuda"), memo.absolute(), held)
+    return partial(_there, ask, question, memo.absolute(), held)
+
+
+def _there(ask: Callable[[Question, Path, int], int], question: Question, memo: Path, held: int) -> int:
+    """From a worker's machine: what `ask` says of the kind of GPU that it has."""
+    return ask(replace(question, device=this_machine().accelerator), memo, held)
 
 
 def forecast(study: Study, store: Store, steps: Sequence[Step], ask: bool = False) -> Forecast:

@@ -386,7 +386,7 @@ def results(
     against_: Against = None,
 ) -> None:
     """Print the tidy tables of the analyses, for a spreadsheet or a script; with --against the published numbers and
-    what was measured of the same.
+    what was measured of the same. Exit code 4 when something is missing.
 
     Example: [bold]transferscope results study.yaml --analysis transfer --format csv > transfer.csv[/bold]
     """
@@ -402,22 +402,27 @@ def results(
     known = list(chosen(study))
     if analysis is not None and analysis not in known:
         raise UserError(f"--analysis: '{analysis}' is not in this study; {did_you_mean(analysis, known)}")
-    names = [analysis] if analysis else known
+    names, missing = [analysis] if analysis else known, 0
     if published is not None and analysis is not None:
         raise UserError("results: --against prints the published numbers; leave out --analysis.")
     if published is not None:
         found = {"published": battery.beside(study, published)}
     else:
-        found = {name: battery.table(name, steps, store).rows for name in names}
+        tables_ = {name: battery.table(name, steps, store) for name in names}
+        missing = sum(len(table.missing) for table in tables_.values())
+        found = {name: table.rows for name, table in tables_.items()}
     if form == "json":
         import json
 
         print(json.dumps({name: rows.to_dicts() for name, rows in found.items()}, indent=1, allow_nan=False))
-        return
-    for name, rows in found.items():
-        if len(found) > 1:
-            print(f"# {name}")
-        lines.data(wording.csv(rows))
+    else:
+        for name, rows in found.items():
+            if len(found) > 1:
+                print(f"# {name}")
+            lines.data(wording.csv(rows))
+    if missing:
+        err.print(f"{missing} results are missing; 'transferscope status {file}' names them.", markup=False)
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command()
@@ -623,7 +628,7 @@ def bench(
     model: Annotated[str, typer.Argument(help="A network, e.g. timm:resnet18.", show_default=False)],
     image_size: Annotated[int, typer.Option(min=8, help="Side of the square images.")] = 64,
     batch: Annotated[int, typer.Option(min=2, help="Images of one training step.")] = 32,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, xpu or mps, or one of several: cuda:1.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the worker that is timed.")] = 1,
     optimizer: Annotated[str, typer.Option(help="What takes the steps, as in recipe.optimizer.")] = "sgd",
     compile_: Annotated[bool, typer.Option("--compile", help="Time torch.compile too: minutes.")] = False,
@@ -646,6 +651,9 @@ def bench(
     models.check_network_ref(model)
     optimisers.check(optimizer)
     machine, how = this_machine(), Training(optimizer=optimizer).timed()
+    places = machine.places(device, "--device")
+    if device == "auto":
+        device = places[0] if places else "cpu"
     fast = PRECISIONS if machine.has_bfloat16(device) else PRECISIONS[:1]
     ways = (step_time.PLAIN, *fast, *((w + step_time.COMPILED for w in fast) if compile_ else ()))
     with tempfile.TemporaryDirectory() as memo:  # asked for by hand: timed, and compiled, afresh

@@ -101,6 +101,10 @@ def test_the_gain_says_whether_pretraining_helped(gain: float, said: str, words:
     assert card.light == said and words in card.headline and "from scratch" in card.headline
     assert card.effect == pytest.approx(100 * gain + 0.25)
     assert opening.gain("t", runs(gain).filter(pl.col("arm") == "random")) == []
+    assert card.advice == "", "all seeds count"
+    one = (pl.col("arm") == "random") & (pl.col("seed") == 4)
+    (left,) = opening.gain("t", runs(gain).with_columns(loss_end=pl.when(one).then(3.0).otherwise(1.0)))
+    assert left.n == 5 and left.advice.startswith("Seed 4 is left out: a run ended with a higher training loss")
     (failed,) = opening.gain("t", runs(gain).with_columns(loss_end=pl.lit(3.0)))
     assert failed.light == "unsure" and "no run has learnt" in failed.sure and failed.effect == card.effect
 

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import browser
 import pytest
 from smoke import command, study
 
@@ -45,6 +46,16 @@ def test_the_page_is_made_and_made_again_with_the_same_bytes(two: Path, tmp_path
     (apart,) = gain["differences"]
     a, b = (one["effect"] for one in gain["values"])
     assert apart["effect"] == pytest.approx(b - a) and apart["images"] == 24 and apart["shown"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="needs chromium on the PATH")
+def test_long_names_fit_on_a_phone(two: Path, tmp_path: Path) -> None:
+    done = command.transferscope("compare", "plain", "slower", "--out", tmp_path / "page.html", cwd=two)
+    assert done.returncode == 0, done.stderr
+    page, name = tmp_path / "page.html", "slower_and_with_a_name_that_no_line_of_a_phone_can_hold"
+    page.write_text(re.sub(r"\bslower\b(?=[^<>]*<)", name, page.read_text(encoding="utf-8")), encoding="utf-8")
+    assert name in page.read_text(encoding="utf-8") and browser.width(page) == 390
 
 
 @pytest.mark.slow

@@ -68,6 +68,8 @@ CHANGES = {
     "pretrained=file:nosuch.pth": "study.yaml: pretrained.weights: weights: no file",
     "pretrained=fil:weights.safetensors": "study.yaml: pretrained.weights: 'fil:weights.safetensors' is not a known "
     "source of weights; did you mean 'file'?",
+    "pretrained=weights.safetensors": "study.yaml: pretrained.weights: 'weights.safetensors' is not a known source of "
+    "weights; did you mean 'file:weights.safetensors'?",
     "pretrained=timm": "study.yaml: pretrained.weights: 'timm' are weights for a timm:NAME network",
     "pretrained=null": "study.yaml: arms: 'pretrained' needs weights to start from: add 'pretrained: ...'.",
     "pretrained={weights: file:weights.safetensors, min_share: 2}": "study.yaml: pretrained.min_share: ",
@@ -79,7 +81,8 @@ CHANGES = {
     "recipe.optimizer=adamv": "study.yaml: recipe.optimizer: 'adamv' is not an optimiser; near names are adam, ",
     "analyses=[]": "study.yaml: analyses: ",
     "split.val=0.9": "study.yaml: split: val must be above 0, and val + test below 1.",
-    "resources.device=tpu": "study.yaml: resources.device: input should be 'auto', 'cpu' or 'cuda'",
+    "resources.device=tpu": "study.yaml: resources.device: 'tpu' is not 'auto', 'cpu', 'cuda', 'xpu' or 'mps', nor one "
+    "of several, as 'cuda:1'",
     "resources.slots=0": "study.yaml: resources.slots: ",
     "recipe": "--set recipe: write KEY=VALUE, for example --set recipe.epochs=3.",
     "recipe.lr=[1, 2": "--set recipe.lr=[1, 2 line 1: not valid YAML",

@@ -77,12 +77,34 @@ def test_the_optimiser_suits_the_network(tmp_path: Path, call, network, size, op
     assert yaml.safe_load((tmp_path / "study.yaml").read_text(encoding="utf-8"))["pretrained"] == "file:mine.pth"
 
 
+def test_a_file_of_weights_needs_no_scheme(tmp_path: Path, call) -> None:
+    """It lies beside the study or where the command is given; of the latter the study has the whole path."""
+    images.write(tmp_path / "shapes", each=6)
+    for name in ("here.ckpt", "studies/there.pth"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"weights")
+
+    def written(weights: str, out: str) -> str:
+        how = ("--force", "--network", "timm:test_resnet", "--weights", weights, "--out", out)
+        assert call("init", "shapes", *how, cwd=tmp_path).code == 0
+        return yaml.safe_load((tmp_path / out).read_text(encoding="utf-8"))["pretrained"]
+
+    assert written("here.ckpt", "study.yaml") == "file:here.ckpt"
+    assert written("here.ckpt#teacher", "study.yaml") == "file:here.ckpt#teacher"
+    assert written("there.pth", "studies/study.yaml") == "file:there.pth"
+    assert written("here.ckpt", "studies/study.yaml") == f"file:{tmp_path / 'here.ckpt'}"
+
+
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
         (["--network", "torchvision:resnet18"], "it brings no weights; give yours, --weights file:PATH"),
         (["--network", "timm:nope"], "timm has no 'nope'"),
         (["--weights", "file:mine.pth"], "say which with --network"),
+        (
+            ["--network", "timm:resnet18", "--weights", "runs/no.ckpt"],
+            "--weights: 'runs/no.ckpt' is not a known source",
+        ),
     ],
 )
 def test_a_network_that_cannot_be_is_one_sentence(tmp_path: Path, call, said, sentence) -> None:

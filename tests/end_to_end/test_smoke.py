@@ -135,6 +135,12 @@ def test_results_are_the_tables_as_csv_and_json(finished: Path, call) -> None:
     assert [str(row["test_metric"]) for row in told["transfer"]] == [row["test_metric"] for row in rows]
 
 
+def test_results_say_that_some_are_missing(finished: Path, call) -> None:
+    part = call("results", "--analysis", "transfer", "--set", "seeds=3", cwd=finished)
+    assert part.code == 4 and part.err == "2 results are missing; 'transferscope status study.yaml' names them.\n"
+    assert part.out == call("results", "--analysis", "transfer").out, "what is there is printed all the same"
+
+
 def test_gc_deletes_only_what_no_study_asks_for_and_only_when_told(copied: Path, call) -> None:
     (copied / "small.yaml").write_text((copied / "study.yaml").read_text().replace("seeds: 2", "seeds: 1"))
     before = study.times(copied)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from transferscope.devices import Accelerators
 from transferscope.engine import machine
 from transferscope.engine.arithmetic import instructions, natural
-from transferscope.engine.machine import Machine, shown
+from transferscope.engine.machine import Machine
 
 ZEN_3 = "processor\t: 0\nmodel name\t: AMD EPYC 7R13\nflags\t\t: fpu sse2 avx avx2 fma vaes\n"
 SKYLAKE = "model name\t: Intel Xeon\nflags\t\t: fpu avx avx2 avx512f avx512dq avx512bw avx512vl avx512_vnni\n"
@@ -63,20 +64,18 @@ def test_gpus_by_the_least_of_them(capabilities: tuple[float, ...], precision: s
     assert natural("cpu", ("avx512_bf16",), capabilities)[0] == "bfloat16", "asked about where training runs"
 
 
-def test_the_gpus_that_are_shown() -> None:
-    lines = ["NVIDIA T4, 7.5", "NVIDIA A100-SXM4-40GB, 8.0", "NVIDIA H100, 9.0"]
-    t4, a100, h100 = ("NVIDIA T4", 7.5), ("NVIDIA A100-SXM4-40GB", 8.0), ("NVIDIA H100", 9.0)
-    assert shown(lines, None) == [t4, a100, h100]
-    assert shown(lines, "2, 1") == [h100, a100]
-    assert shown(lines, "GPU-8f0e,GPU-11") == [t4, a100]
-    assert shown(lines, "7") == [t4]
-    assert shown(["Tesla V100", "Quadro, [N/A]"], None) == [("Tesla V100", 0.0), ("Quadro", 0.0)]
+def test_gpus_without_compute_capabilities_by_what_they_say() -> None:
+    assert natural("xpu:1", (), (), True) == ("bfloat16", "the GPU computes in it")
+    for device in ("xpu", "mps:0"):
+        said = natural(device, ("avx512_bf16",), (9.0,), False)
+        assert said == ("float32", "torch does not tell whether the GPU computes in bfloat16")
+    assert natural("cuda", (), (), True)[0] == "float32", "theirs are another matter"
 
 
 def test_this_machine_knows_its_instructions_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     machine.this_machine.cache_clear()
     monkeypatch.setattr(machine, "instructions", lambda: ("avx2", "avx512_bf16"))
-    monkeypatch.setattr(machine, "_gpus", lambda: [("old", 0.0)])
+    monkeypatch.setattr(machine.devices, "accelerators", lambda: Accelerators("cuda", ("old",)))
     try:
         here = machine.this_machine()
         assert here.has_bfloat16("cpu") and not here.has_bfloat16("cuda") and here.gpus == ("old",)

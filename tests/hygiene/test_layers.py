@@ -12,7 +12,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset(
         {"errors", "nouns", "streams", "section", "shape", "spreadsheet", "strict", "version", "whole"}
     ),  # leaves
-    frozenset({"trust", "answers", "drawing"}),
+    frozenset({"trust", "answers", "devices", "drawing"}),
     frozenset({"charts", "registry", "memo"}),
     frozenset({"engine", "data", "models", "measures"}),  # know nothing of each other
     frozenset({"probes"}),

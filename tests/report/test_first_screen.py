@@ -20,6 +20,13 @@ def test_cards_stand_in_the_order_of_the_questions_whatever_is_there() -> None:
     assert names == [name for name in QUESTIONS if name != "Gain"]
 
 
+def test_the_gain_says_which_seeds_it_leaves_out() -> None:
+    card = replace(GAIN, advice="Seed 4 is left out.")
+    (plain,), (said,) = shown(GAIN)["gains"], shown(card)["gains"]
+    assert said["text"] == f"{plain['text']} Seed 4 is left out."
+    assert summary({"t": Section("T", cards=[card])}) == [said["text"]]
+
+
 def test_what_is_missing_says_what_would_answer_it() -> None:
     cards = {card["name"]: card["missing"] for card in shown(GAIN)["cards"]}
     assert cards["Average"] == "Not asked. This would answer it: analyses: [average]"

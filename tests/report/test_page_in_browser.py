@@ -12,7 +12,7 @@ from browser import CHROMIUM
 from sample_study import provenance
 
 from transferscope.report import PagePart, write_report
-from transferscope.section import Section, View
+from transferscope.section import Finding, Section, View
 
 FLAGS = (*browser.FLAGS, "--virtual-time-budget=8000")
 
@@ -50,6 +50,20 @@ def test_injected_scripts_do_not_run(report: Path, tmp_path: Path) -> None:
     assert "document.title = 'taken'" in dom
     assert "<title>Emoji from ImageNet</title>" in dom
     assert dom.count('class="marks"') == 5
+
+
+def test_long_names_fit_on_a_phone(tmp_path: Path) -> None:
+    """In headings, in what a folded chapter says that it holds, in findings and in the study file."""
+    name = "a_name_of_more_than_sixty_letters_without_a_place_to_break_it_anywhere"
+    section = Section(name, findings=[Finding(f"On {name}, nothing.")], basis=name, notes=[name])
+    page = write_report(
+        tmp_path,
+        title=name,
+        question=f"What did {name} give?",
+        parts=[PagePart("one", "What.", section, pl.DataFrame())],
+        provenance=dataclasses.replace(provenance(), study=f"name: {name}\n", steps=()),
+    )
+    assert browser.width(page) == 390
 
 
 @pytest.mark.parametrize(("width", "columns", "wide"), [(1280, 4, False), (1280, 30, True), (420, 8, True)])

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transferscope import devices
 from transferscope.data.levels import bits
 
 SHARE = 0.25  # of the GPU's free memory; several runs may share one GPU
@@ -19,12 +20,12 @@ _held: MutableMapping[Any, dict[tuple[str, str], Tensor | None]] = (
 
 def resident(table: Any, which: Literal["train", "eval"], device: torch.device | str) -> Tensor | None:
     """All images (n, S, S, C) of a table as `bits` on a GPU, sent once; None on a CPU, and where they would not fit."""
-    if torch.device(device).type != "cuda":
+    if not devices.on_gpu(device):
         return None
     known = _held.setdefault(table, {})
     key = (which, str(device))
     if key not in known:
-        known[key] = _sent_once(table.pixels(which), device, SHARE * torch.cuda.mem_get_info(device)[0])
+        known[key] = _sent_once(table.pixels(which), device, SHARE * devices.free_memory(device))
     return known[key]
 
 
@@ -38,8 +39,8 @@ def _sent_once(pixels: np.ndarray | None, device: torch.device | str, room: floa
 
 
 def sent(images: np.ndarray, device: torch.device | str) -> Tensor:
-    """Images on `device`, as `levels.bits`; to a GPU they travel from pinned memory while it computes."""
+    """Images on `device`, as `levels.bits`; to a GPU with memory of its own they travel pinned, while it computes."""
     tensor = bits(images)
-    if torch.device(device).type != "cuda":
+    if not devices.pins(device):
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

@@ -27,6 +27,7 @@ def worker_environment(threads: int) -> dict[str, str]:
         "MALLOC_TRIM_THRESHOLD_": str(1 << 33),
         "MALLOC_TOP_PAD_": str(64 << 20),
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        "PYTORCH_ENABLE_MPS_FALLBACK": "1",  # what Apple's GPUs lack is done on the processor
         "PYTHONIOENCODING": "utf-8:backslashreplace",  # what somebody's code prints must not end its step
     }
     return {name: os.environ.get(name, value) if name == "GLIBC_TUNABLES" else value for name, value in ours.items()}

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transferscope.measures.gram import Kernel, as_rows, full_precision, kernel_gram, sum_type, upper
+from transferscope.devices import sum_type
+from transferscope.measures.gram import Kernel, as_rows, full_precision, kernel_gram, upper
 
 Array = NDArray[np.float64]
 SMALLEST = 4  # HSIC_1 divides by n - 3

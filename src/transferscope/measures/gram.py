@@ -79,11 +79,6 @@ def upper(n: int, device: torch.device) -> Tensor:
     return flat
 
 
-def sum_type(device: torch.device) -> torch.dtype:
-    """float64 for row sums, float32 where the device has no float64 (MPS)."""
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """Float32 products without autocast, TF32 or bf16 shortcuts, whatever the caller has switched on."""

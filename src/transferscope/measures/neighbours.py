@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from transferscope.devices import exact, exactly
 from transferscope.measures.gram import as_rows, centred_gram
 
 ROUNDING = 2.0**-14  # share of a squared norm that the distances from a float32 Gram are good to, with room
@@ -23,7 +24,7 @@ def squared_distances(chunks: Sequence[Tensor], k: int) -> Tensor:
     near = distance.clone().fill_diagonal_(torch.inf).kthvalue(min(k, max(len(gram) - 1, 1)), 1).values
     if bool(torch.isfinite(distance).all()) and bool((near > ROUNDING * norms).all()):
         return distance
-    rows = torch.cat([as_rows(chunk).double() for chunk in chunks])
+    rows = torch.cat([exact(as_rows(chunk)) for chunk in chunks])
     found: Tensor = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").square()
     return found
 
@@ -37,7 +38,7 @@ def knn_accuracy(distance: Tensor, labels: Tensor, k: int = 5) -> float:
     n = len(distance)
     if not 1 <= k < n or labels.shape != (n,):
         raise ValueError(f"{k} neighbours of {n} samples with labels {tuple(labels.shape)} cannot vote.")
-    distance = distance.clone().fill_diagonal_(torch.inf)
+    distance = exactly(distance).clone().fill_diagonal_(torch.inf)
     near = distance.topk(k, largest=False, sorted=True).indices
     y = labels.to(distance.device).long()
     bonus = (1 - torch.arange(k, device=y.device, dtype=torch.float64) / k) / 2  # below one vote, falls with rank

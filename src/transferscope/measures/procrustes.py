@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from transferscope.devices import exactly
 from transferscope.measures.gram import COLUMNS, CONSTANT, as_rows
 
 
@@ -22,6 +23,7 @@ def procrustes(features_a: Tensor, features_b: Tensor) -> float | None:
 
 def _root(rows: Tensor) -> Tensor | None:
     """An (n, r) matrix with r <= n and the same inner products as the centred rows of norm 1; None if constant."""
+    rows = exactly(rows)
     n, d = rows.shape
     gram = rows.new_zeros(n, n, dtype=torch.float64)
     energy, centred = 0.0, rows.new_zeros(n, 0, dtype=torch.float64)

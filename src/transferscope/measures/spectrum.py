@@ -10,6 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from transferscope.devices import exact
+
 Array = NDArray[np.float64]
 RANK = 1e-6  # singular values below this share of the largest have no direction of their own
 
@@ -30,7 +32,7 @@ def as_matrix(weight: Tensor) -> Tensor:
     """A weight tensor as (out, in x kh x kw) in float64; a vector is refused."""
     if weight.dim() < 2:
         raise ValueError(f"a spectrum needs a weight of at least two dimensions, not {tuple(weight.shape)}.")
-    return weight.detach().double().flatten(1)
+    return exact(weight.detach()).flatten(1)
 
 
 def singular_values(weight: Tensor) -> Array:
@@ -77,7 +79,7 @@ def conv_singular_values(weight: Tensor, height: int, width: int, groups: int = 
     """
     if weight.dim() != 4 or height < 1 or width < 1 or weight.shape[0] % groups:
         raise ValueError(f"a convolution's weight is (out, in, kh, kw), not {tuple(weight.shape)}.")
-    w = weight.detach().double()
+    w = exact(weight.detach())
     out, inner, kh, kw = w.shape
     torus = w.new_zeros(out, inner, math.ceil(kh / height) * height, math.ceil(kw / width) * width)
     torus[:, :, :kh, :kw] = w

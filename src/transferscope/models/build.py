@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from transferscope import devices
 from transferscope.errors import UserError
 from transferscope.models.networks import make_network
 from transferscope.models.weights import belongs
@@ -22,9 +23,8 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
     The one place where global random state is set: other people's initialisers, and dropout, read it. It is left as
     found, also on an exception.
     """
-    cuda = torch.device(device).type == "cuda"
     torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
-    cuda_state = torch.cuda.get_rng_state(device) if cuda else None
+    on_device = devices.random_state(device)
     try:
         reseed(seed, device)
         yield
@@ -32,8 +32,8 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
         torch.set_rng_state(torch_state)
         np.random.set_state(numpy_state)  # noqa: NPY002
         random.setstate(python_state)
-        if cuda_state is not None:
-            torch.cuda.set_rng_state(cuda_state, device)
+        if on_device is not None:
+            devices.set_random_state(on_device, device)
 
 
 def reseed(seed: int, device: str | torch.device = "cpu") -> None:
@@ -41,9 +41,7 @@ def reseed(seed: int, device: str | torch.device = "cpu") -> None:
     torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would also reseed every GPU
     np.random.seed(seed % 2**32)  # noqa: NPY002
     random.seed(seed)
-    if torch.device(device).type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
+    devices.seed(seed, device)
 
 
 def build_network(ref: str, classes: int, *, seed: int, drops: Mapping[str, float] | None = None) -> nn.Module:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from transferscope.devices import exact
 from transferscope.errors import UserError
 
 Parts = Mapping[str, Tensor]
@@ -39,18 +40,18 @@ def _weight_norm(parts: Parts) -> Tensor:
     """g v / |v|, the norm over all dimensions but those that g has (Salimans and Kingma 2016)."""
     length, direction = parts["g"], parts["v"]
     over = [d for d in range(direction.ndim) if length.ndim != direction.ndim or length.shape[d] == 1]
-    norm = torch.linalg.vector_norm(direction.double(), dim=over, keepdim=True)
-    effective: Tensor = direction.double() * length.double() / norm
-    return effective.to(direction.dtype)
+    norm = torch.linalg.vector_norm(exact(direction), dim=over, keepdim=True)
+    effective: Tensor = exact(direction) * exact(length) / norm
+    return effective.to(direction)
 
 
 def _spectral_norm(parts: Parts) -> Tensor:
     """W / (u^T W v): W as a matrix of u's length, from its first dimension or (transposed convolutions) its second."""
-    weight, u, v = (parts[name].double() for name in ("orig", "u", "v"))
+    weight, u, v = (exact(parts[name]) for name in ("orig", "u", "v"))
     dim = 0 if len(u) == weight.shape[0] else 1
     matrix = weight.movedim(dim, 0).flatten(1)
     effective: Tensor = weight / torch.dot(u, matrix @ v)
-    return effective.to(parts["orig"].dtype)
+    return effective.to(parts["orig"])
 
 
 # What is said of it, the endings of the parts' names after the weight's own, and how they make one tensor. Of two ways

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from transferscope.devices import exact
 from transferscope.errors import UserError, did_you_mean
 from transferscope.models.arms import Arm, parse_arm
 from transferscope.models.blocks import Block, blocks, parameters_of
@@ -94,11 +95,11 @@ def stats(fresh: State, found: State, trained: tuple[str, ...], *, seed: int) ->
     """
     drawn = {}
     for name in trained:
-        values = found[name].to(torch.float64)
+        values = exact(found[name])
         noise = stream(seed, "stats", name).standard_normal(values.numel(), dtype=np.float32)
         spread = values.std(correction=0)
         redrawn = torch.from_numpy(noise).to(torch.float64).view(values.shape) * spread + values.mean()
-        drawn[name] = redrawn.to(found[name].dtype)
+        drawn[name] = redrawn.to(found[name])
     return {**fresh, **drawn}
 
 

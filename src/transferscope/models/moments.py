@@ -1,9 +1,11 @@
-"""Mean and variance per channel of everything a layer sees, added up in float64 batch by batch."""
+"""Mean and variance per channel of everything a layer sees, added up in float64, where the device has it."""
 
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from transferscope.devices import sum_type
 
 CHUNK = 2**16  # values added up at once on a CPU: they stay in its cache
 
@@ -38,7 +40,7 @@ class Instances:
 
     def see(self, x: Tensor) -> None:
         """x (n, C, ...)"""
-        values = x.to(exact(x)).flatten(2)
+        values = x.to(sum_type(x.device)).flatten(2)
         share = len(x) / (self.count + len(x))
         self.mean = torch.lerp(self.mean.to(values), values.mean(2).mean(0), share)
         self.var = torch.lerp(self.var.to(values), values.var(2).mean(0), share)
@@ -46,7 +48,8 @@ class Instances:
 
 
 def measure(x: Tensor, axis: int) -> tuple[int, Tensor, Tensor]:
-    """Values per channel, and each channel's mean and sum of squared deviations from it, (C,) in float64.
+    """Values per channel, and each channel's mean and sum of squared deviations from it, (C,) in what
+    the device adds up in (`devices.sum_type`).
 
     One pass over deviations from a first guess of the mean, in pieces, whatever the layout in memory. Deviations are
     as exact in float32 as the values themselves, so only the sums of the pieces need float64.
@@ -57,15 +60,10 @@ def measure(x: Tensor, axis: int) -> tuple[int, Tensor, Tensor]:
     shape[axis] = -1
     step = max(1, CHUNK // max(x[0].numel(), 1)) if x.device.type == "cpu" else len(x)
     guess = x[:step].mean(others)
-    total, squares = (torch.zeros_like(guess, dtype=exact(x)) for _ in range(2))
+    total, squares = (torch.zeros_like(guess, dtype=sum_type(x.device)) for _ in range(2))
     for start in range(0, len(x), step):
         gap = x[start : start + step] - guess.view(shape)
         total += gap.sum(others)
         squares += gap.square_().sum(others)
     count = x.numel() // len(guess)
     return count, guess + total / count, (squares - total * total / count).clamp_(min=0)
-
-
-def exact(x: Tensor) -> torch.dtype:
-    """float64, where the device has it."""
-    return torch.float32 if x.device.type == "mps" else torch.float64

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from transferscope.devices import exact
 from transferscope.errors import UserError
 from transferscope.models.build import seeded
 from transferscope.models.outputs import logits_of
@@ -118,7 +119,7 @@ def _probabilities(
     training = {module: module.training for module in net.modules()}
     images = image.example(IMAGES)
     with torch.no_grad(), seeded(0):
-        out = logits_of(net.eval()(images), IMAGES, name).double()
+        out = exact(logits_of(net.eval()(images), IMAGES, name))
         scales = (LOUD, -LOUD) if image.vocabulary is None else ()  # tokens have no size
         loud = [logits_of(net(scale * images), IMAGES, name) for scale in scales]
     for module, flag in training.items():

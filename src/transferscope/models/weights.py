@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from transferscope.devices import exact
 from transferscope.errors import UserError
 
 
@@ -49,7 +50,7 @@ def distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor], names: Iterable[s
             raise UserError(
                 f"weights: no distance over '{name}': it is missing in one of the two networks, or of another shape."
             )
-        gap = b[name].detach().to(torch.float64) - a[name].detach().to(torch.float64)
+        gap = exact(b[name].detach()) - exact(a[name].detach())
         total += float(torch.dot(gap.flatten(), gap.flatten()))
     return math.sqrt(total)
 

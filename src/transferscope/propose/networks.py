@@ -36,6 +36,7 @@ def suited(network: str | None, weights: str | None, size: int, beside: Path) ->
     scheme = network.partition(":")[0]
     if weights is None and scheme not in OWN:
         raise UserError(f"--network {network}: it brings no weights; give yours, --weights file:PATH.")
+    weights = None if weights is None else _written(weights, beside)
     text = models.settled(network, beside)
     net = build_network(text, 2, seed=0)
     usual, patch, said = habits.usual_side(net), habits.patch_side(net), network
@@ -49,3 +50,16 @@ def suited(network: str | None, weights: str | None, size: int, beside: Path) ->
         else:
             said = f"{{ref: {network}, options: {json.dumps(options)}}}".replace('"', "")
     return Suited(said, weights or scheme, size, habits.optimiser(net))
+
+
+def _written(weights: str, beside: Path) -> str:
+    """Weights as a study in `beside` refers to them: a path alone, from there or from here, is that of a file."""
+    path = Path(weights.partition("#")[0]).expanduser()
+    for folder, said in ((beside, weights), (Path(), str(Path(weights).expanduser().absolute()))):
+        if (folder / path).exists() and ":" not in weights:
+            return f"file:{said}"
+    try:
+        models.check_weights_ref(weights)
+    except UserError as error:
+        raise UserError(f"--weights: {error}") from None
+    return weights

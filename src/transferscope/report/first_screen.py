@@ -93,7 +93,7 @@ def gain_sentence(card: Card, several: bool) -> str:
     where = f"On {card.target}: " if several else ""
     number = wording.measured(card.effect, card.low, card.high, card.unit, card.level)
     gap = f", a difference of {number}" if number else ""
-    return f"{where}{card.headline}{gap}; {card.sure}."
+    return f"{where}{card.headline}{gap}; {card.sure}.{' ' if card.advice else ''}{card.advice}"
 
 
 def _slot(

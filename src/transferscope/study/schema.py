@@ -3,12 +3,13 @@
 It is long because the help of every key stands beneath it.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from transferscope import models
+from transferscope import devices, models
 from transferscope.data import Target
 from transferscope.errors import UserError
 from transferscope.measures.deciding import LEAST, MOST_PLANNED
@@ -28,6 +29,7 @@ WITH_OPTIONS = {
     "properties": {"ref": TEXT, "options": {"type": ["object", "null"]}},
     "additionalProperties": False,
 }
+DEVICES = rf"^(auto|cpu|({'|'.join(devices.KINDS)})(:[0-9]+)?)$"
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -105,6 +107,21 @@ class Pretrained(Strict):
         return f"the weights {self.weights}" if self.weights else f"the checkpoints {', '.join(self.series or ())}"
 
 
+def _device(value: Any) -> Any:
+    """`auto`, `cpu`, a kind of GPU or one of several."""
+    if isinstance(value, str) and not re.fullmatch(DEVICES, value):
+        raise ValueError(f"'{value}' is not 'auto', 'cpu', 'cuda', 'xpu' or 'mps', nor one of several, as 'cuda:1'")
+    return value
+
+
+Device = Annotated[
+    str,
+    BeforeValidator(_device),
+    Field(json_schema_extra={"pattern": DEVICES}),
+    *(f"`{name}`" for name in ("auto", "cpu", *devices.KINDS, "cuda:1")),
+]
+
+
 class Resources(Strict):
     """Where and how fast things run; never part of an identity."""
 
@@ -113,8 +130,9 @@ class Resources(Strict):
     fails), else one a core as far as memory reaches."""
     threads: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
     """Threads of each worker; `auto` is cores / slots."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What trains; `auto` is a GPU where there is one."""
+    device: Device = "auto"
+    """What trains; `auto` is a GPU where torch finds one: `cuda` (NVIDIA, and AMD with ROCm), `xpu` (Intel) or `mps`
+    (Apple). `cuda:1` is that one of several."""
     table: Literal["auto", "mapped", "streamed"] = "auto"
     """Decoded images are kept on disk (`mapped`) or decoded on the fly (`streamed`); `auto` streams where the disk is
     small."""

@@ -271,7 +271,7 @@ class Study(StudyFile):
         derived from this one (candidates with other networks) compute in the same.
         """
         machine, device, asked = this_machine(), self.device, self.recipe.precision
-        slow = "" if machine.has_bfloat16(device) else ", which is emulated here and slow"
+        slow = "" if machine.has_bfloat16(device) or device == "mps" else ", which is emulated here and slow"
         if asked != "auto":
             rounds = " and rounds what lies below 8 bits" if self.deep else ""
             return asked, "recipe.precision" + (f"{slow}{rounds}" if asked == "bfloat16" else "")
@@ -288,8 +288,11 @@ class Study(StudyFile):
 
     @property
     def device(self) -> str:
-        """The kind of device that training runs on: cuda or cpu."""
-        return "cuda" if self.resources.device != "cpu" and this_machine().gpus else "cpu"
+        """What training runs on: the kind of a GPU ("cuda"), the one that is asked for ("cuda:1"), or "cpu"."""
+        asked, machine = self.resources.device, this_machine()
+        if asked == "cpu" or not machine.gpus:
+            return "cpu"
+        return asked if ":" in asked else machine.accelerator
 
     def question(self, *ways: str) -> Question:
         """What a calibration of this study times: `ways` of computing, by default the one it trains in."""

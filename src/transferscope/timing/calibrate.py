@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from transferscope import devices
 from transferscope.engine.arithmetic import PRECISIONS
 from transferscope.engine.environment import worker_environment
 from transferscope.engine.machine import this_machine
@@ -112,7 +113,7 @@ def remembered_precision(question: Question, memo: Path) -> str | None:
 def key(question: Question, *more: int) -> str:
     """The name of a question about this machine: its processor, the GPUs if they are asked about, its torch."""
     machine = this_machine()
-    gpu = machine.gpus if question.device.startswith("cuda") else ()
+    gpu = machine.gpus if devices.on_gpu(question.device) else ()
     where = [machine.processor, list(gpu), importlib.metadata.version("torch"), *more]
     later = ("how", "vocabulary")  # where they say nothing, older names stay
     asked = {name: value for name, value in asdict(question).items() if name not in later or value}

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
+from transferscope import devices
 from transferscope.engine.machine import this_machine
 from transferscope.errors import UserError
 from transferscope.memo import Memo
@@ -85,8 +86,10 @@ def _fits(count: int, memory: int, free: int) -> bool:
 
 def _most(question: Question) -> int:
     """A process a core of a GPU's share of them; 1 where GPUs differ, since one measurement cannot speak for all."""
-    gpus = this_machine().gpus if question.device.startswith("cuda") else ()
-    return this_machine().cores // len(gpus) if len(set(gpus)) == 1 else 1
+    machine = this_machine()
+    if not devices.on_gpu(question.device) or len(set(machine.gpus)) != 1:
+        return 1
+    return machine.cores // len(machine.places(question.device))
 
 
 def _place(question: Question, memo: Path) -> tuple[Memo, str]:

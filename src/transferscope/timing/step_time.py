@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
+from transferscope import devices
 from transferscope.engine.arithmetic import PRECISIONS
 from transferscope.shape import Example, picture
 
@@ -182,8 +183,7 @@ def _once(loop: Callable[[], Any], device: str) -> float:
     clock = time.process_time if device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     began = clock()
     loop()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
+    devices.synchronise(device)
     return clock() - began
 
 

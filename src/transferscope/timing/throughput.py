@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
+from transferscope import devices
 from transferscope.errors import UserError
 from transferscope.tasks.costs import EVAL_BATCH
 from transferscope.timing import calibrate
@@ -92,9 +93,9 @@ def one(question: Question, say: Callable[[Mapping[str, Any]], None], heard: IO[
     check_network_ref(question.network)
     import torch
 
-    on_gpu = question.device.startswith("cuda")
+    on_gpu, device = devices.on_gpu(question.device), torch.zeros(1, device=question.device).device
     torch.set_num_threads(question.threads)
-    free = torch.cuda.mem_get_info(torch.zeros(1, device=question.device).device)[0] + CONTEXT if on_gpu else 0
+    free = devices.free_memory(device) + CONTEXT if on_gpu else 0
     step, evaluate = loops(network(question), question.ways[0], question, EVAL_BATCH)
 
     def timed(seconds: float, least: int) -> dict[str, float]:
@@ -102,8 +103,7 @@ def one(question: Question, say: Callable[[Mapping[str, Any]], None], heard: IO[
         while steps < least or time.perf_counter() - began < seconds:
             step()
             steps += 1
-        if on_gpu:
-            torch.cuda.synchronize(question.device)
+        devices.synchronise(device)
         return {"steps": steps, "seconds": time.perf_counter() - began}
 
     timed(0.0, WARM)
@@ -112,7 +112,7 @@ def one(question: Question, say: Callable[[Mapping[str, Any]], None], heard: IO[
     if not (line := heard.readline()):  # the parent is gone
         return
     found = timed(float(line), 1)
-    say(found | {"memory": torch.cuda.max_memory_reserved(question.device) + CONTEXT if on_gpu else 0})
+    say(found | {"memory": devices.peak_memory(device) + CONTEXT if on_gpu else 0})
 
 
 if __name__ == "__main__":

@@ -45,8 +45,19 @@ def gain(target: str, runs: pl.DataFrame) -> list[Card]:
         yes=f"Pretraining helped: the {both}",
         no=f"Pretraining hurt: the {both}",
         unsure=f"Pretraining is not shown to help or to hurt: the {both}",
+        advice=_left_out(over.left),
     )
     return [card]
+
+
+def _left_out(seeds: Sequence[int]) -> str:
+    """What is said of seeds whose scores do not count; "" where all do."""
+    if not seeds:
+        return ""
+    named = phrases.listed([str(seed) for seed in seeds])
+    which = f"Seed {named} is" if len(seeds) == 1 else f"Seeds {named} are"
+    why = "a run ended with a higher training loss than it began with"
+    return f"{which} left out: {why}; lower recipe.lr or train longer."
 
 
 def train(target: str, runs: pl.DataFrame, table: ResultTable) -> list[Card]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from transferscope import devices
 from transferscope.engine.deal import dealt
 from transferscope.engine.executors import Slots, _ray_node
 from transferscope.engine.machine import Machine
@@ -99,10 +100,18 @@ def workplaces(
     found = {name: has for name, has in found.items() if has.get("CPU", 0) >= 1}
     offered = {name: _offered(machine, found[name]) for name, machine in _look(found, environment).items()}
     device = options.get("device", "auto")
-    if device != "cpu" and any(machine.gpus for machine in offered.values()):
-        offered = {name: machine for name, machine in offered.items() if machine.gpus}
-    elif device == "cuda":
-        raise UserError("resources.device: 'cuda' was asked for but no node has a GPU; use 'auto' or 'cpu'.")
+    if ":" in device:
+        raise UserError(
+            f"resources.device: '{device}' names one GPU, but Ray gives every worker its own; use "
+            f"'{devices.kind(device)}'."
+        )
+    with_gpus = {
+        name: machine for name, machine in offered.items() if machine.gpus and device in ("auto", machine.accelerator)
+    }
+    if with_gpus:
+        offered = with_gpus
+    elif device not in ("auto", "cpu"):
+        raise UserError(f"resources.device: '{device}' was asked for but no node has such a GPU; use 'auto' or 'cpu'.")
     nodes = []
     for name, machine in offered.items():
         slots = dealt(machine, "auto", options.get("threads", "auto"), device, partial(_sharing, name, options))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+FILES = frozenset({".bin", ".ckpt", ".pt", ".pth", ".pyth", ".safetensors", ".tar"})  # how files of weights end
 PLAIN_PREPROCESSING = {
     "mean": list(IMAGENET_MEAN),
     "std": list(IMAGENET_STD),
@@ -69,6 +70,8 @@ def check_weights_ref(ref: str, network: str | None = None) -> None:
     scheme, rest = registry.split(ref)
     if scheme in weights_schemes():
         _module(scheme).check(rest, network)
+    elif not rest and ("/" in scheme or Path(scheme.partition("#")[0]).suffix in FILES):
+        raise UserError(f"'{ref}' is not a known source of weights; did you mean 'file:{ref}'?")
     elif "." not in scheme:
         raise UserError(f"'{ref}' is not a known source of weights; {registry.hint(__name__, scheme)}")
     else:

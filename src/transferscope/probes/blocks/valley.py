@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from transferscope.devices import exact
 from transferscope.measures.valley import Best, border, score, verdict, within
 from transferscope.models.weights import distance
 from transferscope.probes.blocks.errors import Answers, NoisyCell
@@ -147,5 +148,5 @@ def points_of(
 def _rms(state: State) -> float:
     """Root mean square of the tensors of two or more dimensions (of all where there are none); 1 where that is 0."""
     matrices = [t for t in state.values() if t.ndim > 1] or list(state.values())
-    squares = sum(float(t.double().square().sum()) for t in matrices)
+    squares = sum(float(exact(t).square().sum()) for t in matrices)
     return float(np.sqrt(squares / sum(t.numel() for t in matrices))) or 1.0

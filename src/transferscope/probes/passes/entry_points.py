@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from transferscope.devices import exact
 from transferscope.models.blocks import Block, parameters_of
 from transferscope.models.build import seeded
 from transferscope.models.outputs import answering, logits_of
@@ -219,7 +220,7 @@ def off(plain: Any, other: Any) -> float:
     """Largest difference of two outputs, relative to the largest value where that is above 1."""
     if not isinstance(plain, Tensor) or not isinstance(other, Tensor) or plain.shape != other.shape:
         return float("inf")
-    a, b = plain.double(), other.double()
+    a, b = exact(plain), exact(other)
     if bool((a.isnan() != b.isnan()).any()):
         return float("inf")
     a, b = a.nan_to_num(), b.nan_to_num()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from transferscope.devices import sum_type
 from transferscope.probes.passes.tracing import Reads, Trace, storage, takeable, taken
 
 CLOSE = 1e-3  # of the largest output: float32 rounding stays far below, a layer folded wrongly far above
@@ -100,7 +101,7 @@ def folded(pair: NormedLayer, net: nn.Module, state: Mapping[str, Tensor], dtype
     assert isinstance(norm, _BatchNorm)
     own: tuple[Any, ...] = (layer.weight, layer.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
     weight, bias, scale, shift, mean, var = (state.get(n, t) for n, t in zip(pair.tensors, own, strict=True))
-    exact = torch.float32 if weight.device.type == "mps" else torch.float64
+    exact = sum_type(weight.device)
     factor = (var.to(exact) + norm.eps).rsqrt()
     if scale is not None:
         factor = factor * scale.to(exact)

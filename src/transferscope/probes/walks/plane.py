@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from transferscope import charts
+from transferscope.devices import exact
 from transferscope.errors import UserError
 from transferscope.probes import result
 from transferscope.probes.batch_norm import BatchNorm, statistics_words
@@ -158,7 +159,7 @@ def _off(net: nn.Module, a: State, b: State, c: State, share: float) -> float:
     """The length of c - a - share (b - a), summed entry by entry: a difference of squares would lose what is small."""
     total = 0.0
     for name in trained(net):
-        start, along, aside = (state[name].detach().double().flatten().cpu() for state in (a, b, c))
+        start, along, aside = (exact(state[name].detach()).flatten().cpu() for state in (a, b, c))
         total += float(((aside - start) - share * (along - start)).square().sum())
     return math.sqrt(total)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from transferscope.devices import exact
 from transferscope.errors import UserError, a_kind
 from transferscope.probes.inputs.weights import read_weights
 
@@ -133,10 +134,10 @@ def combine(states: Sequence[State], weights: Sequence[float]) -> dict[str, Tens
         if not tensor.is_floating_point():
             out[name] = tensor.detach().clone()
             continue
-        total = tensor.detach().to(torch.float64) * used[0][1]
+        total = exact(tensor.detach()) * used[0][1]
         for state, w in used[1:]:
-            total += state[name].detach().to(tensor.device, torch.float64) * w
-        out[name] = total.to(tensor.dtype)
+            total += exact(state[name].detach()).to(total.device) * w
+        out[name] = total.to(tensor)
     return out
 
 
@@ -149,8 +150,7 @@ def inner(a: State, b: State, c: State, d: State, names: Sequence[str]) -> float
     """The inner product of (b - a) with (d - c) over the named tensors, in float64."""
     total = 0.0
     for name in names:
-        first = b[name].detach().to(torch.float64) - a[name].detach().to(torch.float64)
-        second = d[name].detach().to(torch.float64) - c[name].detach().to(torch.float64)
+        first, second = (exact(y[name].detach()) - exact(x[name].detach()) for x, y in ((a, b), (c, d)))
         total += float(torch.dot(first.flatten(), second.to(first.device).flatten()))
     return total
 
