@@ -5,14 +5,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from transferscope import data
 from transferscope.data.split import assign_splits
 from transferscope.engine.estimate import Estimate, Past
-from transferscope.engine.step import Step, find
+from transferscope.engine.step import Keep, Step, find
 from transferscope.errors import UserError
 from transferscope.study import Study
 from transferscope.tasks import costs, inputs
@@ -62,6 +61,17 @@ class Forecast:
             return Estimate(None, size)
         return Estimate(max(sum(seconds) / slots, max(seconds, default=0.0)), size)
 
+    def kept(self, steps: Iterable[Step], keep: Keep) -> int:
+        """Bytes of all steps that stay where `keep` says so, when all is done: by past shares, else of a training the
+        three weights at its ends, or none."""
+        total = 0.0
+        for step in steps:
+            size, share = self.of(step).bytes or 0, self.past.share(step, keep)
+            if share is None and step.task == "train":
+                share = {"all": 1.0, "ends": 3 / _weights(step), "findings": 0.0}[keep]
+            total += size * (1.0 if share is None else share)
+        return round(total)
+
     def passes(self, step: Step) -> float:
         """The work of a step, with the images that its data has where its task asks for them."""
         cost, images = find(step.call).cost, self._images(step)
@@ -92,13 +102,16 @@ class Forecast:
         return time_of.evaluation * self.passes(step)
 
     def _bytes(self, step: Step) -> int | None:
-        params: Mapping[str, Any] = step.params
         if self.decodes(step):
             return sum(self.images[step.key].values()) * inputs.of_step(step).stored_bytes(step.params)
         if step.task == "train" and self.timed is not None:
-            kept = 4 + math.ceil(math.log2(int(params["epochs"])))  # start, powers of two, best, final
-            return kept * self.timed.bytes
+            return _weights(step) * self.timed.bytes
         return None
+
+
+def _weights(step: Step) -> int:
+    """How many files of weights a training leaves: the start, powers of two, best, final."""
+    return 4 + math.ceil(math.log2(int(step.params["epochs"])))
 
 
 def image_counts(study: Study) -> dict[str, dict[str, int]]:

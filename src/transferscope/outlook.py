@@ -10,7 +10,7 @@ from transferscope import battery
 from transferscope.charts import in_notebooks as html
 from transferscope.engine.estimate import Estimate
 from transferscope.engine.plan import Plan
-from transferscope.engine.step import Step
+from transferscope.engine.step import KEEPS, Keep, Step
 from transferscope.engine.store import Store
 from transferscope.errors import worded
 from transferscope.forecast import Forecast
@@ -31,6 +31,11 @@ class Outlook:
     def total(self) -> Estimate:
         """Seconds of all workers together at the clock, None where they are not known, and bytes of the disk."""
         return self.forecast.total(self.missing, self.workers)
+
+    @property
+    def kept(self) -> dict[Keep, int]:
+        """Bytes of what is to do that stay when all is done, by what `resources.keep` may say."""
+        return {keep: self.forecast.kept(self.missing, keep) for keep in reversed(KEEPS)}
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ class Options(analyses.OfTrained):
     """Nearest neighbours that vote in the k-NN accuracy; 0 leaves it out."""
 
 
-@task("features", version=1, cost=costs.features)
+@task("features", version=1, cost=costs.features, sheds={"findings": ("grams.safetensors",)})
 def features(
     *,
     run: Artifact,

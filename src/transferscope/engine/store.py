@@ -19,7 +19,7 @@ from transferscope import whole
 from transferscope.engine.artifact import SAID, Artifact
 from transferscope.engine.bucket import is_url
 from transferscope.engine.remote import Remote
-from transferscope.engine.step import Step
+from transferscope.engine.step import KEEPS, Keep, Step, find
 from transferscope.errors import UserError
 from transferscope.memo import Memo
 
@@ -31,11 +31,12 @@ class Busy(Exception):
 
 
 class Held(NamedTuple):
-    """A finished step: its bytes, when it was finished (seconds since 1970), and by which user."""
+    """A finished step: its bytes, when it was finished (seconds since 1970), by which user, and how much there is."""
 
     size: int
     finished: float
     by: str
+    kept: Keep
 
 
 class Store:
@@ -117,6 +118,14 @@ class Store:
             return self.remote.has(step.task, step.key)
         return (self.path(step.task, step.key) / SAID).exists()
 
+    def kept(self, step: Step) -> Keep:
+        """How much there is of the result of a finished step."""
+        return self.artifact(step.task, step.key).kept()
+
+    def keeps(self, step: Step, keep: Keep) -> bool:
+        """Whether as much as `keep` of it is there, and was not let go."""
+        return KEEPS.index(self.kept(step)) >= KEEPS.index(keep)
+
     def note(self, step: Step) -> None:
         """A worker says that a step is done."""
         if self.remote is not None:
@@ -178,12 +187,15 @@ class Store:
             Path(f"{scratch}.lock").unlink(missing_ok=True)
 
     def _finished(self, task: str, key: str) -> bool:
-        """Whether there is a result, seen to now; one that lies here alone is uploaded."""
+        """Whether there is a result, seen to now; one that lies here alone is uploaded, and one of which files were
+        let go is set aside: what is done again is done for their sake."""
         final = self.path(task, key)
-        if self.remote is None:
-            return (final / SAID).exists()
-        if self.remote.is_done(task, key):
-            return True
+        there = self.remote.is_done(task, key) if self.remote else (final / SAID).exists()
+        if there and (found := self.artifact(task, key)).kept(now=True) != "all":
+            found.set_aside()
+            return False
+        if there or self.remote is None:
+            return there
         if (final / SAID).exists() and Artifact(final).inspect() is None:
             self._publish(task, key)
             return True
@@ -234,6 +246,18 @@ class Store:
                 found.append(f"The result {step.task} {step.key} is damaged ({why}): it is computed anew.")
         return found
 
+    def let_go(self, step: Step, keep: Keep) -> int:
+        """Delete the files of a finished step that are no part of `keep`; the bytes that were freed. Nothing of one
+        that a process is at work on, or of which no more is there."""
+        sheds = find(step.call).sheds.get(keep)
+        if not sheds or KEEPS.index(self.kept(step)) <= KEEPS.index(keep):
+            return 0
+        with suppress(Busy), self._lock(step.task, step.key):
+            if self.has(step):
+                found = self.get(step)
+                return found.let_go(keep, [name for pattern in sheds for name in found.names(pattern)])
+        return 0
+
     def entries(self) -> Iterator[tuple[str, str]]:
         """(task, key) of every finished step."""
         if self.remote is not None:
@@ -248,12 +272,14 @@ class Store:
         if self.remote is not None:
             sizes = self.remote.sizes()
             for task, key, when in self.remote.entries():
-                found[f"{task}-{key}"] = Held(sizes.get(f"{task}-{key}", 0), when, "-")
+                found[f"{task}-{key}"] = Held(sizes.get(f"{task}-{key}", 0), when, "-", self.remote.kept(task, key))
             return found
         for task, key in self.entries():
             said = self.path(task, key) / SAID
             size = folder_bytes(said.parent)
-            found[f"{task}-{key}"] = Held(size, said.stat().st_mtime, whole.owner(said))
+            found[f"{task}-{key}"] = Held(
+                size, said.stat().st_mtime, whole.owner(said), self.artifact(task, key).kept()
+            )
         return found
 
     def age(self, task: str, key: str, now: float) -> float:

@@ -97,6 +97,8 @@ def execute(job: Mapping[str, Any], store: Store, work: Work) -> Outcome:
     except Interrupted:
         return ended("interrupted", "stopped before it was done; run again to go on")
     except UserError as error:
+        if isinstance(error, integrity.LetGo):  # which no plan foresaw: the next round computes it
+            error.recall()
         _keep(failure, printed, sentence=True)
         return ended("failed", str(error))
     except OSError as error:
