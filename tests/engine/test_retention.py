@@ -3,6 +3,7 @@
 from pathlib import Path
 from uuid import uuid4
 
+import buckets
 import pytest
 from toy import tasks
 
@@ -22,10 +23,15 @@ LAST = tasks.bytes_of.step(run=RUN, name="final.bin")
 MIDDLE = tasks.bytes_of.step(run=RUN, name="epoch-1.bin")
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", "memory"])
 def store(request, tmp_path, monkeypatch) -> Store:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    store = Store.at(tmp_path / "store" if request.param == "folder" else f"memory://tests/{uuid4().hex}")
+    place = str(tmp_path / "store") if request.param == "folder" else f"memory://tests/{uuid4().hex}"
+    if request.param == "s3":
+        pytest.importorskip("moto")
+        pytest.importorskip("s3fs")
+        place = f"{buckets.bucket('kept')}/{uuid4().hex}"
+    store = Store.at(place)
     store.prepare()
     return store
 
@@ -96,6 +102,7 @@ def test_who_reads_what_nobody_foresaw_has_it_done_again_in_the_next_round(store
     assert run(store, MIDDLE)[MIDDLE.key].status == "done"
 
 
+@pytest.mark.parametrize("store", ["folder", "s3"], indirect=True)
 def test_another_machine_sees_it(store: Store, tmp_path: Path) -> None:
     run(store, LAST)
     if store.remote is None:

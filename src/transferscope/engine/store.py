@@ -16,9 +16,11 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from transferscope import whole
+from transferscope.engine import saves
 from transferscope.engine.artifact import SAID, Artifact
 from transferscope.engine.bucket import is_url
 from transferscope.engine.remote import Remote
+from transferscope.engine.saves import Save
 from transferscope.engine.step import KEEPS, Keep, Step, find
 from transferscope.errors import UserError
 from transferscope.memo import Memo
@@ -44,6 +46,7 @@ class Store:
 
     def __init__(self, root: Path, remote: Remote | None = None) -> None:
         self.root, self.remote = Path(root), remote
+        self._saves: dict[tuple[str, str], Save] = {}  # of steps that are under way here, in a bucket
 
     @staticmethod
     def at(place: str | Path) -> "Store":
@@ -150,7 +153,7 @@ class Store:
 
         Yields None when another process finished the step meanwhile. The block must write `step.json` itself. With
         `resumes`, a folder left by a killed process is handed over as it is, and only a UserError drops it: what a
-        full disk or a bug stopped goes on from its last save.
+        full disk or a bug stopped goes on from its last save, or from that which another machine left in the bucket.
         Raises Busy, rather than wait, where another process holds the lock.
         """
         from transferscope.engine.work import Interrupted
@@ -162,6 +165,10 @@ class Store:
                 return
             if not resumes:
                 shutil.rmtree(scratch, ignore_errors=True)
+            save = Save(self.remote.bucket, scratch.name, scratch) if resumes and self.remote else None
+            if save is not None:
+                self._saves[task, key] = save
+                save.bring()
             scratch.mkdir(exist_ok=True)
             try:
                 yield scratch
@@ -172,6 +179,8 @@ class Store:
             except BaseException as error:
                 if not resumes or isinstance(error, UserError):  # what the user must mend begins afresh
                     shutil.rmtree(scratch, ignore_errors=True)
+                    if save is not None:
+                        save.drop()
                 raise
             final.parent.mkdir(exist_ok=True)
             if final.exists():  # a folder without step.json: somebody's half-deleted result
@@ -184,7 +193,14 @@ class Store:
             scratch.rename(final)
             _sync(final.parent)
             self._publish(task, key)
+            if save is not None:
+                save.drop()
             Path(f"{scratch}.lock").unlink(missing_ok=True)
+
+    def share(self, task: str, key: str, last: bool) -> None:
+        """A step that is under way here has saved itself: in a bucket other machines may go on from there."""
+        if (save := self._saves.get((task, key))) is not None:
+            save.share(now=last)
 
     def _finished(self, task: str, key: str) -> bool:
         """Whether there is a result, seen to now; one that lies here alone is uploaded, and one of which files were
@@ -307,7 +323,11 @@ class Store:
 
     def sweep(self, wanted: set[str], *, delete: bool) -> int:
         """Bytes of scratch folders that no process holds and no step of `wanted` ("task-key") may still resume."""
-        total = self.remote.sweep(delete=delete) if self.remote else 0
+        total = 0
+        if self.remote is not None:
+            resumed = {name for name in wanted if not self.remote.has(*name.rsplit("-", 1))}
+            total = self.remote.sweep(delete=delete)
+            total += saves.sweep(self.remote.bucket, self.remote.leases, resumed, delete=delete)
         for scratch in sorted((self.root / SCRATCH).glob("*-*")):
             if not scratch.is_dir() or scratch.name in wanted:
                 continue
@@ -319,6 +339,7 @@ class Store:
             task, _, key = lock.stem.partition("-")
             if not self.scratch(task, key).exists():
                 with suppress(Busy), self._lock(task, key, here=True):
+                    lock.with_suffix(".save").unlink(missing_ok=True)
                     lock.unlink(missing_ok=True)
         return total
 
