@@ -27,7 +27,8 @@ class Forecast:
 
     A kind of step that has been done is judged by `past`. Others by their work in passes (`tasks.costs`) and the
     seconds of a pass: as `timed`, or as finished steps of the network took. `images` counts them by split, for the key
-    of every data step. A `pace` in seconds of a pass, where it is given, holds for all steps but those that decode.
+    of every data step. A `pace` in seconds of a pass, where it is given, holds for all steps but those that decode;
+    `weights` are then the bytes of the network's.
     """
 
     past: Past
@@ -35,14 +36,15 @@ class Forecast:
     images: Mapping[str, Mapping[str, int]]
     timed: Calibration | None = None
     pace: float | None = None
+    weights: int | None = None
 
-    def paced(self, steps: Iterable[Step], seconds: float) -> "Forecast":
-        """This forecast where a training run takes so many seconds, and all else in proportion to its work. UserError
-        where nothing is trained."""
+    def paced(self, steps: Iterable[Step], seconds: float, weights: int) -> "Forecast":
+        """This forecast where a training run takes so many seconds, and all else in proportion to its work, of a
+        network with so many bytes of `weights`. UserError where nothing is trained."""
         runs = [self.passes(step) for step in steps if step.task == "train"]
         if not runs:
             raise UserError("--seconds-per-run: nothing is left to train; leave it out.")
-        return replace(self, pace=seconds / median(runs))
+        return replace(self, pace=seconds / median(runs), weights=weights)
 
     def of(self, step: Step) -> Estimate:
         """The estimate of one step; None for what nothing tells."""
@@ -104,9 +106,8 @@ class Forecast:
     def _bytes(self, step: Step) -> int | None:
         if self.decodes(step):
             return sum(self.images[step.key].values()) * inputs.of_step(step).stored_bytes(step.params)
-        if step.task == "train" and self.timed is not None:
-            return _weights(step) * self.timed.bytes
-        return None
+        size = self.weights if self.timed is None else self.timed.bytes
+        return None if step.task != "train" or size is None else _weights(step) * size
 
 
 def _weights(step: Step) -> int:

@@ -15,6 +15,7 @@ from transferscope.engine.store import Store
 from transferscope.errors import worded
 from transferscope.forecast import Forecast
 from transferscope.study import Study
+from transferscope.timing.size import weights_bytes
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,4 +80,6 @@ def outlook(study: Study, steps: Plan, store: Store, *, ask: bool = False, run_s
     missing = steps.todo(store)
     workers = len(battery.known_slots(study).devices)
     forecast = battery.forecast(study, store, missing, ask=ask and run_seconds is None)
-    return Outlook(steps, missing, workers, forecast if run_seconds is None else forecast.paced(missing, run_seconds))
+    if run_seconds is not None:
+        forecast = forecast.paced(missing, run_seconds, weights_bytes(study.network, study.memo))
+    return Outlook(steps, missing, workers, forecast)
