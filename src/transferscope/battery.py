@@ -30,7 +30,7 @@ from transferscope.engine.store import Store
 from transferscope.engine.table import ResultTable, gather
 from transferscope.engine.worker import Outcome
 from transferscope.errors import UserError
-from transferscope.forecast import Forecast, image_counts
+from transferscope.forecast import Forecast, image_counts, output_counts
 from transferscope.measures.deciding import Design
 from transferscope.measures.intervals import Interval
 from transferscope.measures.many import by_chance_words
@@ -139,7 +139,7 @@ def _there(ask: Callable[[Question, Path, int], int], question: Question, memo: 
 def forecast(study: Study, store: Store, steps: Sequence[Step], ask: bool = False) -> Forecast:
     """What `steps` will cost. Where no past run tells how fast the network trains, a remembered timing does, in the
     precisions that they train in; without one the network is timed for a moment, if `ask`."""
-    found = Forecast(Past(store), study.network, image_counts(study))
+    found = Forecast(Past(store), study.network, image_counts(study), outputs=output_counts(study))
     return _timed(study, found, steps, ask)
 
 

@@ -5,6 +5,7 @@ It is long because there is a verb for everything a person does; none of them is
 
 import os
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -184,11 +185,11 @@ def plan(
     if workers or gpus:
         played = battery.schedules(found.missing, found.forecast, workers or gpus or 1)
         held = battery.bytes_by_analysis(steps, found.missing, found.forecast)
-        lines.schedules(played, gpus, steps, held, json_)
+        lines.schedules(played, gpus, steps, held, found.kept, json_)
         return
     total = found.total
     if json_:
-        lines.as_json({"steps": found.rows, "seconds": total.seconds, "bytes": total.bytes})
+        lines.as_json({"steps": found.rows, "seconds": total.seconds, "bytes": total.bytes, "kept": found.kept})
         return
     out.print(tables.steps(steps, {step.key for step in found.missing}, found.forecast))
     out.print(found.said)
@@ -196,6 +197,7 @@ def plan(
     if found.missing and total.seconds is not None:
         disk = f" and {size(total.bytes)} of disk" if total.bytes else ""
         out.print(f"About {duration(total.seconds)}{disk}.")
+    lines.kept(found.kept)
 
 
 @app.command()
@@ -207,6 +209,10 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option(help="Try again what failed in an earlier run, or leave it and what needs it.")
     ] = True,
+    restore: Annotated[
+        bool,
+        typer.Option("--restore", help="Compute again what was let go (resources.keep), and let nothing go."),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Say nothing but warnings, failures and what was found.")
     ] = False,
@@ -225,7 +231,7 @@ def run(
 
     told = lines.silent if quiet else out
     set_ = arguments.on(on, set_)
-    flags = {"--trust": trust, "--no-retry-failed": not retry_failed, "--quiet": quiet}
+    flags = {"--trust": trust, "--no-retry-failed": not retry_failed, "--restore": restore, "--quiet": quiet}
     kept = [] if log_file is None else ["--log-file", str(log_file)]
     resume = stopping.again(file, set_, [*(flag for flag, given in flags.items() if given), *kept])
     caught: list[int] = []
@@ -244,6 +250,7 @@ def run(
             tell=told.print,
             warn=partial(out.print, markup=False),
             retry_failed=retry_failed,
+            whole=restore,
         )
     except rounds.Refused as refused:
         lines.checks(refused.checks)
@@ -253,6 +260,9 @@ def run(
         raise typer.Exit(stopping.code(caught))
     found = battery.results(done.study, done.outcomes)
     lines.findings(found)
+    if done.relieved.results:
+        went = f"{size(done.relieved.bytes)} of {done.relieved.results} results were let go"
+        told.print(f"{went} (resources.keep: {done.study.resources.keep}); --restore computes them again.")
     if not done.began:
         told.print("Nothing to do: every step was in the store.")
     if passed := {step.key for step in done.steps.todo(done.store)} & set(done.left):
@@ -274,11 +284,14 @@ def status(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, js
     """
     from transferscope import battery
     from transferscope.analyses import chosen
+    from transferscope.engine.step import KEEPS
 
     study, steps, store = planned(file, set_, trusted=trust)
     reasons = battery.failures(store)
     found = {name: battery.table(name, steps, store, reasons) for name in chosen(study)}
     todo = steps.todo(store)
+    kept = Counter(store.kept(step) for step in steps.steps if store.has(step))
+    let_go = {keep: kept[keep] for keep in KEEPS if keep != "all" and kept[keep]}
     if json_:
         lines.as_json(
             {
@@ -291,6 +304,7 @@ def status(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, js
                 },
                 "steps": len(steps.steps),
                 "to_do": len(todo),
+                "let_go": let_go,
             }
         )
         raise typer.Exit(INCOMPLETE if todo else 0)
@@ -298,6 +312,8 @@ def status(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, js
     for cell in (cell for table in found.values() for cell in table.missing):
         out.print(f"missing {worded(cell.labels)}: {cell.reason}", markup=False)
     out.print(f"{len(steps.steps) - len(todo)} of {len(steps.steps)} steps done.")
+    for keep, count in let_go.items():
+        out.print(f"Of {count} results weights were let go (keep: {keep}); what needs them computes them again.")
     if todo:
         raise typer.Exit(INCOMPLETE)
 
@@ -569,6 +585,7 @@ def store(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, jso
                         "bytes": one.size,
                         "finished": datetime.fromtimestamp(one.finished, UTC).isoformat(timespec="seconds"),
                         "by": one.by,
+                        "kept": one.kept,
                         "studies": [str(other) for other, names in theirs.items() if name in names],
                     }
                     for name, one in sorted(held.items())

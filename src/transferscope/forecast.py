@@ -3,16 +3,15 @@
 import inspect
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from transferscope import data
 from transferscope.data.split import assign_splits
 from transferscope.engine.estimate import Estimate, Past
-from transferscope.engine.step import Step, find
+from transferscope.engine.step import Keep, Step, find
 from transferscope.errors import UserError
 from transferscope.study import Study
 from transferscope.tasks import costs, inputs
@@ -28,7 +27,8 @@ class Forecast:
 
     A kind of step that has been done is judged by `past`. Others by their work in passes (`tasks.costs`) and the
     seconds of a pass: as `timed`, or as finished steps of the network took. `images` counts them by split, for the key
-    of every data step. A `pace` in seconds of a pass, where it is given, holds for all steps but those that decode.
+    of every data step. A `pace` in seconds of a pass, where it is given, holds for all steps but those that decode;
+    `weights` are then the bytes of the network's. `outputs` counts what a network answers to an image, by data step.
     """
 
     past: Past
@@ -36,14 +36,16 @@ class Forecast:
     images: Mapping[str, Mapping[str, int]]
     timed: Calibration | None = None
     pace: float | None = None
+    weights: int | None = None
+    outputs: Mapping[str, int] = field(default_factory=dict)
 
-    def paced(self, steps: Iterable[Step], seconds: float) -> "Forecast":
-        """This forecast where a training run takes so many seconds, and all else in proportion to its work. UserError
-        where nothing is trained."""
+    def paced(self, steps: Iterable[Step], seconds: float, weights: int) -> "Forecast":
+        """This forecast where a training run takes so many seconds, and all else in proportion to its work, of a
+        network with so many bytes of `weights`. UserError where nothing is trained."""
         runs = [self.passes(step) for step in steps if step.task == "train"]
         if not runs:
             raise UserError("--seconds-per-run: nothing is left to train; leave it out.")
-        return replace(self, pace=seconds / median(runs))
+        return replace(self, pace=seconds / median(runs), weights=weights)
 
     def of(self, step: Step) -> Estimate:
         """The estimate of one step; None for what nothing tells."""
@@ -61,6 +63,17 @@ class Forecast:
         if len(seconds) < len(found):
             return Estimate(None, size)
         return Estimate(max(sum(seconds) / slots, max(seconds, default=0.0)), size)
+
+    def kept(self, steps: Iterable[Step], keep: Keep) -> int:
+        """Bytes of all steps that stay where `keep` says so, when all is done: by past shares, else of a training three
+        weights at its ends, or none."""
+        return round(sum(self._kept(step, keep) for step in steps))
+
+    def _kept(self, step: Step, keep: Keep) -> float:
+        size, share = self.of(step).bytes or 0, self.past.share(step, keep)
+        if share is None and step.task == "train" and keep != "all":
+            return self._trained(step, 3 if keep == "ends" else 0) or 0
+        return size if share is None else share * size
 
     def passes(self, step: Step) -> float:
         """The work of a step, with the images that its data has where its task asks for them."""
@@ -92,13 +105,20 @@ class Forecast:
         return time_of.evaluation * self.passes(step)
 
     def _bytes(self, step: Step) -> int | None:
-        params: Mapping[str, Any] = step.params
         if self.decodes(step):
             return sum(self.images[step.key].values()) * inputs.of_step(step).stored_bytes(step.params)
-        if step.task == "train" and self.timed is not None:
-            kept = 4 + math.ceil(math.log2(int(params["epochs"])))  # start, powers of two, best, final
-            return kept * self.timed.bytes
+        if step.task == "train":  # the start, powers of two, best, final
+            return self._trained(step, 4 + math.ceil(math.log2(int(step.params["epochs"]))))
         return None
+
+    def _trained(self, step: Step, weights: int) -> int | None:
+        """Bytes of a training that keeps so many files of weights, and its answers at its best and its last epoch."""
+        size = self.weights if self.timed is None else self.timed.bytes
+        data, images = step.params["data"], self._images(step)
+        if size is None:
+            return None
+        answers = (images["val"] + images["test"]) * self.outputs.get(data.key, 0) if images else 0
+        return weights * size + 2 * 4 * answers
 
 
 def image_counts(study: Study) -> dict[str, dict[str, int]]:
@@ -106,6 +126,15 @@ def image_counts(study: Study) -> dict[str, dict[str, int]]:
     found = {study.data(target).key: _counts(study, of) for target, of in study.targets.items()}
     if study.pretrained is not None and (source := study.pretrained.source) is not None:
         found[study.pretraining(study.pretrained.labels[0]).params["data"].key] = _counts(study, source)
+    return found
+
+
+def output_counts(study: Study) -> dict[str, int]:
+    """How many numbers a network answers to an image, by the key of the data step."""
+    found = {study.data(name).key: len(study.listing(target).classes) for name, target in study.targets.items()}
+    if study.pretrained is not None and (source := study.pretrained.source) is not None:
+        data = study.pretraining(study.pretrained.labels[0]).params["data"]
+        found[data.key] = len(study.listing(source).classes)
     return found
 
 

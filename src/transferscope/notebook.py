@@ -101,12 +101,13 @@ class Study:
         where no past run tells."""
         return outlook(*self._present(), ask=calibrate)
 
-    def run(self, *, progress: Progress = True, retry_failed: bool = True) -> Results:
+    def run(self, *, progress: Progress = True, retry_failed: bool = True, restore: bool = False) -> Results:
         """Do what is missing, by `resources.executor`, and write the page; what is in the store is not done again.
 
         `progress`: True prints as the command line does, False nothing, and a function hears every event of the
         executor: `progress("started" | "progress" | "ended", {"key": ..., ...})`. An interrupt saves and raises
-        KeyboardInterrupt; calling it again goes on from there. Raises UserError where the preflight refuses.
+        KeyboardInterrupt; calling it again goes on from there. `restore` does again what was let go
+        (`resources.keep`), and lets nothing go. Raises UserError where the preflight refuses.
         """
         to = lines.out if progress is True else lines.silent
 
@@ -122,7 +123,13 @@ class Study:
             return found, bool(signals)
 
         done = rounds.finish(
-            self._present, do, file=self._file, tell=to.print, warn=log.warning, retry_failed=retry_failed
+            self._present,
+            do,
+            file=self._file,
+            tell=to.print,
+            warn=log.warning,
+            retry_failed=retry_failed,
+            whole=restore,
         )
         if done.stopped:
             raise KeyboardInterrupt

@@ -10,11 +10,12 @@ from transferscope import battery
 from transferscope.charts import in_notebooks as html
 from transferscope.engine.estimate import Estimate
 from transferscope.engine.plan import Plan
-from transferscope.engine.step import Step
+from transferscope.engine.step import KEEPS, Keep, Step
 from transferscope.engine.store import Store
 from transferscope.errors import worded
 from transferscope.forecast import Forecast
 from transferscope.study import Study
+from transferscope.timing.size import weights_bytes
 
 
 @dataclass(frozen=True, repr=False)
@@ -31,6 +32,11 @@ class Outlook:
     def total(self) -> Estimate:
         """Seconds of all workers together at the clock, None where they are not known, and bytes of the disk."""
         return self.forecast.total(self.missing, self.workers)
+
+    @property
+    def kept(self) -> dict[Keep, int]:
+        """Bytes of what is to do that stay when all is done, by what `resources.keep` may say."""
+        return {keep: self.forecast.kept(self.missing, keep) for keep in reversed(KEEPS)}
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -74,4 +80,6 @@ def outlook(study: Study, steps: Plan, store: Store, *, ask: bool = False, run_s
     missing = steps.todo(store)
     workers = len(battery.known_slots(study).devices)
     forecast = battery.forecast(study, store, missing, ask=ask and run_seconds is None)
-    return Outlook(steps, missing, workers, forecast if run_seconds is None else forecast.paced(missing, run_seconds))
+    if run_seconds is not None:
+        forecast = forecast.paced(missing, run_seconds, weights_bytes(study.network, study.memo))
+    return Outlook(steps, missing, workers, forecast)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from smoke import nets
 from smoke.command import Said
 
 STUDY = """\
@@ -44,6 +45,18 @@ def test_six_runs_of_a_minute_on_up_to_four_workers(call, folder: Path) -> None:
     assert {row["workers"]: row["gpu_hours"] for row in found["schedules"]}[4] == pytest.approx(2 * seconds[4] / 3600)
     assert found["bytes"]["images"] > 0 and set(found["bytes"]) == {"images", "transfer"}
     assert "gpu_hours" in found["schedules"][0] and simulated(call, folder)["schedules"][0]["gpu_hours"] is None
+
+
+def test_the_disk_is_told_by_what_stays(call, folder: Path) -> None:
+    size = sum(tensor.numel() * tensor.element_size() for tensor in nets.tiny(10).state_dict().values())
+    found = simulated(call, folder)
+    table, runs = found["bytes"]["images"], 6 * size
+    answers = 6 * (2 + 2) * 2 * 4 * 2  # runs, val and test images, classes, bytes of a number, best and last
+    assert found["bytes"]["transfer"] == 5 * runs + answers, "the start, one epoch, the best, the last, one to spare"
+    kept = {"all": table + 5 * runs + answers, "ends": table + 3 * runs + answers, "findings": table + answers}
+    assert found["kept"] == kept
+    said = call("plan", "--workers", "2", "--seconds-per-run", "60", cwd=folder).out
+    assert "When it is finished stays, by resources.keep: all " in said
 
 
 def test_what_holds_it_up_is_said(call, folder: Path) -> None:

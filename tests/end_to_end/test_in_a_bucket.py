@@ -10,7 +10,12 @@ import pytest
 from smoke import command, study
 from toy import drive
 
+from transferscope.engine.remote import Remote
+from transferscope.engine.step import Step
 from transferscope.engine.store import Store
+from transferscope.engine.work import Work
+from transferscope.engine.worker import execute
+from transferscope.study import Study
 
 pytest.importorskip("moto")
 pytest.importorskip("s3fs")
@@ -76,3 +81,39 @@ def test_two_drivers_on_one_bucket_do_every_step_once(tmp_path) -> None:
     assert [int(out.split()[0]) > 0 for out, _ in said] == [True, True], said
     store = Store.at(place)
     assert all(store.get(step).inspect() is None for step in drive.steps(12))
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_on_another_machine_and_ends_in_the_same_bytes(tmp_path) -> None:
+    file = study.write(tmp_path / "study")
+    file.write_text(study.text("transfer").replace("seeds: 2", "seeds: 1"), encoding="utf-8")
+    asked = Study.load(file)
+    data, training = asked.data("shapes"), asked.run("shapes", "pretrained", 0)
+    straight = Store(tmp_path / "straight")
+    straight.prepare()
+    place = buckets.bucket("shared-saves") + "/store"
+    one, two = (Store(tmp_path / name, Remote(place, tmp_path / name)) for name in ("one", "two"))
+    began: dict[Path, list[tuple[int, int]]] = {}
+
+    def do(step: Step, store: Store, batches: int = 1000) -> str:
+        told = began.setdefault(store.root, [])
+
+        def tell(**said: int) -> None:
+            if said.get("batch"):
+                told.append((said["epoch"], said["batch"]))
+
+        store.prepare()
+        work = Work(store.root, tell=tell, stopping=lambda: len(told) >= batches)
+        return execute(step.job, store, work).status
+
+    for store in (straight, one):
+        assert do(data, store) == "done"
+    assert do(training, straight) == "done"
+    whole = began[straight.root]
+    assert do(training, one, batches=len(whole) // 2 + 1) == "interrupted"
+    shutil.rmtree(one.root)
+    assert do(training, two) == "done"
+    assert began[one.root] + began[two.root] == whole, "no batch is trained twice"
+    said = straight.get(training).said["files"]
+    assert two.get(training).said["files"] == said and "final.safetensors" in said
+    assert two.remote is not None and not two.remote.bucket.names("saves")

@@ -21,7 +21,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"study"}),
     frozenset({"analyses"}),
     frozenset({"against", "report", "forecast", "live", "looks", "users"}),
-    frozenset({"battery", "exports", "json_schema", "rehearsal"}),
+    frozenset({"battery", "exports", "json_schema", "rehearsal", "retention"}),
     frozenset({"preflight", "growing", "outlook"}),
     frozenset({"rounds", "comparison"}),
     frozenset({"console", "propose", "serving"}),

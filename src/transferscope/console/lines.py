@@ -20,6 +20,7 @@ from transferscope.errors import worded
 if TYPE_CHECKING:
     from transferscope.engine.plan import Plan
     from transferscope.engine.simulate import Schedule
+    from transferscope.engine.step import Keep
     from transferscope.engine.worker import Outcome
     from transferscope.preflight import Check
     from transferscope.report.results import Results
@@ -122,9 +123,14 @@ def precision(study: "Study", steps: "Plan", to: Console = out) -> None:
 
 
 def schedules(
-    found: "list[Schedule]", gpus: int | None, steps: "Plan", disk: Mapping[str, int], json_: bool = False
+    found: "list[Schedule]",
+    gpus: int | None,
+    steps: "Plan",
+    disk: Mapping[str, int],
+    stays: "Mapping[Keep, int]",
+    json_: bool = False,
 ) -> None:
-    """What simulated schedules come to, what holds up the last, and the bytes that analyses leave."""
+    """What simulated schedules come to, what holds up the last, the bytes that analyses leave and those that stay."""
     last, labels = found[-1], steps.labels()
     held = {one.workers: one.makespan / 3600 * min(gpus, one.workers) for one in found} if gpus else {}
     chain: list[dict[str, Any]] = [{"task": step.task, "labels": dict(labels[step.key])} for step in last.chain]
@@ -139,7 +145,7 @@ def schedules(
             for one in found
         ]
         said = {"work_seconds": last.work, "chain_seconds": last.critical, "chain": chain}
-        as_json({"schedules": rows, **said, "bytes": dict(disk)})
+        as_json({"schedules": rows, **said, "bytes": dict(disk), "kept": dict(stays)})
         return
     out.print(tables.schedules(found, held))
     names = " > ".join(f"{one['task']} {worded(one['labels'])}".strip() for one in chain)
@@ -155,6 +161,14 @@ def schedules(
     left = ", ".join(f"{name} {size(count)}" for name, count in disk.items() if count)
     if left:
         out.print(f"Disk: {size(sum(disk.values()))} ({left}).", markup=False)
+    kept(stays)
+
+
+def kept(stays: "Mapping[Keep, int]") -> None:
+    """The bytes that stay of what is to do, by what `resources.keep` may say, where it makes a difference."""
+    if len({*stays.values()}) > 1:
+        said = ", ".join(f"{keep} {size(count)}" for keep, count in stays.items())
+        out.print(f"When it is finished stays, by resources.keep: {said}.")
 
 
 def findings(found: "Results") -> None:

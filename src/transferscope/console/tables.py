@@ -52,10 +52,16 @@ def schedules(found: "Iterable[Schedule]", hours: Mapping[int, float]) -> Table:
 
 
 def results(held: "Mapping[str, Held]") -> Table:
-    """How many results of every task there are, their bytes, when they were finished and by whom, by the names
-    "task-key"."""
+    """How many results of every task there are, files of how many were let go, their bytes, when they were finished
+    and by whom, by the names "task-key"."""
     table = Table(
-        "task", Column("results", justify="right"), Column("size", justify="right"), "finished", "by", box=None
+        "task",
+        Column("results", justify="right"),
+        Column("let go", justify="right"),
+        Column("size", justify="right"),
+        "finished",
+        "by",
+        box=None,
     )
     tasks: dict[str, list[Held]] = {}
     for name, one in held.items():
@@ -64,7 +70,8 @@ def results(held: "Mapping[str, Held]") -> Table:
         days = sorted({date.fromtimestamp(one.finished).isoformat() for one in own})
         when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         by = ", ".join(sorted({one.by for one in own}))
-        table.add_row(escape(task), str(len(own)), size(sum(one.size for one in own)), when, escape(by))
+        gone, total = sum(one.kept != "all" for one in own), size(sum(one.size for one in own))
+        table.add_row(escape(task), str(len(own)), str(gone or ""), total, when, escape(by))
     return table
 
 

@@ -4,7 +4,7 @@ import fnmatch
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,9 @@ import numpy as np
 
 from transferscope import whole
 from transferscope.engine import integrity
-from transferscope.engine.integrity import Damaged
+from transferscope.engine.integrity import LET_GO, Damaged, LetGo
 from transferscope.engine.remote import Remote
-from transferscope.engine.step import canonical
+from transferscope.engine.step import Keep, canonical
 
 SAID = integrity.SAID
 ROWS = "rows.json"
@@ -57,15 +57,19 @@ class Artifact:
 
     def file(self, name: str) -> Path:
         """The path of one file of the folder, which is as it was written; it need not be there."""
+        self._raise_if_let_go([name])
         self._bring([name])
         if why := integrity.damage(self.path, self._files, only=name):
+            self._raise_if_let_go([name], now=True)
             raise self._set_aside(why)
         return self.path / name
 
     def whole(self) -> Path:
         """The folder, of which every file is as it was written."""
+        self._raise_if_let_go(self._files)
         self._bring(self._files)
         if why := integrity.damage(self.path, self._files):
+            self._raise_if_let_go(self._files, now=True)
             raise self._set_aside(why)
         return self.path
 
@@ -94,11 +98,46 @@ class Artifact:
         Of one in a bucket `small` looks at what was fetched, and drops that if it is damaged.
         """
         try:
+            gone = self._let_go(now=True).get("files", ())
+            files = {name: said for name, said in self._read_said().get("files", {}).items() if name not in gone}
             if self.remote is not None:
-                return self._inspect_both(self._read_said().get("files", {}), self.remote, small)
-            return integrity.damage(self.path, self._read_said().get("files", {}), small=small)
+                return self._inspect_both(files, self.remote, small)
+            return integrity.damage(self.path, files, small=small)
         except ValueError as error:
             return str(error)
+
+    def kept(self, *, now: bool = False) -> Keep:
+        """How much of the result there is; in a bucket as far as a listing of a moment ago tells, or looked at now."""
+        if self.remote is not None:
+            return self.remote.kept(*self._name, now=now)
+        keep: Keep = self._let_go().get("keep", "all")
+        return keep
+
+    def let_go(self, keep: Keep, names: Collection[str]) -> int:
+        """Delete files of the result, of which as much as `keep` stays; the bytes that were freed. What they were
+        stays known by their digests."""
+        said = {"keep": keep, "files": sorted({*names, *self._let_go(now=True).get("files", ())})}
+        if self.remote is not None:
+            freed = self.remote.let_go(*self._name, keep, whole.as_json(said), names)
+        else:
+            freed = sum((self.path / name).stat().st_size for name in names if (self.path / name).exists())
+            whole.write_json(self.path / LET_GO, said)  # first: from now on nobody asks for them
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+        return freed
+
+    def _let_go(self, now: bool = False) -> dict[str, Any]:
+        """What is said of files that were let go; nothing where none were."""
+        try:
+            if self.remote is None:
+                return dict(json.loads((self.path / LET_GO).read_text(encoding="utf-8")))
+            return dict(json.loads(self.remote.said_of_let_go(*self._name, now=now) or b"{}"))
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return {}
+
+    def _raise_if_let_go(self, names: Iterable[str], *, now: bool = False) -> None:
+        if gone := {*names}.intersection(self._let_go(now).get("files", ())):
+            raise LetGo(*self._name, min(gone), self.set_aside)
 
     @property
     def verifiable(self) -> bool:

@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from statistics import median
 from typing import Any
 
-from transferscope.engine.step import Step, encoded
+from transferscope.engine.step import Keep, Step, encoded, find
 from transferscope.engine.store import Store
 from transferscope.errors import UserError
 
@@ -30,6 +31,7 @@ class Past:
     def __init__(self, store: Store) -> None:
         self._rates: dict[tuple[Any, ...], list[float]] = defaultdict(list)
         self._bytes: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        self._files: dict[tuple[Any, ...], list[dict[str, int]]] = defaultdict(list)
         self._spent: dict[str, list[tuple[float, float]]] = defaultdict(list)
         known = list(store.entries())[-SAMPLE:]
         store.bring(known)
@@ -40,8 +42,10 @@ class Past:
             except (OSError, UserError):  # another process removed it, or it is damaged: others tell enough
                 continue
             size, cost = artifact.bytes, said.get("passes")
+            files = {name: int(count) for name, (count, _) in said.get("files", {}).items()}
             for kind in _kinds(task, said["params"]):
                 self._bytes[kind].append(size)
+                self._files[kind].append(files)
                 if cost is not None:
                     self._rates[kind].append(said["seconds"] / max(cost, 1e-9))
             if cost is not None and "network" in said["params"]:
@@ -49,15 +53,27 @@ class Past:
 
     def of(self, step: Step) -> Estimate:
         """The estimate of one step from the most similar finished ones."""
-        kinds = _kinds(step.task, {name: encoded(step.params[name]) for name in SIMILAR if name in step.params})
+        kinds = _kinds_of(step)
         rate = next((median(self._rates[kind]) for kind in kinds if kind in self._rates), None)
         size = next((int(median(self._bytes[kind])) for kind in kinds if kind in self._bytes), None)
         return Estimate(None if rate is None else rate * step.cost, size)
+
+    def share(self, step: Step, keep: Keep) -> float | None:
+        """The share of the bytes of a step that `keep` leaves, by the most similar finished ones."""
+        sheds = find(step.call).sheds.get(keep, ())
+        found = next((self._files[kind] for kind in _kinds_of(step) if any(self._files.get(kind, ()))), [])
+        total = sum(sum(files.values()) for files in found)
+        gone = sum(size for files in found for name, size in files.items() if any(fnmatch(name, s) for s in sheds))
+        return 1 - gone / total if total else None
 
     def seconds_per_cost(self, network: str) -> float | None:
         """Seconds per cost of all finished steps that name a network; None when there are none."""
         spent = self._spent.get(network)
         return None if not spent else sum(seconds for seconds, _ in spent) / max(sum(cost for _, cost in spent), 1e-9)
+
+
+def _kinds_of(step: Step) -> list[tuple[Any, ...]]:
+    return _kinds(step.task, {name: encoded(step.params[name]) for name in SIMILAR if name in step.params})
 
 
 def _kinds(task: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -1,7 +1,7 @@
 """Integrity: a digest of every file of a result, and what happens to a result whose files are not what was written."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from transferscope.errors import UserError
 
 SAID = "step.json"  # of a result, written last: a folder without it is none
 ASIDE = "damaged.json"  # what `step.json` is called in a damaged result, which is absent from then on
+LET_GO = "let-go.json"  # of a result of which less than all is kept: how much, and the `files` that went
 TIMING = "timing.json"  # of any step whose seconds are told
-FREE = frozenset({SAID, "log.txt", TIMING, ASIDE})  # files that no digest vouches for: how it went
+FREE = frozenset({SAID, "log.txt", TIMING, ASIDE, LET_GO})  # files that no digest vouches for: how it went
 SMALL = 1 << 20  # bytes up to which a file is read whole whenever a run begins
 
 # Digests by path, size, times and inode: a file is hashed once a process.
@@ -21,6 +22,17 @@ _known: dict[tuple[str, int, int, int, int], str] = {}
 
 class Damaged(UserError):
     """A result is not what was written. It was set aside, so that the next run computes it again."""
+
+
+class LetGo(UserError):
+    """A file is read of which its result was relieved (`resources.keep`); `recall` makes the next run compute it."""
+
+    def __init__(self, task: str, key: str, name: str, recall: Callable[[], None]) -> None:
+        self.recall = recall
+        super().__init__(
+            f"The file {name} of the result {task} {key} was let go (resources.keep): 'transferscope run STUDY "
+            "--restore' computes it again, and the bytes are the same."
+        )
 
 
 def digest(path: Path) -> str:

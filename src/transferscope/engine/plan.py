@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from transferscope.engine.step import Step, walk
+from transferscope.engine.step import Keep, Step, find, walk
 from transferscope.engine.store import Store
 
 
@@ -31,20 +31,25 @@ class Plan:
     def of(cells: Iterable[Cell]) -> "Plan":
         return Plan(tuple(cells))
 
-    def todo(self, store: Store) -> list[Step]:
-        """The steps still to do: missing ones that a cell asks for, and what those need."""
-        missing: list[Step] = []
-        seen: dict[str, bool] = {}
-        stack = [cell.step for cell in self.cells]
+    def todo(self, store: Store, *, whole: bool = False) -> list[Step]:
+        """The steps still to do: missing ones that a cell asks for, and what those need.
+
+        A result of which files were let go is missing where they are read, and with `whole` in any case.
+        """
+        needed: set[str] = set()
+        seen: set[tuple[str, Keep]] = set()
+        stack: list[tuple[Step, Keep]] = [(cell.step, "findings") for cell in self.cells]  # their rows are read
+        stack += [(step, "all") for step in self.steps if whole and store.has(step)]
         while stack:
-            step = stack.pop()
-            if step.key in seen:
+            step, keep = stack.pop()
+            if step.key in needed or (step.key, keep) in seen:
                 continue
-            seen[step.key] = store.has(step)
-            if not seen[step.key]:
-                missing.append(step)
-                stack.extend(step.inputs)
-        needed = {step.key for step in missing}
+            seen.add((step.key, keep))
+            if not store.has(step) or not store.keeps(step, keep):
+                needed.add(step.key)
+                if step.inputs:
+                    reads = find(step.call).needs(step.params)
+                    stack.extend((one, reads) for one in step.inputs)
         return [step for step in self.steps if step.key in needed]
 
     def labels(self) -> dict[str, Mapping[str, Any]]:

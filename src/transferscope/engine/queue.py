@@ -124,7 +124,7 @@ class Queue:
         """Look after the steps left to others: those that are done now; those that were given up can start here."""
         done = []
         for key, step in list(self.elsewhere.items()):
-            if store.has(step):
+            if store.has(step) and store.keeps(step, "all"):
                 done.append(step)
                 self.waiting.discard(key)
             elif store.busy(step):

@@ -26,10 +26,11 @@ from transferscope.engine import integrity
 from transferscope.engine.bucket import Bucket, Object
 from transferscope.engine.integrity import SAID
 from transferscope.engine.leases import Leases
+from transferscope.engine.step import KEEPS, Keep
 from transferscope.errors import UserError
 from transferscope.memo import Values
 
-DONE, RESULTS, DAMAGED, MEMO, MARKS = "done", "results", "damaged", "memo", "marks"
+DONE, RESULTS, DAMAGED, MEMO, MARKS, RELIEVED = "done", "results", "damaged", "memo", "marks", "let-go"
 ROWS = "rows.json"
 LOOKS = 2.0  # seconds for which a listing of what is done holds, at least
 SHARE = 20  # a listing is made again after so many times as long as it took
@@ -52,6 +53,7 @@ class Remote:
         self.bucket, self.folder = Bucket(url), folder
         self.url, self.leases = self.bucket.url, Leases(self.bucket)
         self._done: dict[str, Object] = {}  # by "task-key"
+        self._relieved: dict[str, Keep] = {}  # how much there is of those of which files were let go
         self._looked, self._took = 0.0, 0.0
 
     @staticmethod
@@ -79,6 +81,12 @@ class Remote:
         """List all that is done."""
         began = time.monotonic()
         self._done = {name.removesuffix(".json"): said for name, said in self.bucket.names(DONE).items()}
+        before, self._relieved = self._relieved, {}
+        for name in self.bucket.names(RELIEVED):
+            self._relieve(*name.removesuffix(".json").split("/"))
+        for name in before.keys() - self._relieved.keys():  # done again: what is here tells of the first time
+            task, _, key = name.rpartition("-")
+            (self.folder / task / key / SAID).unlink(missing_ok=True)
         self._looked = time.monotonic()
         self._took = self._looked - began
 
@@ -86,9 +94,12 @@ class Remote:
         """Whether a result is announced, as far as a listing of a moment ago tells."""
         if f"{task}-{key}" in self._done:
             return True
+        self._look_now_and_then()
+        return f"{task}-{key}" in self._done
+
+    def _look_now_and_then(self) -> None:
         if not self._looked or time.monotonic() - self._looked > max(LOOKS, SHARE * self._took):
             self.look()
-        return f"{task}-{key}" in self._done
 
     def is_done(self, task: str, key: str) -> bool:
         """The same, looked at now."""
@@ -101,6 +112,7 @@ class Remote:
     def note(self, task: str, key: str) -> None:
         """A result was announced, as its worker says."""
         self._done.setdefault(f"{task}-{key}", Object(0, time.time()))
+        self._relieved.pop(f"{task}-{key}", None)
 
     def entries(self) -> Iterator[tuple[str, str, float]]:
         """(task, key, when it was announced) of every result."""
@@ -146,6 +158,36 @@ class Remote:
         self.bucket.delete(f"{RESULTS}/{task}/{key}/{name}" for name in names)
         return sum(said.size for said in names.values())
 
+    def let_go(self, task: str, key: str, keep: Keep, said: bytes, names: Iterable[str]) -> int:
+        """Delete files of a result, after `said` is there, which tells of them; the bytes that were freed."""
+        self.bucket.write(_relief(task, key, keep), said)
+        self._relieve(f"{task}-{key}", keep)
+        place = _place(task, key, self.bucket.read(_announcement(task, key)) or b"")
+        there = self.bucket.names(place)
+        gone = [name for name in names if name in there]
+        self.bucket.delete(f"{place}/{name}" for name in gone)
+        return sum(there[name].size for name in gone)
+
+    def kept(self, task: str, key: str, *, now: bool = False) -> Keep:
+        """How much there is of a result, as far as a listing of a moment ago tells, or `now`."""
+        name = f"{task}-{key}"
+        if now:
+            self._relieved.pop(name, None)
+            for one in self.bucket.names(f"{RELIEVED}/{name}"):
+                self._relieve(name, one.removesuffix(".json"))
+        elif name in self._relieved:  # it may have been done again
+            self._look_now_and_then()
+        return self._relieved.get(name, "all")
+
+    def said_of_let_go(self, task: str, key: str, *, now: bool = False) -> bytes | None:
+        """What `let_go` was given; None where no file of the result was let go."""
+        keep = self.kept(task, key, now=now)
+        return None if keep == "all" else self.bucket.read(_relief(task, key, keep))
+
+    def _relieve(self, name: str, keep: str) -> None:
+        known = self._relieved.get(name, "all")
+        self._relieved[name] = min((known, *(one for one in KEEPS if one == keep)), key=KEEPS.index)
+
     def set_aside(self, task: str, key: str) -> None:
         """Take back what announces a damaged result; it is kept under `damaged/`."""
         if (said := self.bucket.read(_announcement(task, key))) is not None:
@@ -153,8 +195,9 @@ class Remote:
             self._withdraw(task, key)
 
     def _withdraw(self, task: str, key: str) -> None:
-        self.bucket.delete([_announcement(task, key)])
+        self.bucket.delete([_announcement(task, key), *(_relief(task, key, keep) for keep in KEEPS if keep != "all")])
         self._done.pop(f"{task}-{key}", None)
+        self._relieved.pop(f"{task}-{key}", None)
 
     def sweep(self, *, delete: bool) -> int:
         """Bytes of uploads that were not finished and that no process is at work on."""
@@ -273,6 +316,10 @@ class Shared:
 
 def _announcement(task: str, key: str) -> str:
     return f"{DONE}/{task}-{key}.json"
+
+
+def _relief(task: str, key: str, keep: str) -> str:
+    return f"{RELIEVED}/{task}-{key}/{keep}.json"
 
 
 def _attempt(said: bytes) -> str:

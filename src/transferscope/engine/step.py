@@ -3,11 +3,13 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
+Keep = Literal["findings", "ends", "all"]  # how much of a finished result stays, from the least to the most
+KEEPS: tuple[Keep, ...] = get_args(Keep)
 REQUIRED = inspect.Parameter.empty  # of a parameter that has no default
 KEY_LENGTH = 24  # hex digits: 96 bits, no collision before the sun goes out
 
@@ -127,6 +129,9 @@ class Task:
     the key, so results made before the parameter existed are still found. `version` is raised by hand when the meaning
     of the code changes. `resumes` says that a half-finished scratch folder is of use to the next attempt. `cost` is the
     work of a step by its parameters, in a unit that all tasks share (ours: `tasks.costs`); 1 where nobody says.
+
+    `sheds` are the files (patterns of names) that a result does without where less than "all" of it is kept; what the
+    page reads is never among them. `needs` is how much of its inputs a step reads, by its parameters.
     """
 
     name: str
@@ -136,6 +141,8 @@ class Task:
     neutral: Mapping[str, Any]
     resumes: bool
     cost: Callable[..., float] | None
+    sheds: Mapping[Keep, Sequence[str]]
+    needs: Callable[[Mapping[str, Any]], Keep]
 
     @cached_property
     def _defaults(self) -> dict[str, Any]:
@@ -167,11 +174,14 @@ def task(
     neutral: Mapping[str, Any] | None = None,
     resumes: bool = False,
     cost: Callable[..., float] | None = None,
+    sheds: Mapping[Keep, Sequence[str]] | None = None,
+    needs: Keep | Callable[[Mapping[str, Any]], Keep] = "ends",
 ) -> Callable[[Callable[..., Any]], Task]:
     """Decorator: a function of keyword parameters and ``work: Work``, returning rows (dicts), becomes a `Task`."""
 
     def wrap(function: Callable[..., Any]) -> Task:
-        return Task(name, version, function, further or {}, neutral or {}, resumes, cost)
+        said = needs if callable(needs) else lambda _: needs
+        return Task(name, version, function, further or {}, neutral or {}, resumes, cost, sheds or {}, said)
 
     return wrap
 

@@ -16,10 +16,12 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from transferscope import whole
+from transferscope.engine import saves
 from transferscope.engine.artifact import SAID, Artifact
 from transferscope.engine.bucket import is_url
 from transferscope.engine.remote import Remote
-from transferscope.engine.step import Step
+from transferscope.engine.saves import Save
+from transferscope.engine.step import KEEPS, Keep, Step, find
 from transferscope.errors import UserError
 from transferscope.memo import Memo
 
@@ -31,11 +33,12 @@ class Busy(Exception):
 
 
 class Held(NamedTuple):
-    """A finished step: its bytes, when it was finished (seconds since 1970), and by which user."""
+    """A finished step: its bytes, when it was finished (seconds since 1970), by which user, and how much there is."""
 
     size: int
     finished: float
     by: str
+    kept: Keep
 
 
 class Store:
@@ -43,6 +46,7 @@ class Store:
 
     def __init__(self, root: Path, remote: Remote | None = None) -> None:
         self.root, self.remote = Path(root), remote
+        self._saves: dict[tuple[str, str], Save] = {}  # of steps that are under way here, in a bucket
 
     @staticmethod
     def at(place: str | Path) -> "Store":
@@ -117,6 +121,14 @@ class Store:
             return self.remote.has(step.task, step.key)
         return (self.path(step.task, step.key) / SAID).exists()
 
+    def kept(self, step: Step) -> Keep:
+        """How much there is of the result of a finished step."""
+        return self.artifact(step.task, step.key).kept()
+
+    def keeps(self, step: Step, keep: Keep) -> bool:
+        """Whether as much as `keep` of it is there, and was not let go."""
+        return KEEPS.index(self.kept(step)) >= KEEPS.index(keep)
+
     def note(self, step: Step) -> None:
         """A worker says that a step is done."""
         if self.remote is not None:
@@ -141,7 +153,7 @@ class Store:
 
         Yields None when another process finished the step meanwhile. The block must write `step.json` itself. With
         `resumes`, a folder left by a killed process is handed over as it is, and only a UserError drops it: what a
-        full disk or a bug stopped goes on from its last save.
+        full disk or a bug stopped goes on from its last save, or from that which another machine left in the bucket.
         Raises Busy, rather than wait, where another process holds the lock.
         """
         from transferscope.engine.work import Interrupted
@@ -153,6 +165,10 @@ class Store:
                 return
             if not resumes:
                 shutil.rmtree(scratch, ignore_errors=True)
+            save = Save(self.remote.bucket, scratch.name, scratch) if resumes and self.remote else None
+            if save is not None:
+                self._saves[task, key] = save
+                save.bring()
             scratch.mkdir(exist_ok=True)
             try:
                 yield scratch
@@ -163,6 +179,8 @@ class Store:
             except BaseException as error:
                 if not resumes or isinstance(error, UserError):  # what the user must mend begins afresh
                     shutil.rmtree(scratch, ignore_errors=True)
+                    if save is not None:
+                        save.drop()
                 raise
             final.parent.mkdir(exist_ok=True)
             if final.exists():  # a folder without step.json: somebody's half-deleted result
@@ -175,15 +193,25 @@ class Store:
             scratch.rename(final)
             _sync(final.parent)
             self._publish(task, key)
+            if save is not None:
+                save.drop()
             Path(f"{scratch}.lock").unlink(missing_ok=True)
 
+    def share(self, task: str, key: str, last: bool) -> None:
+        """A step that is under way here has saved itself: in a bucket other machines may go on from there."""
+        if (save := self._saves.get((task, key))) is not None:
+            save.share(now=last)
+
     def _finished(self, task: str, key: str) -> bool:
-        """Whether there is a result, seen to now; one that lies here alone is uploaded."""
+        """Whether there is a result, seen to now; one that lies here alone is uploaded, and one of which files were
+        let go is set aside: what is done again is done for their sake."""
         final = self.path(task, key)
-        if self.remote is None:
-            return (final / SAID).exists()
-        if self.remote.is_done(task, key):
-            return True
+        there = self.remote.is_done(task, key) if self.remote else (final / SAID).exists()
+        if there and (found := self.artifact(task, key)).kept(now=True) != "all":
+            found.set_aside()
+            return False
+        if there or self.remote is None:
+            return there
         if (final / SAID).exists() and Artifact(final).inspect() is None:
             self._publish(task, key)
             return True
@@ -234,6 +262,18 @@ class Store:
                 found.append(f"The result {step.task} {step.key} is damaged ({why}): it is computed anew.")
         return found
 
+    def let_go(self, step: Step, keep: Keep) -> int:
+        """Delete the files of a finished step that are no part of `keep`; the bytes that were freed. Nothing of one
+        that a process is at work on, or of which no more is there."""
+        sheds = find(step.call).sheds.get(keep)
+        if not sheds or KEEPS.index(self.kept(step)) <= KEEPS.index(keep):
+            return 0
+        with suppress(Busy), self._lock(step.task, step.key):
+            if self.has(step):
+                found = self.get(step)
+                return found.let_go(keep, [name for pattern in sheds for name in found.names(pattern)])
+        return 0
+
     def entries(self) -> Iterator[tuple[str, str]]:
         """(task, key) of every finished step."""
         if self.remote is not None:
@@ -248,12 +288,14 @@ class Store:
         if self.remote is not None:
             sizes = self.remote.sizes()
             for task, key, when in self.remote.entries():
-                found[f"{task}-{key}"] = Held(sizes.get(f"{task}-{key}", 0), when, "-")
+                found[f"{task}-{key}"] = Held(sizes.get(f"{task}-{key}", 0), when, "-", self.remote.kept(task, key))
             return found
         for task, key in self.entries():
             said = self.path(task, key) / SAID
             size = folder_bytes(said.parent)
-            found[f"{task}-{key}"] = Held(size, said.stat().st_mtime, whole.owner(said))
+            found[f"{task}-{key}"] = Held(
+                size, said.stat().st_mtime, whole.owner(said), self.artifact(task, key).kept()
+            )
         return found
 
     def age(self, task: str, key: str, now: float) -> float:
@@ -281,7 +323,11 @@ class Store:
 
     def sweep(self, wanted: set[str], *, delete: bool) -> int:
         """Bytes of scratch folders that no process holds and no step of `wanted` ("task-key") may still resume."""
-        total = self.remote.sweep(delete=delete) if self.remote else 0
+        total = 0
+        if self.remote is not None:
+            resumed = {name for name in wanted if not self.remote.has(*name.rsplit("-", 1))}
+            total = self.remote.sweep(delete=delete)
+            total += saves.sweep(self.remote.bucket, self.remote.leases, resumed, delete=delete)
         for scratch in sorted((self.root / SCRATCH).glob("*-*")):
             if not scratch.is_dir() or scratch.name in wanted:
                 continue
@@ -293,6 +339,7 @@ class Store:
             task, _, key = lock.stem.partition("-")
             if not self.scratch(task, key).exists():
                 with suppress(Busy), self._lock(task, key, here=True):
+                    lock.with_suffix(".save").unlink(missing_ok=True)
                     lock.unlink(missing_ok=True)
         return total
 

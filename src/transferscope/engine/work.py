@@ -14,6 +14,10 @@ def _silent(**_: Any) -> None:
     return None
 
 
+def _unshared(_: bool) -> None:
+    return None
+
+
 def _never() -> bool:
     return False
 
@@ -24,7 +28,8 @@ class Work:
 
     `folder` is the scratch folder that becomes the result; `cores` counts those of the whole run (a task alone on the
     machine may use them), `threads` those of this slot; `tell` reports progress; `stopping` is asked between batches.
-    `memo` is where the store keeps answers that save time.
+    `memo` is where the store keeps answers that save time. `share` is told when the folder holds a save from which the
+    step may go on, with True where it is the last one of this process.
     """
 
     folder: Path
@@ -35,6 +40,7 @@ class Work:
     options: Mapping[str, Any] = field(default_factory=dict)
     tell: Callable[..., None] = _silent
     stopping: Callable[[], bool] = _never
+    share: Callable[[bool], None] = _unshared
 
     def go_on(self, **said: Any) -> None:
         """Tell what is `said` of the progress. Raises Interrupted where the task is to stop."""

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
@@ -69,7 +70,8 @@ def execute(job: Mapping[str, Any], store: Store, work: Work) -> Outcome:
             cpu = time.process_time()
             params = decode(job["params"], store.artifact)
             with _ending(scratch / "log.txt", printed), _logged(scratch / "log.txt"), at_home(), _threads_as_found():
-                rows = task(**params, work=replace(work, folder=scratch, memo=store.root / "memo"))
+                bench = replace(work, folder=scratch, memo=store.root / "memo", share=partial(store.share, name, key))
+                rows = task(**params, work=bench)
             (scratch / ROWS).write_text(_rows_text(rows), encoding="utf-8")
             sweep(scratch)
             said = {
@@ -97,6 +99,8 @@ def execute(job: Mapping[str, Any], store: Store, work: Work) -> Outcome:
     except Interrupted:
         return ended("interrupted", "stopped before it was done; run again to go on")
     except UserError as error:
+        if isinstance(error, integrity.LetGo):  # which no plan foresaw: the next round computes it
+            error.recall()
         _keep(failure, printed, sentence=True)
         return ended("failed", str(error))
     except OSError as error:

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from transferscope import devices, models
 from transferscope.data import Target
+from transferscope.engine.step import Keep
 from transferscope.errors import UserError
 from transferscope.measures.deciding import LEAST, MOST_PLANNED
 from transferscope.strict import TEXT, TEXTS, Also, Real, Strict, as_tuple
@@ -139,6 +140,9 @@ class Resources(Strict):
     store: str = "store"
     """The folder of results, relative to the study file, or the address of a bucket (`s3://BUCKET/PREFIX`, `gs://`,
     `az://`); studies may share one."""
+    keep: Keep = "all"
+    """What stays of a finished study: `all`; `ends`, of a training the start, the best and the last weights, and not
+    those of epochs between; `findings`, no weights, only what the page, tables and curves are made of."""
     compile: bool = False
     """Whether torch.compile is used, which pays in long runs."""
     patience: Annotated[Real, Field(ge=1)] | None = 600.0

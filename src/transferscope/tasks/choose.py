@@ -8,7 +8,7 @@ from transferscope.engine.step import Step, task
 from transferscope.engine.work import Work
 
 
-@task("choose_lr", version=1)
+@task("choose_lr", version=1, needs="findings")
 def choose_lr(*, trials: list[tuple[float, Artifact]], work: Work) -> list[dict[str, Any]]:
     """Rows of (lr, val_metric, chosen): the best final val metric wins, the smaller rate among equals.
 
@@ -18,7 +18,7 @@ def choose_lr(*, trials: list[tuple[float, Artifact]], work: Work) -> list[dict[
     return _judged([({"lr": lr}, run) for lr, run in trials])
 
 
-@task("choose_fields", version=1)
+@task("choose_fields", version=1, needs="findings")
 def choose_fields(*, trials: list[tuple[dict[str, Any], Artifact]], work: Work) -> list[dict[str, Any]]:
     """Rows of (lr, every other field searched, val_metric, chosen), by the rule of `choose_lr`.
 

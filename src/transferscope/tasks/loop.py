@@ -138,7 +138,7 @@ class _Run:
             if not self.update.complete(self.now.batch, count):
                 continue  # gradients that wait for more are not saved
             if self.work.stopping():
-                self.save()
+                self.save(last=True)
                 raise Interrupted
             self._save_now_and_then()
         self._read()  # waits for a GPU, whose work is training time
@@ -284,7 +284,7 @@ class _Run:
         if time.monotonic() - self.saved > SAVE_EVERY:
             self.save()
 
-    def save(self) -> None:
+    def save(self, *, last: bool = False) -> None:
         """What a later process goes on from. The best weights first: progress that knows of them finds them there."""
         self._read()
         best = self._save_best()
@@ -292,6 +292,7 @@ class _Run:
         for other in self.folder.glob("best-*"):
             if other != best:
                 other.unlink()
+        self.work.share(last)
         self.saved = time.monotonic()
 
     def _save_best(self) -> Path:

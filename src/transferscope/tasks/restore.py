@@ -43,6 +43,11 @@ def saved(epoch: int) -> str:
     return f"{EPOCH}{epoch:04d}"
 
 
+def is_between(at: str) -> bool:
+    """Whether weights are those of an epoch after the start, by a name such as ``epoch-0004``."""
+    return at.startswith(EPOCH) and at != FILES["start"]
+
+
 def saved_epochs(run: Artifact) -> list[int]:
     """The epochs after which a run saved its weights by number, in order, the start (0) among them."""
     return sorted(int(name.removeprefix(EPOCH).split(".")[0]) for name in run.names(f"{EPOCH}*.safetensors"))

@@ -1,15 +1,20 @@
 """train: one arm, one seed, one recipe, from its starting weights to the last epoch."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from transferscope.engine.artifact import Artifact
-from transferscope.engine.step import Outside, task
+from transferscope.engine.step import Keep, Outside, task
 from transferscope.engine.work import Work
-from transferscope.tasks import costs
+from transferscope.tasks import costs, restore
 from transferscope.tasks.choose import settled
 from transferscope.tasks.inputs import open_table
 from transferscope.tasks.recipe import Run
 
+SHEDS: dict[Keep, tuple[str, ...]] = {
+    "ends": ("epoch-*[1-9]*.safetensors",),
+    "findings": ("epoch-*.safetensors", "final.safetensors", "best.safetensors", "ema.safetensors"),
+}
 NEUTRAL = {"begin": None, **Run.neutral()}
 
 
@@ -20,7 +25,22 @@ def _reference(weights: Outside | Artifact | None, at: str | None) -> str | None
     return weights.ref if weights else None
 
 
-@task("train", version=1, further=Run.parameters(), neutral=NEUTRAL, resumes=True, cost=costs.training)
+def _needs(params: Mapping[str, Any]) -> Keep:
+    """Of the runs whose weights a run starts from, those of an epoch or the last."""
+    from_epochs = (restore.is_between(str(params.get(name))) for name in ("weights_at", "begin_at"))
+    return "all" if any(from_epochs) else "ends"
+
+
+@task(
+    "train",
+    version=1,
+    further=Run.parameters(),
+    neutral=NEUTRAL,
+    resumes=True,
+    cost=costs.training,
+    sheds=SHEDS,
+    needs=_needs,
+)
 def train(
     *, data: Artifact, weights: Outside | Artifact | None, begin: Artifact | None = None, work: Work, **said: Any
 ) -> list[dict[str, Any]]:

@@ -172,3 +172,18 @@ def computes(*, work: Work) -> list[dict[str, Any]]:
 @task("slow", version=1, cost=lambda p: float(p["cost"]))
 def slow(*, cost: int, work: Work) -> list[dict[str, Any]]:
     return [{"at": time.monotonic()}]
+
+
+@task("weights", version=1, sheds={"ends": ("epoch-1.bin",), "findings": ("*.bin",)})
+def weights(*, seed: int, work: Work) -> list[dict[str, Any]]:
+    """What a training leaves: its weights on the way and in the end, and a table."""
+    for name in ("epoch-1", "final"):
+        (work.folder / f"{name}.bin").write_bytes(f"{name} of {seed} ".encode() * 100)
+    write_json(work.folder / "said.json", {"seed": seed})
+    return [{"seed": seed}]
+
+
+@task("bytes", version=1, needs=lambda params: "all" if params["name"].startswith("epoch") else "ends")
+def bytes_of(*, run: Artifact, name: str, work: Work) -> list[dict[str, Any]]:
+    """How many bytes one file of another result has."""
+    return [{"bytes": run.file(name).stat().st_size}]

@@ -59,7 +59,13 @@ class Options(analyses.Options):
     """Nearest neighbours that vote on an image's class."""
 
 
-@task("choose", version=1, neutral={"allow": None, "prepared": None}, cost=costs.scores)
+@task(
+    "choose",
+    version=1,
+    neutral={"allow": None, "prepared": None},
+    cost=costs.scores,
+    needs=lambda params: "all" if restore.is_between(str(params["weights_at"])) else "ends",
+)
 def measure(
     *,
     data: Artifact,
@@ -142,7 +148,7 @@ def measure(
     ]
 
 
-@task("fine_tuned", version=1)
+@task("fine_tuned", version=1, needs="findings")
 def fine_tuned(*, run: Artifact, work: Work) -> list[dict[str, Any]]:
     """One row: what a fine-tuning run came to."""
     found = outcomes.final_scores(run)

@@ -8,7 +8,12 @@ from transferscope.engine.work import Work
 from transferscope.tasks import costs, restore
 
 
-@task("criticality", version=2, cost=costs.criticality)  # 2: statistics re-estimated for every cell, in float32
+@task(
+    "criticality",
+    version=2,  # statistics re-estimated for every cell, in float32
+    cost=costs.criticality,
+    needs=lambda params: "all" if params["path"] == "optimisation" else "ends",
+)
 def measure(
     *,
     run: Artifact,

@@ -65,7 +65,7 @@ class Options(analyses.Options):
     """Epochs of a training on all images; null for the study's."""
 
 
-@task("labels", version=1)
+@task("labels", version=1, needs="findings")
 def measure(*, run: Artifact, data: Artifact, work: Work) -> list[dict[str, Any]]:
     """One row: how many images the run was trained on, and what it came to."""
     from transferscope.data.split import nested_fraction

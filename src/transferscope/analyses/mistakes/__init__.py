@@ -47,7 +47,7 @@ class Options(analyses.OfTrained):
     """Images shown in each strip."""
 
 
-@task("mistakes", version=1, cost=costs.fixed(costs.SMALL))
+@task("mistakes", version=1, cost=costs.fixed(costs.SMALL), needs="findings")
 def measure(
     *, a: Artifact, b: Artifact, data: Artifact, checkpoint: str, pictures: int, work: Work
 ) -> list[dict[str, Any]]:

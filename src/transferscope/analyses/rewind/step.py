@@ -8,7 +8,12 @@ from transferscope.engine.work import Work
 from transferscope.tasks import costs, restore
 
 
-@task("rewind", version=2, cost=costs.rewinding)  # 2: statistics re-estimated, for the unchanged network too
+@task(
+    "rewind",
+    version=2,  # statistics re-estimated, for the unchanged network too
+    cost=costs.rewinding,
+    needs=lambda params: "all" if params["checkpoints"] else "ends",
+)
 def measure(
     *,
     run: Artifact,

@@ -8,7 +8,7 @@ from transferscope.engine.work import Work
 from transferscope.tasks import costs
 
 
-@task("features", version=1, cost=costs.features)
+@task("features", version=1, cost=costs.features, sheds={"findings": ("grams.safetensors",)})
 def features(
     *,
     run: Artifact,

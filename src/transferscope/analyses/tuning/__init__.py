@@ -83,7 +83,7 @@ class Options(analyses.Options):
 
 
 @task(
-    "tuning", version=2, neutral={"looks": None}, cost=costs.fixed(costs.SMALL)
+    "tuning", version=2, neutral={"looks": None}, cost=costs.fixed(costs.SMALL), needs="findings"
 )  # 2: operations of attention counted by formula, not by kernel
 def measure(
     *,
