@@ -20,11 +20,11 @@ KINDS: dict[Kind, str] = {"class": "classes", "labels": "labels", "grade": "grad
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of which more is better and 1 is the best there can be.
+    """What judges networks, as a score of which more is better: that of an error is minus the error.
 
-    `word`: its name in a sentence; `unit`: what a hundredth of it is called; `of`: the kinds of answers that it can
-    judge; `least`: the lowest that it can be; `share`: whether it is told in percent; `parts`: whether it is a mean
-    over examples, at least to first order.
+    `word`: its name in a sentence; `unit`: what its differences are told in; `of`: the kinds of answers that it can
+    judge; `least`: the lowest that the score can be; `share`: whether it is told in percent; `parts`: whether it is a
+    mean over examples, at least to first order; `error`: whether lower is better, in the units of the numbers.
     """
 
     word: str
@@ -33,6 +33,21 @@ class Metric:
     least: float = 0.0
     share: bool = True
     parts: bool = True
+    error: bool = False
+
+    @property
+    def best(self) -> float:
+        """The score than which there is no better one."""
+        return 0.0 if self.error else 1.0
+
+    @property
+    def times(self) -> float:
+        """What a difference of scores is multiplied with to be told in `unit`: 100, of an error 1."""
+        return 1.0 if self.error else 100.0
+
+    def told(self, score: float | None) -> float | None:
+        """The score as readers know it: an error is told as such, all others are what they are."""
+        return -score if self.error and score is not None else score
 
 
 METRICS = {
@@ -45,6 +60,10 @@ METRICS = {
     "r2": Metric("R²", "hundredths of R²", ("numbers",), least=-math.inf, share=False),
     "spearman": Metric(
         "rank correlation", "hundredths of rank correlation", ("numbers",), least=-1.0, share=False, parts=False
+    ),
+    "rmse": Metric("RMSE", "in RMSE", ("numbers",), least=-math.inf, share=False, error=True),
+    "mae": Metric(
+        "mean absolute error", "in mean absolute error", ("numbers",), least=-math.inf, share=False, error=True
     ),
 }
 OF_TWO = ("auc", "average_precision")  # of exclusive classes they can judge two
@@ -85,8 +104,8 @@ def judges(name: str, of: Kind, classes: int, where: str = "metric") -> str:
 
 
 def walking(name: str, classes: int, several: bool) -> str:
-    """What judges networks between networks and changed ones, where the target is judged by the metric `name`: that
-    metric where its value is a mean over examples or nearly so, else the usual one of its labels."""
+    """What judges networks between networks and changed ones, where nobody said that the metric `name` of their target
+    should: that metric if it is accuracy, AUC or R², else the usual one of its labels."""
     if "numbers" in metric(name).of:
         return "r2"
     if name in ("accuracy", "auc") and not (several and name == "accuracy"):

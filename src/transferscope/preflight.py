@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from transferscope import battery, nouns
+from transferscope import analyses, battery, nouns
 from transferscope.answers import counted
 from transferscope.data.absent import decides, lacking
 from transferscope.data.pictures.compressed import SMALLER
@@ -45,6 +45,8 @@ def quick(study: Study, plan: Plan, store: Store, decoded: bool = True) -> Itera
     for target in study.targets:
         look = decoded or not store.has(study.data(target))
         yield _named(study, _attempt(f"target {target}", lambda target=target, look=look: _target(study, target, look)))
+    for name, one in analyses.chosen(study).items():
+        yield from (Check(f"analyses.{name}", True, said) for said in one.unswayed(study))
     yield _attempt("store", lambda: _store(store))
     yield _attempt("disk", lambda: _disk(plan, store))
     yield from _streamed(study, store)

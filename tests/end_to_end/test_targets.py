@@ -97,35 +97,71 @@ def test_numbers_are_learnt_standardised_and_told_in_their_units(numbers: Path) 
 @pytest.mark.parametrize(("kind", "word"), [("grades", "quadratic kappa"), ("gaps", "AUC")])
 def test_other_targets_run_through_the_battery(tmp_path: Path, kind: str, word: str) -> None:
     chosen = ("transfer", "mistakes", "barrier", "average", "rewind", "labels")
+    how = {"metric": "kappa"} if kind == "grades" else {}
     targets.write(tmp_path, kind, {name: targets.ANALYSES[name] for name in chosen} | {"criticality": {
-        "images": 24, "alphas": 2, "sigmas": 2, "draws": 1, "valleys": "none"}})  # fmt: skip
+        "images": 24, "alphas": 2, "sigmas": 2, "draws": 1, "valleys": "none"}}, **how)  # fmt: skip
     done = transferscope("run", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     words = told(tmp_path)
     assert f"final test {word} is" in words and "calibration error" in words and "Brier score" in words
     if kind == "grades":
         assert "hundredths of kappa" in words and "mean error in grades" in words and "4 grades" in words
+        assert words.count("Networks are judged by quadratic kappa, as their target says") == 3
+        said = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["analyses"]
+        of = {part["name"]: {one["unit"].partition(",")[0] for one in part["findings"]} for part in said}
+        assert of["barrier"] == {"hundredths of kappa"} and of["average"] >= {"hundredths of kappa"}
+        assert "hundredths of kappa" in of["rewind"]
+        checked = transferscope("check", cwd=tmp_path)
+        assert "wrong training answers whatever metric: says (signals)" in checked.stdout + checked.stderr
     else:
         assert "not known and left out" in words and "3 labels" in words
 
 
 @pytest.mark.slow
-def test_the_metric_of_a_target_chooses_the_best_epoch_and_its_words(tmp_path: Path) -> None:
-    file = targets.write(tmp_path, "numbers", {"transfer": {}}, metric="spearman", loss="huber")
-    done = transferscope("run", str(file), "--set", "seeds=1", "--set", "arms=[random]", cwd=tmp_path)
+def test_the_metric_of_a_target_judges_everywhere(tmp_path: Path) -> None:
+    """Mean absolute error, of which lower is better, in the units of two numbers whose ranges differ a hundredfold."""
+    names = ("transfer", "barrier", "basin", "average", "rewind", "labels", "tuning", "choose")
+    file = targets.write(tmp_path, "numbers", {n: targets.ANALYSES[n] for n in names}, metric="mae", loss="huber")
+    done = transferscope("run", str(file), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    text = file.read_text(encoding="utf-8").replace("seeds: 2", "seeds: 1\narms: [random]")
-    file.write_text(text, encoding="utf-8")
-    study, ((_, run),) = runs(tmp_path)
+    study, found = runs(tmp_path)
     table = open_table(Store(study.store_folder).get(study.data("signals")).whole())
-    last = run.rows[-1]
-    truth, out = table.labels[table.rows["test"]], restore.outputs(run, "test")
-    assert last["metric"] == "spearman"
-    assert last["whole_test_metric"] == pytest.approx(judged.score(out, truth, "spearman"))
-    off = np.abs(out - truth)
-    assert last["whole_test_loss"] == pytest.approx(np.where(off < 1, off**2 / 2, off - 0.5).mean(), rel=1e-5)
-    assert "rank correlation" in told(tmp_path)
-    assert load_file(run.path / "predictions-final.safetensors")["test"].shape == truth.shape
+    rows = table.rows["test"]
+    truth = np.load(tmp_path / "numbers.npz")["y"][rows]
+    for _, run in found:
+        last, out = run.rows[-1], restore.outputs(run, "test")
+        error = float(np.abs(table.in_units(out) - truth).mean())
+        assert last["metric"] == "mae" and last["whole_test_metric"] == pytest.approx(-error, rel=1e-5)
+        assert last["deviation"] == pytest.approx(np.mean(table.spread))
+        scores = [row["val_metric"] for row in run.rows[1:]]
+        assert restore.best_epoch(run) == 1 + int(np.argmax(scores)), "of the lowest error"
+        off = np.abs(out - table.labels[rows])
+        assert last["whole_test_loss"] == pytest.approx(np.where(off < 1, off**2 / 2, off - 0.5).mean(), rel=1e-5)
+        assert load_file(run.path / "predictions-final.safetensors")["test"].shape == truth.shape
+    said = findings(tmp_path)
+    assert not [text for text in said if re.search(r"R²|\bpoints?\b|hundredths|-\d+ with pretraining", text)]
+    words = told(tmp_path)
+    assert "lower is better" in words and words.count("Networks are judged by mean absolute error") == 4
+    _, lines = runs(tmp_path, "barrier")
+    for _, line in lines:
+        assert {row["measure"] for row in line.rows} == {"mae"} and line.said["params"]["judged"] == "mae"
+    ends = {labels["seed"]: line.rows[0]["metric"] for labels, line in lines if labels["pair"] == "P-T & RI-T"}
+    assert all(-2000 < value < -10 for value in ends.values()), "in units, minus the error"
+
+
+def test_only_a_metric_that_is_asked_for_changes_the_keys_of_steps(tmp_path: Path) -> None:
+    """Accuracy, AUC and R² judged networks between networks before."""
+
+    def asked(kind: str, **target) -> set[str]:
+        chosen = {name: targets.ANALYSES[name] for name in ("barrier", "basin", "average", "spawn", "rewind")}
+        study = Study.load(targets.write(tmp_path, kind, chosen, **target))
+        steps = [step for step in analyses.plan(study).steps if "judged" in step.params]
+        assert {step.task for step in steps} == {"line", "basin", "soup", "wise", "rewind"}
+        return {str(step.params["judged"]) for step in steps}
+
+    assert asked("numbers") == asked("grades") == asked("gaps") == {""}
+    assert asked("grades", metric="accuracy") == asked("numbers", metric="r2") == asked("gaps", metric="auc") == {""}
+    assert asked("grades", metric="kappa") == {"kappa"} and asked("numbers", metric="spearman") == {"spearman"}
 
 
 def test_what_says_nothing_new_keeps_its_keys_and_what_does_has_its_own(tmp_path: Path) -> None:
@@ -143,7 +179,7 @@ def test_what_says_nothing_new_keeps_its_keys_and_what_does_has_its_own(tmp_path
         ("numbers", {}, ("analyses={crossdomain: {}}",), "analyses.crossdomain: it scores one network on the numbers"),
         ("numbers", {}, ("recipe.label_smoothing=0.1",), "recipe.label_smoothing: it is for classes"),
         ("numbers", {}, ("recipe.sampler=balanced",), "recipe.sampler: it is for classes"),
-        ("numbers", {"metric": "auc"}, (), "metric: 'auc' is not for task: regression; write one of r2, spearman"),
+        ("numbers", {"metric": "auc"}, (), "metric: 'auc' is not for task: regression; write one of r2, spearman, rm"),
         ("numbers", {"task": "ordinal"}, (), "y is float64 of shape (160, 2)"),
         ("numbers", {"task": None}, (), "numbers to predict need task: regression"),
         ("grades", {"loss": "huber"}, (), "loss: 'huber' is for task: regression"),

@@ -73,6 +73,32 @@ def test_outputs_that_are_not_finite_are_refused(bad):
         judged.score(np.array([[bad], [0.0]]), np.array([[1.0], [2.0]]), "r2")
 
 
+SCALE = (2.0, 0.5, 40.0)
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae"])
+def test_an_error_judges_as_its_negative_in_the_units_of_the_numbers(metric):
+    """Of several numbers the mean over them, as scikit-learn has it; the worse of two has the lower score."""
+    how = {"rmse": oracle.root_mean_squared_error, "mae": oracle.mean_absolute_error}[metric]
+    expected = how(TRUTH * SCALE, GUESS * SCALE)
+    assert judged.score(GUESS, TRUTH, metric, SCALE) == pytest.approx(-expected)
+    assert judged.score(GUESS + 7, TRUTH + 7, metric) == pytest.approx(-how(TRUTH, GUESS)), "a shift is no error"
+    assert judged.parts(GUESS, TRUTH, metric, SCALE).mean() == pytest.approx(-expected)
+    worse = TRUTH + 2 * (GUESS - TRUTH)
+    assert judged.score(worse, TRUTH, metric) < judged.score(GUESS, TRUTH, metric) < 0
+    one = answers.METRICS[metric]
+    assert one.told(-expected) == expected and one.told(None) is None and one.best == 0 and one.times == 1
+
+
+@pytest.mark.parametrize(("metric", "strategy"), [("rmse", "mean"), ("mae", "median")])
+def test_chance_is_the_error_of_the_best_constant(metric, strategy):
+    dummy = pytest.importorskip("sklearn.dummy").DummyRegressor(strategy=strategy).fit(TRUTH, TRUTH)
+    constant = judged.score(dummy.predict(TRUTH), TRUTH, metric, SCALE)
+    assert judged.chance(TRUTH, 3, metric, SCALE) == (pytest.approx(constant), 0.0)
+    moved = [judged.score(dummy.predict(TRUTH) + by, TRUTH, metric, SCALE) for by in (-0.3, 0.3)]
+    assert max(moved) <= constant, "no other constant is better"
+
+
 # -- classes, grades, labels -------------------------------------------------------------------------------------------
 
 
@@ -132,6 +158,42 @@ def test_parts_add_up_to_the_score_and_foretell_its_spread(metric):
     assert error == pytest.approx(drawn, rel=0.15)  # 400 draws: a standard error of 3.5%
 
 
+GAPS = LABELS.astype(np.int8)
+GAPS[::7, 2] = answers.MISSING
+CASES = {
+    ("rmse", "numbers"): (GUESS, TRUTH),
+    ("mae", "numbers"): (GUESS, TRUTH),
+    ("spearman", "numbers"): (GUESS, TRUTH),
+    ("macro_f1", "class"): (LOGITS, CLASSES),
+    ("macro_f1", "labels"): (SEVERAL, GAPS),
+    ("average_precision", "labels"): (SEVERAL, GAPS),
+    ("average_precision", "class"): (np.stack([-SEVERAL[:, 1], SEVERAL[:, 1]], 1), LABELS[:, 1].astype(np.int64)),
+    ("balanced_accuracy", "class"): (LOGITS, CLASSES),
+    ("kappa", "grade"): (LOGITS, CLASSES),
+    ("auc", "labels"): (SEVERAL, GAPS),
+}
+
+
+@pytest.mark.parametrize(("metric", "kind"), CASES)
+def test_what_images_lack_of_the_best_adds_up_and_foretells_its_spread(metric, kind):
+    """Their mean is exact, and their standard error that of scores on images drawn again."""
+    out, truth = CASES[metric, kind]
+    lost = judged.lacking(out, truth, metric)
+    assert lost.mean() == pytest.approx(answers.METRICS[metric].best - judged.score(out, truth, metric), abs=1e-9)
+    out, truth = (np.tile(one, (4, 1) if one.ndim == 2 else 4) for one in (out, truth))
+    error = judged.lacking(out, truth, metric).std() / np.sqrt(len(out))
+    rng = np.random.default_rng(2)
+    drawn = [judged.score(out[row], truth[row], metric) for row in rng.integers(len(out), size=(300, len(out)))]
+    assert error == pytest.approx(np.std(drawn), rel=0.2)  # 300 draws: a standard error of 4%, of rare classes more
+
+
+def test_what_images_lack_is_not_known_where_the_metric_is_undefined():
+    one = np.zeros((6, 2), dtype=np.uint8)
+    for metric in ("average_precision", "macro_f1"):
+        assert np.isnan(judged.lacking(np.ones((6, 2)), one, metric)).all()
+    assert np.isnan(judged.lacking(np.ones((6, 1)), np.ones((6, 1)), "spearman")).all()
+
+
 def test_chance_is_what_one_answer_scores():
     constant = np.zeros((80, 4))
     constant[:, np.bincount(CLASSES).argmax()] = 1.0
@@ -184,7 +246,7 @@ def test_tables_hold_every_score_and_every_class():
         ("acuracy", "class", 3, "there is no metric 'acuracy'; did you mean 'accuracy'?"),
         ("auc", "class", 3, "'auc' cannot judge 3 exclusive classes"),
         ("r2", "class", 2, "'r2' cannot judge 2 exclusive classes"),
-        ("accuracy", "numbers", 1, "'accuracy' cannot judge numbers; write one of r2, spearman."),
+        ("accuracy", "numbers", 1, "'accuracy' cannot judge numbers; write one of r2, spearman, rmse, mae."),
         ("kappa", "labels", 4, "'kappa' cannot judge labels"),
     ],
 )
@@ -194,7 +256,7 @@ def test_a_metric_that_cannot_judge_is_one_sentence(name, kind, classes, sentenc
     assert sentence in str(refused.value)
 
 
-def test_every_metric_has_a_score_and_one_is_the_best():
+def test_every_metric_has_a_score_and_a_best_one():
     for name, how in answers.METRICS.items():
         for kind in how.of:
             if kind == "numbers":
@@ -204,7 +266,8 @@ def test_every_metric_has_a_score_and_one_is_the_best():
             else:
                 truth = CLASSES % 2
                 out = np.eye(2)[truth]
-            assert judged.score(out, truth, name) == pytest.approx(1), (name, kind)
+            assert judged.score(out, truth, name) == pytest.approx(how.best), (name, kind)
+            assert np.mean(judged.lacking(out, truth, name)) == pytest.approx(0, abs=1e-12)
             assert answers.judges(name, kind, out.shape[1]) == name
 
 

@@ -172,7 +172,7 @@ def _over_seeds(rows: pl.DataFrame, value: str) -> Measured | None:
         return None
     metric = str(of["metric"][0])
     name = "final" if value in ("best", "score") else value  # columns of scores have the range of their metric
-    return Measured(contrasts.interval(of[value].to_numpy(), name=name, metric=metric), metric)
+    return Measured(contrasts.told(contrasts.interval(of[value].to_numpy(), name=name, metric=metric), metric), metric)
 
 
 def _over_pairs(rows: pl.DataFrame, kind: str | None, value: str) -> Measured | None:

@@ -3,6 +3,7 @@
 An analysis module has a docstring (what it measures, which section of the paper, how to read it), `Options` (a strict
 pydantic model), ``plan(study, options)`` yielding ``(labels, step)``, and ``section(table, options) -> Section``. One
 that makes no sense for the `task` of a target says so: ``NOT_FOR = {"regression": "it counts wrong answers, ..."}``.
+One that cannot go by the `metric` of a target says so too: ``unswayed(study)`` yields sentences for `check`.
 """
 
 import re
@@ -97,6 +98,10 @@ class Chosen:
                 raise UserError(f"analyses.{self.name}: {why} (target '{unfit[0]}'); remove it.")
         for labels, step in self.module.plan(study, self.options):
             yield Cell(self.name, labels, step)
+
+    def unswayed(self, study: Study) -> Iterator[str]:
+        """Why it does not go by what targets of the study say of their metric, a sentence each."""
+        yield from getattr(self.module, "unswayed", lambda study: ())(study)
 
     def asked_of(self, study: Study) -> Study:
         """The study with the recipe that the analysis asks for."""

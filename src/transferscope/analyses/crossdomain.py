@@ -20,7 +20,7 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses
-from transferscope.analyses._shared import barriers, contrasts, line_step
+from transferscope.analyses._shared import asked, barriers, contrasts, line_step, phrases
 from transferscope.analyses._shared.parts import Parts
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
@@ -58,7 +58,9 @@ def classes(*, data: Artifact, work: Work) -> list[dict[str, Any]]:
     return [{"classes": len(names), "names": ", ".join(names)}]
 
 
-@task("crossdomain", version=3, cost=costs.mixtures)  # 3: barriers are chosen on some images and read on others
+@task(
+    "crossdomain", version=3, neutral=asked.NEUTRAL, cost=costs.mixtures
+)  # 3: barriers are chosen on some images and read on others
 def measure(
     *,
     a: Artifact,
@@ -68,6 +70,7 @@ def measure(
     alphas: list[float],
     images: int,
     statistics: int,
+    judged: str = "",
     work: Work,
 ) -> list[dict[str, Any]]:
     """Rows of the line from `a` to `b` on the test images of both targets: see `line_step.rows`; `on` is "a" or "b".
@@ -83,13 +86,14 @@ def measure(
     torch.set_num_threads(work.threads)
     if open_table(data_a.whole()).classes != open_table(data_b.whole()).classes:
         return [{"same_classes": False}]
+    metric = restore.judging(data_a, judged)
     sides = {"a": (a, data_a), "b": (b, data_b)}
     halves = [line_step.training_images(run, data, statistics // 2, work.device) for run, data in sides.values()]
     found = path(
         restore.weights(a),
         restore.weights(b),
         {
-            name: list(restore.batches(run, data, "test", images=images, device=work.device))
+            name: list(restore.batches(run, data, "test", images=images, device=work.device, judged=metric))
             for name, (run, data) in sides.items()
         },
         alphas=alphas,
@@ -101,6 +105,16 @@ def measure(
     found.save(work.folder / "path.safetensors")
     rows = line_step.rows(found, head=line_step.head(a, b))
     return [{"same_classes": True, "on": row.pop("split"), **row} for row in rows]
+
+
+def unswayed(study: Study) -> Iterator[str]:
+    """That targets with metrics of their own are not judged by them, which is no common scale."""
+    said = {name: target.metric for name, target in study.targets.items()}
+    if len(set(said.values())) > 1 and set(said.values()) - {None, *asked.ALWAYS}:
+        yield (
+            f"targets with metrics of their own ({', '.join(said)}) are scored by the usual one of their labels, since "
+            "one line has one score"
+        )
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
@@ -120,6 +134,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                 alphas=alphas,
                 images=options.images,
                 statistics=options.statistics,
+                **asked.judging(study.data(first), study.data(second)),
             )
             name = trained(arm)
             yield {"target": first, "target_b": second, "pair": kind_of(name), "seed": seed}, step
@@ -159,13 +174,18 @@ def section(table: ResultTable, options: Options) -> Section:
             x_title=f"from the network of {a} (0) to that of {b} (1)",
         )
         columns = ("first", "middle", "second", "barrier", "first_own", "second_own")
-        numbers = [(100 * pl.col(c)).round(1).alias(f"{c.replace('_own', ', own statistics')} (%)") for c in columns]
+        sign = "%" if phrases.percent(every["measure"][0]) else barriers.hundredths(every)
+        numbers = [
+            barriers.column(c, every, level=c != "barrier").alias(f"{c.replace('_own', ', own statistics')} ({sign})")
+            for c in columns
+        ]
         shown = every.select("tested on", "seed", *numbers)
         said.tables.append(View(f"{a}-{b}", f"Lines from {a} to {b}", shown))
     seeds = lines.with_columns(seed_b=pl.col("seed"))
     said.notes += [*(n for n in contrasts.notes_on_pairs(seeds) if n != contrasts.TWINS), *barriers.basis(lines)]
     statistics = f"re-estimated at every point from at most {options.statistics} training images, half of each target"
-    return said.section(TITLE, barriers.read(f"test images (at most {options.images} of each target)", statistics))
+    basis = barriers.read(f"test images (at most {options.images} of each target)", statistics) + asked.basis(lines)
+    return said.section(TITLE, basis)
 
 
 def _nothing(rows: pl.DataFrame, census: pl.DataFrame) -> str:
@@ -188,19 +208,20 @@ def _merged(a: str, b: str, every: pl.DataFrame) -> list[Finding]:
         return []
     best = elsewhere(whole.select("first", "second").to_numpy().T)
     gain = contrasts.interval(100 * (whole["middle"].to_numpy() - best))
-    means = {name: contrasts.average(whole[name]) for name in ("first", "second", "middle")}
+    told = {name: barriers.score(contrasts.average(whole[name]), every) for name in ("first", "second", "middle")}
     text = (
-        f"Averaged half and half, the networks of {a} and {b} score {means['middle']:z.1%} over both targets, where "
-        f"the network of {a} alone scores {means['first']:z.1%} and that of {b} {means['second']:z.1%}."
+        f"Averaged half and half, the networks of {a} and {b} score {told['middle']} over both targets, where "
+        f"the network of {a} alone scores {told['first']} and that of {b} {told['second']}."
     )
     found = [contrasts.finding(text, gain, f"{barriers.points(every)} over the one that is better in the other seeds")]
     for (on,), of in known.group_by("tested on", maintain_order=True):
         known_heights = of["chord_barrier"].drop_nulls().to_numpy()
-        share = contrasts.interval(known_heights, name="chord_barrier")
+        share = contrasts.interval(known_heights, name="chord_barrier", metric=of["measure"][0])
         height = contrasts.moved(share, 100)
-        verb = barriers.LIES[barriers.outcome(share)]
+        fall = f"{height.mean:z.1f} {barriers.hundredths(of)}"
+        verb = barriers.LIES[barriers.outcome(share, of)]
         text = (
-            f"Tested on {on}, {verb} between the networks of {a} and {b}: the score falls {height.mean:z.1f} points "
+            f"Tested on {on}, {verb} between the networks of {a} and {b}: the score falls {fall} "
             f"below the chord between its ends{barriers.worst(height.n)}."
         )
         found.append(contrasts.finding(text, height, barriers.points(every)))

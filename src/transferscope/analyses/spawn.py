@@ -20,8 +20,7 @@ import polars as pl
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses._shared import barriers, contrasts, line_step, outcomes, phrases
-from transferscope.analyses._shared.barriers import LIMIT
+from transferscope.analyses._shared import asked, barriers, contrasts, line_step, outcomes, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step
 from transferscope.engine.table import ResultTable
@@ -89,6 +88,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                         alphas=options.alphas,
                         tolerance=options.tolerance,
                         align=False,
+                        **asked.judging(study.data(target)),
                     )
                     yield {"target": target, "arm": arm, "epoch": epoch, "seed": seed}, step
 
@@ -105,7 +105,7 @@ def section(table: ResultTable, options: Options) -> Section:
         means = _means(every)
         for (arm,), of in means.group_by("arm", maintain_order=True):
             said.findings.append(_stable(target, str(arm), of, every.filter(pl.col("arm") == arm)))
-        runs = every.select("arm", "epoch", pl.col("seed"), barrier=100 * pl.col("barrier"))
+        runs = every.select("arm", "epoch", pl.col("seed"), barrier=barriers.times(every) * pl.col("barrier"))
         spec = charts.lines(
             means,
             "epoch",
@@ -114,7 +114,7 @@ def section(table: ResultTable, options: Options) -> Section:
             low="low",
             high="high",
             runs=runs,
-            reference=100 * LIMIT,
+            reference=barriers.times(every) * barriers.limit(every),
             x_title="epoch at which the children part",
             y_title=f"barrier between them ({barriers.points(every)})",
         )
@@ -128,15 +128,17 @@ def section(table: ResultTable, options: Options) -> Section:
             "middle": "middle",
             "barrier": "barrier",
         }
-        sign = "%" if phrases.percent(every["measure"][0]) else "hundredths"
-        numbers = [(100 * pl.col(c)).round(1).alias(f"{title} ({sign})") for c, title in shown.items()]
+        sign = "%" if phrases.percent(every["measure"][0]) else barriers.hundredths(every)
+        numbers = [
+            barriers.column(c, every, level=c != "barrier").alias(f"{title} ({sign})") for c, title in shown.items()
+        ]
         said.tables.append(
             View(f"{target}-children", f"Pairs of children on {target}", every.select("arm", "epoch", "seed", *numbers))
         )
     few = contrasts.notes_on_pairs(table.rows.with_columns(seed_b=pl.col("seed")))[:1]
     said.notes += [*(note for note in few if note != contrasts.TWINS), *barriers.basis(table.rows)]
     statistics = f"{barriers.NORMS['refresh']} (at most {options.statistics})"
-    basis = barriers.read(f"test images (at most {options.images})", statistics)
+    basis = barriers.read(f"test images (at most {options.images})", statistics) + asked.basis(table.rows)
     return said.section(TITLE, basis)
 
 
@@ -144,7 +146,7 @@ def _means(every: pl.DataFrame) -> pl.DataFrame:
     """Mean barrier in points by arm and epoch, with its interval over seeds."""
     found = []
     for (arm, epoch), of in every.sort("epoch").group_by("arm", "epoch", maintain_order=True):
-        height = contrasts.moved(_height(of), 100)
+        height = contrasts.moved(_height(of), barriers.times(of))
         found.append(
             {
                 "arm": arm,
@@ -167,14 +169,16 @@ def _height(of: pl.DataFrame) -> Interval:
 def _stable(target: str, arm: str, means: pl.DataFrame, every: pl.DataFrame) -> Finding:
     """From which of the epochs on children of an arm connect."""
     rows = means.sort("epoch").rows(named=True)
-    shown = {row["epoch"]: barriers.outcome(_height(every.filter(pl.col("epoch") == row["epoch"]))) for row in rows}
+    shown = {
+        row["epoch"]: barriers.outcome(_height(every.filter(pl.col("epoch") == row["epoch"])), every) for row in rows
+    }
     stable, last = None, rows[-1]["epoch"]
     for epoch, what in reversed(shown.items()):
         if what != "within":
             break
         stable = epoch
     tried = phrases.listed([str(row["epoch"]) for row in rows])
-    limit = f"(at most {100 * LIMIT:g} {barriers.hundredths(every)})"
+    limit = f"(at most {barriers.most(every)} {barriers.hundredths(every)})"
     if stable is None:
         still = "still do not connect" if shown[last] == "beyond" else "are not shown to connect"
         when = f"{still} when they part at epoch {last}, the last tried"
@@ -182,11 +186,12 @@ def _stable(target: str, arm: str, means: pl.DataFrame, every: pl.DataFrame) -> 
         when = f"connect {limit} whenever they part, from epoch {stable} on"
     else:
         when = f"connect {limit} when they part at epoch {stable} or later, of which alone it is shown"
+    height = phrases.difference(rows[0]["barrier"], str(every["measure"][0]))
     first = every.filter(pl.col("epoch") == rows[0]["epoch"])
     text = (
         f"On {target}, two children of one {arm} run {when} (tried: {tried}); the barrier between "
-        f"those of epoch {rows[0]['epoch']} is {rows[0]['barrier']:z.1f} "
+        f"those of epoch {rows[0]['epoch']} is {height} "
         f"{barriers.hundredths(every)}{barriers.worst(first.height)}."
     )
-    height = contrasts.moved(_height(first), 100)
-    return contrasts.finding(text, height, barriers.points(every))
+    shown_height = contrasts.moved(_height(first), barriers.times(every))
+    return contrasts.finding(text, shown_height, barriers.points(every))

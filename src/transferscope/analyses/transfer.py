@@ -8,10 +8,10 @@ would move if both were drawn anew, which an interval over seeds alone does not.
 every epoch: the line is the mean over seeds, the faint lines are single seeds. A pretrained curve that starts higher
 but ends at the same height bought speed, not performance. If the random arm was still rising at the end, part of the
 gain is only patience: train longer before believing it. The best metric is read at the epoch that was best on the
-validation split, never on test. The relative drop is 100 (P-T - RI-T) / P-T. Optimisation speed is the mean over epochs
-(without epoch 0) of the training metric, in eval mode. After every epoch each split is read on a fixed sample of
-`recipe.evaluate` images, so curves wobble by a few points and may end beside the final and best test figures, which are
-those of all test images.
+validation split, never on test. The relative drop is 100 (P-T - RI-T) / P-T, of scores alone: an error has none.
+Optimisation speed is the mean over epochs (without epoch 0) of the training metric, in eval mode. After every epoch
+each split is read on a fixed sample of `recipe.evaluate` images, so curves wobble by a few points and may end beside
+the final and best test figures, which are those of all test images.
 """
 
 from collections.abc import Iterator
@@ -95,14 +95,14 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
         notes.append(
             f"On {target} the final scores of {arm} and random leave out seed {', '.join(map(str, over.left))}, where "
             f"a run has not learnt; with {'it' if len(over.left) == 1 else 'them'} the gain would be "
-            f"{whole.minus(part).times(100).interval().text(1)} {unit}."
+            f"{phrases.interval(gains.in_points(whole.minus(part), known).interval(), metric)} {unit}."
         )
     drop = over.tuned.drop_to(over.scratch).interval() if (final > 0).all() else None
     start = "with pretraining" if arm == "pretrained" else f"from the {arm} start"
     text = (
         f"On {target}, the final test {phrases.word(metric)} is {phrases.score(final.mean(), metric)} {start} and "
         f"{phrases.score(random.mean(), metric)} "
-        f"from scratch"
+        f"from scratch{phrases.lower(gain.mean, metric)}"
     )
     if drop is not None and gain.mean > 0 and gain.excludes(0):
         text += f", a relative drop of {drop.mean:z.0f}% without it"
@@ -111,13 +111,14 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
     told = contrasts.judged(text, gain, unit, 1, [gain]) if judged else contrasts.finding(text, gain, unit)
     findings = [gains.with_images(told, gain)]
 
-    speed = paired_interval(100 * pairs["speed"].to_numpy(), 100 * pairs["speed_random"].to_numpy())
+    times = phrases.times(metric)
+    speed = paired_interval(times * pairs["speed"].to_numpy(), times * pairs["speed_random"].to_numpy())
     watched = pairs.drop_nulls("height_random")
     reach = [_first_at_least(c, r) for c, r in zip(watched["curve"], watched["height_random"], strict=True)]
     epochs = int(pairs["epochs"].max())  # type: ignore[arg-type]
     text = (
         f"On {target}, {_reached(arm, reach, epochs)} training {phrases.word(metric)}, averaged over the epochs, is "
-        f"{'higher than' if speed.mean > 0 else 'lower than' if speed.mean < 0 else 'the same as'} from scratch."
+        f"{phrases.compared(speed.mean, metric)} from scratch."
     )
     findings.append(contrasts.finding(text, speed, unit))
     for name, column in ((arm, ""), ("random", "_random")):
@@ -127,10 +128,10 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
                 f"{pairs.height} seeds: it has not learnt; lower its recipe.lr or train longer."
             )
     rising = mean_interval(pairs["rise_random"].drop_nulls().to_numpy()) if pairs["rise_random"].count() else None
-    if rising is not None and rising.mean > FLAT:
+    if rising is not None and rising.mean > FLAT * phrases.deviation(runs):
         notes.append(
             f"On {target} the random arm was still rising over the last quarter of the epochs "
-            f"(by {phrases.score(rising.mean, metric)}): with more epochs the gain may shrink."
+            f"(by {phrases.risen(rising.mean, metric)}): with more epochs the gain may shrink."
         )
     return findings
 
@@ -172,7 +173,7 @@ def _summary_table(runs: pl.DataFrame, where: str) -> pl.DataFrame:
                 f"best (on {where.removesuffix('idation')})": contrasts.seeds_cell(group["best"], metric=metric),
                 f"{over} over random at the best": _over_random(runs, str(target), str(arm)),
                 "optimisation speed": contrasts.seeds_cell(group["speed"], metric=metric),
-                "flattened": _flattened(group["rise"]),
+                "flattened": _flattened(group["rise"], phrases.deviation(group)),
             }
         )
     return pl.DataFrame(rows)
@@ -182,21 +183,22 @@ def _over_random(runs: pl.DataFrame, target: str, arm: str) -> str:
     """The gain of an arm over the random one at their best epochs, as text; "-" without one."""
     first, second = (runs.filter((pl.col("target") == target) & (pl.col("arm") == name)) for name in (arm, "random"))
     points = gains.difference(first, second, "best")
-    return "-" if points is None or arm == "random" else points.interval().text(1)
+    return "-" if points is None or arm == "random" else phrases.interval(points.interval(), first["metric"][0])
 
 
-def _flattened(rise: pl.Series) -> str:
+def _flattened(rise: pl.Series, whole: float) -> str:
     """Whether the val metric stopped rising; "-" when there were too few epochs to say."""
     found = rise.drop_nulls()
     if found.is_empty():
         return "-"
-    return "yes" if float(found.to_numpy().mean()) <= FLAT else "no"
+    return "yes" if float(found.to_numpy().mean()) <= FLAT * whole else "no"
 
 
 def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
     """Test and training curves; none without a value."""
     found = []
-    word = phrases.word(rows["metric"][0])
+    metric = str(rows["metric"][0])
+    word, axis = phrases.word(metric), phrases.axis(metric)
     for split, what in (("test", "Test"), ("train", "Training")):
         y = f"{split}_metric"
         runs = rows.select("epoch", "arm", "seed", y).drop_nulls()
@@ -205,13 +207,13 @@ def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:
         means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col(y).mean())
         runs = outcomes.trained(rows).select("epoch", "arm", "seed", y).drop_nulls()
         spec = charts.lines(
-            means,
+            phrases.upright(means, y, metric),
             "epoch",
             y,
             "arm",
-            runs=runs,
+            runs=phrases.upright(runs, y, metric),
             x_title="epoch",
-            y_title=f"{what} {word}",
+            y_title=f"{what} {axis}",
             percent=phrases.percent(rows["metric"][0]),
         )
         caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start. " + outcomes.WATCHED

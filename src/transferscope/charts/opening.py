@@ -21,10 +21,12 @@ def curves(
     y_title: str,
     chance: float | None = None,
     percent: bool = True,
+    error: bool = False,
 ) -> Any:
     """A line per arm through `means` (epoch, arm, score of at most 1), `runs` (the same by seed) faint behind it.
 
-    `words` name the arms; `chance` is drawn as a dashed line with its name. `percent`: scores are shares.
+    `words` name the arms; `chance` is drawn as a dashed line with its name. `percent`: scores are shares;
+    `error`: they are errors, of 0 or more in any units.
     """
     import altair as alt
 
@@ -40,7 +42,8 @@ def curves(
         scale=alt.Scale(domain=[0, last * (1 + ROOM)], nice=False),
         axis=alt.Axis(title="epoch", values=values, format="d", grid=False),
     )
-    low, high = _ends_of_axis([*runs["score"], *([] if chance is None else [chance])], 0.0 if percent else -1.0)
+    seen = [*runs["score"], *([] if chance is None else [chance])]
+    low, high = (0.0, 1.05 * max(seen) or 1.0) if error else _ends_of_axis(seen, 0.0 if percent else -1.0)
     y = plain(
         alt.Y,
         "score",
@@ -48,11 +51,11 @@ def curves(
         scale=alt.Scale(domain=[low, high], nice=False)
         if percent
         else alt.Scale(domain=[low, high], nice=False, clamp=True),
-        axis=alt.Axis(title=y_title, format=".0~%" if percent else ".2~f", tickCount=6),
+        axis=alt.Axis(title=y_title, format=".0~%" if percent else ".3~g" if error else ".2~f", tickCount=6),
     )
     layers: list[Any] = []
     if chance is not None:
-        said = f"chance: {chance:.0%}" if percent else f"chance: {chance:.2g}"
+        said = f"chance: {chance:.0%}" if percent else f"chance: {chance:.3g}" if error else f"chance: {chance:.2g}"
         level = alt.Chart(pl.DataFrame({"epoch": [last * (1 + ROOM)], "score": [chance], "said": [said]}))
         layers.append(level.mark_rule(strokeDash=[5, 4], color="#7a828c", strokeWidth=1.4).encode(y=y))
         name = level.mark_text(align="right", dy=-7, fontSize=12, color="#7a828c")

@@ -46,15 +46,15 @@ def _curves(sides: Sequence[Side], target: Matched) -> Iterator[Chart]:
     metric = str(rows["metric"][0])
     means = rows.group_by("study", "trained", "epoch", maintain_order=True).agg(pl.col("test_metric").mean())
     spec = charts.lines(
-        means,
+        phrases.upright(means, "test_metric", metric),
         "epoch",
         "test_metric",
         "study",
-        runs=rows.select("study", "trained", "epoch", "seed", "test_metric"),
+        runs=phrases.upright(rows.select("study", "trained", "epoch", "seed", "test_metric"), "test_metric", metric),
         facet="trained",
         columns=2,
         x_title="epoch",
-        y_title=f"test {phrases.word(metric)}",
+        y_title=f"test {phrases.axis(metric)}",
         percent=phrases.percent(metric),
         height=230,
     )
@@ -69,25 +69,26 @@ def _finals(sides: Sequence[Side], target: Matched) -> Iterator[Chart]:
             if reading.level and reading.target == name and reading.scores is not None:
                 arm = reading.name.partition("/")[2]
                 here = {"arm": START.get(arm, arm), "study": sides[place].name}
+                times = phrases.times(reading.judged)
                 low, high = reading.shown.low, reading.shown.high
-                ends = {"low": None if low is None else low / 100, "high": None if high is None else high / 100}
-                means.append({**here, "score": reading.shown.mean / 100, **ends})
+                ends = {"low": None if low is None else low / times, "high": None if high is None else high / times}
+                means.append({**here, "score": reading.shown.mean / times, **ends})
                 values = zip(reading.seeds, reading.scores.values, strict=True)
-                runs += [{**here, "seed": seed, "score": float(value) / 100} for seed, value in values]
+                runs += [{**here, "seed": seed, "score": float(value) / times} for seed, value in values]
                 metrics.add(reading.judged)
     if len(metrics) != 1:
         return
     (metric,) = metrics
     kinds: dict[str, Any] = {"low": pl.Float64, "high": pl.Float64}
     spec = charts.dots(
-        pl.DataFrame(means, schema_overrides=kinds),
+        phrases.upright(pl.DataFrame(means, schema_overrides=kinds), "score", metric),
         "arm",
         "score",
         "study",
         low="low",
         high="high",
-        runs=pl.DataFrame(runs),
-        value_title=f"final test {phrases.word(metric)}",
+        runs=phrases.upright(pl.DataFrame(runs), "score", metric),
+        value_title=f"final test {phrases.axis(metric)}",
         percent=phrases.percent(metric),
     )
     caption = "Means over seeds with 95% intervals over seeds; small dots: seeds."

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import polars as pl
 
 from transferscope import answers, whole
+from transferscope.analyses._shared import contrasts
 from transferscope.analyses._shared.readings import Reading
 from transferscope.comparison import drawn
 from transferscope.comparison.differences import Row
@@ -145,8 +146,12 @@ def _value(one: Reading | None) -> str:
     seeds = f"{len(one.seeds)} seed{'s' if len(one.seeds) != 1 else ''}"
     shown = one.shown
     if one.level:
-        ends = [None if end is None else end / 100 for end in (shown.low, shown.high)]
-        return f"{rounding.score(shown.mean / 100, *ends, share=answers.metric(one.judged).share)}, {seeds}"
+        how = answers.metric(one.judged)
+        if how.error:
+            error = contrasts.told(shown, one.judged)
+            return f"{wording.measured(error.mean, error.low, error.high, '')}, {seeds}"
+        ends = [None if end is None else end / how.times for end in (shown.low, shown.high)]
+        return f"{rounding.score(shown.mean / how.times, *ends, share=how.share)}, {seeds}"
     return f"{wording.measured(shown.mean, shown.low, shown.high, one.unit)}, {seeds}"
 
 

@@ -87,6 +87,11 @@ class Table:
         return found
 
     @property
+    def error_scale(self) -> tuple[float, ...] | None:
+        """What numbers were divided by, where they are judged by an error in their units; None for other metrics."""
+        return self.spread if answers.metric(self.judged).error else None
+
+    @property
     def binary(self) -> bool:
         """One label of two classes."""
         return self.kind in ("class", "grade") and len(self.classes) == 2

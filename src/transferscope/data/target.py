@@ -139,9 +139,9 @@ class Target(Strict):
     """`regression` reads one number or several an image (from the columns of labels, or `y`), `ordinal` reads classes
     that are whole numbers as grades; null for classes and labels."""
     metric: str | None = None
-    """What judges networks, higher is better: `accuracy`, `auc`, `balanced_accuracy`, `macro_f1`, `average_precision`;
-    of grades `kappa`, of numbers `r2` or `spearman`; null for AUC of two classes and of labels, accuracy of more
-    classes, `kappa` and `r2`."""
+    """What judges networks: `accuracy`, `auc`, `balanced_accuracy`, `macro_f1`, `average_precision`; of grades `kappa`;
+    of numbers `r2`, `spearman`, and the errors `rmse` and `mae`, of which lower is better; null for AUC of two classes
+    and of labels, accuracy of more classes, `kappa` and `r2`."""
     loss: Literal["mse", "huber"] | None = None
     """Of numbers, what training lowers; null for `mse`."""
     window: Annotated[

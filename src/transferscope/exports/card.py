@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from transferscope.answers import metric
 from transferscope.exports.runs import TrainedRun
 from transferscope.models import in_words
 from transferscope.report import wording
@@ -47,10 +48,11 @@ def _scores(run: TrainedRun, at: str) -> list[str]:
     rows = {row["epoch"]: row for row in run.result.rows}
     row = rows[restore.best_epoch(run.result) if at == "best" else max(rows)]
     before = "ema_" if at == "ema" else "whole_"
+    judged = metric(row["metric"])
     lines = [f"| split | {row['metric']} | loss |", "|---|---|---|"]
     for split in ("val", "test"):
         score, loss = row.get(f"{before}{split}_metric"), row.get(f"{before}{split}_loss")
-        lines.append(f"| {split} | {wording.number(score)} | {wording.number(loss)} |")
+        lines.append(f"| {split} | {wording.number(judged.told(score))} | {wording.number(loss)} |")
     best = f"at the best epoch on {restore.said(run.result).get('best_on', 'val')}"
     at_what = {"final": "after the last epoch", "best": best, "ema": "moving average at the end"}
     return [*lines, "", f"One run, weights {at_what[at]}; how much runs differ says the study."]

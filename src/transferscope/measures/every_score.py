@@ -24,7 +24,7 @@ def overall(outputs: Array, labels: Array, kind: answers.Kind) -> Row:
     grade; of one number RMSE and mean absolute error, in its units. `outputs` and `labels` are (n, k) or (n,).
     """
     classes = outputs.shape[1]
-    names = [name for name, how in answers.METRICS.items() if kind in how.of]
+    names = [name for name, how in answers.METRICS.items() if kind in how.of and not how.error]
     if kind in ("class", "grade") and classes != 2:
         names = [name for name in names if name not in answers.OF_TWO]
     found: Row = {answers.metric(name).word: judged.score(outputs, labels, name) for name in names}

@@ -4,6 +4,7 @@ One function of every kind of answers (`transferscope.answers`); outputs are (n,
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,20 @@ Array = NDArray[np.float64]
 Labels = NDArray[Any]
 
 
-def score(outputs: ArrayLike, labels: ArrayLike, metric: str) -> float | None:
-    """The named metric (`answers.METRICS`), at most 1; None where it is undefined.
+def score(outputs: ArrayLike, labels: ArrayLike, metric: str, scale: Sequence[float] | None = None) -> float | None:
+    """The named metric (`answers.METRICS`) as a score of which more is better: minus an error, at most 0, or a metric
+    of at most 1; None where it is undefined.
 
     `labels` (n,) are class indices, with AUC and average precision of 0/1 with k = 2 (ranked by output 1 less output 0)
     or k = 1; (n, k) are 0/1 (the mean over labels, cells below 0 left out) or numbers. ValueError for other shapes,
-    outputs that are not finite, and a metric that cannot judge such labels.
+    outputs that are not finite, and a metric that cannot judge such labels. Of several numbers all metrics are means
+    over them; an error is in their units, where outputs and labels are over a `scale` (k,).
     """
     z, y = np.asarray(outputs), np.asarray(labels)
     if metric not in answers.METRICS:
         raise ValueError(f"unknown metric '{metric}': known are {', '.join(map(repr, answers.METRICS))}.")
+    if answers.METRICS[metric].error:
+        return -float((regression.rmse if metric == "rmse" else regression.mae)(*_in_units(z, y, scale)).mean())
     if "numbers" in answers.METRICS[metric].of:
         return regression.r_squared(z, y) if metric == "r2" else regression.spearman(z, y)
     if metric == "accuracy":
@@ -42,16 +47,19 @@ def score(outputs: ArrayLike, labels: ArrayLike, metric: str) -> float | None:
     return imbalance.balanced_accuracy(counts) if metric == "balanced_accuracy" else imbalance.macro_f1(counts)
 
 
-def parts(outputs: ArrayLike, labels: ArrayLike, metric: str) -> Array | None:
+def parts(outputs: ArrayLike, labels: ArrayLike, metric: str, scale: Sequence[float] | None = None) -> Array | None:
     """Each example's part (n,) in the metric, whose mean is `score`, exactly or to first order; None where nobody knows
     it (`answers.Metric.parts`) or the metric is undefined.
 
     For an accuracy right or wrong, with several labels the share that is right; for an AUC the placement of an example
-    (DeLong et al. 1988); for kappa the delta method's; for R² what its error leaves of 1.
+    (DeLong et al. 1988); for kappa the delta method's; for R² what its error leaves of 1; for errors as
+    `regression.error_parts` has them, negative.
     """
     z, y = np.asarray(outputs), np.asarray(labels)
     if not answers.metric(metric).parts:
         return None
+    if answers.metric(metric).error:
+        return -regression.error_parts(*_in_units(z, y, scale), squared=metric == "rmse")
     if metric == "r2":
         found: Array = 1 - regression.unexplained(z, y)
         return None if np.isnan(found).any() else found
@@ -69,6 +77,30 @@ def parts(outputs: ArrayLike, labels: ArrayLike, metric: str) -> Array | None:
         return np.asarray(z.argmax(1) == y, dtype=np.float64)
     known = answers.known(y)
     return np.asarray((((z > 0) == (y > 0.5)) & known).sum(1) / np.maximum(known.sum(1), 1), dtype=np.float64)
+
+
+def lacking(outputs: ArrayLike, labels: ArrayLike, metric: str, scale: Sequence[float] | None = None) -> Array:
+    """Each example's part (n,) in what the metric lacks of its best, whose mean is best - `score`; NaN where undefined.
+
+    That of `parts` where they are known; of macro F1 and balanced accuracy the delta method's, and of an average
+    precision and a rank correlation the jackknife's (Efron 1982, chapter 3): what leaving the example out moves them
+    by, n - 1 times.
+    """
+    z, y = np.asarray(outputs), np.asarray(labels)
+    best = answers.metric(metric).best
+    found = parts(z, y, metric, scale) if answers.metric(metric).parts else None
+    if metric == "macro_f1":
+        found = _f1_parts(z, y)
+    elif metric == "balanced_accuracy":
+        hit, own = z.argmax(1) == y, np.bincount(y, minlength=z.shape[1])
+        recall = np.bincount(y, hit, minlength=z.shape[1]) / np.maximum(own, 1)
+        found = recall[own > 0].mean() + len(y) * (hit - recall[y]) / ((own > 0).sum() * own[y])
+    elif metric == "spearman":
+        found = _jackknifed(lambda a, b: regression.spearman(a[:, None], b[:, None]), z, y)
+    elif metric == "average_precision":
+        columns = z[:, -1:] - z[:, :1] if y.ndim == 1 and z.shape[1] > 1 else z
+        found = _jackknifed(imbalance.average_precision, np.asarray(columns, float), y.reshape(len(y), -1))
+    return np.full(len(y), np.nan) if found is None else best - found
 
 
 def losses(outputs: ArrayLike, labels: ArrayLike) -> Array:
@@ -98,16 +130,22 @@ def wrong(outputs: ArrayLike, labels: ArrayLike, spread: ArrayLike | None = None
     return np.asarray((z.argmax(1) != y).astype(np.float64))
 
 
-def chance(labels: Labels, classes: int, metric: str) -> tuple[float | None, float | None]:
+def chance(
+    labels: Labels, classes: int, metric: str, scale: Sequence[float] | None = None
+) -> tuple[float | None, float | None]:
     """The score of one answer for all examples, and the standard deviation of the score of guessing on so many.
 
     `labels` are those of the examples. Accuracy: the largest class's share, and a binomial. AUC: 0.5, and the law of
     the rank sum (Mann and Whitney 1947), averaged over the labels that have both classes; None when no label has.
     Average precision: the share of positives, and no deviation. Balanced accuracy: one over the classes that there are.
     Macro F1: that of the largest class. Kappa and a rank correlation: 0, and one over the root of the examples, which
-    is near what unrelated answers have. R²: 0, what the mean has, and guessing does not surpass it.
+    is near what unrelated answers have. R²: 0, what the mean has, and guessing does not surpass it; nor what the mean
+    has of RMSE and the median of MAE, minus which is their score.
     """
     n = len(labels)
+    if answers.metric(metric).error:
+        constant = labels.mean(axis=0) if metric == "rmse" else np.median(labels, axis=0)
+        return score(np.broadcast_to(constant, labels.shape), labels, metric, scale), 0.0
     if metric in ("r2", "kappa", "spearman"):
         return 0.0, 0.0 if metric == "r2" else 1 / math.sqrt(n)
     if metric in answers.OF_TWO:
@@ -120,6 +158,46 @@ def chance(labels: Labels, classes: int, metric: str) -> tuple[float | None, flo
         return share, math.sqrt(share * (1 - share) / n)
     there = int((counts > 0).sum())
     return 1 / there if metric == "balanced_accuracy" else 2 * share / (1 + share) / there, None
+
+
+def _in_units(z: NDArray[Any], y: NDArray[Any], scale: Sequence[float] | None) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Outputs and labels times their scale; what both were moved by is no part of an error."""
+    return (z, y) if scale is None else (z * np.asarray(scale, float), y * np.asarray(scale, float))
+
+
+def _f1_parts(z: NDArray[Any], y: NDArray[Any]) -> Array | None:
+    """Each example's part (n,) in the mean F1 of classes, or of labels that have both answers, by the delta method."""
+    if y.ndim == 1:
+        named, own = np.eye(z.shape[1], dtype=bool)[z.argmax(1)], np.eye(z.shape[1], dtype=bool)[y]
+        of = (named | own).any(0)
+    else:
+        named, own = (z > 0) & answers.known(y), y == 1
+        of = own.any(0) & (~own & answers.known(y)).any(0)
+    if not of.any():
+        return None
+    hits, both = (named & own)[:, of], named[:, of].astype(float) + own[:, of]
+    score = 2 * hits.sum(0) / both.sum(0)
+    found: Array = (score + len(y) * (2 * hits - score * both) / both.sum(0)).mean(1)
+    return found
+
+
+def _jackknifed(
+    statistic: Callable[[NDArray[Any], NDArray[Any]], float | None], z: NDArray[Any], y: NDArray[Any]
+) -> Array | None:
+    """Each example's part (n,) in the mean over columns of a statistic of (n,) outputs and labels, over those columns
+    in which it is defined; cells below 0 of labels are left out, and have the statistic itself."""
+    found = []
+    for j, known in enumerate(answers.known(y).T):
+        s, t = z[known, j], y[known, j]
+        if (whole := statistic(s, t)) is None or not np.ptp(t):
+            continue
+        kept = ~np.eye(len(t), dtype=bool)
+        without = [statistic(s[row], t[row]) for row in kept]
+        left = np.array([whole if value is None else value for value in without])
+        column = np.full(len(y), whole)
+        column[known] += (len(t) - 1) * (left.mean() - left) * len(y) / len(t)
+        found.append(column)
+    return np.mean(found, axis=0) if found else None
 
 
 def _ranked(z: NDArray[Any], y: NDArray[Any], metric: str) -> float | None:

@@ -63,6 +63,21 @@ def mae(predicted: ArrayLike, truth: ArrayLike) -> Array:
     return found
 
 
+def error_parts(predicted: ArrayLike, truth: ArrayLike, *, squared: bool) -> Array:
+    """Each example's part (n,) in the mean over numbers of MAE, or if `squared` of RMSE, whose mean it is.
+
+    Of RMSE to first order what an example moves it by, (e^2 - MSE) / (2 RMSE), beside the RMSE itself (delta method).
+    """
+    z, y = _both(predicted, truth)
+    if not squared:
+        absolute: Array = np.abs(z - y).mean(axis=1)
+        return absolute
+    off, root = (z - y) ** 2, rmse(z, y)
+    moved = np.divide(off - root**2, 2 * root, out=np.zeros_like(off), where=root > 0)
+    found: Array = (root + moved).mean(axis=1)
+    return found
+
+
 def spearman(predicted: ArrayLike, truth: ArrayLike) -> float | None:
     """Spearman's rank correlation in [-1, 1], ties sharing their mean rank; the mean over numbers. A constant
     prediction of a number that varies has 0. None where no number varies."""

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from transferscope.answers import metric
 from transferscope.data.absent import decides
 from transferscope.data.batches import mixup
 from transferscope.data.table import Table
@@ -245,6 +246,7 @@ class _Run:
         row: dict[str, Any] = {
             "epoch": number,
             "metric": self.metric,
+            **self.objective.facts,
             "lr": self.schedule.at(number),
             "running_loss": now.loss / now.images if now.rows else None,
             "running_accuracy": now.right / now.images if now.rows and self.objective.counts else None,
@@ -269,7 +271,13 @@ class _Run:
         now.timing.append({"epoch": number, "train_seconds": now.seconds, "eval_seconds": time.perf_counter() - began})
         now.epoch, now.batch, now.images, now.loss, now.right, now.seconds = number, 0, 0.0, 0.0, 0.0, 0.0
         curve.write(self.folder, now.rows)
-        self.work.tell(epoch=number, epochs=self.recipe.epochs, metric=row["val_metric"], batch=0, batches=1)
+        self.work.tell(
+            epoch=number,
+            epochs=self.recipe.epochs,
+            metric=metric(self.metric).told(row["val_metric"]),
+            batch=0,
+            batches=1,
+        )
 
     def _score(self, split: str, rows: np.ndarray, out: np.ndarray, number: int) -> tuple[float, float | None]:
         try:

@@ -21,8 +21,8 @@ from transferscope.tasks.recipe import Training
 @dataclass(frozen=True)
 class Objective:
     """`kind` of the answers, how many `outputs` they take, the `metric` that judges, the `loss` of numbers ("mse" or
-    "huber"), the `weights` of classes in the loss, the share of a label that is smoothed away, and whether `gaps` are
-    among the labels."""
+    "huber"), the `weights` of classes in the loss, the share of a label that is smoothed away, whether `gaps` are
+    among the labels, and the `scale` (k,) that numbers were divided by."""
 
     kind: answers.Kind
     outputs: int
@@ -31,6 +31,7 @@ class Objective:
     weights: Tensor | None = None
     smoothing: float = 0.0
     gaps: bool = False
+    scale: tuple[float, ...] | None = None
 
     def targets(self, labels: Tensor) -> Tensor:
         """Labels of a batch as floats (b, k): several an image (NaN where one is not known), numbers, one that
@@ -56,13 +57,19 @@ class Objective:
         return y.gather(1, out.detach().argmax(1, keepdim=True)).sum() if self.counts else None
 
     @property
+    def facts(self) -> dict[str, float]:
+        """What a row of scores holds beside them: of errors `deviation`, that of the numbers in training, the mean over
+        them in their units, a hundredth of which is worth a point of other metrics (`answers.points`)."""
+        return {} if self.scale is None else {"deviation": float(np.mean(self.scale))}
+
+    @property
     def counts(self) -> bool:
         """Whether answers are right or wrong, one an image."""
         return self.kind in ("class", "grade")
 
     def scores(self, out: np.ndarray, labels: np.ndarray) -> tuple[float, float | None]:
         """Loss and metric of outputs (n, k) under labels as the table has them. ValueError where there are none."""
-        score = judged.score(out, labels, self.metric)
+        score = judged.score(out, labels, self.metric, self.scale)
         if self.kind == "numbers":
             huber = self.loss == "huber"
             return regression.huber(out, labels) if huber else float(judged.losses(out, labels).mean()), score
@@ -78,4 +85,4 @@ def objective(table: Table, run: Training, trained: np.ndarray, device: str) -> 
         weights = torch.from_numpy(balance.class_weights(trained, len(table.classes))).float().to(device)
     gaps = table.labels.dtype == np.int8
     outputs, loss = len(table.classes), table.loss or "mse"
-    return Objective(table.kind, outputs, table.judged, loss, weights, run.label_smoothing, gaps)
+    return Objective(table.kind, outputs, table.judged, loss, weights, run.label_smoothing, gaps, table.error_scale)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transferscope import answers
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.integrity import TIMING
 from transferscope.streams import stream
@@ -113,6 +114,21 @@ def network(run: Artifact, data: Artifact, at: str = "end", *, device: str = "cp
     return prepare(net, device).eval()
 
 
+def judging(data: Artifact, judged: str = "") -> str:
+    """What judges networks between and beside those trained on a target: `judged`, where its study says it, else as
+    `answers.walking` has it."""
+    table = inputs.open_table(data.whole())
+    return judged or answers.walking(table.judged, len(table.classes), table.multilabel)
+
+
+def deviation(data: Artifact, judged: str = "") -> dict[str, float]:
+    """What rows say beside their scores where these are errors: the deviation of the numbers, as a training has it."""
+    import numpy as np
+
+    spread = inputs.open_table(data.whole()).spread
+    return {"deviation": float(np.mean(spread))} if judged and answers.metric(judged).error else {}
+
+
 def batches(
     run: Artifact,
     data: Artifact,
@@ -121,8 +137,11 @@ def batches(
     size: int = 128,
     images: int | None = None,
     device: str = "cpu",
+    judged: str | None = None,
 ) -> "Iterator[Batch]":
     """Batches (images, labels, rows) of a split as the run evaluated them, in one fixed shuffled order.
+
+    `judged` is the metric that they bring in place of the target's own.
 
     At most `images` of them, in batches of equal length (give or take one) near `size`: none is too short.
     """
@@ -134,7 +153,9 @@ def batches(
     how = said(run)
     fed = inputs.Fed(tuple(how["mean"]), tuple(how["std"]), prepare=tuple(how.get("prepare") or ()))
     table = kind.open_table(data.path)
+    metric = judged or table.judged
+    scale = table.spread if answers.metric(metric).error else None
     rows = stream(0, "probe", split).permutation(table.rows[split])[:images]
     for part in np.array_split(rows, max(1, round(len(rows) / size))):
         for x, y, ids in kind.evaluation(table, part, table.labels, fed, batch_size=len(part), device=device):
-            yield Batch(x, y, ids, table.multilabel, table.judged)
+            yield Batch(x, y, ids, table.multilabel, metric, scale)

@@ -52,16 +52,17 @@ def by_loss(target: str, alone: pl.DataFrame, threshold: float) -> View:
     """Every block with what follows from its rewinding alone, and what that costs each arm."""
     names = per_block.order(alone)
     sizes = dict(zip(alone["block"], alone["size"], strict=True))
-    arms: list[_ArmColumns] = []
+    metric = str(alone["metric"][0])
+    times, arms = phrases.times(metric), list[_ArmColumns]()
     for (arm,), of in alone.group_by("arm", maintain_order=True):
         losses = per_block.intervals(of, "drop")
         decided = per_block.intervals(of, "drop", equivalence_level())
         kinds = {name: _doing(str(arm), advice(loss, threshold), loss.n) for name, loss in decided.items()}
-        cells = {name: contrasts.moved(loss, 100).text(1) for name, loss in losses.items()}
+        cells = {name: phrases.interval(contrasts.moved(loss, times), metric) for name, loss in losses.items()}
         arms.append(_ArmColumns(str(arm), kinds, {"loses": cells}))
     caption = (
-        f"Loss in {phrases.unit(alone['metric'][0])} when the block alone goes back to its start; harmless up to "
-        f"{100 * threshold:z.1f}. {WORDS}"
+        f"Loss in {phrases.unit(metric).removeprefix('in ')} when the block alone goes back to its start; harmless up "
+        f"to {phrases.difference(times * threshold, metric)}. {WORDS}"
     )
     table = _table(names, arms).with_columns(pl.Series("weights", [sizes[name] for name in names], pl.Int64))
     return View(f"{target}-advice", f"What to do with each block on {target}", table, caption)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from transferscope import charts
+from transferscope import answers, charts
 from transferscope.analyses._shared import contrasts, phrases
 from transferscope.measures.equivalence import Outcome, against_margin, equivalence_level
 from transferscope.measures.intervals import Interval
@@ -42,17 +42,22 @@ def over_pairs(values: pl.DataFrame, kind: str, value: str) -> Interval | None:
     return contrasts.of_pairs(found, value, together=together(kind)) if found.height else None
 
 
-def outcome(height: Interval) -> Outcome:
-    """Whether a barrier, a share of images, is shown to lie below `LIMIT` ("within") or above it ("beyond").
+def limit(rows: pl.DataFrame) -> float:
+    """`LIMIT` in the score of the lines `rows`: that share of what it ranges over (`phrases.deviation`)."""
+    return LIMIT * phrases.deviation(rows)
+
+
+def outcome(height: Interval, rows: pl.DataFrame) -> Outcome:
+    """Whether a barrier of lines like `rows` is shown to lie below their `limit` ("within") or above it ("beyond").
 
     That there is none is a claim about absence: two one-sided tests (`measures.equivalence`), not a mean below a line.
     """
-    return against_margin(height.at(equivalence_level()), LIMIT)
+    return against_margin(height.at(equivalence_level()), limit(rows))
 
 
 def curves(table: pl.DataFrame, by: Sequence[str] = CURVE) -> pl.DataFrame:
     """One row a curve: the mean of its ends, its lowest and its middle metric, its length of test, and its barriers."""
-    found = []
+    found, kept = [], (*BARRIERS, *(name for name in ("deviation",) if name in table.columns))
     for key, rows in table.group_by(by, maintain_order=True):
         of = rows.drop_nulls(["metric", "alpha"]).sort("alpha")
         ends = of.filter(pl.col("alpha").is_in([0.0, 1.0]))["metric"]
@@ -70,12 +75,12 @@ def curves(table: pl.DataFrame, by: Sequence[str] = CURVE) -> pl.DataFrame:
                 "ends": contrasts.average(ends) if known else None,
                 "lowest": inside["metric"].min() if known else None,
                 "middle": float(np.interp(0.5, *at)) if known else None,
-                **{name: rows[name][0] for name in BARRIERS},
+                **{name: rows[name][0] for name in kept},
             }
         )
-    kinds: Mapping[str, Any] = {name: table.schema[name] for name in (*by, *BARRIERS)}
+    kinds: Mapping[str, Any] = {name: table.schema[name] for name in (*by, *kept)}
     numbers = dict.fromkeys(("first", "second", "first_own", "second_own", "ends", "lowest", "middle"), pl.Float64)
-    order = (*by, *numbers, *BARRIERS)
+    order = (*by, *numbers, *kept)
     return pl.DataFrame(found, schema={name: {**kinds, **numbers}[name] for name in order})
 
 
@@ -121,7 +126,9 @@ def chart(
     lines = pl.concat(found, how="vertical_relaxed")
     runs = lines.with_columns(seed=pl.format("{}-{}", "seed", pl.col("seed_b").fill_null(-1)))
     means = lines.group_by(*keys, "alpha", maintain_order=True).agg(pl.col("metric").mean())
-    word, split = str(rows["measure"][0]), rows["split"][0] if "split" in rows.columns else "test"
+    metric, split = str(rows["measure"][0]), rows["split"][0] if "split" in rows.columns else "test"
+    word = phrases.axis(metric) if answers.metric(metric).error else metric
+    means, runs = (phrases.upright(one, "metric", metric) for one in (means, runs))
     spec = charts.lines(
         means,
         "alpha",
@@ -131,14 +138,43 @@ def chart(
         facet=facet,
         x_title=x_title,
         y_title=f"{split} {word}" if facet is None else word,
-        percent=phrases.percent(str(rows["measure"][0])),
+        percent=phrases.percent(metric),
     )
     yield Chart(name, title, spec, caption)
 
 
 def points(rows: pl.DataFrame) -> str:
-    """The unit of differences of the metric, times 100."""
+    """The unit of differences of the metric, `times` so many."""
     return phrases.unit(rows["measure"][0])
+
+
+def times(rows: pl.DataFrame) -> float:
+    """What differences of the metric are multiplied with to be told in `points`."""
+    return phrases.times(rows["measure"][0])
+
+
+def difference(value: float, rows: pl.DataFrame) -> str:
+    """A difference of scores in a sentence, without its unit."""
+    return phrases.difference(times(rows) * value, rows["measure"][0])
+
+
+def most(rows: pl.DataFrame) -> str:
+    """The `limit` in a sentence, without its unit."""
+    return phrases.limit(times(rows) * limit(rows), rows["measure"][0])
+
+
+def falls(rows: pl.DataFrame) -> tuple[str, str]:
+    """What a score does that gets worse, and on which side of a better one it then is: of an error it rises."""
+    metric = str(rows["measure"][0])
+    return ("rises" if answers.metric(metric).error else "falls"), phrases.below(metric)
+
+
+def column(name: str, rows: pl.DataFrame, *, level: bool = False) -> pl.Expr:
+    """A column of differences, or of scores (`level`), as a table tells it."""
+    how = answers.metric(str(rows["measure"][0]))
+    expr = how.times * pl.col(name) * (how.told(1.0) if level else 1.0)
+    digits = pl.Series([v for v in rows[name].to_list() if v is not None], dtype=pl.Float64)
+    return expr.round(phrases.places(str(rows["measure"][0]), *digits.to_list()))
 
 
 def score(value: float, rows: pl.DataFrame) -> str:

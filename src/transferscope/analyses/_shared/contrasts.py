@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from transferscope.analyses._shared import within
+from transferscope import answers
+from transferscope.analyses._shared import phrases, within
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step, Task
 from transferscope.measures.deciding import ERROR, Design, fixed, seeds_needed
@@ -227,6 +228,11 @@ def moved(found: Interval, times: float, plus: float = 0.0) -> Interval:
     return replace(there, again=lambda level: moved(found.at(level), times, plus))
 
 
+def told(found: Interval, metric: str) -> Interval:
+    """A score's interval as a reader knows the metric: an error is positive."""
+    return moved(found, -1.0) if answers.metric(metric).error else found
+
+
 def one_sided(found: Interval) -> Interval:
     """For a claim that something is absent: the interval whose one end alone decides, at whatever level it is asked."""
     return replace(found, again=lambda level: found.at(2 * level - 1))
@@ -239,4 +245,5 @@ def cell(found: Interval, digits: int = 3) -> str:
 
 def seeds_cell(values: pl.Series, digits: int = 3, metric: str = "accuracy") -> str:
     """Values of seeds as text for a table: their mean with its interval, "-" without any."""
-    return cell(interval(values.cast(pl.Float64).to_numpy(), name=values.name, metric=metric), digits)
+    found = told(interval(values.cast(pl.Float64).to_numpy(), name=values.name, metric=metric), metric)
+    return cell(found, phrases.places(metric, found.mean, usual=digits))

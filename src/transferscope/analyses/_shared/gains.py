@@ -24,6 +24,7 @@ from transferscope.section import Finding
 from transferscope.tasks import inputs, restore
 
 Values = NDArray[np.float64]
+Truth = tuple[NDArray[Any], tuple[float, ...] | None]  # of the test examples, and the scale of numbers
 SAME = 1e-6  # parts whose mean is further from the score that the table tells are not those of that score
 UNREAD = (OSError, KeyError, TypeError, ValueError, IndexError, SafetensorError, UserError)
 FINAL = (
@@ -128,12 +129,12 @@ def with_parts(
     answers are not there, or are not those of that score, and for metrics without parts.
     """
     finished = {tuple(labels.get(name) for name in by): artifact for labels, artifact in table.artifacts}
-    truths: dict[Path, NDArray[Any]] = {}
+    truths: dict[Path, Truth] = {}
     found: list[pl.Series | None] = []
     for *labels, metric, score in runs.select(*by, "metric", value).iter_rows():
         artifact = finished.get(tuple(labels))
         parts = None if artifact is None or score is None else _read(artifact, run, str(metric), at, truths)
-        fits = parts is not None and abs(float(parts.mean()) - score) <= SAME
+        fits = parts is not None and abs(float(parts.mean()) - score) <= SAME * max(1.0, abs(score))
         found.append(pl.Series(parts) if fits else None)
     return runs.with_columns(pl.Series(column(value), found, pl.List(pl.Float64)))
 
@@ -143,14 +144,15 @@ def column(value: str) -> str:
     return f"{value}_parts"
 
 
-def _read(artifact: Artifact, name: str, metric: str, at: str, truths: dict[Path, NDArray[Any]]) -> Values | None:
+def _read(artifact: Artifact, name: str, metric: str, at: str, truths: dict[Path, Truth]) -> Values | None:
     try:
         run = decode(artifact.said["params"], artifact.beside).get(name, artifact)
         folder = decode(restore.said(run)["data"], artifact.beside).whole()
         if folder not in truths:
             table = inputs.open_table(folder)
-            truths[folder] = table.labels[table.rows["test"]]
-        return judged.parts(restore.outputs(run, "test", at), truths[folder], metric)
+            truths[folder] = table.labels[table.rows["test"]], table.error_scale
+        truth, scale = truths[folder]
+        return judged.parts(restore.outputs(run, "test", at), truth, metric, scale)
     except UNREAD:
         return None
 
@@ -180,9 +182,15 @@ def scores(runs: Sequence[pl.DataFrame], value: str = "final") -> list[Scores]:
 
 
 def difference(first: pl.DataFrame, second: pl.DataFrame, value: str = "final") -> Scores | None:
-    """`value` of `first` minus that of `second` in points, for the seeds that have both; None where no seed has."""
+    """`value` of `first` minus that of `second` in points (of an error in its units) for the seeds that have both; None
+    where none has."""
     a, b = scores([first, second], value)
-    return a.minus(b).times(100) if len(a.values) else None
+    return in_points(a.minus(b), first) if len(a.values) else None
+
+
+def in_points(found: Scores, runs: pl.DataFrame) -> Scores:
+    """A difference of scores of such runs in what it is told in (`phrases.unit`)."""
+    return found.times(phrases.times(str(runs["metric"][0])))
 
 
 @dataclass(frozen=True)
@@ -197,10 +205,11 @@ class OverScratch:
     left: tuple[int, ...]
     learnt: bool
     seeds: tuple[int, ...] = ()
+    metric: str = "accuracy"
 
     @property
     def points(self) -> Scores:
-        return self.tuned.minus(self.scratch).times(100)
+        return self.tuned.minus(self.scratch).times(phrases.times(self.metric))
 
 
 def over_scratch(runs: pl.DataFrame, arm: str) -> OverScratch:
@@ -211,7 +220,8 @@ def over_scratch(runs: pl.DataFrame, arm: str) -> OverScratch:
     kept = of.filter(~pl.col("seed").is_in(list(failed))) if learnt else of
     both = [kept.filter(pl.col("arm") == name) for name in (arm, "random")]
     tuned, scratch = scores(both)
-    return OverScratch(tuned, scratch, tuple(sorted(failed)) if learnt else (), learnt, tuple(common_seeds(both)))
+    left, metric = tuple(sorted(failed)) if learnt else (), str(of["metric"][0])
+    return OverScratch(tuned, scratch, left, learnt, tuple(common_seeds(both)), metric)
 
 
 def picked(every: Sequence[Scores], places: Sequence[int] | NDArray[np.int64]) -> Scores:
@@ -234,10 +244,24 @@ def basis(runs: pl.DataFrame, value: str = "final") -> str:
     lists = column(value)
     missing = runs[lists].null_count() if lists in runs.columns else runs.height
     words = sorted({m for m in runs["metric"] if not answers.metric(m).parts}) if "metric" in runs.columns else []
+    final = FINAL + lower_is_better(runs)
     if missing == runs.height and words:
         said = phrases.listed([phrases.word(name) for name in words])
-        return f"{FINAL}Intervals are over seeds alone, for {said} is no mean over test images."
+        return f"{final}Intervals are over seeds alone, for {said} is no mean over test images."
     if missing == runs.height:
-        return f"{FINAL}Intervals are over seeds; all runs of a target share its test images."
+        return f"{final}Intervals are over seeds; all runs of a target share its test images."
     gap = ", or over seeds alone where the answers to single images are missing" if missing else ""
-    return f"{FINAL}{BOTH}{gap}; all others are over seeds."
+    return f"{final}{BOTH}{gap}; all others are over seeds."
+
+
+def lower_is_better(runs: pl.DataFrame, metric: str = "metric") -> str:
+    """How errors among the metrics are to be read, as a sentence; empty without any."""
+    names: list[str] = runs[metric].drop_nulls().unique().to_list() if metric in runs.columns else []
+    words = phrases.listed(sorted(phrases.word(name) for name in names if answers.metric(name).error))
+    if not words:
+        return ""
+    return (
+        f"Of {words} lower is better, in the units of the target (of several numbers the mean over them); differences "
+        "are told so that above 0 is better, and where a threshold is stated in points, one is a hundredth of the "
+        "numbers' standard deviation in training. "
+    )

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from transferscope.analyses._shared import asked
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
 from transferscope.engine.work import Work
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     from transferscope.probes.walks.path import LinearPath
 
 
-@task("line", version=3, cost=costs.line)  # 3: barriers are chosen on some images and read on others
+@task(
+    "line", version=3, neutral=asked.NEUTRAL, cost=costs.line
+)  # 3: barriers are chosen on some images and read on others
 def line(
     *,
     a: Artifact,
@@ -28,12 +31,14 @@ def line(
     alphas: int | str,
     tolerance: float,
     align: bool,
+    judged: str = "",
     work: Work,
 ) -> list[dict[str, Any]]:
     """Rows of the line from `a` to `b` on up to `images` of each split: see `rows`; each has its place on the curve.
 
     Batch-norm statistics by strategy `batch_norm`, re-estimated from `statistics` training images. `align` permutes the
-    units of `b` to match those of `a` first. The whole result is written as ``path.safetensors``.
+    units of `b` to match those of `a` first. `judged` is the metric that the target says, where that is asked for. The
+    whole result is written as ``path.safetensors``.
     """
     import torch
 
@@ -47,10 +52,11 @@ def line(
         from transferscope.probes.weights.align import align as aligned
 
         second = aligned(first, second, like=net).apply(second)
+    how: dict[str, Any] = {"device": work.device, "judged": restore.judging(data, judged)}
     found = path(
         first,
         second,
-        {split: list(restore.batches(a, data, split, images=images[split], device=work.device)) for split in splits},
+        {split: list(restore.batches(a, data, split, images=images[split], **how)) for split in splits},
         alphas=(0.0, 1.0) if same else alphas,  # type: ignore[arg-type]
         statistics=training_images(a, data, statistics, work.device),
         images=statistics,
@@ -60,7 +66,7 @@ def line(
         like=net.to(work.device),
     )
     found.save(work.folder / "path.safetensors")
-    return rows(found, head=head(a, b), same=same)
+    return rows(found, head=head(a, b), same=same, **restore.deviation(data, judged))
 
 
 def training_images(run: Artifact, data: Artifact, images: int, device: str) -> "list[Any]":

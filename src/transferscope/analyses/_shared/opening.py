@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from transferscope.analyses._shared import cards, gains, outcomes, phrases, within
+from transferscope import answers
+from transferscope.analyses._shared import cards, contrasts, gains, outcomes, phrases, within
 from transferscope.charts import opening as drawn
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.table import ResultTable
@@ -36,7 +37,9 @@ def gain(target: str, runs: pl.DataFrame) -> list[Card]:
         f"{rounding.text(100 * mean, digits)}%" if phrases.percent(metric) else rounding.text(mean, digits + 2)
         for mean in means
     ]
-    both = f"final test {word} is {scores[0]} with it and {scores[1]} from scratch"
+    if answers.metric(metric).error:
+        scores = [phrases.score(mean, metric) for mean in means]
+    both = f"final test {word} is {scores[0]} with it and {scores[1]} from scratch{phrases.lower(effect.mean, metric)}"
     card = cards.answer(
         "Gain",
         target,
@@ -67,16 +70,18 @@ def train(target: str, runs: pl.DataFrame, table: ResultTable) -> list[Card]:
     if rise.is_empty():
         text = "Too few epochs to say whether longer training would help"
         return [Card("Train", "unsure", text, sure="four epochs or more would tell", advice=rates, target=target)]
-    limit = 100 * outcomes.FLAT
-    effect = mean_interval(100 * rise.to_numpy())
+    metric = str(runs["metric"][0])
+    times, flat = phrases.times(metric), outcomes.FLAT * phrases.deviation(runs)
+    limit = times * flat
+    effect = mean_interval(times * rise.to_numpy())
     scratch = runs.filter(pl.col("arm") == "random")["rise"].drop_nulls()
-    still = len(scratch) and float(np.mean(scratch.to_numpy())) > outcomes.FLAT
+    still = len(scratch) and float(np.mean(scratch.to_numpy())) > flat
     patience = "From scratch was still rising: with more epochs the gain may shrink." if still else ""
     card = cards.answer(
         "Train",
         target,
         effect,
-        f"{phrases.unit(runs['metric'][0])} gained in the last quarter of the epochs (flat: up to {limit:g})",
+        f"{phrases.unit(metric)} gained in the last quarter of the epochs (flat: up to {phrases.limit(limit, metric)})",
         yes="Train longer: the pretrained curve was still rising at the end",
         no="Long enough: the pretrained curve had flattened",
         unsure="The pretrained curve is not shown to have flattened, nor to rise still",
@@ -138,6 +143,8 @@ def searched(table: ResultTable) -> list[View]:
 
 
 def _told(score: float, metric: str) -> str:
+    if answers.metric(metric).error:
+        return phrases.score(score, metric)
     return f"{rounding.text(100 * score, 1)}%" if phrases.percent(metric) else rounding.text(score, 3)
 
 
@@ -158,7 +165,7 @@ def chance(target: str, table: ResultTable) -> float | None:
             except (OSError, KeyError, TypeError, UserError):
                 return None
             own = images.labels[images.rows["test"]]
-            return judged.chance(own, len(images.classes), images.judged)[0] if len(own) else None
+            return judged.chance(own, len(images.classes), images.judged, images.error_scale)[0] if len(own) else None
     return None
 
 
@@ -171,7 +178,11 @@ def curve(target: str, rows: pl.DataFrame, table: ResultTable) -> list[Chart]:
     runs = outcomes.trained(rows).select("epoch", "arm", "seed", score=pl.col("test_metric").cast(pl.Float64))
     words = {str(arm): WORDS.get(str(arm), str(arm)) for arm in means["arm"].unique(maintain_order=True)}
     word, percent = phrases.word(rows["metric"][0]), phrases.percent(rows["metric"][0])
-    spec = drawn.curves(means, runs.drop_nulls(), words, f"test {word}", chance(target, table), percent)
+    metric, level = str(rows["metric"][0]), chance(target, table)
+    how = answers.metric(metric)
+    means, runs = (phrases.upright(one, "score", metric) for one in (means, runs.drop_nulls()))
+    y_title, level = f"test {phrases.axis(metric)}", how.told(level)
+    spec = drawn.curves(means, runs, words, y_title, level, percent, error=how.error)
     caption = "Thick: mean over seeds. Thin: single seeds. Epoch 0 is before any training."
     return [Chart(f"{target}-opening", f"Test {word} after every epoch on {target}", spec, caption)]
 
@@ -199,4 +210,7 @@ def _cell(values: pl.Series, name: str, metric: str) -> str:
     found: Interval = within.interval(known.to_numpy(), name, metric=metric)
     if not math.isfinite(found.mean):
         return "–"
+    if answers.metric(metric).error:
+        found = contrasts.told(found, metric)
+        return found.text(phrases.places(metric, found.mean)).partition(", n =")[0]
     return rounding.score(found.mean, found.low, found.high, share=phrases.percent(metric))

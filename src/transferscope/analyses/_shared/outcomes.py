@@ -59,6 +59,7 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
     last = pl.col("epoch") == pl.col("epoch").max()
     epochs = pl.col("epoch").max()
     late = pl.col("epoch") > epochs * 0.75
+    told = {"deviation": pl.col("deviation").first()} if "deviation" in rows.columns else {}
     before = (pl.col("epoch") > epochs * 0.5) & ~late
     return (
         rows.sort("epoch")
@@ -74,6 +75,7 @@ def summarise(rows: pl.DataFrame) -> pl.DataFrame:
             height=pl.col("val_metric").filter(last).first(),
             loss_start=pl.col("train_loss").first(),
             loss_end=pl.col("train_loss").last(),
+            **told,
         )
     )
 
@@ -146,6 +148,7 @@ def final_scores(run: Artifact) -> dict[str, Any]:
         "best_metric": found["best"],
         "speed_metric": found["speed"],
         "rise_metric": found["rise"],
+        **({"deviation": found["deviation"]} if "deviation" in found else {}),
     }
 
 
@@ -193,7 +196,7 @@ def undefined(rows: pl.DataFrame, value: str, target: str) -> list[str]:
 def why(rows: pl.DataFrame) -> str:
     """Why the metric of runs may be undefined, as a clause."""
     judged = next(iter(rows["metric"].drop_nulls()), "auc")
-    if judged in ("auc", "accuracy"):
+    if judged in ("auc", "accuracy"):  # an error is defined wherever there is an example
         return UNDEFINED
     what = "value" if "numbers" in answers.metric(judged).of else "class"
     return f"{phrases.word(judged)} is undefined where a split holds one {what} only"

@@ -28,7 +28,8 @@ def interval(values: ArrayLike, name: str, level: float = 0.95, metric: str = "a
     has no least value the interval is that of t below 1.
     """
     if RANGES.get(name) is SHARE and (least := answers.metric(metric).least) != 0:
-        return clipped(values, least, 1.0, level) if math.isinf(least) else bounded(values, least, 1.0, level)
+        how = answers.metric(metric)
+        return (clipped if math.isinf(least) else bounded)(values, least, how.best, level)
     if name in READINGS:
         return clipped(values, *_readings(name, metric), level)
     if name in RANGES:
@@ -48,6 +49,6 @@ def over_pairs(values: Mapping[Key, float], name: str, level: float = 0.95, metr
 
 
 def _readings(name: str, metric: str) -> tuple[float, float]:
-    """What a column of readings estimates lies between; a barrier of a metric without a least value has no end."""
-    endless = name != "cka" and math.isinf(answers.metric(metric).least)
-    return (0.0, math.inf) if endless else READINGS[name]
+    """What a column of readings estimates lies between: a barrier 0 and all that its metric ranges over."""
+    how = answers.metric(metric)
+    return READINGS[name] if name == "cka" else (0.0, how.best - how.least)

@@ -22,8 +22,8 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from transferscope import analyses, charts
-from transferscope.analyses._shared import barriers, contrasts, phrases
+from transferscope import analyses, answers, charts
+from transferscope.analyses._shared import asked, barriers, contrasts, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.average.card import card
 from transferscope.analyses.average.steps import DIFFERENT, soup, wise
@@ -50,8 +50,9 @@ class Options(analyses.OfTrained):
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:
     """Soups of the first 2, 3, ... seeds of every arm, so that a seed added later recomputes none; and every curve."""
-    how = {"images": options.images, "statistics": options.statistics}
+    images = {"images": options.images, "statistics": options.statistics}
     for target in study.targets:
+        how: dict[str, Any] = {**images, **asked.judging(study.data(target))}
         for arm in sorted((a for a in study.arms if a in ("pretrained", "random")), key="pretrained".__ne__):
             runs = [study.run(target, arm, seed) for seed in study.seeds]
             for count in range(2, len(runs) + 1):
@@ -93,7 +94,8 @@ def section(table: ResultTable, options: Options) -> Section:
         apart = rows.filter((pl.col("what") == WISE) & (pl.col("way") == DIFFERENT))["on"].unique(maintain_order=True)
         if len(apart):
             others = phrases.listed([str(on) for on in apart])
-            what = "numbers or their scales" if "r2" in rows["measure"] else "classes"
+            numbers = any("numbers" in answers.metric(name).of for name in rows["measure"].drop_nulls())
+            what = "numbers or their scales" if numbers else "classes"
             said.notes.append(f"The networks of {target} were not tested on {others}, whose {what} are not the same.")
     if "differs" in every.columns and (stale := every.filter(pl.col("differs") > 0)["target"].unique().sort()).len():
         named = phrases.listed([str(target) for target in stale])
@@ -111,7 +113,7 @@ def section(table: ResultTable, options: Options) -> Section:
         "on the way from P to P-T are chosen on as many validation images. "
         f"{phrases.weights(options.checkpoint)}"
     )
-    return said.section(TITLE, basis)
+    return said.section(TITLE, basis + asked.basis(table.rows))
 
 
 def _soup(target: str, arm: str, soups: pl.DataFrame) -> list[Finding]:
@@ -133,18 +135,18 @@ def _soup(target: str, arm: str, soups: pl.DataFrame) -> list[Finding]:
         f"{barriers.score(best['test_metric'], of)}" + "".join(f"; {other}" for other in others) + "."
     )
     unit = f"{barriers.points(of)} over the best single one"
-    found = [_gain(text, whole, unit)]
+    found = [_gain(text, whole, unit, barriers.times(of))]
     if (greedy := scores.get("greedy soup")) is not None and (used := greedy["used"]) is not None:
         text = (
             f"On {target}, the greedy soup takes {used} of the {count} {trained(arm)} and scores "
             f"{barriers.score(greedy['test_metric'], of)}."
         )
-        found.append(_gain(text, greedy, unit))
+        found.append(_gain(text, greedy, unit, barriers.times(of)))
     return found
 
 
-def _gain(text: str, row: dict[str, Any], unit: str) -> Finding:
-    effect, low, high = (None if row[c] is None else 100 * row[c] for c in ("gain", "gain_low", "gain_high"))
+def _gain(text: str, row: dict[str, Any], unit: str, times: float) -> Finding:
+    effect, low, high = (None if row[c] is None else times * row[c] for c in ("gain", "gain_low", "gain_high"))
     return Finding(text, effect, low, high, row["images"], unit, counted="test images")
 
 
@@ -153,13 +155,14 @@ def _soup_charts(target: str, soups: pl.DataFrame) -> list[Chart]:
         return []
     most = soups.filter(pl.col("networks") == pl.col("networks").max().over("arm"))
     shown = most.select("way", "test_metric", arm=pl.col("arm").map_elements(trained, pl.String))
-    word, percent = phrases.word(soups["measure"][0]), phrases.percent(soups["measure"][0])
+    metric = str(soups["measure"][0])
+    word, percent, shown = phrases.axis(metric), phrases.percent(metric), phrases.upright(shown, "test_metric", metric)
     spec = charts.dots(shown, "way", "test_metric", "arm", value_title=f"test {word}", percent=percent)
     caption = f"{max(most['networks'])} networks of each arm. What was chosen was chosen on the validation split."
     found = [Chart(f"{target}-soup", f"Averages of networks on {target}", spec, caption)]
     if soups["networks"].n_unique() > 2:
         grown = soups.filter(pl.col("way") == "soup of all").with_columns(
-            gain=100 * pl.col("gain"), arm=pl.col("arm").map_elements(trained, pl.String)
+            gain=barriers.times(soups) * pl.col("gain"), arm=pl.col("arm").map_elements(trained, pl.String)
         )
         spec = charts.lines(
             grown.drop_nulls("gain"),
@@ -178,12 +181,12 @@ def _soup_charts(target: str, soups: pl.DataFrame) -> list[Chart]:
 def _summary_table(target: str, soups: pl.DataFrame) -> View:
     percent, points = phrases.percent(soups["measure"][0]), barriers.hundredths(soups)
     sign = "%" if percent else points
-    test = (100 * pl.col("test_metric")).round(1).alias(f"test ({sign})")
+    test = barriers.column("test_metric", soups, level=True).alias(f"test ({sign})")
     gain = [
-        (100 * pl.col(c)).round(1).alias(n) for c, n in (("gain", "gain"), ("gain_low", "low"), ("gain_high", "high"))
+        barriers.column(c, soups).alias(n) for c, n in (("gain", "gain"), ("gain_low", "low"), ("gain_high", "high"))
     ]
     own = (
-        [(100 * pl.col("own_metric")).round(1).alias(f"own statistics ({sign})")]
+        [barriers.column("own_metric", soups, level=True).alias(f"own statistics ({sign})")]
         if "own_metric" in soups.columns
         else []
     )
@@ -208,7 +211,7 @@ def _wise(target: str, curve: pl.DataFrame) -> list[Finding]:
         both = at.join(end, on="seed", suffix="_end")
         if both.is_empty():
             continue
-        gap = contrasts.interval(100 * (both["test_metric"] - both["test_metric_end"]).to_numpy())
+        gap = contrasts.interval(barriers.times(of) * (both["test_metric"] - both["test_metric_end"]).to_numpy())
         where = f"at {contrasts.average(both['place']):z.0%} of the way from P to P-T (chosen on val of {target})"
         scores = [contrasts.average(both[name]) for name in ("test_metric", "test_metric_end")]
         first, last = (barriers.score(score, of) for score in scores)
@@ -222,15 +225,15 @@ def _wise_chart(target: str, curve: pl.DataFrame) -> list[Chart]:
         return []
     runs = curve.select("on", "alpha", "seed", "test_metric").rename({"on": "tested on"})
     means = runs.group_by("tested on", "alpha", maintain_order=True).agg(pl.col("test_metric").mean())
-    word = phrases.word(curve["measure"][0])
+    metric = str(curve["measure"][0])
     spec = charts.lines(
-        means,
+        phrases.upright(means, "test_metric", metric),
         "alpha",
         "test_metric",
         "tested on",
-        runs=runs,
-        percent=phrases.percent(curve["measure"][0]),
-        y_title=f"test {word}",
+        runs=phrases.upright(runs, "test_metric", metric),
+        percent=phrases.percent(metric),
+        y_title=f"test {phrases.axis(metric)}",
         x_title=f"from P (0) to the P-T of {target} (1)",
     )
     caption = "The fine-tuned head all along, on P's body at 0. Thick: means over seeds. Faint: single seeds."

@@ -16,9 +16,9 @@ def card(target: str, soups: pl.DataFrame) -> list[Card]:
     of = of.drop_nulls("gain")
     if of.is_empty():
         return []
-    row = of.row(0, named=True)
-    ends = [None if row[name] is None else 100 * float(row[name]) for name in ("gain_low", "gain_high")]
-    effect = stretched(Interval(100 * float(row["gain"]), ends[0], ends[1], int(row["images"] or 0)))
+    row, times, (_, below) = of.row(0, named=True), barriers.times(of), barriers.falls(of)
+    ends = [None if row[name] is None else times * float(row[name]) for name in ("gain_low", "gain_high")]
+    effect = stretched(Interval(times * float(row["gain"]), ends[0], ends[1], int(row["images"] or 0)))
     count = row["networks"]
     made = cards.answer(
         "Average",
@@ -26,7 +26,7 @@ def card(target: str, soups: pl.DataFrame) -> list[Card]:
         effect,
         f"{barriers.points(of)} against the best single network",
         yes=f"Average: the weights of {count} networks, averaged, beat the best single one",
-        no=f"Do not average: the weights of {count} networks, averaged, end below the best single one",
+        no=f"Do not average: the weights of {count} networks, averaged, end {below} the best single one",
         unsure=f"Averaging {count} networks is not shown to beat the best single one, nor to harm",
         counted="test images",
     )

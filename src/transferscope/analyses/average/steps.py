@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from transferscope.analyses._shared import line_step
+from transferscope.analyses._shared import asked, line_step
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
 from transferscope.engine.work import Work
@@ -13,12 +13,20 @@ from transferscope.tasks import costs
 CURVE, DIFFERENT = "on the curve", "other classes"
 
 
-@task("soup", version=3, cost=costs.mixtures)  # 3: intervals of gains hold for rare differences
+@task("soup", version=3, neutral=asked.NEUTRAL, cost=costs.mixtures)  # 3: intervals of gains hold for rare differences
 def soup(
-    *, runs: list[Artifact], at: str, data: Artifact, images: int, statistics: int, work: Work
+    *,
+    runs: list[Artifact],
+    at: str,
+    data: Artifact,
+    images: int,
+    statistics: int,
+    judged: str = "",
+    work: Work,
 ) -> list[dict[str, Any]]:
     """Test metric and loss of the mean of the runs, the best of them on val, their ensemble and both soups, one row
-    each: `used` networks, `gain` over the best single one with an interval over images (for accuracy and R²).
+    each: `used` networks, `gain` over the best single one with an interval over images (but for an AUC). `judged`: see
+    `line_step.line`.
 
     All have batch-norm statistics from the same training images; `own_metric` is that of the single networks with
     their own, and `differs` how many of them score differently with these by more than chance.
@@ -30,8 +38,10 @@ def soup(
 
     torch.set_num_threads(work.threads)
 
+    metric = restore.judging(data, judged)
+
     def split(name: str) -> Any:
-        return list(restore.batches(runs[0], data, name, images=images, device=work.device))
+        return list(restore.batches(runs[0], data, name, images=images, device=work.device, judged=metric))
 
     net, states = restore.bare(runs[0], data).to(work.device), [restore.weights(run, at) for run in runs]
     train = line_step.training_images(runs[0], data, statistics, work.device)
@@ -65,6 +75,7 @@ def soup(
         "measure": whole.metric,
         "images": errors.shape[1],
         "head": line_step.head(runs[0], runs[1]),
+        **restore.deviation(data, judged),
     }
     return [
         {
@@ -85,14 +96,16 @@ def _scored(of: Any, best: Any, metric: str) -> dict[str, Any]:
 
     known = np.isfinite([of[0], best[0]]).all()
     gain: dict[str, Any] = {"gain": of[0] - best[0] if known else None, "gain_low": None, "gain_high": None}
-    if metric in ("accuracy", "r2") and of is not best:
-        # Of R² an image's part may be anything; its mean over hundreds of images is near normal.
+    if (metric in ("accuracy", "r2") or (metric != "auc" and known)) and of is not best:
+        # Of other metrics an image's part may be anything; its mean over hundreds of images is near normal.
         found = paired_values(best[2] - of[2]) if metric == "accuracy" else mean_interval(best[2] - of[2])
         gain |= {"gain_low": found.low, "gain_high": found.high}
     return {"test_metric": line_step.known(of[0]), "test_loss": of[1], **gain}
 
 
-@task("wise", version=2, cost=costs.mixtures)  # 2: the end of the curve has its statistics like all of it
+@task(
+    "wise", version=2, neutral=asked.NEUTRAL, cost=costs.mixtures
+)  # 2: the end of the curve has its statistics like all of it
 def wise(
     *,
     run: Artifact,
@@ -102,6 +115,7 @@ def wise(
     alphas: list[float],
     images: int,
     statistics: int,
+    judged: str = "",
     work: Work,
 ) -> list[dict[str, Any]]:
     """Val and test metric and loss at each alpha on the way from the run's start to its end, with its end's head.
@@ -119,10 +133,11 @@ def wise(
     if (own.classes, own.kind, own.centre, own.spread) != (other.classes, other.kind, other.centre, other.spread):
         return [{"way": DIFFERENT, "test_metric": None}]
     splits = ("val", "test") if on is None else ("test",)
+    how: dict[str, Any] = {"images": images, "device": work.device, "judged": restore.judging(data, judged)}
     found = wise_ft(
         restore.weights(run, "start"),
         restore.weights(run, at),
-        {name: list(restore.batches(run, on or data, name, images=images, device=work.device)) for name in splits},
+        {name: list(restore.batches(run, on or data, name, **how)) for name in splits},
         alphas=alphas,
         statistics=line_step.training_images(run, data, statistics, work.device),
         images=statistics,
@@ -143,6 +158,7 @@ def wise(
             "differs": sum("own batch-norm statistics" in note for note in found.notes),
             "measure": found.metric_name,
             "images": int(found.images[test]),
+            **restore.deviation(data, judged),
         }
         for i, alpha in enumerate(found.alphas)
     ]

@@ -7,17 +7,18 @@ Zhang 2020, section 3 and figures 4 and 16; barriers: Frankle et al. 2020 and En
 Ainsworth et al. 2023.)
 
 How to read it. The *barrier* is how far the score falls on the line below the mean of its ends (Frankle); up to 2
-points count as none. Measured from the chord between the ends (Entezari) it is smaller where the ends differ: read that
-one for the best and the last weights of one run. Connected networks can be averaged. A barrier between two fine-tuned
-networks belongs to their heads as well: runs that share the new head's first values and runs that do not are two
-questions, and every finding says which one was asked. Networks with batch norm need new statistics at every point;
-without them a barrier appears that is not there. The line has one basis: its ends are re-estimated like all between,
-from the same training images, for stale statistics at the ends alone would hide a barrier; what the networks score with
-their own statistics stands beside, and a note says where that differs by more than chance. The worst place
-of a line is chosen on four fifths of the images and read on the other fifth, each fifth in turn: the largest of several
-noisy differences would lean upward by about the noise. So a barrier may read a little below 0 where there is none, and
-a little too low where many places are about as bad. That of several lines is the mean of theirs; where all pairs of
-three networks of an arm or more are walked, the page also says into how many basins they fall, which a mean would hide.
+points count as none (of an error that judges: 2% of the numbers' deviation in training). Measured from the chord
+between the ends (Entezari) it is smaller where the ends differ: read that one for the best and the last weights of one
+run. Connected networks can be averaged. A barrier between two fine-tuned networks belongs to their heads as well: runs
+that share the new head's first values and runs that do not are two questions, and every finding says which one was
+asked. Networks with batch norm need new statistics at every point; without them a barrier appears that is not there.
+The line has one basis: its ends are re-estimated like all between, from the same training images, for stale statistics
+at the ends alone would hide a barrier; what the networks score with their own statistics stands beside, and a note says
+where that differs by more than chance. The worst place of a line is chosen on four fifths of the images and read on the
+other fifth, each fifth in turn: the largest of several noisy differences would lean upward by about the noise. So a
+barrier may read a little below 0 where there is none, and a little too low where many places are about as bad. That of
+several lines is the mean of theirs; where all pairs of three networks of an arm or more are walked, the page also says
+into how many basins they fall, which a mean would hide.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from typing import Any
 
 import polars as pl
 
-from transferscope.analyses._shared import barriers, contrasts, line_step
+from transferscope.analyses._shared import asked, barriers, contrasts, line_step
 from transferscope.analyses._shared.barriers import ALIGNED, NORMS, SAME_INIT
 from transferscope.analyses.barrier.basins import basins
 from transferscope.analyses.barrier.drawn import draw, summary_table
@@ -60,6 +61,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                     alphas=options.alphas,
                     tolerance=options.tolerance,
                     align=labels["pair"].endswith(ALIGNED),
+                    **asked.judging(study.data(target)),
                 )
                 yield {"target": target, **labels, "batch_norm": norm}, step
 
@@ -104,6 +106,7 @@ def section(table: ResultTable, options: Options) -> Section:
     if options.batch_norm[0] == "refresh":
         statistics += f" (at most {options.statistics})"
     basis = barriers.read(f"{options.splits[0]} images (at most {images})", statistics, options.checkpoint)
+    basis += asked.basis(table.rows)
     return replace(contrasts.section(TITLE, table.rows, of_target, _notes, basis), readings=measured)
 
 

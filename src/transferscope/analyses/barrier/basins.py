@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from transferscope.analyses._shared.barriers import LIMIT, hundredths
+from transferscope.analyses._shared.barriers import falls, hundredths, limit, most
 from transferscope.analyses._shared.phrases import listed
 from transferscope.section import Finding
 from transferscope.study.pairs import kind_of
@@ -19,7 +19,7 @@ FEWEST = 3  # networks: two are one line
 def basins(target: str, main: pl.DataFrame) -> list[Finding]:
     """How many basins hold the networks of an arm, for every arm of which all pairs were walked.
 
-    A line joins two networks where its interval over images lies below `LIMIT`, and parts them where it lies above.
+    A line joins two networks where its interval over images lies below `limit`, and parts them where it lies above.
     Lines that do neither leave the number open: it is one of a range.
     """
     found = []
@@ -28,18 +28,21 @@ def basins(target: str, main: pl.DataFrame) -> list[Finding]:
         seeds = sorted({*of["seed"], *of["seed_b"]})
         if len(seeds) < FEWEST or of.height < len(seeds) * (len(seeds) - 1) // 2:
             continue
-        joined = of.filter(pl.col("barrier_high") <= LIMIT)
-        possible = of.filter(pl.col("barrier_low") <= LIMIT)
-        most, least = (groups(seeds, edges.select("seed", "seed_b").rows()) for edges in (joined, possible))
-        count = str(len(most)) if len(most) == len(least) else f"{len(least)} to {len(most)}"
-        fall, unsure = f"{100 * LIMIT:g} {hundredths(of)}", possible.height - joined.height
-        named = [listed([str(seed) for seed in group]) for group in most if len(group) > 1]
+        joined = of.filter(pl.col("barrier_high") <= limit(of))
+        possible = of.filter(pl.col("barrier_low") <= limit(of))
+        apart, least = (groups(seeds, edges.select("seed", "seed_b").rows()) for edges in (joined, possible))
+        count = str(len(apart)) if len(apart) == len(least) else f"{len(least)} to {len(apart)}"
+        fall, unsure = f"{most(of)} {hundredths(of)}", possible.height - joined.height
+        word = falls(of)[0].removesuffix("s")
+        named = [listed([str(seed) for seed in group]) for group in apart if len(group) > 1]
         text = f"On {target}, the {len(seeds)} {arm} lie in {count} basin{'s' if count != '1' else ''}: "
         if named:
-            text += f"lines that fall by at most {fall} join the seeds {' as well as '.join(named)}"
+            text += f"lines that {word} by at most {fall} join the seeds {' as well as '.join(named)}"
         else:
-            text += f"no line is shown to fall by at most {fall}" if unsure else f"every line falls by more than {fall}"
-        text += f"; {unsure} of {of.height} lines leave it open" if len(least) < len(most) else ""
+            text += (
+                f"no line is shown to {word} by at most {fall}" if unsure else f"every line {word}s by more than {fall}"
+            )
+        text += f"; {unsure} of {of.height} lines leave it open" if len(least) < len(apart) else ""
         found.append(Finding(f"{text} (each line by its 95% interval over images)."))
     return found
 

@@ -2,9 +2,9 @@
 
 import polars as pl
 
-from transferscope import charts
+from transferscope import answers, charts
 from transferscope.analyses._shared import barriers, contrasts, phrases
-from transferscope.analyses._shared.barriers import LIMIT, NORMS, hundredths
+from transferscope.analyses._shared.barriers import NORMS, hundredths
 from transferscope.analyses.barrier.options import Options
 from transferscope.section import Chart, View
 
@@ -23,7 +23,7 @@ def draw(target: str, rows: pl.DataFrame, every: pl.DataFrame, options: Options)
     for key, of in values.drop_nulls("barrier").group_by("pair", "batch_norm", maintain_order=True):
         height = barriers.over_pairs(of, str(key[0]), "barrier")
         if height is not None:
-            height = contrasts.moved(height, 100)
+            height = contrasts.moved(height, barriers.times(of))
             parts.append(
                 {
                     "pair": key[0],
@@ -37,7 +37,7 @@ def draw(target: str, rows: pl.DataFrame, every: pl.DataFrame, options: Options)
         return found
     schema = dict.fromkeys(("pair", "statistics"), pl.String) | dict.fromkeys(("barrier", "low", "high"), pl.Float64)
     runs = values.drop_nulls("barrier").select(
-        "pair", "seed", pl.col("barrier") * 100, statistics=pl.col("batch_norm").replace(NORMS)
+        "pair", "seed", pl.col("barrier") * barriers.times(values), statistics=pl.col("batch_norm").replace(NORMS)
     )
     spec = charts.dots(
         pl.DataFrame(parts, schema=schema),
@@ -48,11 +48,13 @@ def draw(target: str, rows: pl.DataFrame, every: pl.DataFrame, options: Options)
         high="high",
         runs=runs,
         value_title=f"barrier ({hundredths(values)})",
-        reference=100 * LIMIT,
+        reference=barriers.times(values) * barriers.limit(values),
     )
+    falls, below = barriers.falls(values)
     caption = (
-        "How far the score falls below the mean of the ends. Large: mean and 95% interval over seeds; small: single "
-        f"pairs. The rule stands at {100 * LIMIT:g} {hundredths(values)}, below which networks count as connected."
+        f"How far the score {falls} {below} the mean of the ends. Large: mean and 95% interval over seeds; small: "
+        f"single pairs. The rule stands at {barriers.most(values)} {hundredths(values)}, below which networks count as "
+        "connected."
     )
     return [*found, Chart(f"{target}-barriers", f"Barriers on {target}", spec, caption)]
 
@@ -61,7 +63,7 @@ def summary_table(target: str, every: pl.DataFrame) -> View:
     """Every pair: its ends, its middle, and both barriers with their intervals over images, in points."""
 
     def with_interval(name: str, low: str, high: str) -> pl.Expr:
-        parts = [(100 * pl.col(part)).round(1).cast(pl.String).fill_null("-") for part in (name, low, high)]
+        parts = [barriers.column(part, every).cast(pl.String).fill_null("-") for part in (name, low, high)]
         return pl.format("{} [{}, {}]", *parts)
 
     named = {
@@ -71,7 +73,7 @@ def summary_table(target: str, every: pl.DataFrame) -> View:
         "first_own": "first (own statistics)",
         "second_own": "second (own statistics)",
     }
-    numbers = [(100 * pl.col(name)).round(1).alias(title) for name, title in named.items()]
+    numbers = [barriers.column(name, every, level=True).alias(title) for name, title in named.items()]
     found = every.select(
         "pair",
         "seed",
@@ -88,6 +90,8 @@ def summary_table(target: str, every: pl.DataFrame) -> View:
     )
     percent = phrases.percent(every["measure"][0])
     told = "Scores in percent, barriers in points" if percent else "Scores and barriers in hundredths"
+    if answers.metric(str(every["measure"][0])).error:
+        told = "Errors and barriers in the units of the target"
     loss = "in nats" if percent else "in squared deviations of the training examples"
     caption = (
         f"{told} with 95% intervals over images, the loss {loss}. Barriers "

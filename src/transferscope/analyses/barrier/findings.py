@@ -3,7 +3,7 @@
 import polars as pl
 
 from transferscope.analyses._shared import barriers, contrasts, phrases, readings
-from transferscope.analyses._shared.barriers import ALIGNED, CONNECT, LIES, LIMIT, NORMS, SAME_INIT, hundredths, score
+from transferscope.analyses._shared.barriers import ALIGNED, CONNECT, LIES, NORMS, SAME_INIT, hundredths, score
 from transferscope.analyses.barrier.options import Options
 from transferscope.section import Finding
 from transferscope.study.pairs import kind_of, sides
@@ -12,17 +12,20 @@ from transferscope.study.pairs import kind_of, sides
 def connected(target: str, main: pl.DataFrame) -> list[Finding]:
     """Claim 7: no barrier between two P-T, one between two RI-T."""
     tuned, scratch = (barriers.over_pairs(main, kind_of(arm), "barrier") for arm in ("P-T", "RI-T"))
-    found = []
+    found: list[Finding] = []
+    if main.is_empty():
+        return found
+    times, limit = barriers.times(main), barriers.limit(main)
     if tuned is not None:
         of = main.filter(pl.col("pair") == "P-T & P-T")
-        verb = CONNECT[barriers.outcome(tuned)].replace("do not", "do NOT")
+        verb = CONNECT[barriers.outcome(tuned, of)].replace("do not", "do NOT")
         text = f"On {target}, two fine-tuned networks {_heads(of)} {verb}: {_falls('two P-T', of, tuned.mean)}."
-        apart = None if scratch is None else contrasts.one_sided(contrasts.moved(scratch, 1, -LIMIT))
-        effects = [contrasts.one_sided(contrasts.moved(tuned, -1, LIMIT)), apart]
-        found.append(contrasts.judged(text, contrasts.moved(tuned, 100), barriers.points(of), 7, effects))
+        apart = None if scratch is None else contrasts.one_sided(contrasts.moved(scratch, 1, -limit))
+        effects = [contrasts.one_sided(contrasts.moved(tuned, -1, limit)), apart]
+        found.append(contrasts.judged(text, contrasts.moved(tuned, times), barriers.points(of), 7, effects))
         middle = of.drop_nulls(["middle", "ends"])
         if not middle.is_empty():
-            sunk = middle.with_columns(gap=100 * (pl.col("middle") - pl.col("ends")))
+            sunk = middle.with_columns(gap=times * (pl.col("middle") - pl.col("ends")))
             gap = contrasts.of_pairs(sunk, "gap", together=True)
             text = (
                 f"On {target}, the middle of the line between two P-T scores "
@@ -32,10 +35,11 @@ def connected(target: str, main: pl.DataFrame) -> list[Finding]:
             found.append(contrasts.finding(text, gap, barriers.points(of)))
     if scratch is not None:
         of = main.filter(pl.col("pair") == "RI-T & RI-T")
-        verb, both = CONNECT[barriers.outcome(scratch)], tuned is not None and barriers.outcome(tuned) == "within"
+        verb = CONNECT[barriers.outcome(scratch, of)]
+        both = tuned is not None and barriers.outcome(tuned, of) == "within"
         verb += ", too" if both and verb == "connect" else ""
         text = f"On {target}, two networks from scratch {_heads(of)} {verb}: {_falls('two RI-T', of, scratch.mean)}."
-        found.append(contrasts.finding(text, contrasts.moved(scratch, 100), barriers.points(of)))
+        found.append(contrasts.finding(text, contrasts.moved(scratch, times), barriers.points(of)))
     return found
 
 
@@ -46,7 +50,7 @@ def heights(target: str, main: pl.DataFrame) -> list[readings.Reading]:
         of = main.filter(pl.col("pair") == kind_of(arm)).drop_nulls("barrier")
         if of.height:
             asks, judged = f"Barrier on the line between {who}, {_heads(of)}", str(of["measure"][0])
-            more = {"together": True, "times": 100.0, "judged": judged}
+            more = {"together": True, "times": barriers.times(of), "judged": judged}
             found += readings.of_pairs(
                 kind_of(arm), "Barriers", asks, target, barriers.points(of), of, "barrier", **more
             )
@@ -64,29 +68,30 @@ def others(target: str, main: pl.DataFrame) -> list[Finding]:
             continue
         name = kind.removesuffix(" best & last")
         if own:
-            verb = LIES[barriers.outcome(height)]
+            verb, (falls, below) = LIES[barriers.outcome(height, of)], barriers.falls(of)
+            fall = barriers.difference(height.mean, of)
             text = (
-                f"On {target}, {verb} between the best and the last weights of one {name} run: the score falls "
-                f"{100 * height.mean:z.1f} {hundredths(of)} below the chord between them{_worst(of, 'chord_barrier')}."
+                f"On {target}, {verb} between the best and the last weights of one {name} run: the score {falls} "
+                f"{fall} {hundredths(of)} {below} the chord between them{_worst(of, 'chord_barrier')}."
             )
         elif kind.endswith(SAME_INIT):
-            verb = CONNECT[barriers.outcome(height)]
+            verb = CONNECT[barriers.outcome(height, of)]
             start = _falls("them", of, height.mean)
             text = f"On {target}, two networks from one random start, with other orders of the images, {verb}: {start}."
         elif kind.endswith(ALIGNED):
             before = contrasts.mean(main, kind.removesuffix(ALIGNED), "barrier")
             text = (
                 f"On {target}, matching the units of two RI-T {_heads(of)} leaves a barrier of "
-                f"{100 * height.mean:z.1f} {hundredths(of)}"
-                + (f" of the {100 * before:z.1f} there were" if before is not None else "")
+                f"{barriers.difference(height.mean, of)} {hundredths(of)}"
+                + (f" of the {barriers.difference(before, of)} there were" if before is not None else "")
                 + "."
             )
         else:
             a, b = sides(kind)
             who = f"two {a}" if a == b else f"{a} and {b}"
-            verb = CONNECT[barriers.outcome(height)]
+            verb = CONNECT[barriers.outcome(height, of)]
             text = f"On {target}, {who} {_heads(of)} {verb}: {_falls(who, of, height.mean)}."
-        found.append(contrasts.finding(text, contrasts.moved(height, 100), barriers.points(of)))
+        found.append(contrasts.finding(text, contrasts.moved(height, barriers.times(of)), barriers.points(of)))
     return found
 
 
@@ -101,10 +106,10 @@ def strategies(target: str, every: pl.DataFrame, options: Options) -> list[Findi
             continue
         text = (
             f"On {target}, with batch-norm statistics {NORMS[norm]} the barrier between two P-T is "
-            f"{100 * other.mean:z.1f} {hundredths(of)}, with statistics {NORMS[options.batch_norm[0]]} "
-            f"{100 * first.mean:z.1f}."
+            f"{barriers.difference(other.mean, of)} {hundredths(of)}, with statistics {NORMS[options.batch_norm[0]]} "
+            f"{barriers.difference(first.mean, of)}."
         )
-        found.append(contrasts.finding(text, contrasts.moved(other, 100), barriers.points(of)))
+        found.append(contrasts.finding(text, contrasts.moved(other, barriers.times(of)), barriers.points(of)))
     return found
 
 
@@ -116,11 +121,14 @@ def _falls(who: str, of: pl.DataFrame, height: float) -> str:
     """How far the score falls on the line between `who`."""
     text = f"on the line between {who} the {of['split'][0]} {phrases.word(of['measure'][0])} "
     ends, lowest = of["ends"].drop_nulls(), of["lowest"].drop_nulls()
-    if height < 0.0005 and not ends.is_empty():
-        return f"{text}is not seen to fall below the mean of its ends, {score(contrasts.average(ends), of)}"
-    text += f"falls {100 * height:z.1f} {hundredths(of)} below the mean of its ends"
+    falls, below = barriers.falls(of)
+    if height < 0.0005 * phrases.deviation(of) and not ends.is_empty():
+        not_seen = f"{text}is not seen to {falls.removesuffix('s')} {below} the mean of its ends"
+        return f"{not_seen}, {score(contrasts.average(ends), of)}"
+    text += f"{falls} {barriers.difference(height, of)} {hundredths(of)} {below} the mean of its ends"
+    worst = "lowest" if below == "below" else "highest"
     if not ends.is_empty() and not lowest.is_empty():
-        text += f", {score(contrasts.average(ends), of)} (lowest seen: {score(contrasts.average(lowest), of)})"
+        text += f", {score(contrasts.average(ends), of)} ({worst} seen: {score(contrasts.average(lowest), of)})"
     return f"{text}{_worst(of, 'barrier')}"
 
 

@@ -25,7 +25,8 @@ class Options(analyses.OfTrained):
     alphas: Annotated[int, Field(ge=3)] | Literal["adaptive"] = "adaptive"
     """How many even steps the line has; `adaptive` adds points until the barrier is known to `tolerance`."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """How exactly `adaptive` finds the barrier, as a share of the score (0.01 is one point)."""
+    """How exactly `adaptive` finds the barrier, as a share of the score (0.01 is one point; of an error: of the
+    numbers' deviation)."""
     splits: Annotated[tuple[Where, ...], BeforeValidator(as_tuple), Field(min_length=1)] = ("test",)
     """The splits to test on, the first of which the findings use."""
     images: Annotated[int, Field(ge=8)] = 1000

@@ -18,7 +18,7 @@ loss is the same everywhere, a basin has no size, and the finding says so.
 from collections.abc import Iterator
 from typing import Any
 
-from transferscope.analyses._shared import contrasts, outcomes, phrases
+from transferscope.analyses._shared import asked, contrasts, outcomes, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.basin.drawn import floor, summary_table, walls
 from transferscope.analyses.basin.findings import basin, last
@@ -41,7 +41,9 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     for target in study.targets:
         for pair in pairs(study, target):
             if pair.b.at == "end" and pair.a.arm == pair.b.arm and pair.a.arm in arms:
-                step = measure.step(a=pair.a.run, b=pair.b.run, at=options.checkpoint, data=study.data(target), **how)
+                data = study.data(target)
+                runs: dict[str, Any] = {"a": pair.a.run, "b": pair.b.run, "at": options.checkpoint, "data": data}
+                step = measure.step(**runs, **how, **asked.judging(data))
                 yield {"target": target, **pair.labels}, step
 
 
@@ -64,4 +66,4 @@ def section(table: ResultTable, options: Options) -> Section:
         f"the same training images (at most {options.statistics}). {phrases.weights(options.checkpoint)} Standard "
         "errors are over draws of noise, not over images."
     )
-    return said.section(TITLE, basis)
+    return said.section(TITLE, basis + asked.basis(table.rows, "loss"))

@@ -3,7 +3,7 @@
 import polars as pl
 
 from transferscope import charts
-from transferscope.analyses.basin.findings import OWN
+from transferscope.analyses.basin.findings import OWN, unit, word
 from transferscope.engine.table import ResultTable
 from transferscope.section import Chart, View
 
@@ -26,8 +26,8 @@ def floor(target: str, table: ResultTable) -> list[Chart]:
         "alpha",
         "loss",
         "pair",
-        y_title=f"test {loss}",
-        percent=loss == "error",
+        y_title=f"test {word(loss)}",
+        percent=unit(loss)[0] == 100 and loss != "unexplained variance",
         x_title="from the first network (0) to the second (1) and beyond",
     )
     caption = "Points spread evenly over the segment out to where the error leaves the slack, or the search ended."
@@ -36,7 +36,8 @@ def floor(target: str, table: ResultTable) -> list[Chart]:
 
 def walls(target: str, rows: pl.DataFrame) -> list[Chart]:
     """Rises off the segment's ends over 2 epsilon, for both ways off and every delta tried."""
-    share = rows["loss"][0] == "error"
+    loss = str(rows["loss"][0])
+    share = unit(loss)[0] == 100 and loss != "unexplained variance"
     long = pl.concat(
         rows.select(
             "pair",
@@ -55,7 +56,7 @@ def walls(target: str, rows: pl.DataFrame) -> list[Chart]:
         runs=long,
         reference=0.0,
         percent=share,
-        value_title=f"rise of the {rows['loss'][0]} over 2 epsilon",
+        value_title=f"rise of the {word(loss)} over 2 epsilon",
     )
     caption = (
         "Right of the rule the condition holds. Large: means over pairs. Small: single pairs. Larger deltas are not "
@@ -82,7 +83,7 @@ def summary_table(target: str, every: pl.DataFrame) -> View:
         *(pl.col(c).round(4).alias(title) for c, title in OWN.items() if c in every.columns),
     )
     caption = (
-        f"{every['loss'][0]} on {every['images'][0]} test images; {every['samples'][0]} points on each segment, "
+        f"{word(every['loss'][0])} on {every['images'][0]} test images; {every['samples'][0]} points on each segment, "
         f"{every['draws'][0]} draws at each end, from seed 0. from, to: the segment in units of the line."
     )
     return View(f"{target}-basins", f"Basins on {target}", rows, caption)

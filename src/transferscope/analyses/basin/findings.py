@@ -4,6 +4,7 @@ import math
 
 import polars as pl
 
+from transferscope import answers
 from transferscope.analyses._shared import contrasts, phrases
 from transferscope.section import Finding
 from transferscope.study.pairs import sides
@@ -48,17 +49,30 @@ def last(rows: pl.DataFrame) -> pl.DataFrame:
     return of.drop_nulls(["epsilon", "first_end", "second_end", *CONDITIONS]).with_columns(sure).sort("pair", "seed")
 
 
+def unit(loss: str) -> tuple[float, str]:
+    """What a loss is multiplied with to be told, and what it is then counted in; a metric lacks that of its best."""
+    if loss in answers.METRICS:
+        return answers.METRICS[loss].times, answers.METRICS[loss].unit
+    return UNITS.get(loss, (1.0, "nats"))
+
+
+def word(loss: str) -> str:
+    """A loss in a sentence: an error is one, of other metrics it is what they lack of their best."""
+    how = answers.METRICS.get(loss)
+    return loss if how is None else how.word if how.error else f"loss of {how.word}"
+
+
 def basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
     """Claim 8, from the pairs of one kind."""
     together = contrasts.twins(kind)
     count, held = of.height, of.drop_nulls("found_delta")
-    times, unit = UNITS.get(of["loss"][0], (1.0, "nats"))
+    (times, counted), loss = unit(of["loss"][0]), word(of["loss"][0])
     epsilon = contrasts.average(of["epsilon"]) * times
     who = " and ".join(sides(kind))
     reach = contrasts.average((of["second_end"] - of["first_end"] - 1) / 2)
     where = f"On {target}, the segment between {who}, extended by {reach:z.0%} of its length past either end"
     if open_ := 2 * count - int(of["first_reached"].sum()) - int(of["second_reached"].sum()):
-        where += f" (at {open_} of {2 * count} ends the search stopped with the {of['loss'][0]} still low)"
+        where += f" (at {open_} of {2 * count} ends the search stopped with the {loss} still low)"
     if held.height:
         delta = contrasts.average(held["found_delta"])
         each = delta / math.sqrt(held["size"][0] or math.inf)  # of no weight at all
@@ -68,14 +82,14 @@ def basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
         verb = (
             f"is a basin{pairs}" if sure else f"may be a basin{some}, but its walls are not clear of the draws' noise"
         )
-        text = f"{where}, {verb}: epsilon is {epsilon:.2g} {unit}, delta {delta:.3g} ({each:.2g} per weight)"
+        text = f"{where}, {verb}: epsilon is {epsilon:.2g} {counted}, delta {delta:.3g} ({each:.2g} per weight)"
     else:
-        text = f"{where}, is NOT shown to be a basin: epsilon is {epsilon:.2g} {unit}, and no delta tried is enough"
+        text = f"{where}, is NOT shown to be a basin: epsilon is {epsilon:.2g} {counted}, and no delta tried is enough"
         failing = sorted({part for text in of["failing"] if text for part in text.split("; ")})
         text += f", for {phrases.listed(failing)} fails" if failing else ""
-    short = unit.split()[0] if unit != "squared deviations" else unit
+    short = counted.split()[0] if counted.startswith(("points", "hundredths")) else counted
     rise = [f"{times * contrasts.average(of[n]):.2g} {short} {word}" for n, word in CONDITIONS.items()]
-    text += f"; the {of['loss'][0]} rises by {phrases.listed(rise)}."
+    text += f"; the {loss} rises by {phrases.listed(rise)}."
     for told in ("could not be extended", "a plateau"):
         such = of.filter(pl.col("told").str.contains(told)).height if "told" in of.columns else 0
         if such:
@@ -83,7 +97,7 @@ def basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
     effects = [contrasts.of_pairs(of, f"{name}_sure", together=together) for name in CONDITIONS]
     of = of.with_columns(least=pl.min_horizontal("noise_margin", "beyond_margin"))
     shown = contrasts.moved(contrasts.of_pairs(of, "least", together=together), times)
-    unit = f"{unit} over 2 epsilon, the smaller of both margins"
+    said = f"{counted} over 2 epsilon, the smaller of both margins"
     return (
-        contrasts.judged(text, shown, unit, 8, effects) if kind == "P-T & P-T" else contrasts.finding(text, shown, unit)
+        contrasts.judged(text, shown, said, 8, effects) if kind == "P-T & P-T" else contrasts.finding(text, shown, said)
     )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transferscope.analyses._shared import line_step
+from transferscope.analyses._shared import asked, line_step
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
 from transferscope.engine.work import Work
@@ -12,7 +12,7 @@ from transferscope.tasks.inputs import open_table
 NUMBERS = {"error": "unexplained variance", "cross-entropy": "squared error"}  # what the losses are of numbers
 
 
-@task("basin", version=2, cost=costs.basin)  # 2: own scores, no extent, every kind of batch norm
+@task("basin", version=2, neutral=asked.NEUTRAL, cost=costs.basin)  # 2: own scores, no extent, every kind of batch norm
 def measure(
     *,
     a: Artifact,
@@ -27,6 +27,7 @@ def measure(
     limit: float,
     images: int,
     statistics: int,
+    judged: str = "",
     work: Work,
 ) -> list[dict[str, Any]]:
     """Rows of `probes.walks.basin`, one a delta tried, each with epsilon, the delta found and the segment's ends.
@@ -39,10 +40,11 @@ def measure(
     from transferscope.tasks import restore
 
     torch.set_num_threads(work.threads)
+    metric = restore.judging(data, judged)
     found = basin(
         restore.weights(a, at),
         restore.weights(b, at),
-        list(restore.batches(a, data, "test", images=images, device=work.device)),
+        list(restore.batches(a, data, "test", images=images, device=work.device, judged=metric)),
         loss=loss,  # type: ignore[arg-type]
         samples=samples,
         draws=draws,
@@ -57,7 +59,8 @@ def measure(
     found.save(work.folder / "basin.safetensors")
     numbers = open_table(data.whole()).kind == "numbers"
     whole = {
-        "loss": NUMBERS[found.loss] if numbers else found.loss,
+        "loss": metric if judged and loss == "error" else NUMBERS[found.loss] if numbers else found.loss,
+        **restore.deviation(data, judged),
         "mean": found.mean,
         "epsilon": found.epsilon,
         "epsilon_error": found.epsilon_error,

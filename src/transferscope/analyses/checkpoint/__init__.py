@@ -131,7 +131,8 @@ def section(table: ResultTable, options: Options) -> Section:
 def _source(rows: pl.DataFrame) -> pl.DataFrame:
     """The pretraining's own test metric by track and epoch; empty for given checkpoints."""
     found = rows.filter(pl.col("what") == "source")
-    return found.select("track", "epoch", "metric", pl.col("test_metric"), pl.col("train_metric"))
+    more = ["deviation"] if "deviation" in found.columns else []
+    return found.select("track", "epoch", "metric", pl.col("test_metric"), pl.col("train_metric"), *more)
 
 
 def _learnt(source: pl.DataFrame) -> list[str]:
@@ -141,7 +142,7 @@ def _learnt(source: pl.DataFrame) -> list[str]:
         first, last = float(of["train_metric"][0]), float(of["train_metric"][-1])
         metric, share = str(of["metric"][0]), min(1.0, max(0.0, first))
         chance = 2 * math.sqrt(2 * share * (1 - share) / WATCHED)  # twice the standard error of a difference
-        if of.height > 1 and last - first < max(RISE, chance):
+        if of.height > 1 and last - first < max(RISE * phrases.deviation(of), chance):
             found.append(
                 f"The pretraining with {track} labels has learnt next to nothing (training metric "
                 f"{phrases.score(first, metric)} to {phrases.score(last, metric)}): change pretrained.recipe before "
@@ -180,13 +181,14 @@ def _source_chart(source: pl.DataFrame) -> list[Chart]:
     rows = source.drop_nulls("test_metric")
     if rows.is_empty():
         return []
+    metric = str(rows["metric"][0])
     spec = charts.lines(
-        rows,
+        phrases.upright(rows, "test_metric", metric),
         "epoch",
         "test_metric",
         "track",
         x_title="epoch of pretraining",
         y_title="test metric on the source",
-        percent=phrases.percent(rows["metric"][0]),
+        percent=phrases.percent(metric),
     )
     return [Chart("source", "The pretraining itself", spec, "With random labels no test metric can be above chance.")]

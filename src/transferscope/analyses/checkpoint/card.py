@@ -23,14 +23,15 @@ def _at(target: str, runs: pl.DataFrame, margin: float, error: float) -> Card | 
         return None
     places, choice = got
     named = {int(place): str(name) for place, name in sweep.by_checkpoint(runs, "final").select("place", "at").rows()}
-    unit = f"{phrases.unit(runs['metric'][0])} behind the best (near: less than {margin:g})"
+    near = phrases.limit(phrases.margin(margin, runs), str(runs["metric"][0]))
+    unit = f"{phrases.unit(runs['metric'][0])} behind the best (near: less than {near})"
     last = len(places) - 1
     if choice.place is not None and choice.place < last:
         name = named[places[choice.place]]
         lead = sweep.gap(runs, places[choice.best], places[choice.place], "final")
         few = choice.n < LEAST
-        behind = max(0.0, float(choice.limits[choice.place]))
-        sure = f"{'not sure with so few seeds' if few else f'shown with {choice.n} seeds'}: at most {behind:.1f} behind"
+        behind = phrases.difference(max(0.0, float(choice.limits[choice.place])), str(runs["metric"][0]))
+        sure = f"{'not sure with so few seeds' if few else f'shown with {choice.n} seeds'}: at most {behind} behind"
         text = f"An earlier checkpoint does: {name} is as good as the later ones"
         card = Card("Checkpoint", "unsure" if few else "yes", text, n=choice.n, unit=unit, sure=sure, target=target)
         if choice.place == choice.best or lead is None:  # it is not behind itself
@@ -41,6 +42,7 @@ def _at(target: str, runs: pl.DataFrame, margin: float, error: float) -> Card | 
         return None
     best = int(means["place"][-1])
     lead = sweep.gap(runs, places[last], best, "final") or Interval(0.0, None, None, 0)
+    lower = "lower" if phrases.below(str(runs["metric"][0])) == "below" else "higher"
     undecided = "Undecided whether an earlier checkpoint would do"
     made = cards.answer(
         "Checkpoint",
@@ -48,9 +50,9 @@ def _at(target: str, runs: pl.DataFrame, margin: float, error: float) -> Card | 
         lead,
         f"{unit.partition(' behind')[0]}, the last checkpoint over {named[best]}",
         below=True,
-        limit=margin,
+        limit=phrases.margin(margin, runs),
         yes=undecided,  # one earlier checkpoint is no worse, but it was picked for that
-        no="Take the last checkpoint: the earlier ones end lower",
+        no=f"Take the last checkpoint: the earlier ones end {lower}",
         unsure=undecided,
     )
     made = made if made.again is None else made.again(error)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from transferscope import charts
-from transferscope.analyses._shared import barriers, line_step, phrases
+from transferscope.analyses._shared import asked, barriers, line_step, phrases
 from transferscope.analyses.checkpoint.sweep import KEY, axis
 from transferscope.analyses.similarity.options import Options
 from transferscope.analyses.similarity.step import features, measure
@@ -48,6 +48,7 @@ def _line(a: Step, a_at: str, b: Step, b_at: str, data: Step, images: int, alpha
         alphas=alphas,
         tolerance=0.01,
         align=False,
+        **asked.judging(data),
     )
 
 
@@ -63,7 +64,7 @@ def gathered(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_columns(where=where)
     parts = []
     if "barrier" in rows.columns and not (lines := rows.filter(pl.col("what") == "line")).is_empty():
-        known = [name for name in ("barrier", "measure") if name in lines.columns]
+        known = [name for name in ("barrier", "measure", "deviation") if name in lines.columns]
         parts.append(lines.group_by(key, maintain_order=True).agg(pl.col(known).first()))
     if "cka" in rows.columns:
         like = rows.filter((pl.col("what") == "cka") & (pl.col("layer_a") == pl.col("layer_b")))
@@ -85,13 +86,15 @@ def onset(where: str, joined: pl.DataFrame) -> list[Finding]:
     found = []
     joined = joined.filter(pl.col("track") != "random")
     judged = next(iter(joined["measure"].drop_nulls()), "accuracy")
-    limit = f"has a barrier above {100 * barriers.LIMIT:g} {phrases.hundredths(judged)}"
+    lines = joined.drop_nulls("measure")
+    least = barriers.limit(lines) if lines.height else barriers.LIMIT
+    limit = f"has a barrier above {phrases.limit(phrases.times(judged) * least, judged)} {phrases.hundredths(judged)}"
     one = " (one line a checkpoint: no interval over seeds)"
     for (track,), of in joined.drop_nulls("barrier").sort("place").group_by("track", maintain_order=True):
         place = f"On {where}" if track == "given" else f"On {where} ({track} labels)"
         place += ", between the fine-tuned networks" if track == "given" else ""
         names, heights = of.select(axis()).to_series().to_list(), of["barrier"].to_list()
-        start = next((i for i in range(len(heights)) if max(heights[i:]) <= barriers.LIMIT), None)
+        start = next((i for i in range(len(heights)) if max(heights[i:]) <= least), None)
         if start is None:
             text = (
                 f"{place}, the line from every other checkpoint to the last one {limit}: it is still on its way{one}."
@@ -117,7 +120,7 @@ def drawn(where: str, joined: pl.DataFrame) -> list[Chart]:
             "track",
             x_title="pretrained for",
             y_title=value,
-            reference=barriers.LIMIT if value == "barrier" else None,
+            reference=barriers.limit(rows) if value == "barrier" else None,
         )
         void = value == "barrier" and "random" in rows["track"]
         caption = "With random labels every test metric is chance, so that no barrier can show." if void else ""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from transferscope import charts
+from transferscope import answers, charts
 from transferscope.analyses._shared import contrasts, gains, outcomes, phrases
 from transferscope.analyses._shared.parts import by_target
 from transferscope.measures import choosing
@@ -41,7 +41,7 @@ def by_checkpoint(runs: pl.DataFrame, value: str) -> pl.DataFrame:
 
 
 def gap(runs: pl.DataFrame, better: int, other: int, value: str) -> Interval | None:
-    """100 x (`value` from checkpoint `better` minus that from `other`), paired by seed, and by image where possible."""
+    """`value` from checkpoint `better` minus that from `other` in points, paired by seed, by image where possible."""
     a, b = (runs.filter(pl.col("place") == place) for place in (better, other))
     points = gains.difference(a, b, value)
     return None if points is None else points.interval()
@@ -51,13 +51,15 @@ def earliest(runs: pl.DataFrame, value: str, margin: float, level: float = 0.95)
     """The places of the checkpoints, and which of them is the earliest less than `margin` points behind every other
     (`measures.choosing.earliest`, at `level` one-sided), over the seeds that have them all; None without any."""
     places = runs.drop_nulls(value)["place"].unique().sort().to_list()
-    every = [of.times(100) for of in gains.scores([runs.filter(pl.col("place") == p) for p in places], value)]
+    every = gains.scores([runs.filter(pl.col("place") == p) for p in places], value)
+    every = [gains.in_points(of, runs) for of in every]
     if not every or not len(every[0].values):
         return None
 
     def lead(one: int, other: int, level: float) -> Interval:
         return every[one].minus(every[other]).interval(level)
 
+    margin = phrases.margin(margin, runs)
     whole = all(of.parts is not None for of in every)
     return places, choosing.earliest(np.array([of.values for of in every]), margin, level, lead=lead if whole else None)
 
@@ -101,7 +103,7 @@ def _near(
         return None
     places, choice = got
     (top, _), whole = steps[places[choice.best]], steps[max(steps)][1]
-    near = f"within {phrases.amount(margin, unit)}"
+    near = f"within {phrases.amount(phrases.margin(margin, runs), unit)}"
     if choice.place is None:
         return Finding(
             f"{where}it is undecided which checkpoint is {near} of the best in {what}: with {choice.n} "
@@ -116,8 +118,9 @@ def _near(
         text = f"{where}{name} is {near} of the best checkpoint in {what} ({top} on average)"
     saved = f", saving {1 - epoch / whole:z.0%} of the pretraining" if epoch is not None and whole else ""
     few = f" with {choice.n} seeds" if choice.n < LEAST else "" if choice.place == choice.best else saved
+    most, metric = max(0.0, float(choice.limits[choice.place])), str(runs["metric"][0])
     sure = f"one-sided {100 * (1 - error):.3g}%"
-    text += f"{few} (at most {max(0.0, choice.limits[choice.place]):.1f} behind, {sure})."
+    text += f"{few} (at most {phrases.difference(most, metric)} behind, {sure})."
     lead = gap(runs, places[choice.best], places[choice.place], value)
     if choice.place == choice.best or lead is None:  # it is not behind itself
         return Finding(text)
@@ -136,11 +139,13 @@ def _claim(target: str, runs: pl.DataFrame, steps: dict[int, tuple[str, Any]], u
     none, part, whole_way = gains.scores([runs.filter(pl.col("place") == p) for p in (first, early[-1], last)])
     if not len(part.values):
         return []
-    excess = part.plus(none, MOST - 1).plus(whole_way, -MOST).times(100).interval()  # (p - n) - MOST (w - n)
-    kept = 100 * float((part.values - none.values).mean())
+    excess = gains.in_points(part.plus(none, MOST - 1).plus(whole_way, -MOST), runs).interval()  # p - n - MOST (w - n)
+    metric = str(runs["metric"][0])
+    gives = phrases.signed(gain.mean, metric)
+    kept = phrases.signed(phrases.times(metric) * float((part.values - none.values).mean()), metric)
     text = (
-        f"On {target}, the whole pretraining gives {gain.mean:+z.1f} {unit} over {steps[first][0]}, and "
-        f"{steps[early[-1]][0]} already {kept:+z.1f}; early checkpoints would do if that is at least {MOST:z.0%} of it."
+        f"On {target}, the whole pretraining gives {gives} {unit} over {steps[first][0]}, and "
+        f"{steps[early[-1]][0]} already {kept}; early checkpoints would do if that is at least {MOST:z.0%} of it."
     )
     if not (gain.mean > 0 and gain.excludes(0)):
         text += " The gain itself is not clearly above 0, so there is little to divide."
@@ -170,15 +175,16 @@ def curves(target: str, runs: pl.DataFrame) -> list[Chart]:
         if rows.is_empty():
             continue
         means = rows.group_by("track", "at", "place", maintain_order=True).agg(pl.col(value).mean()).sort("place")
+        metric = str(rows["metric"][0])
         spec = charts.lines(
-            means,
+            phrases.upright(means, value, metric),
             "at",
             value,
             "track",
-            runs=rows.select("at", "track", "seed", value),
+            runs=phrases.upright(rows.select("at", "track", "seed", value), value, metric),
             x_title="pretrained for",
-            y_title=what.lower(),
-            percent=phrases.percent(rows["metric"][0]),
+            y_title=what.lower() + (", lower is better" if answers.metric(metric).error else ""),
+            percent=phrases.percent(metric),
         )
         caption = "Thick lines: means over seeds; faint lines: single seeds."
         found.append(Chart(f"{target}-{value}", f"{what} on {target} by checkpoint", spec, caption))

@@ -116,7 +116,7 @@ def measure(
         for part in np.array_split(rows, max(1, round(len(rows) / BATCH))):
             batches = kind.evaluation(table, part, table.labels, fed, batch_size=len(part), device=work.device)
             for x, y, ids in batches:
-                yield Batch(x, y, ids, several, table.judged)
+                yield Batch(x, y, ids, several, table.judged, table.error_scale)
 
     clock: dict[str, float] = {}
     try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from transferscope import charts
+from transferscope import answers, charts
 from transferscope.analyses._shared import contrasts, gains, outcomes, phrases
 from transferscope.engine.table import ResultTable
 from transferscope.measures.crossfit import chosen_elsewhere
@@ -119,14 +119,14 @@ def agreement(target: str, joined: pl.DataFrame, rows: pl.DataFrame) -> tuple[li
     caption = "Linear probe on the validation split; fine-tuned networks on the test split, means over seeds."
     title = f"Linear probe and fine-tuning on {target}"
     spec = charts.dots(
-        both,
+        phrases.upright(both, "value", metric),
         "candidate",
         "value",
         "what",
         low="low",
         high="high",
         percent=phrases.percent(metric),
-        value_title=phrases.word(metric),
+        value_title=phrases.axis(metric),
     )
     drawn = [Chart(f"{target}-truth", title, spec, caption)]
     if correlations and known.height > 3:
@@ -155,7 +155,8 @@ def _cost(target: str, known: pl.DataFrame, rows: pl.DataFrame, metric: str) -> 
     a, b = (runs.filter(pl.col("candidate") == who) for who in (best, chosen))
     scores = dict(zip(known["candidate"], known["tuned_metric"], strict=True))
     points = gains.difference(a, b, "tuned_metric")
-    gap = mean_interval([100 * (scores[best] - scores[chosen])]) if points is None else points.interval()
+    lost = phrases.times(metric) * (scores[best] - scores[chosen])
+    gap = mean_interval([lost]) if points is None else points.interval()
     which = ""
     if gap.n > 1 and (left := _behind(runs, known["candidate"].to_list(), chosen)) is not None:
         gap, which = left.interval(), " behind the best in the other seeds"  # chosen in the same ones it leans upward
@@ -172,7 +173,7 @@ def _behind(runs: pl.DataFrame, names: Sequence[str], chosen: str) -> gains.Scor
     if len(every[0].values) < 2:
         return None
     places = chosen_elsewhere([of.values for of in every])
-    return gains.picked(every, places).minus(every[list(names).index(chosen)]).times(100)
+    return gains.in_points(gains.picked(every, places).minus(every[list(names).index(chosen)]), runs)
 
 
 def summary_table(
@@ -180,7 +181,9 @@ def summary_table(
 ) -> pl.DataFrame:
     """The table of candidates, those that the linear probe prefers first."""
     found = []
+    metric = answers.metric(str(joined["metric"][0])) if joined.height else answers.metric("accuracy")
     for row in joined.sort("probe_metric", descending=True, nulls_last=True, maintain_order=True).iter_rows(named=True):
+        row["probe_metric"] = metric.told(row["probe_metric"])
         spent = seconds.get((target, str(row["candidate"])), {})
         found.append(
             {
@@ -191,7 +194,7 @@ def summary_table(
                     f"{words} ({phrases.word(row['metric'])})" if name == "probe_metric" else words: row[name]
                     for name, words in SCORES.items()
                 },
-                "fine-tuned": row["tuned_metric"],
+                "fine-tuned": metric.told(row["tuned_metric"]),
                 "seconds, features": spent.get("features"),
                 "seconds, scores": sum(v for k, v in spent.items() if k != "features") if spent else None,
             }

@@ -39,8 +39,18 @@ from transferscope.study import Study
 from transferscope.study.pairs import trained
 
 NOT_FOR = {"regression": "it counts wrong answers, and numbers to predict are not right or wrong"}
+UNSWAYED = (
+    "it goes by the share of wrong training answers whatever metric: says ({names}), of which its bound is; a cell is "
+    "decided by the answers that are surely wrong, before all are known"
+)
 TITLE = "Which blocks had to move"
 HALVES = "Criticality of a block of the upper half less one of the lower, fine-tuned networks"
+
+
+def unswayed(study: Study) -> Iterator[str]:
+    """That another metric than accuracy judges nothing here."""
+    if names := [name for name, target in study.targets.items() if target.metric not in (None, "accuracy")]:
+        yield UNSWAYED.format(names=", ".join(names))
 
 
 def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]]:

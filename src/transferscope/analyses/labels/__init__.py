@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from transferscope import analyses, charts
+from transferscope import analyses, answers, charts
 from transferscope.analyses._shared import contrasts, gains, outcomes, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.labels import worth
@@ -137,9 +137,10 @@ def _gaps(target: str, runs: pl.DataFrame) -> list[Finding]:
             text = (
                 f"On {target}, with {images:,} labelled images the final test {word} is "
                 f"{phrases.score(tuned.values.mean(), metric)} with pretraining and "
-                f"{phrases.score(random.values.mean(), metric)} from scratch."
+                f"{phrases.score(random.values.mean(), metric)} from scratch"
             )
-            gain = tuned.minus(random).times(100).interval()
+            gain = gains.in_points(tuned.minus(random), runs).interval()
+            text += f"{phrases.lower(gain.mean, metric)}."
             found.append(gains.with_images(contrasts.finding(text, gain, unit), gain))
     return found
 
@@ -160,7 +161,7 @@ def _rising(target: str, runs: pl.DataFrame) -> list[str]:
     """Budgets whose random arm had not flattened."""
     random = runs.filter(pl.col("arm") == "random").drop_nulls("rise_metric")
     rise = random.group_by("images", maintain_order=True).agg(pl.col("rise_metric").mean())
-    late = [int(images) for images, value in rise.iter_rows() if value > outcomes.FLAT]
+    late = [int(images) for images, value in rise.iter_rows() if value > outcomes.FLAT * phrases.deviation(runs)]
     if not late:
         return []
     return [
@@ -171,20 +172,20 @@ def _rising(target: str, runs: pl.DataFrame) -> list[str]:
 
 def _curve(target: str, runs: pl.DataFrame) -> list[Chart]:
     """Both arms' scores against the number of labels."""
-    word = phrases.word(runs["metric"][0])
+    metric = str(runs["metric"][0])
     means = outcomes.over_seeds(runs, ["arm", "images"], "test_metric")
     spec = charts.lines(
-        means,
+        phrases.upright(means, "test_metric", metric),
         "images",
         "test_metric",
         "arm",
         low="low",
         high="high",
-        percent=phrases.percent(runs["metric"][0]),
+        percent=phrases.percent(metric),
         log_x=True,
-        runs=runs.select("arm", "images", "seed", "test_metric"),
+        runs=phrases.upright(runs.select("arm", "images", "seed", "test_metric"), "test_metric", metric),
         x_title="labelled training images (log scale)",
-        y_title=f"final test {word}",
+        y_title=f"final test {phrases.axis(metric)}",
     )
     caption = "Thick: mean and 95% interval over seeds. Faint: single seeds. Both arms see the same images."
     return [Chart(f"{target}-curve", f"Score against labels on {target}", spec, caption)]
@@ -193,12 +194,12 @@ def _curve(target: str, runs: pl.DataFrame) -> list[Chart]:
 def _summary_table(runs: pl.DataFrame, worths: dict[int, Worth]) -> pl.DataFrame:
     """One line a budget: both arms' means, and the labels that the random arm needs."""
     outside = {"beyond": "beyond the data", "below": "fewer than tried"}
-    found = []
+    found, metric = [], answers.metric(str(runs["metric"][0]))
     for images in runs["images"].unique().sort().to_list():
         row: dict[str, Any] = {"labelled images": images}
         for arm in ARMS:
             values = runs.filter(of(arm, images))["test_metric"].to_numpy()
-            row[arm] = float(np.mean(values)) if len(values) else None
+            row[arm] = metric.told(float(np.mean(values))) if len(values) else None
         read = worths.get(images)
         row["from scratch it takes"] = "-" if read is None else outside.get(read.side) or f"{read.size:,.0f}"
         row["times as many"] = read.size / images if read is not None and read.size is not None else None

@@ -37,13 +37,14 @@ def card(target: str, runs: pl.DataFrame, worths: Mapping[int, Worth]) -> list[C
     points = gains.difference(runs.filter(of("pretrained", few)), runs.filter(of("random", most)), "test_metric")
     if points is None:
         return []
+    below = phrases.below(str(runs["metric"][0]))
     made = cards.answer(
         "Labels",
         target,
         points.interval(),
         f"{phrases.unit(runs['metric'][0])}, {few:,} labels with pretraining against {most:,} from scratch",
         yes=f"Pretraining saves more labels than can be told: {few:,} with it beat all {most:,} from scratch",
-        no=f"Pretraining saves no labels: {few:,} with it end below all {most:,} from scratch",
+        no=f"Pretraining saves no labels: {few:,} with it end {below} all {most:,} from scratch",
         unsure=f"{few:,} labels with pretraining are not told from all {most:,} from scratch",
     )
     return [made]

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from transferscope import charts
+from transferscope import answers, charts
 from transferscope.analyses._shared import contrasts, gains, phrases
 from transferscope.measures.power_law import Worth, worth
 from transferscope.section import Chart, Finding
@@ -23,14 +23,14 @@ def by_budget(runs: pl.DataFrame, level: float = 0.95) -> dict[int, Worth]:
     curve = runs.filter(pl.col("arm") == "random").pivot("images", index="seed", values="test_metric")
     curve = curve.drop_nulls().sort("seed")
     sizes = sorted(int(name) for name in curve.columns if name != "seed")
-    found = {}
+    found, best = {}, answers.metric(str(runs["metric"][0])).best
     for images in runs["images"].unique().sort().to_list():
         tuned = runs.filter(of("pretrained", images)).select("seed", "test_metric")
         both = curve.join(tuned, on="seed", maintain_order="left")
         if both.is_empty() or len(sizes) < 2:
             continue
-        errors = 1 - both.select([str(size) for size in sizes]).to_numpy()
-        if (read := worth(sizes, errors, 1 - both["test_metric"].to_numpy(), level)) is not None:
+        errors = best - both.select([str(size) for size in sizes]).to_numpy()
+        if (read := worth(sizes, errors, best - both["test_metric"].to_numpy(), level)) is not None:
             found[int(images)] = read
     return found
 
@@ -43,12 +43,13 @@ def findings(target: str, runs: pl.DataFrame, worths: dict[int, Worth]) -> list[
 def _inside(target: str, runs: pl.DataFrame, worths: dict[int, Worth]) -> list[Finding]:
     """ "Pretraining is worth N labels", for every budget where the random arm gets there."""
     found = []
-    most = max(runs["images"].to_list())
+    most, error = max(runs["images"].to_list()), answers.metric(str(runs["metric"][0])).error
+    level = "errs as little as" if error else "scores as high as"
     for images, read in worths.items():
         if read.size is None:
             continue
         text = (
-            f"On {target}, fine-tuning on {images:,} labelled images scores as high as training from scratch on about "
+            f"On {target}, fine-tuning on {images:,} labelled images {level} training from scratch on about "
             f"{read.size:,.0f}"
         )
         if read.size > images * 1.005:
@@ -98,8 +99,9 @@ def _beyond(target: str, runs: pl.DataFrame, worths: dict[int, Worth]) -> list[F
         else:
             found.append(Finding(f"{text}."))
     if below := [images for images, read in worths.items() if read.side == "below"]:
+        better = "better" if answers.metric(str(runs["metric"][0])).error else "higher"
         text = (
-            f"On {target}, with {budgets(below)} the pretrained arm scores no higher than the random arm is expected "
+            f"On {target}, with {budgets(below)} the pretrained arm scores no {better} than the random arm is expected "
             f"to with {least:,}, the fewest tried."
         )
         found.append(Finding(text))

@@ -9,7 +9,8 @@ figure 3, ask the same question with shuffled images.)
 How to read it. The line shows the final test metric against the last block that got pretrained values: from "none" to
 "all". Where it stops rising, the blocks above gain nothing from pretraining; where it rises most, the features that
 matter sit. The dashed rule is `stats`: if it lies near "all", statistics explain the gain. The share due to features is
-(P-T - stats) / P-T; for an AUC, whose value without any skill is 50%, it can hardly exceed one half. Optimisation speed
+(P-T - stats) / P-T; for an AUC, whose value without any skill is 50%, it can hardly exceed one half, and of an error
+there is none, only of the gain. Optimisation speed
 is the mean training metric over the epochs. "Not distinguishable" means that the interval includes no difference: with
 few seeds it is wide, and says little. Pretrained values up to a block are *enough* if they are shown to end less than
 `margin` points below those in all blocks (one-sided, 5%); cut points are asked from the highest down, as far as that

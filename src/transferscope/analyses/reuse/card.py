@@ -12,6 +12,7 @@ def card(target: str, runs: pl.DataFrame) -> list[Card]:
     points = gains.difference(runs.filter(of_arm("pretrained")), runs.filter(of_arm("stats")))
     if points is None:
         return []
+    higher = "higher" if phrases.below(str(runs["metric"][0])) == "below" else "lower"
     return [
         cards.answer(
             "Why",
@@ -19,7 +20,7 @@ def card(target: str, runs: pl.DataFrame) -> list[Card]:
             points.interval(),
             f"{phrases.unit(runs['metric'][0])} beyond random weights of the same scale",
             yes="Features: pretrained weights end above random ones of the same scale",
-            no="Not features: random weights of the same scale end higher",
+            no=f"Not features: random weights of the same scale end {higher}",
             unsure="Features are not told from the scale of the weights",
         )
     ]

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from transferscope import charts
-from transferscope.analyses._shared import contrasts, gains, outcomes, phrases, within
+from transferscope import answers, charts
+from transferscope.analyses._shared import contrasts, gains, outcomes, phrases
 from transferscope.analyses.reuse.findings import of_arm
 from transferscope.analyses.reuse.options import Options
 from transferscope.section import Chart
@@ -14,21 +14,25 @@ def lines(target: str, runs: pl.DataFrame, options: Options) -> list[Chart]:
     path = runs.drop_nulls("blocks").sort("blocks", "seed")
     if path.is_empty():
         return []
-    word, found = phrases.word(runs["metric"][0]), []
+    metric = str(runs["metric"][0])
+    word, how, found = phrases.axis(metric), answers.metric(metric), []
     scale = runs.filter(of_arm("stats"))
-    for value, what in (("final", f"final test {word}"), ("speed", f"mean training {word} over the epochs")):
+    for value, what in (
+        ("final", f"final test {word}"),
+        ("speed", f"mean training {word}" if how.error else f"mean training {word} over the epochs"),
+    ):
         means = outcomes.over_seeds(path, ["upto"], value)
         spec = charts.lines(
-            means,
+            phrases.upright(means, value, metric),
             "upto",
             value,
             low="low",
             high="high",
-            runs=path.select("upto", "seed", value),
-            percent=phrases.percent(runs["metric"][0]),
+            runs=phrases.upright(path.select("upto", "seed", value), value, metric),
+            percent=how.share,
             x_title="last block with pretrained values",
             y_title=what,
-            reference=contrasts.average(scale[value]) if len(scale) else None,
+            reference=how.told(contrasts.average(scale[value])) if len(scale) else None,
         )
         rest = "random" if options.above == "random" else "redrawn with the pretrained means and variances"
         caption = f"Blocks above are {rest}. Thick: mean and 95% interval over seeds. Faint: single seeds."
@@ -44,6 +48,8 @@ def curves(target: str, rows: pl.DataFrame) -> list[Chart]:
     runs = rows.filter(keep).select("metric", "epoch", "arm", "seed", "test_metric").drop_nulls()
     if runs.is_empty():
         return []
+    metric = str(runs["metric"][0])
+    runs = phrases.upright(runs, "test_metric", metric)
     means = runs.group_by("epoch", "arm", maintain_order=True).agg(pl.col("test_metric").mean())
     spec = charts.lines(
         means,
@@ -52,8 +58,8 @@ def curves(target: str, rows: pl.DataFrame) -> list[Chart]:
         "arm",
         runs=runs.drop("metric"),
         x_title="epoch",
-        y_title=f"test {phrases.word(runs['metric'][0])}",
-        percent=phrases.percent(runs["metric"][0]),
+        y_title=f"test {phrases.axis(metric)}",
+        percent=phrases.percent(metric),
     )
     caption = "Thick lines: means over seeds. Faint lines: single seeds. Epoch 0 is the start. " + outcomes.WATCHED
     return [Chart(f"{target}-curves", f"Learning curves from starts without features on {target}", spec, caption)]
@@ -68,11 +74,11 @@ def summary_table(runs: pl.DataFrame) -> pl.DataFrame:
             {
                 "start": arm,
                 "pretrained up to": of["upto"][0] or "-",
-                "final": within.interval(of["final"].to_numpy(), "final", metric=metric).text(),
+                "final": contrasts.seeds_cell(of["final"], metric=metric),
                 f"{phrases.hundredths(metric)} short of pretrained": "-"
                 if short is None or arm == "pretrained"
-                else short.interval().text(1),
-                "optimisation speed": within.interval(of["speed"].to_numpy(), "speed", metric=metric).text(),
+                else phrases.interval(short.interval(), metric),
+                "optimisation speed": contrasts.seeds_cell(of["speed"], metric=metric),
             }
         )
     return pl.DataFrame(found)

@@ -23,7 +23,7 @@ from typing import Any
 
 import polars as pl
 
-from transferscope.analyses._shared import advice, block_basis, outcomes, per_block, phrases, readings
+from transferscope.analyses._shared import advice, asked, block_basis, outcomes, per_block, phrases, readings
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.rewind.card import card
 from transferscope.analyses.rewind.drawn import draw
@@ -56,6 +56,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                     cumulative=options.cumulative,
                     batch_norm=options.batch_norm,
                     statistics=options.statistics,
+                    **asked.judging(study.data(target)),
                 )
                 yield {"target": target, "arm": arm, "seed": seed}, step
 
@@ -81,24 +82,28 @@ def section(table: ResultTable, options: Options) -> Section:
             )
         ) is not None:
             said.notes.append(own)
+        threshold = options.threshold * phrases.deviation(rows)
         said.findings += [
             *fine_tuned(target, alone, options),
             *scratch(target, alone, options),
             *together(target, rows, options),
         ]
         said.charts += draw(target, rows, options)
-        said.tables.append(advice.by_loss(target, alone, options.threshold))
+        said.tables.append(advice.by_loss(target, alone, threshold))
         tuned = rows.filter(pl.col("arm") == "P-T")
-        said.tables += advice.frozen(target, start(tuned, "rewind"), start(tuned, "bottom"), options.threshold)
-        apart = {seed: 100 * v for seed, v in per_block.halves_apart(start(tuned, "rewind"), "drop").items()}
+        said.tables += advice.frozen(target, start(tuned, "rewind"), start(tuned, "bottom"), threshold)
+        apart = {
+            seed: phrases.times(rows["metric"][0]) * v
+            for seed, v in per_block.halves_apart(start(tuned, "rewind"), "drop").items()
+        }
         judged, unit = str(rows["metric"][0]), phrases.unit(rows["metric"][0])
         said.readings += readings.by_seed("rewind", "Freeze", HALVES, target, unit, apart, judged=judged)
-        said.cards += card(target, start(tuned, "rewind"), start(tuned, "bottom"), options.threshold)
+        said.cards += card(target, start(tuned, "rewind"), start(tuned, "bottom"), threshold)
     basis = block_basis.read(
         f"{options.splits[-1]} images (at most {options.images})",
         options.batch_norm,
         f"the same training images (at most {options.statistics})",
         options.checkpoint,
     )
-    whole = said.section(TITLE, basis)
+    whole = said.section(TITLE, basis + asked.basis(table.rows, "metric"))
     return replace(whole, unasked={"Freeze": "rewind: {cumulative: bottom}"}) if options.cumulative == "none" else whole

@@ -27,9 +27,11 @@ def card(target: str, alone: pl.DataFrame, bottom: pl.DataFrame, threshold: floa
     modules = dict(zip(alone["block"], alone["modules"], strict=True))
     names = [module for block in body[: max(count, 1)] for module in str(modules[block]).split(", ")]
     which = f"the lowest {count} of {len(body)} blocks" if count > 1 else "the lowest block"
+    times = phrases.times(alone["metric"][0])
+    most = phrases.limit(times * threshold, str(alone["metric"][0]))
     named = cards.modules(names)
-    unit = f"{phrases.unit(alone['metric'][0])} lost with them at their start (harmless: up to {100 * threshold:g})"
-    effect = contrasts.moved(losses[upto], 100)
+    unit = f"{phrases.unit(alone['metric'][0])} lost with them at their start (harmless: up to {most})"
+    effect = contrasts.moved(losses[upto], times)
     made = cards.answer(
         "Freeze",
         target,
@@ -38,7 +40,7 @@ def card(target: str, alone: pl.DataFrame, bottom: pl.DataFrame, threshold: floa
         yes=f"Freeze {which} ({named}): going back to the start costs next to nothing",
         no=f"Freeze nothing: already the lowest block ({named}) is needed as trained",
         unsure=f"Freezing {which} ({named}) is not shown to be harmless" if effect.n > 1 else f"Blocks: {ONE}",
-        limit=100 * threshold,
+        limit=times * threshold,
         below=True,
         margin=True,
         advice="Code to paste stands in the section; the analysis tuning tests it by training.",

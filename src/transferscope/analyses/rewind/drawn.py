@@ -45,7 +45,7 @@ def draw(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
             y_title=lost,
             runs=bottom.select("arm", "block", "seed", "drop"),
             x_title="rewound up to this block",
-            reference=options.threshold,
+            reference=options.threshold * phrases.deviation(rows),
         )
         caption = f"The block and all below it set back together; {where}. The rule is the threshold."
         found.append(Chart(f"{target}-together", f"Rewinding from the bottom on {target}", spec, caption))
@@ -53,7 +53,7 @@ def draw(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
     heat = heat.filter(pl.col("checkpoint").n_unique().over("arm", "seed") > 1)
     if not heat.is_empty():
         heat = heat.filter(pl.col("seed") == heat["seed"][0])
-        scale = (0.0, max(0.01, float(heat["drop"].max() or 0.0)))  # type: ignore[arg-type]
+        scale = (0.0, max(0.01 * phrases.deviation(heat), float(heat["drop"].max() or 0.0)))  # type: ignore[arg-type]
         maps = [
             charts.heat(
                 of, "checkpoint", "block", "drop", percent=percent, domain=scale, value_title=lost, title=str(arm)

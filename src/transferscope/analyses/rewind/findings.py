@@ -34,8 +34,9 @@ def _basis(rows: pl.DataFrame, options: Options) -> str:
     return block_basis.words(rows, f"{options.splits[-1]} images")
 
 
-def _points(value: float) -> str:
-    return f"{100 * value:z.1f}"
+def _points(value: float, rows: pl.DataFrame) -> str:
+    metric = str(rows["metric"][0])
+    return phrases.difference(phrases.times(metric) * value, metric)
 
 
 def fine_tuned(target: str, alone: pl.DataFrame, options: Options) -> list[Finding]:
@@ -45,20 +46,21 @@ def fine_tuned(target: str, alone: pl.DataFrame, options: Options) -> list[Findi
     if (compared := per_block.compared(rows, "drop", upper, lower)) is None:
         return []
     gap, high, low = compared
+    times, threshold = phrases.times(rows["metric"][0]), options.threshold * phrases.deviation(rows)
     text = (
         f"On {target}, rewinding one block of the lower half of P-T ({per_block.span(lower)}) costs "
-        f"{_points(low.mean)} {_unit(alone)} on average over blocks and seeds, "
-        f"{advice.harm(low, options.threshold)} by the threshold of {_points(options.threshold)}; one of the upper "
-        f"half costs {_points(high.mean)}. "
+        f"{_points(low.mean, rows)} {_unit(alone)} on average over blocks and seeds, "
+        f"{advice.harm(low, threshold)} by the threshold of {_points(threshold, rows)}; one of the upper "
+        f"half costs {_points(high.mean, rows)}. "
         f"{per_block.HEADLESS} {_basis(alone, options)}."
     )
     found = [
         contrasts.judged(
             text,
-            contrasts.moved(gap, 100),
+            contrasts.moved(gap, times),
             f"{_unit(alone)}, upper minus lower half",
             9,
-            [gap, contrasts.moved(low, -1, options.threshold)],
+            [gap, contrasts.moved(low, -1, threshold)],
         )
     ]
     if (rank := per_block.trend(rows, "drop", names)) is not None:
@@ -78,20 +80,24 @@ def scratch(target: str, alone: pl.DataFrame, options: Options) -> list[Finding]
     if (compared := per_block.compared(rows, "drop", first, rest)) is None:
         return []
     gap, of, other = compared
+    times = phrases.times(rows["metric"][0])
     text = (
         f"On {target}, rewinding a block of RI-T where a stage begins ({phrases.listed(first)}) costs "
-        f"{_points(of.mean)} {_unit(alone)} on average over blocks and seeds, "
-        f"{contrasts.more(gap)} than another block ({_points(other.mean)}). {per_block.HEADLESS} "
+        f"{_points(of.mean, rows)} {_unit(alone)} on average over blocks and seeds, "
+        f"{contrasts.more(gap)} than another block ({_points(other.mean, rows)}). {per_block.HEADLESS} "
         f"{_basis(alone, options)}."
     )
-    return [contrasts.judged(text, contrasts.moved(gap, 100), f"{_unit(alone)}, stage entries minus others", 9, [gap])]
+    return [
+        contrasts.judged(text, contrasts.moved(gap, times), f"{_unit(alone)}, stage entries minus others", 9, [gap])
+    ]
 
 
 def together(target: str, rows: pl.DataFrame, options: Options) -> list[Finding]:
     """How many blocks, counted from the bottom, can go back together."""
     body = per_block.order(start(rows, "rewind"))[:-1]
     bottom = start(rows, "bottom").filter(pl.col("block").is_in(body))
-    counts = _counts(bottom, options.threshold)
+    threshold = options.threshold * phrases.deviation(rows)
+    counts = _counts(bottom, threshold)
     if counts.is_empty():
         return []
     said = [
@@ -99,7 +105,7 @@ def together(target: str, rows: pl.DataFrame, options: Options) -> list[Finding]
     ]
     text = (
         f"On {target}, of {len(body)} blocks below the head the lowest {phrases.listed(said)} can be rewound together "
-        f"at a loss of at most {_points(options.threshold)} {_unit(rows)}, in the mean over seeds of each seed's "
+        f"at a loss of at most {_points(threshold, rows)} {_unit(rows)}, in the mean over seeds of each seed's "
         f"count {_basis(rows, options)}."
     )
     tuned, scratch = (counts.filter(pl.col("arm") == arm).sort("seed") for arm in ("P-T", "RI-T"))

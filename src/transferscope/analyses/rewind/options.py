@@ -27,7 +27,8 @@ class Options(analyses.OfTrained):
     cumulative: Literal["bottom", "both", "none"] = "bottom"
     """Whether ever more blocks are set back together: from the `bottom`, from `both` ends, or not at all (`none`)."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """The largest loss that counts as harmless, as a share of the score (0.01 is one point)."""
+    """The largest loss that counts as harmless, as a share of the score (0.01 is one point), of an error as a share of
+    the numbers' deviation."""
     statistics: Annotated[int, Field(ge=2)] = 250
     """Training images from which batch-norm statistics are re-estimated."""
     batch_norm: OfBlocks = "refresh"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from transferscope.analyses._shared import asked
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
 from transferscope.engine.work import Work
@@ -11,6 +12,7 @@ from transferscope.tasks import costs, restore
 @task(
     "rewind",
     version=2,  # statistics re-estimated, for the unchanged network too
+    neutral=asked.NEUTRAL,
     cost=costs.rewinding,
     needs=lambda params: "all" if params["checkpoints"] else "ends",
 )
@@ -26,6 +28,7 @@ def measure(
     cumulative: str,
     batch_norm: str,
     statistics: int,
+    judged: str = "",
     work: Work,
 ) -> list[dict[str, Any]]:
     """Rows of `ts.rewind` with the names of each block's modules, the statistics ("basis") and the precision.
@@ -46,10 +49,11 @@ def measure(
     fresh = stream_seed(said["seed"], "redraw") % 2**31
     classes = len(open_table(data.whole()).classes)
     net = restore.bare(run, data)
+    how: dict[str, Any] = {"device": work.device, "judged": restore.judging(data, judged)}
     found = rewind(
         restore.weights(run, checkpoint),
         restore.weights(run, "start"),
-        {split: list(restore.batches(run, data, split, images=images, device=work.device)) for split in splits},
+        {split: list(restore.batches(run, data, split, images=images, **how)) for split in splits},
         checkpoints={f"epoch {epoch}": restore.weights(run, restore.saved(epoch)) for epoch in saved},
         redraw=build_network(said["network"], classes, seed=fresh) if redraw else False,
         cumulative=None if cumulative == "none" else cumulative,  # type: ignore[arg-type]
@@ -61,5 +65,5 @@ def measure(
     )
     found.save(work.folder / "rewind.safetensors")
     modules = {block.name: ", ".join(block.prefixes) for block in blocks(net)}
-    more = {"basis": found.batch_norm, "precision": found.precision}
+    more: dict[str, Any] = {"basis": found.batch_norm, "precision": found.precision, **restore.deviation(data, judged)}
     return [{**row, "modules": modules.get(row["block"]), **more} for row in found.table().to_dicts()]

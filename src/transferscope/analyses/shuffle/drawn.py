@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from transferscope import charts
-from transferscope.analyses._shared import outcomes, phrases
+from transferscope import answers, charts
+from transferscope.analyses._shared import contrasts, outcomes, phrases
 from transferscope.analyses.shuffle.results import Shuffled
 from transferscope.measures.intervals import Interval
 from transferscope.section import Chart, View
@@ -18,7 +18,7 @@ def drawn(of: Shuffled) -> list[Chart]:
     lost = [of.at(block) for block in of.blocks if of.lost(block)]
     void = f" Without meaning, because an arm is at chance: {phrases.listed(lost)}." if lost else ""
     return [
-        *_scores(of, "final", f"Final test {of.word}", f"test {of.word}", of.chance, band + chance),
+        *_scores(of, "final", f"Final test {of.word}", f"test {phrases.axis(of.metric)}", of.chance, band + chance),
         *_effects(
             of,
             "drop",
@@ -32,7 +32,7 @@ def drawn(of: Shuffled) -> list[Chart]:
             of,
             "speed",
             "Optimisation speed",
-            f"mean training {of.word}",
+            f"mean training {phrases.axis(of.metric)}",
             None,
             f"The training {of.word} in eval mode, averaged over the epochs without epoch 0. {band}",
         ),
@@ -55,6 +55,7 @@ def _scores(of: Shuffled, value: str, title: str, y: str, reference: float | Non
     if of.percent:
         means = means.with_columns(pl.col("low", "high").clip(0, 1))  # no score lies beyond
     runs = of.runs.select("block", "arm", "seed", value).drop_nulls()
+    means, runs = (phrases.upright(one, value, of.metric) for one in (means, runs))
     spec = charts.lines(
         means,
         "block",
@@ -66,7 +67,7 @@ def _scores(of: Shuffled, value: str, title: str, y: str, reference: float | Non
         x_title=of.axis,
         y_title=y,
         percent=of.percent,
-        reference=reference,
+        reference=answers.metric(of.metric).told(reference),
     )
     return [Chart(f"{of.target}-{value}", f"{title} against block size on {of.target}", spec, caption)]
 
@@ -87,15 +88,19 @@ def summary_table(of: Shuffled) -> View:
     """One row a block size, as text for reading; the numbers are in the CSV."""
 
     def text(interval: Interval | None, digits: int) -> str:
-        return "-" if interval is None else interval.text(digits)
+        return "-" if interval is None else interval.text(phrases.places(of.metric, interval.mean, usual=digits))
+
+    def level(interval: Interval | None) -> str:
+        return text(None if interval is None else contrasts.told(interval, of.metric), 3)
 
     rows = []
     for block in of.blocks:
         row = {"block": block}
         for value, word in (("final", f"test {of.word}"), ("speed", "speed")):
-            row |= {f"{word}, {arm}": text(of.mean(block, arm, value), 3) for arm in of.arms}
+            row |= {f"{word}, {arm}": level(of.mean(block, arm, value)) for arm in of.arms}
         row[f"gain, {of.unit}"] = text(of.gap(block, "final"), 1)
-        row["relative drop, percent"] = text(of.drop(block), 1)
+        drop = of.drop(block)
+        row["relative drop, percent"] = "-" if drop is None else drop.text(1)
         row[f"gap in speed, {of.unit}"] = text(of.gap(block, "speed"), 1)
         row["at chance"] = ", ".join(of.lost(block)) or "-"
         rows.append(row)

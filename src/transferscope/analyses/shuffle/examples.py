@@ -53,7 +53,7 @@ def examples(
     from transferscope.whole import write_json
 
     table = open_table(data.whole())
-    chance, luck = judged.chance(table.labels[table.rows["test"]], len(table.classes), table.judged)
+    chance, luck = judged.chance(table.labels[table.rows["test"]], len(table.classes), table.judged, table.error_scale)
     rows = table.rows["train"][: images if table.labels.ndim == 2 else None]
     if table.labels.ndim == 1:
         rows = rows[_of_every_class(table.labels[rows])[:images]]

@@ -51,9 +51,10 @@ def _surviving(of: Shuffled) -> list[Finding]:
     if not shares:
         return []
     small, least = next(iter(shares.items()))
+    gained = phrases.difference(of.times * contrasts.average(whole["gain"]), of.metric)
     others = [f"{share.mean:z.0f}% {of.at(block)}" for block, share in shares.items() if block != small]
     text = (
-        f"On {of.target}, of the gain of {100 * contrasts.average(whole['gain']):z.1f} {of.unit} on whole {of.things}, "
+        f"On {of.target}, of the gain of {gained} {of.unit} on whole {of.things}, "
         f"{least.mean:z.0f}% survives {of.at(small)}{f' ({phrases.listed(others)})' if others else ''}"
     )
     if lost := of.lost(small):
@@ -78,7 +79,9 @@ def _speed(of: Shuffled) -> list[Finding]:
             f"{of.score(contrasts.average(both['pretrained']))} with pretraining and "
             f"{of.score(contrasts.average(both['random']))} from scratch"
         )
-        text += f" (on whole {of.things} the difference is {whole.mean:+z.1f} {of.unit})" if whole is not None else ""
+        text += (
+            f" (on whole {of.things} the difference is {of.told(whole.mean)} {of.unit})" if whole is not None else ""
+        )
         if block.isdigit() and not of.destroyed(block):
             still = of.structure.removeprefix("the ")
             found.append(contrasts.finding(f"{text}, but blocks of this size still show {still}.", gap, of.unit))

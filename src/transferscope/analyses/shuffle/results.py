@@ -62,20 +62,33 @@ class Shuffled:
 
     @property
     def word(self) -> str:
-        return phrases.word(self.runs["metric"][0])
+        return phrases.word(self.metric)
 
     @property
     def unit(self) -> str:
-        return phrases.unit(self.runs["metric"][0])
+        return phrases.unit(self.metric)
+
+    @property
+    def times(self) -> float:
+        """What a difference of scores is multiplied with to be told in `unit`."""
+        return phrases.times(self.metric)
+
+    @property
+    def metric(self) -> str:
+        return str(self.runs["metric"][0])
+
+    def told(self, points: float | None) -> str:
+        """A difference in `unit`, in a sentence and with its sign."""
+        return "" if points is None else phrases.signed(points, self.metric)
 
     def score(self, value: float) -> str:
         """A value of the metric in a sentence."""
-        return phrases.score(value, self.runs["metric"][0])
+        return phrases.score(value, self.metric)
 
     @property
     def percent(self) -> bool:
         """Whether the metric is told in percent."""
-        return phrases.percent(self.runs["metric"][0])
+        return phrases.percent(self.metric)
 
     @property
     def arms(self) -> list[str]:
@@ -105,7 +118,9 @@ class Shuffled:
             points = gains.difference(self._of(block, "pretrained"), self._of(block, "random"))
             return None if points is None else points.interval()
         both = self.pairs(block, value)
-        return None if both.is_empty() else paired_interval(100 * both["pretrained"], 100 * both["random"])
+        return (
+            None if both.is_empty() else paired_interval(self.times * both["pretrained"], self.times * both["random"])
+        )
 
     def drop(self, block: str) -> Interval | None:
         """The relative drop of the final score in percent, where every pretrained score is above 0."""
@@ -131,7 +146,7 @@ class Shuffled:
         """The same seed by seed, with the seeds; without values where there are none."""
         runs = [self._of(where, arm) for where in (WHOLE, block) for arm in ("pretrained", "random")]
         a, b, c, d = gains.scores(runs)
-        return a.minus(b).minus(c).plus(d).times(100), gains.common_seeds(runs)
+        return a.minus(b).minus(c).plus(d).times(self.times), gains.common_seeds(runs)
 
     def _of(self, block: str, arm: str) -> pl.DataFrame:
         return self.runs.filter((pl.col("block") == block) & (pl.col("arm") == arm))
@@ -172,11 +187,11 @@ class Shuffled:
             )
         gain = self.gap(WHOLE, "final")
         if gain is not None and not self.clear:
-            why = f"; {gain.note}" if gain.low is None else f" [{gain.low:+z.1f}, {gain.high:+z.1f}]"
+            why = f"; {gain.note}" if gain.low is None else f" [{self.told(gain.low)}, {self.told(gain.high)}]"
             found.append(
                 f"On {self.target} the gain from pretraining on whole {self.things} is not clearly above 0 "
-                f"({gain.mean:+z.1f} {self.unit}{why}): splitting it into features and statistics is not meaningful on "
-                "this data."
+                f"({self.told(gain.mean)} {self.unit}{why}): splitting it into features and statistics is not "
+                "meaningful on this data."
             )
         return found
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from transferscope import answers
 from transferscope.analyses._shared import contrasts, gains, outcomes, phrases
 from transferscope.measures.equivalence import Outcome
 from transferscope.section import Finding
@@ -90,7 +91,8 @@ def _held(runs: pl.DataFrame, ways: pl.DataFrame, margin: float) -> list[Asked]:
     for row in ways.iter_rows(named=True):
         gap, trained = difference(runs, row["way"]), (row["trained"] or 0) / (row["parameters"] or 1)
         if gap is not None:
-            found.append(Asked(row["way"], row["work"], trained, gap, gap.times(-1).against(margin)))
+            outcome = gap.times(-1).against(phrases.margin(margin, runs))
+            found.append(Asked(row["way"], row["work"], trained, gap, outcome))
     return found
 
 
@@ -111,32 +113,34 @@ def _enough(target: str, runs: pl.DataFrame, known: Sequence[Asked], margin: flo
     """
     if not known:
         return []
-    unit, passed = phrases.unit(runs["metric"][0]), enough(known)
+    metric, passed = str(runs["metric"][0]), enough(known)
+    unit = phrases.unit(metric)
     told = known[max(passed - 1, 0)]
+    below = phrases.below(metric)
     way, gap, lora = told.way, told.gap, told.way.startswith(LORA)
-    near = phrases.amount(margin, unit)
+    near = phrases.amount(phrases.margin(margin, runs), unit)
     if passed:
         most = max(0.0, gap.times(-1).most() or 0.0)
         text = (
             f"On {target}, {_said(way)} is enough, for {_price(told)} of full fine-tuning: it ends at most "
-            f"{most:z.1f} {unit} below it (one-sided 95%), within the margin of {near}"
+            f"{phrases.difference(most, metric)} {unit} {below} it (one-sided 95%), within the margin of {near}"
         )
         if passed < len(known):
             less = _said(known[passed].way)
             beyond = known[passed].outcome == "beyond"
-            text += f"; {less} ends further below" if beyond else f"; whether {less} would do is undecided"
+            text += f"; {less} ends further {below}" if beyond else f"; whether {less} would do is undecided"
     elif known[0].outcome == "beyond":
         none = "no rank of LoRA" if lora else "no cheaper way"
         text = (
             f"On {target}, {none} is shown to be enough: even {_said(way)}, the costliest of them, ends more "
-            f"than {near} below full fine-tuning"
+            f"than {near} {below} full fine-tuning"
         )
     else:
         what = "LoRA" if lora else "a cheaper way"
         text = (
             f"On {target}, it is undecided whether {what} is enough: {len(gap.values)} "
             f"seed{'s do' if len(gap.values) > 1 else ' does'} not tell whether {_said(way)}, the costliest of them, "
-            f"ends less or more than {near} below full fine-tuning"
+            f"ends less or more than {near} {below} full fine-tuning"
         )
     return [_told(f"{text}.", gap, f"{unit} against full fine-tuning")]
 
@@ -159,20 +163,21 @@ def _said(way: str) -> str:
     return "a linear probe" if way == PROBE else f"training the {way}"
 
 
-def _apart(points: float, unit: str, what: str) -> str:
+def _apart(points: float, metric: str, what: str) -> str:
     """How far from full fine-tuning, in words."""
-    if abs(points) < 0.05:
+    if not points or (abs(points) < 0.05 and not answers.metric(metric).error):
         return f"level with {what}"
-    return f"{abs(points):z.1f} {unit} {'above' if points > 0 else 'below'} {what}"
+    side = phrases.below(metric, points > 0)
+    return f"{phrases.difference(abs(points), metric)} {phrases.unit(metric)} {side} {what}"
 
 
 def _decayed(target: str, runs: pl.DataFrame) -> list[Finding]:
     """Full fine-tuning with every layer decay, which costs as much, against the recipe's rates."""
-    found, unit = [], phrases.unit(runs["metric"][0])
+    found, metric = [], str(runs["metric"][0])
     for way in runs.filter(_begins(DECAYED))["way"].unique(maintain_order=True):
         points = difference(runs, way)
         if points is not None:
-            found.append(_compared(f"On {target}, {way.replace('full,', 'full fine-tuning with')}", points, unit))
+            found.append(_compared(f"On {target}, {way.replace('full,', 'full fine-tuning with')}", points, metric))
     return found
 
 
@@ -181,12 +186,12 @@ def _both(target: str, runs: pl.DataFrame) -> list[Finding]:
     if points is None:
         return []
     begun = f"On {target}, full fine-tuning that begins where the linear probe ended"
-    return [_compared(begun, points, phrases.unit(runs["metric"][0]), " from the pretrained weights")]
+    return [_compared(begun, points, str(runs["metric"][0]), " from the pretrained weights")]
 
 
-def _compared(begun: str, points: gains.Scores, unit: str, whence: str = "") -> Finding:
+def _compared(begun: str, points: gains.Scores, metric: str, whence: str = "") -> Finding:
     """The sentence `begun` ended: how far from full fine-tuning, and whether the seeds tell."""
     gap = points.interval()
     clear = "" if gap.excludes(0) else ", which these seeds do not tell from no difference" if gap.n > 1 else ""
-    apart = _apart(gap.mean, unit, f"full fine-tuning{whence}")
-    return _told(f"{begun} comes out {apart}{clear}.", points, f"{unit} against full fine-tuning")
+    apart = _apart(gap.mean, metric, f"full fine-tuning{whence}")
+    return _told(f"{begun} comes out {apart}{clear}.", points, f"{phrases.unit(metric)} against full fine-tuning")

@@ -13,16 +13,19 @@ def card(target: str, runs: pl.DataFrame, by_way: pl.DataFrame, margin: float) -
     if not known:
         return []
     one = known[max(enough(known) - 1, 0)]
+    limit = phrases.margin(margin, runs)
+    near = phrases.limit(limit, str(runs["metric"][0]))
     what = "the head alone" if one.way == PROBE else f"the {one.way}"
+    worse = "lower" if phrases.below(str(runs["metric"][0])) == "below" else "higher"
     made = cards.answer(
         "Freeze",
         target,
         one.gap.interval(),
-        f"{phrases.unit(runs['metric'][0])} against training everything (enough: above −{margin:g})",
+        f"{phrases.unit(runs['metric'][0])} against training everything (enough: above −{near})",
         yes=f"Train {what}: it ends about as well as training everything, for {one.work:.0%} of the work",
-        no=f"Train everything: even training {what}, the costliest cheaper way, ends lower",
+        no=f"Train everything: even training {what}, the costliest cheaper way, ends {worse}",
         unsure=f"Whether training {what} (for {one.work:.0%} of the work) is enough is undecided",
-        limit=-margin,
+        limit=-limit,
         margin=True,
     )
     return [made]

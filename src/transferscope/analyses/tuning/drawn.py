@@ -2,15 +2,17 @@
 
 import polars as pl
 
-from transferscope import charts
-from transferscope.analyses._shared import phrases, within
+from transferscope import answers, charts
+from transferscope.analyses._shared import contrasts, phrases
 from transferscope.analyses.tuning import against_full
 from transferscope.analyses.tuning.against_full import FULL
 from transferscope.section import Chart
 
 
 def charts_of(target: str, runs: pl.DataFrame, means: pl.DataFrame) -> list[Chart]:
-    word = phrases.word(runs["metric"][0])
+    metric = str(runs["metric"][0])
+    word = phrases.axis(metric)
+    means, runs = phrases.upright(means, "test_metric", metric), phrases.upright(runs, "test_metric", metric)
     spec = charts.dots(
         means,
         "way",
@@ -35,7 +37,8 @@ def charts_of(target: str, runs: pl.DataFrame, means: pl.DataFrame) -> list[Char
             x_title="work of training (full fine-tuning = 1)",
             y_title=f"final test {word}",
         )
-        caption = "Means over seeds. Up is better, left is cheaper. Work counts operations, not seconds."
+        up = "Down" if answers.metric(metric).error else "Up"
+        caption = f"Means over seeds. {up} is better, left is cheaper. Work counts operations, not seconds."
         found.append(Chart(f"{target}-work", f"Score against work on {target}", spec, caption))
     return found
 
@@ -51,10 +54,10 @@ def summary_table(
         found.append(
             {
                 "what is trained": row["way"],
-                "final": within.interval(mine["test_metric"].to_numpy(), "test_metric", metric=metric).text(),
+                "final": contrasts.seeds_cell(mine["test_metric"], metric=metric),
                 f"{phrases.hundredths(metric)} against full": "-"
                 if gap is None or row["way"] == FULL
-                else gap.interval().text(1),
+                else phrases.interval(gap.interval(), metric),
                 "learning rate": mine["lr"][0],
                 "parameters trained": _share(row["trained"], row["parameters"]),
                 "work": row["work"],

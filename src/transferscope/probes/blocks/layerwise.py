@@ -135,6 +135,7 @@ def layerwise_barrier(
     wanted, skipped = possible("layerwise_barrier", net, {"a": start, "b": end}, asked)
     trials.on(start)
     names, moving = trials.states.names, trained(net)
+    counted = trials.states.metric in ("accuracy", "auc")
     parts = {block.name: inner[block.name] for block in wanted}
     parts[ALL] = tuple(name for inside in parts.values() for name in inside)
 
@@ -154,7 +155,9 @@ def layerwise_barrier(
             for i, block in enumerate(parts):
                 rows = _rows(found[block], data, word, n)
                 curves[word][d, i] = rows.mean(1)
-                heights[word][d, i] = _heights(at, rows, every, draws, seed, 1.0 if word == "wrong" else None)
+                heights[word][d, i] = _heights(
+                    at, rows, every, draws, seed, 1.0 if word == "wrong" and counted else None
+                )
     return LayerwiseBarrier(
         alphas=at,
         error=curves["wrong"],

@@ -39,6 +39,7 @@ class Penultimate(result.Shown):
     samples: NDArray[np.uint64]
     notes: tuple[str, ...] = ()
     metric: str | None = None
+    scale: tuple[float, ...] | None = None
 
     def table(self) -> pl.DataFrame:
         """One row per array: what it holds, its shape and its type."""
@@ -105,6 +106,7 @@ def penultimate(
         np.concatenate(supply.order.seen),
         (*notes, *supply.notes, *(() if labels is None else labels.notes)),
         supply.order.metric,
+        supply.order.scale,
     )
 
 

@@ -112,7 +112,7 @@ def _scored(a: Penultimate, b: Penultimate, source_head: bool, k: int, watch: Wa
     found: dict[str, float | None] = dict.fromkeys(SCORES)
     with watch("linear probe"):
         predicted = ridge(space, a.labels, classes).predict(b.features) - (0.5 if judging == "macro_f1" else 0.0)
-        found["probe_metric"] = judged.score(predicted, b.labels, judging)
+        found["probe_metric"] = judged.score(predicted, b.labels, judging, b.scale)
     with watch("LogME"):
         found["logme"] = logme(space, a.labels)
     if not numbers:

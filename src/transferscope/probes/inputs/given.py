@@ -27,7 +27,8 @@ class Batch(NamedTuple):
 
     `multilabel` says what labels (n, k) of 0 and 1 are: several labels a sample (True) or one-hot classes (False);
     with None the values of all batches decide (`labels.read_labels`). `metric` is what judges their target
-    (`answers.METRICS`): labels of one of numbers are numbers (n, k); None for classes and labels as usual.
+    (`answers.METRICS`): labels of one of numbers are numbers (n, k); None for classes and labels as usual. `scale`
+    (k,) is what numbers were divided by: errors are told in their units.
     """
 
     x: Tensor
@@ -35,6 +36,7 @@ class Batch(NamedTuple):
     ids: Any = None
     multilabel: bool | None = None
     metric: str | None = None
+    scale: tuple[float, ...] | None = None
 
 
 def walkable(batches: Any, what: str = "batches") -> Iterable[Any]:
@@ -133,9 +135,9 @@ def batch_of(given: Any, where: str) -> Batch:
     Narrow floats (half, bfloat16) become float32. Raises UserError for anything else, for no samples, for images in
     integers and values that are not finite, and where labels or ids do not match the samples.
     """
-    several = metric = None
+    several = metric = scale = None
     if isinstance(given, Batch):
-        x, labels, ids, several, metric = given
+        x, labels, ids, several, metric, scale = given
     elif isinstance(given, Mapping):
         x, labels, ids = _keyed(given, where)
     elif isinstance(given, tuple | list) and len(given):
@@ -157,7 +159,7 @@ def batch_of(given: Any, where: str) -> Batch:
         if values is not None and (not values.ndim or len(values) != len(x)):
             have = f"{len(values)} {word}" if values.ndim else f"one of the {word}, as a single image has; {STACK}"
             raise UserError(f"{where} has {len(x)} samples but {have}.")
-    return Batch(x, labels, ids, several, metric)
+    return Batch(x, labels, ids, several, metric, scale)
 
 
 def single(given: Any, where: str) -> Batch:

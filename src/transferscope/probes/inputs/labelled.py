@@ -38,6 +38,7 @@ class LabelledImages:
         self._outputs: int | None = None
         self._multilabel: bool | None = None
         self.metric: str | None = None
+        self.scale: tuple[float, ...] | None = None
         self.notes: tuple[str, ...] = ()
         self._label_values: NDArray[Any] | None = None
         self._repeats: tuple[str, ...] = ()
@@ -105,7 +106,7 @@ class LabelledImages:
             images.append(sent(batch.x, self._device, self.dtype))
             labels.append(batch.labels)
             seen.append(fingerprints(batch.x))
-            self._multilabel, self.metric = batch.multilabel, batch.metric
+            self._multilabel, self.metric, self.scale = batch.multilabel, batch.metric, batch.scale
         if not images:
             raise UserError(f"data: '{self.name}' holds no images to evaluate on.")
         self._x = joined(images, self.name, self._device)

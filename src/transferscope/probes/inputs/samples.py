@@ -49,11 +49,12 @@ class Order:
     batch_labels: list[np.ndarray | None] = field(default_factory=list)
     multilabel: bool | None = None
     metric: str | None = None
+    scale: tuple[float, ...] | None = None
 
     def note(self, batch: Batch) -> None:
         self.seen.append(fingerprints(batch.x))
         self.batch_labels.append(batch.labels)
-        self.multilabel, self.metric = batch.multilabel, batch.metric
+        self.multilabel, self.metric, self.scale = batch.multilabel, batch.metric, batch.scale
 
     @property
     def samples(self) -> int:
@@ -151,4 +152,4 @@ def _union(a: Batch, b: Batch) -> Batch:
         np.concatenate([p, q]) if p is not None and q is not None and p.shape[1:] == q.shape[1:] else None
         for p, q in ((a.labels, b.labels), (a.ids, b.ids))
     ]
-    return Batch(torch.cat([a.x, b.x]), columns[0], columns[1], a.multilabel, a.metric)
+    return Batch(torch.cat([a.x, b.x]), columns[0], columns[1], a.multilabel, a.metric, a.scale)

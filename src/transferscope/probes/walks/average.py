@@ -3,6 +3,7 @@
 It is long because half of it says what the fields of the result and the parameters mean.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from transferscope import charts
+from transferscope import answers, charts
 from transferscope.errors import UserError
 from transferscope.measures.counts import paired_values
 from transferscope.measures.crossfit import highest
-from transferscope.measures.intervals import Interval, wilson
+from transferscope.measures.intervals import Interval, mean_interval, wilson
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm, running_statistics
 from transferscope.models.precision import running
 from transferscope.probes import result
@@ -88,21 +89,23 @@ class Average(result.Saved):
         return {name: torch.from_numpy(np.array(array)) for name, array in self.state.items()}
 
     def gain(self, over: Literal["best", "mean", "ensemble"] = "best", data: str | None = None) -> Interval:
-        """How much smaller the average's share of wrong answers is than that of the best single network (chosen on some
-        images, compared on others: `measures.crossfit`), of the mean of all, or of the ensemble: with a 95% interval
-        over images (`measures.counts.paired_values`). Raises UserError where nothing was evaluated."""
+        """How much smaller the average's share of wrong answers (or what it lacks of its metric's best) is than that of
+        the best single network (chosen on some images, compared on others: `measures.crossfit`), of the mean of all, or
+        of the ensemble: with a 95% interval over images (`measures.counts.paired_values`; t of other metrics than
+        accuracy and AUC). Raises UserError where nothing was evaluated."""
         name = data or next(iter(self.errors), "")
         if name not in self.errors:
             raise UserError(f"average: no data set '{name}' was evaluated; give batches to average().")
         rows = self.errors[name]
         singles = rows[:-2]
+        counted = self.metric in ("accuracy", "auc")  # their errors lie in [0, 1]
         if over == "best" and len(singles) > 1 and rows.shape[1] > 1:
             behind = highest(rows[-2] - singles, stream(0, "average", name))
-            least = wilson(0, behind.n).high or 0.0
-            half = max(least, (behind.high or behind.mean) - behind.mean)
-            return Interval(-behind.mean, max(-1.0, -behind.mean - half), min(1.0, -behind.mean + half), behind.n)
+            least = (wilson(0, behind.n).high or 0.0) if counted else 0.0
+            half, far = max(least, (behind.high or behind.mean) - behind.mean), 1.0 if counted else math.inf
+            return Interval(-behind.mean, max(-far, -behind.mean - half), min(far, -behind.mean + half), behind.n)
         against = {"best": singles[0], "mean": singles.mean(0), "ensemble": rows[-1]}
-        return paired_values(against[over] - rows[-2])
+        return (paired_values if counted else mean_interval)(against[over] - rows[-2])
 
     def table(self) -> pl.DataFrame:
         """One row per data set and network, the average and the ensemble last: data, network, weight, metric, loss, and
@@ -154,9 +157,10 @@ class Average(result.Saved):
         """The metric of every network, of the average and of the ensemble."""
         if not self.errors:
             raise UserError("average: nothing was evaluated, so there is nothing to draw; give batches to average().")
-        rows = self.table().drop_nulls("metric")
+        how = answers.metric(self.metric)
+        rows = self.table().drop_nulls("metric").with_columns(pl.col("metric") * how.told(1.0))
         facet = "data" if len(self.data) > 1 else None
-        return charts.dots(rows, "network", "metric", facet=facet, value_title=self.metric, percent=True)
+        return charts.dots(rows, "network", "metric", facet=facet, value_title=self.metric, percent=how.share)
 
 
 def average(

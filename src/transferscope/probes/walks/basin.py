@@ -188,12 +188,13 @@ def basin(
     `samples` points spread over S. Delta is the smallest of `per_weight` times the root of the number of trainable
     parameters for which, in the mean over both ends and `draws` draws at each, noise (condition 2) and going on along
     the line (condition 3) cost at least 2 epsilon; the grid is tried in ascending order up to the first that does.
-    `loss` is the share of wrong answers, the cross-entropy in nats, or a function of a state dict (then without
-    `batches` and with nothing re-estimated). Batch norm's statistics are re-estimated at every point, those of a and b
-    and with noise too, on `images` images of `statistics` (by default of `batches`). All draws come from `seed`. `a`
-    and `b` are networks or state dicts; `like` is a network of their form, needed where both are state dicts: its own
-    values do not matter. Nothing given is changed. Raises UserError for networks that do not fit or are the same, and
-    for options out of range.
+    `loss` is the share of wrong answers (under a metric that the batches bring, other than accuracy and AUC, what it
+    lacks of its best, `slack` being a share of what it ranges over), the cross-entropy in nats, or a function of a
+    state dict (then without `batches` and with nothing re-estimated). Batch norm's statistics are re-estimated at every
+    point, those of a and b and with noise too, on `images` images of `statistics` (by default of `batches`). All draws
+    come from `seed`. `a` and `b` are networks or state dicts; `like` is a network of their form, needed where both are
+    state dicts: its own values do not matter. Nothing given is changed. Raises UserError for networks that do not fit
+    or are the same, and for options out of range.
     """
     net, states = opened("basin", {"a": a, "b": b}, like)
     a, b = states["a"], states["b"]
@@ -232,6 +233,8 @@ def basin(
             if len(scorer.names) > 1:
                 raise UserError("basin: give the batches of one data set; for several call it once for each.")
             name, seen = scorer.names[0], list[dict[str, Scored]]()
+            if loss == "error":
+                how["slack"] = slack * scorer.whole
 
             def value(state: State, place: str) -> float:
                 scores = scorer(state, place=place)

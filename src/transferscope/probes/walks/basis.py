@@ -56,7 +56,8 @@ def remarks(
             first, second = scores[name], now[who][name]
             if differ(first.wrong, second.wrong):
                 value = answers.metric(metric).word
-                a, b = (1 - one.wrong.mean() if metric == "accuracy" else one.metric for one in (first, second))
+                told = answers.metric(metric).told
+                a, b = (1 - one.wrong.mean() if metric == "accuracy" else told(one.metric) for one in (first, second))
                 where = f" on '{name}'" if len(data) > 1 else ""
                 found.append(
                     f"Network {who}{where}: {value} {a:.3f} with its own batch-norm statistics, {b:.3f} with those "

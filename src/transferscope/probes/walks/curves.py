@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from transferscope.measures.barrier import auc_values
 from transferscope.measures.barrier import barrier as both_barriers
+from transferscope.measures.judged import wrong
 from transferscope.probes.walks.basis import differ, remarks, sources
 from transferscope.probes.walks.line import Line
 from transferscope.probes.walks.scored import Scored
@@ -39,7 +40,10 @@ def measured(walk: Line, found: Points, own: Ends, seed: int) -> dict[str, Any]:
                 values = 1 - auc_values(scores, labels)
             else:
                 values = np.stack([found[x][name].wrong if word == "error" else found[x][name].loss for x in order])
-            both = both_barriers(order, values, rng, span=1.0 if word == "error" and at.metric != "r2" else None)
+            if not np.isfinite(values).all():  # a metric that is undefined
+                continue
+            counted = word == "error" and at.metric in ("accuracy", "auc")
+            both = both_barriers(order, values, rng, span=1.0 if counted else None)
             for k, (height, alpha) in enumerate(
                 ((both.frankle, both.frankle_alpha), (both.entezari, both.entezari_alpha))
             ):
@@ -85,7 +89,7 @@ def _permuted(walk: Line, ends: Ends, own: Ends) -> Iterator[str]:
         if labels.ndim != 1:
             continue
         chance = 1 - np.unique(labels, return_counts=True)[1].max() / len(labels)
-        errors = {end: min(float(one[end][name].wrong.mean()) for one in (ends, own)) for end in ends}
+        errors = {end: min(float(wrong(one[end][name].logits, labels).mean()) for one in (ends, own)) for end in ends}
         for end, other in (("a", "b"), ("b", "a")):
             if errors[end] >= chance and errors[other] < 0.8 * chance:
                 yield (

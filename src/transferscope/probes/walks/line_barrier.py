@@ -25,6 +25,7 @@ from transferscope.streams import stream
 
 Array = NDArray[np.float64]
 ENDS = {0.0: "a", 1.0: "b"}
+ADDED = ("accuracy", "auc", "r2", "mae")  # metrics whose errors are means over images, however few of them
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,10 @@ def line_barrier(
 
     Alphas are judged on few images first and only those where the supremum may lie see more: see
     `measures.halving.search`. Give a torch `Dataset` of (x, label) as `batches`, and images that are not needed are not
-    read. All other arguments are those of `path` (`a` and `b` may be state dicts), and so is the one basis of the line;
-    `seed` draws the order of the images. A spike narrower than about a sixth of the line can be missed: for a curve to
-    look at use `path`.
+    read. The error must be a mean over images: under a metric that is none (macro F1, ...) it is refused; of a mean
+    absolute error the tolerance is a share of the numbers' deviation. All other arguments are those of `path` (`a` and
+    `b` may be state dicts), and so is the one basis of the line; `seed` draws the order of the images. A spike narrower
+    than about a sixth of the line can be missed: for a curve to look at use `path`.
     """
     net, a, b = ends("line_barrier", a, b, head, like)
     check(measure, tolerance)
@@ -125,6 +127,13 @@ def line_barrier(
         order = stream(seed, "line barrier").permutation(n)
         first: dict[str, dict[str, Scored]] = {}
 
+        at = walk.states
+        if measure == "error" and at.metric not in ADDED:
+            raise UserError(
+                f"batches: {at.metric} is no mean over images, of which this looks at a few at a time; take path()."
+            )
+        unit = at.whole if measure == "error" else 1.0
+
         def value(scored: Scored) -> Array:
             return scored.wrong if measure == "error" else scored.loss
 
@@ -134,9 +143,8 @@ def line_barrier(
                 first[ENDS[alpha]] = found
             return value(found[DATA])
 
-        found = search(values, n, tolerance=tolerance)
+        found = search(values, n, tolerance=tolerance * unit)
         own = walk.own({DATA: order[: len(first["a"][DATA].wrong)]}) if walk.apart else first
-        at = walk.states
         return LineBarrier(
             height=found.height,
             low=found.low,

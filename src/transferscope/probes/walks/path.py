@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import nn
 
-from transferscope import charts
+from transferscope import answers, charts
 from transferscope.errors import UserError
 from transferscope.measures.intervals import Interval
 from transferscope.probes import result
@@ -28,8 +28,9 @@ KINDS = ("frankle", "entezari")
 class LinearPath(result.Saved):
     """Two networks a (alpha 0) and b (alpha 1) and the networks (1 - alpha) a + alpha b on the D data sets `names`.
 
-    Per data set and alpha (D, m): `loss` (mean cross-entropy, nats), `error` (share wrong, in [0, 1]) and `score`, the
-    metric named `metric` (accuracy or AUC; NaN where undefined). `own_loss`, `own_error`, `own_score` (D, 2): those of
+    Per data set and alpha (D, m): `loss` (mean cross-entropy, nats), `error` (share wrong, in [0, 1]; under a `metric`
+    that the batches bring, other than accuracy and AUC, what it lacks of its best) and `score`, the metric itself (an
+    error negative; NaN where undefined). `own_loss`, `own_error`, `own_score` (D, 2): those of
     a and b with the batch-norm statistics they came with, beside the line's ends; `differs` (D, 2): whether their
     mistakes differ by more than chance (`probes.walks.basis.differ`). `n` (D,) images. `heights` (D, measures, 2, 4):
     of each of `measures` ("error", "loss", and "1 - auc" where the metric is one) Frankle's and Entezari's barrier on
@@ -117,10 +118,9 @@ class LinearPath(result.Saved):
 
     def chart(self) -> Any:
         """Metric and loss along the line, a colour per data set."""
-        rows, x = self.table(), "alpha (0: a, 1: b)"
-        score = charts.lines(
-            rows.drop_nulls("score"), "alpha", "score", "data", x_title=x, y_title=self.metric, percent=True
-        )
+        rows, x, how = self.table(), "alpha (0: a, 1: b)", answers.metric(self.metric)
+        known = rows.drop_nulls("score").with_columns(pl.col("score") * how.told(1.0))
+        score = charts.lines(known, "alpha", "score", "data", x_title=x, y_title=self.metric, percent=how.share)
         return charts.beside(score, charts.lines(rows, "alpha", "loss", "data", x_title=x, y_title="loss (nats)"))
 
     def _at_ends(self, own: Array) -> pl.Series:
@@ -191,7 +191,7 @@ def path(
         images=images,
     ) as walk:
         found = {alpha: walk(alpha) for alpha in asked}
-        left = refined(found, walk if isinstance(alphas, str) else None, measure, tolerance)
+        left = refined(found, walk if isinstance(alphas, str) else None, measure, tolerance, walk.states.whole)
         own = walk.own() if walk.apart else {"a": found[0.0], "b": found[1.0]}
         values = measured(walk, found, own, seed)
         if isinstance(alphas, str) and left > tolerance:

@@ -29,13 +29,20 @@ def check(measure: str, tolerance: float) -> None:
         raise UserError(f"tolerance: it must be above 0, not {tolerance}.")
 
 
-def refined(found: dict[float, Point], walk: Callable[[float], Point] | None, measure: str, tolerance: float) -> float:
+def refined(
+    found: dict[float, Point],
+    walk: Callable[[float], Point] | None,
+    measure: str,
+    tolerance: float,
+    whole: float = 1.0,
+) -> float:
     """Add points of `walk` to `found` in place; how far a barrier (Entezari) may still rise above the one found.
 
     The mean of `measure` of every data set counts, and beside the error the metric: the AUC has a curve of its own.
     Points are added for Frankle's barrier, too. Between two alphas a curve may rise by its bend, and, since it is a
     mean over n images that change one by one, by what those that changed add at random on the way (`_ragged`; of few
-    images that is most). With `walk` None nothing is added.
+    images that is most). With `walk` None nothing is added. `tolerance` is a share of the `whole` that errors range
+    over, and so is what is given back.
     """
     while True:
         alphas = np.array(sorted(x for x in found if 0 <= x <= 1))
@@ -44,8 +51,9 @@ def refined(found: dict[float, Point], walk: Callable[[float], Point] | None, me
         for name in found[0.0]:
             wide = np.diff(alphas) > FINEST
             points = [found[x][name] for x in alphas.tolist()]
-            astray = _ragged(points, measure)
-            for number, curve in enumerate(_curves(points, measure)):
+            unit = whole if measure == "error" else 1.0
+            astray = _ragged(points, measure) / unit
+            for number, curve in enumerate(curve / unit for curve in _curves(points, measure)):
                 excess = curve - (1 - alphas) * curve[0] - alphas * curve[-1]
                 rise = rises(alphas, bend(alphas, excess))
                 open_ = rise > DRAWN * tolerance
@@ -71,8 +79,11 @@ def _ragged(points: list[Scored], measure: str) -> Array:
 
 
 def _curves(points: list[Scored], measure: str) -> list[Array]:
-    """The mean of `measure` along the line; beside the error 1 - metric, where that is another curve (an AUC)."""
+    """The mean of `measure` along the line; beside the error 1 - metric, where that is another curve (an AUC);
+    none where the measure is undefined."""
     if measure != "error":
         return [np.array([one.loss.mean() for one in points])]
     error, lost = np.array([one.wrong.mean() for one in points]), np.array([1 - one.metric for one in points])
-    return [error] if np.isnan(lost).any() or np.allclose(error, lost, rtol=0, atol=1e-9) else [error, lost]
+    if np.isnan(error).any():
+        return []
+    return [error] if np.isnan(lost).any() or np.ptp(lost - error) < 1e-9 else [error, lost]

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from transferscope.measures import judged
 
+MISTAKES = ("accuracy", "auc", "r2")  # under which an image's part is its mistake, of numbers of unexplained variance
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -15,8 +17,9 @@ class Scored:
 
     `loss` (n,): cross-entropy of each image, in nats (binary and multi-label: mean over its labels), of numbers the
     squared error. `wrong` (n,): 0 or 1, multi-label the share of labels on the wrong side of 0.5, of numbers what adds
-    up to 1 - R². `metric`: accuracy, AUC or R² (`States.metric`) over the n images, NaN where it is undefined.
-    `logits` (n, k).
+    up to 1 - R²; under another metric than accuracy, AUC and R² what an image adds to what it lacks of its best
+    (`judged.lacking`). `metric`: the score by `States.metric` over the n images, NaN where it is undefined; of an
+    error it is negative. `logits` (n, k).
     """
 
     loss: NDArray[np.float64]
@@ -26,13 +29,22 @@ class Scored:
 
 
 def scored(
-    logits: NDArray[np.float32], labels: NDArray[Any], metric: str, spread: NDArray[np.float64] | None = None
+    logits: NDArray[np.float32],
+    labels: NDArray[Any],
+    metric: str,
+    spread: NDArray[np.float64] | None = None,
+    scale: tuple[float, ...] | None = None,
 ) -> Scored:
     """Losses, errors and the metric of outputs (n, k) under labels (n,), or (n, k) of several labels or numbers.
 
     One output and labels (n,) of 0 and 1: its sigmoid is the probability of 1. `spread` (k,): the variance of numbers
-    over all images of a set, of which these may be a part.
+    over all images of a set, of which these may be a part; `scale` (k,): what numbers were divided by, in whose units
+    errors are.
     """
+    if metric not in MISTAKES:
+        score = judged.score(logits, labels, metric, scale)
+        lost = judged.lacking(logits, labels, metric, scale)
+        return Scored(judged.losses(logits, labels), lost, float("nan") if score is None else score, logits)
     loss, wrong = judged.losses(logits, labels), judged.wrong(logits, labels, spread)
     if metric == "r2":
         varies = bool((labels.var(axis=0) if spread is None else spread).any())

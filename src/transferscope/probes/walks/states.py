@@ -35,8 +35,10 @@ class States:
     Of a torch `Dataset` in their place each image (x, label) is read once too, but not before it is asked for.
     `net` itself is never touched. Batch norm's statistics of a state are re-estimated ("refresh") on `images` images
     of `statistics` (batches; the first ones; by default images spread evenly over the first data set), or taken as
-    they come ("as found"). `precision` is "float32" or "bfloat16". Raises UserError where there is no data or no
-    labels. Usable in a `with` statement, which frees the images at its end.
+    they come ("as found"). `metric` is what judges: that of the batches, else the usual one; `whole` is what its scores
+    range over, of which a tolerance is a share: 1, of an error the deviation of the numbers. `precision` is "float32"
+    or "bfloat16". Raises UserError where there is no data or no labels. Usable in a `with` statement, which frees the
+    images at its end.
     """
 
     def __init__(
@@ -80,7 +82,11 @@ class States:
         for one in self._sets.values():
             one.check(self.outputs)
         several, classes = first.labels_of(np.arange(1)).ndim == 2, 2 if self.outputs == 1 else self.outputs
-        self.metric = answers.walking(first.metric or "", classes, several)
+        self.metric = first.metric or answers.usual("labels" if several else "class", classes)
+        self.whole = 1.0
+        if answers.metric(self.metric).error:
+            deviations = np.std(first.labels, axis=0) if first.scale is None else first.scale
+            self.whole = float(np.mean(deviations))
         self.evaluated = 0  # images that went through the network to be scored
         self.refreshed = 0  # images that went through it to re-estimate statistics
 
@@ -133,7 +139,8 @@ class States:
 
     def judge(self, name: str, outputs: NDArray[np.float32]) -> Scored:
         """Outputs (n, k) for all images of a data set, scored."""
-        return scored(outputs, self.labels(name), self.metric, self._sets[name].spread)
+        of = self._sets[name]
+        return scored(outputs, self.labels(name), self.metric, of.spread, of.scale)
 
     def __call__(
         self,
@@ -203,7 +210,7 @@ class States:
                 raise UserError(f"data: no image of '{name}' is left to evaluate on.")
             outputs = self._outputs(data, index, place)
             data.check(self.outputs)
-            found[name] = scored(outputs, data.labels_of(index), self.metric, data.spread)
+            found[name] = scored(outputs, data.labels_of(index), self.metric, data.spread, data.scale)
             self.evaluated += len(index)
         return found
 
