@@ -67,7 +67,8 @@ def test_errors_are_told_and_drawn_as_such() -> None:
     cells = made.opening[-1].rows.rows(named=True)
     assert cells[0]["final test"].startswith("12.") and cells[1]["final test"].startswith("20.")
     level = next(one for one in made.readings if one.name == "final/random")
-    assert level.shown.mean == pytest.approx(-20, abs=0.5) and _value(level).startswith("20")
+    assert level.shown.mean == pytest.approx(20, abs=0.5) and _value(level).startswith("20")
+    assert level.scores.values == pytest.approx(20, abs=1), "so that one of two studies is higher where its error is"
     drawn = next(chart for chart in made.charts if chart.name == "t-test").spec.to_dict()
     values = [row["test_metric"] for row in next(iter(drawn["datasets"].values()))]
     assert min(values) > 11 and "lower is better" in str(drawn)
@@ -211,3 +212,4 @@ def test_readings_of_two_studies_subtract_with_better_above_zero() -> None:
     one, other = (next(iter(readings.gain("t", runs))) for runs in (first, second))
     assert one.over(other, images=False).mean == pytest.approx(8, abs=0.5)
     assert one.unit == "in mean absolute error"
+    assert one.asks == "Final test mean absolute error from scratch less that with pretraining"

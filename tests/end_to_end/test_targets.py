@@ -172,6 +172,24 @@ def test_what_says_nothing_new_keeps_its_keys_and_what_does_has_its_own(tmp_path
     assert key(blank=0, task=None) != key(), "an option that is said is part of the question"
 
 
+def test_what_cannot_go_by_a_metric_says_so(tmp_path: Path) -> None:
+    """Criticality counts wrong answers; one line between two targets has one score."""
+    file = targets.write(tmp_path, "grades", {"criticality": {}, "crossdomain": {}}, metric="kappa")
+    said = yaml.safe_load(file.read_text(encoding="utf-8"))
+
+    def told(**more) -> dict[str, list[str]]:
+        study = {**said, "targets": {**said["targets"], "other": {**said["targets"]["signals"], **more}}}
+        file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
+        of = Study.load(file)
+        return {name: list(one.unswayed(of)) for name, one in analyses.chosen(of).items() if name != "images"}
+
+    both = told()
+    assert both["crossdomain"] == [] and "whatever metric: says (signals, other)" in both["criticality"][0]
+    apart = told(metric="accuracy")
+    assert "targets with metrics of their own (signals, other) are scored by the usual one" in apart["crossdomain"][0]
+    assert "whatever metric: says (signals), of which" in apart["criticality"][0]
+
+
 @pytest.mark.parametrize(
     ("kind", "target", "changes", "sentence"),
     [

@@ -6,7 +6,8 @@ from scipy import stats
 
 from transferscope import answers
 from transferscope.errors import UserError
-from transferscope.measures import calibration, every_score, imbalance, judged, regression
+from transferscope.measures import calibration, every_score, imbalance, judged, left_out, regression
+from transferscope.measures.lacking import lacking
 
 oracle = pytest.importorskip("sklearn.metrics")
 RNG = np.random.default_rng(0)
@@ -178,20 +179,37 @@ CASES = {
 def test_what_images_lack_of_the_best_adds_up_and_foretells_its_spread(metric, kind):
     """Their mean is exact, and their standard error that of scores on images drawn again."""
     out, truth = CASES[metric, kind]
-    lost = judged.lacking(out, truth, metric)
+    lost = lacking(out, truth, metric)
     assert lost.mean() == pytest.approx(answers.METRICS[metric].best - judged.score(out, truth, metric), abs=1e-9)
     out, truth = (np.tile(one, (4, 1) if one.ndim == 2 else 4) for one in (out, truth))
-    error = judged.lacking(out, truth, metric).std() / np.sqrt(len(out))
+    error = lacking(out, truth, metric).std() / np.sqrt(len(out))
     rng = np.random.default_rng(2)
     drawn = [judged.score(out[row], truth[row], metric) for row in rng.integers(len(out), size=(300, len(out)))]
     assert error == pytest.approx(np.std(drawn), rel=0.2)  # 300 draws: a standard error of 4%, of rare classes more
 
 
+@pytest.mark.parametrize("ties", [False, True])
+def test_ranks_without_an_example_are_those_of_the_others(ties, monkeypatch):
+    monkeypatch.setattr(left_out, "CELLS", 200)  # several blocks
+    rng = np.random.default_rng(3)
+    x, y, label = rng.normal(size=40), rng.normal(size=40), (rng.random(40) < 0.3).astype(int)
+    x, y = (np.round(x), np.round(y)) if ties else (x, y)
+    others = [np.arange(40) != i for i in range(40)]
+    slow = [stats.spearmanr(x[of], y[of]).statistic for of in others]
+    assert left_out.spearman(x, y) == pytest.approx(slow)
+    slow = [oracle.average_precision_score(label[of], x[of]) for of in others]
+    assert left_out.average_precision(x, label) == pytest.approx(slow)
+    lone = np.array([1, 0, 0, 0])
+    assert np.isnan(left_out.average_precision(x[:4], lone)).tolist() == [True, False, False, False]
+    assert np.isnan(left_out.spearman([1.0, 1.0, 2.0], [1.0, 2.0, 3.0])).tolist() == [False, False, True]
+    assert left_out.jackknifed(np.array([np.nan, 1.0, 2.0]), 5.0).mean() == pytest.approx(5)
+
+
 def test_what_images_lack_is_not_known_where_the_metric_is_undefined():
     one = np.zeros((6, 2), dtype=np.uint8)
     for metric in ("average_precision", "macro_f1"):
-        assert np.isnan(judged.lacking(np.ones((6, 2)), one, metric)).all()
-    assert np.isnan(judged.lacking(np.ones((6, 1)), np.ones((6, 1)), "spearman")).all()
+        assert np.isnan(lacking(np.ones((6, 2)), one, metric)).all()
+    assert np.isnan(lacking(np.ones((6, 1)), np.ones((6, 1)), "spearman")).all()
 
 
 def test_chance_is_what_one_answer_scores():
@@ -267,7 +285,7 @@ def test_every_metric_has_a_score_and_a_best_one():
                 truth = CLASSES % 2
                 out = np.eye(2)[truth]
             assert judged.score(out, truth, name) == pytest.approx(how.best), (name, kind)
-            assert np.mean(judged.lacking(out, truth, name)) == pytest.approx(0, abs=1e-12)
+            assert np.mean(lacking(out, truth, name)) == pytest.approx(0, abs=1e-12)
             assert answers.judges(name, kind, out.shape[1]) == name
 
 

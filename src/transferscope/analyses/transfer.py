@@ -128,7 +128,7 @@ def _gain(target: str, arm: str, runs: pl.DataFrame, notes: list[str]) -> list[F
                 f"{pairs.height} seeds: it has not learnt; lower its recipe.lr or train longer."
             )
     rising = mean_interval(pairs["rise_random"].drop_nulls().to_numpy()) if pairs["rise_random"].count() else None
-    if rising is not None and rising.mean > FLAT * phrases.deviation(runs):
+    if rising is not None and rising.mean > phrases.threshold(FLAT, runs):
         notes.append(
             f"On {target} the random arm was still rising over the last quarter of the epochs "
             f"(by {phrases.risen(rising.mean, metric)}): with more epochs the gain may shrink."
@@ -173,7 +173,7 @@ def _summary_table(runs: pl.DataFrame, where: str) -> pl.DataFrame:
                 f"best (on {where.removesuffix('idation')})": contrasts.seeds_cell(group["best"], metric=metric),
                 f"{over} over random at the best": _over_random(runs, str(target), str(arm)),
                 "optimisation speed": contrasts.seeds_cell(group["speed"], metric=metric),
-                "flattened": _flattened(group["rise"], phrases.deviation(group)),
+                "flattened": _flattened(group["rise"], phrases.threshold(FLAT, group)),
             }
         )
     return pl.DataFrame(rows)
@@ -186,12 +186,12 @@ def _over_random(runs: pl.DataFrame, target: str, arm: str) -> str:
     return "-" if points is None or arm == "random" else phrases.interval(points.interval(), first["metric"][0])
 
 
-def _flattened(rise: pl.Series, whole: float) -> str:
+def _flattened(rise: pl.Series, flat: float) -> str:
     """Whether the val metric stopped rising; "-" when there were too few epochs to say."""
     found = rise.drop_nulls()
     if found.is_empty():
         return "-"
-    return "yes" if float(found.to_numpy().mean()) <= FLAT * whole else "no"
+    return "yes" if float(found.to_numpy().mean()) <= flat else "no"
 
 
 def _charts(target: str, rows: pl.DataFrame) -> list[Chart]:

@@ -81,13 +81,13 @@ def _finals(sides: Sequence[Side], target: Matched) -> Iterator[Chart]:
     (metric,) = metrics
     kinds: dict[str, Any] = {"low": pl.Float64, "high": pl.Float64}
     spec = charts.dots(
-        phrases.upright(pl.DataFrame(means, schema_overrides=kinds), "score", metric),
+        pl.DataFrame(means, schema_overrides=kinds),
         "arm",
         "score",
         "study",
         low="low",
         high="high",
-        runs=phrases.upright(pl.DataFrame(runs), "score", metric),
+        runs=pl.DataFrame(runs),
         value_title=f"final test {phrases.axis(metric)}",
         percent=phrases.percent(metric),
     )

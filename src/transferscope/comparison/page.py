@@ -7,7 +7,6 @@ from typing import Any, get_args
 import polars as pl
 
 from transferscope import answers, whole
-from transferscope.analyses._shared import contrasts
 from transferscope.analyses._shared.readings import Reading
 from transferscope.comparison import drawn
 from transferscope.comparison.differences import Row
@@ -148,8 +147,7 @@ def _value(one: Reading | None) -> str:
     if one.level:
         how = answers.metric(one.judged)
         if how.error:
-            error = contrasts.told(shown, one.judged)
-            return f"{wording.measured(error.mean, error.low, error.high, '')}, {seeds}"
+            return f"{wording.measured(shown.mean, shown.low, shown.high, '')}, {seeds}"
         ends = [None if end is None else end / how.times for end in (shown.low, shown.high)]
         return f"{rounding.score(shown.mean / how.times, *ends, share=how.share)}, {seeds}"
     return f"{wording.measured(shown.mean, shown.low, shown.high, one.unit)}, {seeds}"

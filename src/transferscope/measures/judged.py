@@ -4,7 +4,7 @@ One function of every kind of answers (`transferscope.answers`); outputs are (n,
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -79,30 +79,6 @@ def parts(outputs: ArrayLike, labels: ArrayLike, metric: str, scale: Sequence[fl
     return np.asarray((((z > 0) == (y > 0.5)) & known).sum(1) / np.maximum(known.sum(1), 1), dtype=np.float64)
 
 
-def lacking(outputs: ArrayLike, labels: ArrayLike, metric: str, scale: Sequence[float] | None = None) -> Array:
-    """Each example's part (n,) in what the metric lacks of its best, whose mean is best - `score`; NaN where undefined.
-
-    That of `parts` where they are known; of macro F1 and balanced accuracy the delta method's, and of an average
-    precision and a rank correlation the jackknife's (Efron 1982, chapter 3): what leaving the example out moves them
-    by, n - 1 times.
-    """
-    z, y = np.asarray(outputs), np.asarray(labels)
-    best = answers.metric(metric).best
-    found = parts(z, y, metric, scale) if answers.metric(metric).parts else None
-    if metric == "macro_f1":
-        found = _f1_parts(z, y)
-    elif metric == "balanced_accuracy":
-        hit, own = z.argmax(1) == y, np.bincount(y, minlength=z.shape[1])
-        recall = np.bincount(y, hit, minlength=z.shape[1]) / np.maximum(own, 1)
-        found = recall[own > 0].mean() + len(y) * (hit - recall[y]) / ((own > 0).sum() * own[y])
-    elif metric == "spearman":
-        found = _jackknifed(lambda a, b: regression.spearman(a[:, None], b[:, None]), z, y)
-    elif metric == "average_precision":
-        columns = z[:, -1:] - z[:, :1] if y.ndim == 1 and z.shape[1] > 1 else z
-        found = _jackknifed(imbalance.average_precision, np.asarray(columns, float), y.reshape(len(y), -1))
-    return np.full(len(y), np.nan) if found is None else best - found
-
-
 def losses(outputs: ArrayLike, labels: ArrayLike) -> Array:
     """The loss of every example (n,): cross-entropy in nats, with several labels or one output the logistic loss
     averaged over labels; of numbers the squared error averaged over them."""
@@ -163,41 +139,6 @@ def chance(
 def _in_units(z: NDArray[Any], y: NDArray[Any], scale: Sequence[float] | None) -> tuple[NDArray[Any], NDArray[Any]]:
     """Outputs and labels times their scale; what both were moved by is no part of an error."""
     return (z, y) if scale is None else (z * np.asarray(scale, float), y * np.asarray(scale, float))
-
-
-def _f1_parts(z: NDArray[Any], y: NDArray[Any]) -> Array | None:
-    """Each example's part (n,) in the mean F1 of classes, or of labels that have both answers, by the delta method."""
-    if y.ndim == 1:
-        named, own = np.eye(z.shape[1], dtype=bool)[z.argmax(1)], np.eye(z.shape[1], dtype=bool)[y]
-        of = (named | own).any(0)
-    else:
-        named, own = (z > 0) & answers.known(y), y == 1
-        of = own.any(0) & (~own & answers.known(y)).any(0)
-    if not of.any():
-        return None
-    hits, both = (named & own)[:, of], named[:, of].astype(float) + own[:, of]
-    score = 2 * hits.sum(0) / both.sum(0)
-    found: Array = (score + len(y) * (2 * hits - score * both) / both.sum(0)).mean(1)
-    return found
-
-
-def _jackknifed(
-    statistic: Callable[[NDArray[Any], NDArray[Any]], float | None], z: NDArray[Any], y: NDArray[Any]
-) -> Array | None:
-    """Each example's part (n,) in the mean over columns of a statistic of (n,) outputs and labels, over those columns
-    in which it is defined; cells below 0 of labels are left out, and have the statistic itself."""
-    found = []
-    for j, known in enumerate(answers.known(y).T):
-        s, t = z[known, j], y[known, j]
-        if (whole := statistic(s, t)) is None or not np.ptp(t):
-            continue
-        kept = ~np.eye(len(t), dtype=bool)
-        without = [statistic(s[row], t[row]) for row in kept]
-        left = np.array([whole if value is None else value for value in without])
-        column = np.full(len(y), whole)
-        column[known] += (len(t) - 1) * (left.mean() - left) * len(y) / len(t)
-        found.append(column)
-    return np.mean(found, axis=0) if found else None
 
 
 def _ranked(z: NDArray[Any], y: NDArray[Any], metric: str) -> float | None:

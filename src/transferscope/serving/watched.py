@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from transferscope import battery, live
+from transferscope.answers import metric
 from transferscope.engine.artifact import ROWS
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Step
@@ -82,6 +83,8 @@ class Watched:
                 target = self._targets.get(getattr(step.params.get("data"), "key", ""), "")
                 panel = panels.setdefault(target, {"title": target, "metric": "", "runs": []})
                 panel["metric"] = str(rows[-1].get("metric", ""))
+                if of.endswith("_metric") and metric(panel["metric"]).error:  # it is held as its negative
+                    points = [(x, -y) for x, y in points]
                 run: dict[str, Any] = {"key": step.key, "name": self._names[step.key]}
                 run |= {
                     "arm": str(step.params.get("arm", "")),

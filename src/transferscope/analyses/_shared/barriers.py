@@ -43,8 +43,8 @@ def over_pairs(values: pl.DataFrame, kind: str, value: str) -> Interval | None:
 
 
 def limit(rows: pl.DataFrame) -> float:
-    """`LIMIT` in the score of the lines `rows`: that share of what it ranges over (`phrases.deviation`)."""
-    return LIMIT * phrases.deviation(rows)
+    """`LIMIT` in the score of the lines `rows`: that share of what it ranges over (`phrases.threshold`)."""
+    return phrases.threshold(LIMIT, rows)
 
 
 def outcome(height: Interval, rows: pl.DataFrame) -> Outcome:

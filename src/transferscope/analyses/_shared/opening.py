@@ -71,7 +71,7 @@ def train(target: str, runs: pl.DataFrame, table: ResultTable) -> list[Card]:
         text = "Too few epochs to say whether longer training would help"
         return [Card("Train", "unsure", text, sure="four epochs or more would tell", advice=rates, target=target)]
     metric = str(runs["metric"][0])
-    times, flat = phrases.times(metric), outcomes.FLAT * phrases.deviation(runs)
+    times, flat = phrases.times(metric), phrases.threshold(outcomes.FLAT, runs)
     limit = times * flat
     effect = mean_interval(times * rise.to_numpy())
     scratch = runs.filter(pl.col("arm") == "random")["rise"].drop_nulls()

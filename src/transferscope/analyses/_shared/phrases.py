@@ -28,10 +28,15 @@ def deviation(rows: pl.DataFrame) -> float:
     return float(rows["deviation"][0]) if answers.metric(str(_metric(rows))).error else 1.0
 
 
+def threshold(share: float, rows: pl.DataFrame) -> float:
+    """A share of what a score of these rows ranges over, in the score: itself, of an error of its `deviation`, to three
+    digits."""
+    return float(f"{share * deviation(rows):.3g}") if answers.metric(str(_metric(rows))).error else share
+
+
 def margin(points: float, rows: pl.DataFrame) -> float:
-    """So many points in what differences of these rows' scores are told in: themselves, of an error as `deviation`, to
-    three digits."""
-    return float(f"{points / 100 * deviation(rows):.3g}") if answers.metric(str(_metric(rows))).error else points
+    """So many points in what differences of these rows' scores are told in: themselves, of an error such a share."""
+    return threshold(points / 100, rows) if answers.metric(str(_metric(rows))).error else points
 
 
 def _metric(rows: pl.DataFrame) -> object:
@@ -134,6 +139,12 @@ def compared(gain: float, metric: str) -> str:
     words = ("higher than", "lower than")
     better, worse = words[::-1] if answers.metric(metric).error else words
     return better if gain > 0 else worse if gain < 0 else "the same as"
+
+
+def less(first: str, second: str, metric: str, that: str = "that ") -> str:
+    """A difference that is above 0 where the first is better: "a less that b", of an error "b less that a"."""
+    better, other = (second, first) if answers.metric(metric).error else (first, second)
+    return f"{better} less {that}{other}"
 
 
 def below(metric: str, better: bool = False) -> str:

@@ -21,7 +21,7 @@ class Reading:
 
     `asks` says what it is, `unit` what it counts, `judged` names the metric and `at` what else must agree (blocks of 8
     px). `shown` is its interval as the page of the study tells it. What it is made of: `scores` of the `seeds`, or
-    values by `pairs` of seeds. `level`: it is a score itself, in hundredths (minus an error), and no difference.
+    values by `pairs` of seeds. `level`: it is a score itself, in hundredths, or an error, and no difference.
     """
 
     name: str
@@ -127,15 +127,16 @@ def gain(target: str, runs: pl.DataFrame) -> list[Reading]:
     over = gains.over_scratch(runs, "pretrained")
     word, found = phrases.word(metric), []
     if over.learnt:
-        asks = f"Final test {word} with pretraining less that from scratch"
+        asks = f"Final test {word} {phrases.less('with pretraining', 'from scratch', metric)}"
         found += of_scores("gain", "Gain", asks, target, metric, over.points, over.seeds)
     tuned, scratch = (runs.filter(pl.col("arm") == arm) for arm in ("pretrained", "random"))
     both = tuned.drop_nulls("speed").join(scratch.drop_nulls("speed"), on="seed", suffix="_random")
     sooner = {row["seed"]: times * (row["speed"] - row["speed_random"]) for row in both.iter_rows(named=True)}
-    asks = f"Training {word} averaged over the epochs, with pretraining less from scratch"
+    asks = f"Training {word} averaged over the epochs, {phrases.less('with pretraining', 'from scratch', metric, '')}"
     found += by_seed("speed", "Gain", asks, target, unit, sooner, judged=metric)
     rises = {row["seed"]: times * row["rise"] for row in tuned.drop_nulls("rise").iter_rows(named=True)}
-    asks = f"Validation {word} that the pretrained arm gained in the last quarter of the epochs"
+    gained = "lost" if answers.metric(metric).error else "gained"
+    asks = f"Validation {word} that the pretrained arm {gained} in the last quarter of the epochs"
     return [*found, *by_seed("rise", "Train", asks, target, unit, rises, judged=metric)]
 
 
@@ -145,8 +146,9 @@ def finals(target: str, runs: pl.DataFrame) -> list[Reading]:
     for (arm,), of in runs.drop_nulls("final").group_by(["arm"], maintain_order=True):
         of, metric = of.sort("seed"), str(of["metric"][0])
         how = answers.metric(metric)
-        scores = gains.scores([of])[0].times(how.times)
-        shown = contrasts.moved(within.interval(of["final"].to_numpy(), "final", metric=metric), how.times)
+        times = how.times if not how.error else -1.0  # the error itself
+        scores = gains.scores([of])[0].times(times)
+        shown = contrasts.moved(within.interval(of["final"].to_numpy(), "final", metric=metric), times)
         asks = f"Final test {answers.metric(metric).word}, {START.get(str(arm), f'from the {arm} start')}"
         found += of_scores(
             f"final/{arm}", "Scores", asks, target, metric, scores, of["seed"].to_list(), shown=shown, level=True

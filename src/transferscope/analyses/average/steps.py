@@ -96,7 +96,8 @@ def _scored(of: Any, best: Any, metric: str) -> dict[str, Any]:
 
     known = np.isfinite([of[0], best[0]]).all()
     gain: dict[str, Any] = {"gain": of[0] - best[0] if known else None, "gain_low": None, "gain_high": None}
-    if (metric in ("accuracy", "r2") or (metric != "auc" and known)) and of is not best:
+    tells = known and np.ptp(best[2] - of[2]) > 0  # where no image differs t has no width
+    if (metric in ("accuracy", "r2") or (metric != "auc" and tells)) and of is not best:
         # Of other metrics an image's part may be anything; its mean over hundreds of images is near normal.
         found = paired_values(best[2] - of[2]) if metric == "accuracy" else mean_interval(best[2] - of[2])
         gain |= {"gain_low": found.low, "gain_high": found.high}

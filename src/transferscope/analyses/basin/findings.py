@@ -88,7 +88,8 @@ def basin(target: str, kind: str, of: pl.DataFrame) -> Finding:
         failing = sorted({part for text in of["failing"] if text for part in text.split("; ")})
         text += f", for {phrases.listed(failing)} fails" if failing else ""
     short = counted.split()[0] if counted.startswith(("points", "hundredths")) else counted
-    rise = [f"{times * contrasts.average(of[n]):.2g} {short} {word}" for n, word in CONDITIONS.items()]
+    short = "" if answers.metric(of["loss"][0]).error else f" {short}"  # an error is its own unit
+    rise = [f"{times * contrasts.average(of[n]):.2g}{short} {way}" for n, way in CONDITIONS.items()]
     text += f"; the {loss} rises by {phrases.listed(rise)}."
     for told in ("could not be extended", "a plateau"):
         such = of.filter(pl.col("told").str.contains(told)).height if "told" in of.columns else 0

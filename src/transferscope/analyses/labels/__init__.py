@@ -161,7 +161,7 @@ def _rising(target: str, runs: pl.DataFrame) -> list[str]:
     """Budgets whose random arm had not flattened."""
     random = runs.filter(pl.col("arm") == "random").drop_nulls("rise_metric")
     rise = random.group_by("images", maintain_order=True).agg(pl.col("rise_metric").mean())
-    late = [int(images) for images, value in rise.iter_rows() if value > outcomes.FLAT * phrases.deviation(runs)]
+    late = [int(images) for images, value in rise.iter_rows() if value > phrases.threshold(outcomes.FLAT, runs)]
     if not late:
         return []
     return [

@@ -115,5 +115,6 @@ def _readings(target: str, runs: pl.DataFrame) -> list[readings.Reading]:
     if (points := gains.difference(tuned, scale)) is None:
         return []
     metric = str(runs["metric"][0])
-    asks = f"Final test {phrases.word(metric)} from pretrained weights less that from random ones of the same scale"
+    how = phrases.less("from pretrained weights", "from random ones of the same scale", metric)
+    asks = f"Final test {phrases.word(metric)} {how}"
     return readings.of_scores("features", "Why", asks, target, metric, points, gains.common_seeds([tuned, scale]))

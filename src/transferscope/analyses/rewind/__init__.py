@@ -82,7 +82,7 @@ def section(table: ResultTable, options: Options) -> Section:
             )
         ) is not None:
             said.notes.append(own)
-        threshold = options.threshold * phrases.deviation(rows)
+        threshold = phrases.threshold(options.threshold, rows)
         said.findings += [
             *fine_tuned(target, alone, options),
             *scratch(target, alone, options),

@@ -45,7 +45,7 @@ def draw(target: str, rows: pl.DataFrame, options: Options) -> list[Chart]:
             y_title=lost,
             runs=bottom.select("arm", "block", "seed", "drop"),
             x_title="rewound up to this block",
-            reference=options.threshold * phrases.deviation(rows),
+            reference=phrases.threshold(options.threshold, rows),
         )
         caption = f"The block and all below it set back together; {where}. The rule is the threshold."
         found.append(Chart(f"{target}-together", f"Rewinding from the bottom on {target}", spec, caption))

@@ -46,7 +46,7 @@ def fine_tuned(target: str, alone: pl.DataFrame, options: Options) -> list[Findi
     if (compared := per_block.compared(rows, "drop", upper, lower)) is None:
         return []
     gap, high, low = compared
-    times, threshold = phrases.times(rows["metric"][0]), options.threshold * phrases.deviation(rows)
+    times, threshold = phrases.times(rows["metric"][0]), phrases.threshold(options.threshold, rows)
     text = (
         f"On {target}, rewinding one block of the lower half of P-T ({per_block.span(lower)}) costs "
         f"{_points(low.mean, rows)} {_unit(alone)} on average over blocks and seeds, "
@@ -96,7 +96,7 @@ def together(target: str, rows: pl.DataFrame, options: Options) -> list[Finding]
     """How many blocks, counted from the bottom, can go back together."""
     body = per_block.order(start(rows, "rewind"))[:-1]
     bottom = start(rows, "bottom").filter(pl.col("block").is_in(body))
-    threshold = options.threshold * phrases.deviation(rows)
+    threshold = phrases.threshold(options.threshold, rows)
     counts = _counts(bottom, threshold)
     if counts.is_empty():
         return []

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferscope.measures import judged
+from transferscope.measures.lacking import lacking
 
 MISTAKES = ("accuracy", "auc", "r2")  # under which an image's part is its mistake, of numbers of unexplained variance
 
@@ -18,7 +19,7 @@ class Scored:
     `loss` (n,): cross-entropy of each image, in nats (binary and multi-label: mean over its labels), of numbers the
     squared error. `wrong` (n,): 0 or 1, multi-label the share of labels on the wrong side of 0.5, of numbers what adds
     up to 1 - R²; under another metric than accuracy, AUC and R² what an image adds to what it lacks of its best
-    (`judged.lacking`). `metric`: the score by `States.metric` over the n images, NaN where it is undefined; of an
+    (`measures.lacking`). `metric`: the score by `States.metric` over the n images, NaN where it is undefined; of an
     error it is negative. `logits` (n, k).
     """
 
@@ -43,7 +44,7 @@ def scored(
     """
     if metric not in MISTAKES:
         score = judged.score(logits, labels, metric, scale)
-        lost = judged.lacking(logits, labels, metric, scale)
+        lost = lacking(logits, labels, metric, scale)
         return Scored(judged.losses(logits, labels), lost, float("nan") if score is None else score, logits)
     loss, wrong = judged.losses(logits, labels), judged.wrong(logits, labels, spread)
     if metric == "r2":
