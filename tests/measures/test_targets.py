@@ -296,3 +296,18 @@ def test_strata_of_numbers_are_tenths_of_their_rank():
     assert (np.diff(found[np.argsort(numbers[:, 0])]) >= 0).all()
     assert set(answers.strata(numbers[:15])) == {0}, "few examples are not divided"
     assert imbalance.confusion([0, 1], [1, 1], 2).tolist() == [[0, 0], [1, 1]]
+
+
+def test_the_variance_of_a_balanced_accuracy_is_that_of_its_recalls() -> None:
+    """Of independent recalls (Brodersen et al. 2010): sum of r (1 - r) / n over classes, over their number squared."""
+    draws = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2], [400, 60, 12])
+    said = np.where(draws.random(len(truth)) < np.array([0.9, 0.6, 0.3])[truth], truth, (truth + 1) % 3)
+    parts = imbalance.balanced_parts(said, truth, 3)
+    recalls = np.array([(said == truth)[truth == label].mean() for label in range(3)])
+    counts = np.bincount(truth)
+    assert parts.mean() == pytest.approx(recalls.mean())
+    assert parts.var() / len(truth) == pytest.approx((recalls * (1 - recalls) / counts).sum() / 9)
+    again = [draws.integers(0, len(truth), len(truth)) for _ in range(4000)]
+    seen = np.std([oracle.balanced_accuracy_score(truth[rows], said[rows]) for rows in again])
+    assert np.sqrt(parts.var() / len(truth)) == pytest.approx(seen, rel=0.1)

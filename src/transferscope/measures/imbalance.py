@@ -29,11 +29,12 @@ def balanced_accuracy(counts: Counts) -> float:
 
 
 def balanced_parts(predicted: ArrayLike, truth: ArrayLike, classes: int) -> Array:
-    """Each example's part (n,) in the balanced accuracy, whose mean it is: 0, or n over the classes that there are and
-    the examples of its own."""
+    """Each example's part (n,) in the balanced accuracy, whose mean it is, by the delta method: recalls are ratios, so
+    that what counts is a hit less the recall of its class, and not how many examples the class happens to have."""
     p, y = np.asarray(predicted), np.asarray(truth)
-    own = np.bincount(y, minlength=classes)
-    found: Array = (p == y) * len(y) / ((own > 0).sum() * own[y])
+    hit, own = p == y, np.bincount(y, minlength=classes)
+    recall = np.bincount(y, hit, minlength=classes) / np.maximum(own, 1)
+    found: Array = recall[own > 0].mean() + len(y) * (hit - recall[y]) / ((own > 0).sum() * own[y])
     return found
 
 

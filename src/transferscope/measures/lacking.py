@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 def lacking(outputs: ArrayLike, labels: ArrayLike, metric: str, scale: Sequence[float] | None = None) -> Array:
     """Each example's part (n,) in what the metric lacks of its best, whose mean is best - `judged.score`.
 
-    That of `judged.parts` where they are known; of macro F1 and balanced accuracy the delta method's, and of an average
+    That of `judged.parts` where they are known; of macro F1 the delta method's, and of an average
     precision and a rank correlation the jackknife's (`left_out.jackknifed`). NaN where the metric is undefined.
     """
     z, y = np.asarray(outputs), np.asarray(labels)
@@ -23,10 +23,6 @@ def lacking(outputs: ArrayLike, labels: ArrayLike, metric: str, scale: Sequence[
     found = judged.parts(z, y, metric, scale) if answers.metric(metric).parts else None
     if metric == "macro_f1":
         found = _f1_parts(z, y)
-    elif metric == "balanced_accuracy":
-        hit, own = z.argmax(1) == y, np.bincount(y, minlength=z.shape[1])
-        recall = np.bincount(y, hit, minlength=z.shape[1]) / np.maximum(own, 1)
-        found = recall[own > 0].mean() + len(y) * (hit - recall[y]) / ((own > 0).sum() * own[y])
     elif metric == "spearman":
         found = _rank_parts(z, y, metric)
     elif metric == "average_precision":
