@@ -7,7 +7,7 @@ options. Behind a name with a dot is anyone's module, whose options no schema kn
 from dataclasses import fields
 from typing import Any, get_type_hints
 
-from pydantic import create_model
+from pydantic import BaseModel, create_model
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from transferscope import analyses, registry
@@ -211,5 +211,5 @@ def _told_of(kind: type) -> Schema:
     """What a file tells of a dataclass, by the types of its fields."""
     hints, left = get_type_hints(kind), UNTOLD[kind.__name__]
     told: dict[str, Any] = {one.name: (hints[one.name], ...) for one in fields(kind) if one.name not in left}
-    made = create_model(kind.__name__, **told).model_json_schema(schema_generator=_Keys)
-    return _exactly(made["properties"])
+    model: type[BaseModel] = create_model(kind.__name__, **told)
+    return _exactly(model.model_json_schema(schema_generator=_Keys)["properties"])
