@@ -14,7 +14,18 @@ from typing import Annotated, Any, cast
 import typer
 
 from transferscope.console import arguments, exits, lines, tables
-from transferscope.console.arguments import DEFAULT, Against, Json, On, Set, StudyFile, Trust, analyses_named, planned
+from transferscope.console.arguments import (
+    DEFAULT,
+    Against,
+    Json,
+    On,
+    Quiet,
+    Set,
+    StudyFile,
+    Trust,
+    analyses_named,
+    planned,
+)
 from transferscope.console.exits import FAILED, INCOMPLETE, REFUSED
 from transferscope.console.lines import err, out
 from transferscope.console.logfile import LogFile
@@ -57,6 +68,8 @@ def quickstart(
     folder: Annotated[Path, typer.Argument(help="Where to put the study.")] = Path("transferscope-quickstart"),
     set_: Set = None,
     trust: Trust = False,
+    quiet: Quiet = False,
+    json_: Json = False,
     log_file: LogFile = None,
 ) -> None:
     """Real ImageNet weights on real images, from nothing to a report, in minutes.
@@ -70,7 +83,7 @@ def quickstart(
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text((files("transferscope") / "quickstart.yaml").read_text(encoding="utf-8"), encoding="utf-8")
         out.print(f"Wrote {file}: edit it to make it yours.", markup=False)
-    run(file, set_, trust=trust, log_file=log_file)
+    run(file, set_, trust=trust, quiet=quiet, json_=json_, log_file=log_file)
 
 
 @app.command()
@@ -87,6 +100,8 @@ def init(
     network: Annotated[str | None, typer.Option(help="The network, e.g. timm:vit_tiny_patch16_224.")] = None,
     weights: Annotated[str | None, typer.Option(help="Its pretrained weights, e.g. file:mine.pth.")] = None,
     task: Annotated[str | None, typer.Option(help="What is asked: regression or ordinal; else it is found.")] = None,
+    quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Look at images, texts or arrays and write a commented study for it.
 
@@ -101,13 +116,20 @@ def init(
     text, said = propose(data, file.parent, network, weights, cast(Any, task))
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
+    if json_:
+        lines.as_json({"written": str(file), "said": said.splitlines()})
     out.print(said, markup=False)
     out.print(f"Wrote {file}. Next: transferscope check {file}, then transferscope run {file}", markup=False)
 
 
 @app.command()
 def check(
-    file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, json_: Json = False, log_file: LogFile = None
+    file: StudyFile = DEFAULT,
+    set_: Set = None,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    json_: Json = False,
+    log_file: LogFile = None,
 ) -> None:
     """Preflight: read the data and weights, build every arm, take one step. Trains nothing.
 
@@ -216,6 +238,7 @@ def run(
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Say nothing but warnings, failures and what was found.")
     ] = False,
+    json_: Json = False,
     log_file: LogFile = None,
 ) -> None:
     """Do what is missing, then write the report. Stop it anywhere; run it again to go on.
@@ -229,16 +252,20 @@ def run(
     from transferscope.console import stopping
     from transferscope.console.watch import watched
 
-    told = lines.silent if quiet else out
+    told = lines.silent if quiet or json_ else out
     set_ = arguments.on(on, set_)
+<<<<<<< HEAD
     flags = {"--trust": trust, "--no-retry-failed": not retry_failed, "--restore": restore, "--quiet": quiet}
+=======
+    flags = {"--trust": trust, "--no-retry-failed": not retry_failed, "--quiet": quiet, "--json": json_}
+>>>>>>> tools
     kept = [] if log_file is None else ["--log-file", str(log_file)]
     resume = stopping.again(file, set_, [*(flag for flag, given in flags.items() if given), *kept])
     caught: list[int] = []
 
     def do(now: rounds.Round) -> tuple[dict[str, Any], bool]:
         with stopping.stoppable(now.executor, resume) as signals:
-            found = watched(now, told, live=told.is_terminal and not quiet)
+            found = watched(now, told, live=told.is_terminal and not told.quiet)
         caught.extend(signals)
         return found, bool(signals)
 
@@ -260,9 +287,14 @@ def run(
         raise typer.Exit(stopping.code(caught))
     found = battery.results(done.study, done.outcomes)
     lines.findings(found)
+<<<<<<< HEAD
     if done.relieved.results:
         went = f"{size(done.relieved.bytes)} of {done.relieved.results} results were let go"
         told.print(f"{went} (resources.keep: {done.study.resources.keep}); --restore computes them again.")
+=======
+    if json_:
+        lines.as_json(lines.summed_up(found, done.outcomes.values()))
+>>>>>>> tools
     if not done.began:
         told.print("Nothing to do: every step was in the store.")
     if passed := {step.key for step in done.steps.todo(done.store)} & set(done.left):
@@ -368,6 +400,8 @@ def report(
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Write nothing into the store, not even memos.")
     ] = False,
+    quiet: Quiet = False,
+    json_: Json = False,
     log_file: LogFile = None,
     against_: Against = None,
 ) -> None:
@@ -382,6 +416,8 @@ def report(
     study, steps, store = planned(file, set_, read_only=read_only, trusted=trust)
     found = battery.results(study, folder=out_, published=published)
     lines.findings(found)
+    if json_:
+        lines.as_json(lines.summed_up(found))
     if found.problems:
         raise typer.Exit(FAILED)
     if todo := steps.todo(store):
@@ -397,6 +433,7 @@ def results(
         str | None, typer.Option(help="One analysis; all when left out.", autocompletion=analyses_named)
     ] = None,
     form: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
+    json_: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     set_: Set = None,
     trust: Trust = False,
     against_: Against = None,
@@ -427,7 +464,7 @@ def results(
         tables_ = {name: battery.table(name, steps, store) for name in names}
         missing = sum(len(table.missing) for table in tables_.values())
         found = {name: table.rows for name, table in tables_.items()}
-    if form == "json":
+    if json_ or form == "json":
         import json
 
         print(json.dumps({name: rows.to_dicts() for name, rows in found.items()}, indent=1, allow_nan=False))
@@ -451,6 +488,7 @@ def compare(
     json_: Annotated[
         bool, typer.Option("--json", help="Print one JSON object; the page is written where --out says so.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Studies side by side on one page: what differs, what each found, and the differences, paired by seed and image
     where they may be. Computes nothing and writes nothing into a store; exit code 4 when a study lacks results.
@@ -491,6 +529,8 @@ def export(
     at: Annotated[str, typer.Option("--at", help="For model: its weights, final, best (on val) or ema.")] = "final",
     set_: Set = None,
     trust: Trust = False,
+    quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Write a fine-tuned network as a folder that timm or transformers load, or a study for a tracker of experiments.
 
@@ -514,11 +554,16 @@ def export(
         run = find(of, study, steps, opened)
         written = model.write(study, run, battery.results(study), folder, at)
         out.print(f"Wrote {written}: its README.md says how to load it.", markup=False)
+        if json_:
+            lines.as_json({"written": str(written)})
         return
     tracker = trackers.load(what)
     study, _, opened = planned(Path(of), set_, trusted=trust)
-    shown = tracker.write(record(study, opened, battery.results(study)), folder or study.folder / what)
-    out.print(f"Wrote {folder or study.folder / what}. To see it: {shown}", markup=False)
+    place = folder or study.folder / what
+    shown = tracker.write(record(study, opened, battery.results(study)), place)
+    out.print(f"Wrote {place}. To see it: {shown}", markup=False)
+    if json_:
+        lines.as_json({"written": str(place), "to_see_it": shown})
 
 
 @app.command()
@@ -527,6 +572,7 @@ def verify(
     set_: Set = None,
     trust: Trust = False,
     repair: Annotated[bool, typer.Option("--repair", help="Set aside what is damaged; a run redoes it.")] = False,
+    quiet: Quiet = False,
     json_: Json = False,
     log_file: LogFile = None,
 ) -> None:
@@ -543,7 +589,7 @@ def verify(
         result = store.artifact(task, key)
         if why := result.inspect():
             if not json_:
-                out.print(f"{task} {key}: {why}", markup=False)
+                lines.wrong().print(f"{task} {key}: {why}", markup=False)
             damaged.append({"task": task, "key": key, "reason": why, "set_aside": repair})
             counts["damaged"] += 1
             if repair:
@@ -608,6 +654,8 @@ def gc(
     older: Annotated[
         float, typer.Option("--older-than", min=0.0, metavar="DAYS", help="Only results finished so many days ago.")
     ] = 0.0,
+    quiet: Quiet = False,
+    json_: Json = False,
     log_file: LogFile = None,
 ) -> None:
     """Delete results that no study asks for, and leftovers of killed runs.
@@ -630,13 +678,16 @@ def gc(
         out.print(f"kept for {file}", markup=False)
     kept = {f"{step.task}-{step.key}" for _, steps, _ in opened for step in steps.steps}
     kept |= {name for said in others.values() for name in said["steps"]}
-    total = 0
+    total, gone = 0, []
     for task, key in list(store.entries()):
         if f"{task}-{key}" not in kept and store.age(task, key, began) > older * DAY:
             freed = store.remove(task, key) if yes else store.bytes(task, key)
             total += freed
+            gone.append({"task": task, "key": key, "bytes": freed})
             out.print(f"{'deleted' if yes else 'would delete'} {task} {key} ({size(freed)})", markup=False)
     total += 0 if older else store.sweep(kept, delete=yes)
+    if json_:
+        lines.as_json({"deleted": yes, "results": gone, "bytes": total, "kept_for": [str(other) for other in others]})
     out.print(f"{size(total)} {'freed' if yes else 'could be freed; add --yes to do it'}.")
 
 
@@ -696,16 +747,18 @@ def bench(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    results: Annotated[bool, typer.Option("--results", help="That of results.json instead.")] = False,
+) -> None:
     """Print the JSON schema of the study file, from which an editor completes keys and explains them.
 
     Example: [bold]transferscope schema > study.schema.json[/bold]
     """
     import json
 
-    from transferscope.json_schema import study_schema
+    from transferscope.json_schema import results_schema, study_schema
 
-    print(json.dumps(study_schema(), indent=1))
+    print(json.dumps(results_schema() if results else study_schema(), indent=1))
 
 
 @app.command()

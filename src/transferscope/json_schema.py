@@ -1,15 +1,19 @@
-"""The JSON schema of a study file, from which editors complete keys, explain them and mark mistakes.
+"""The JSON schemas of a study file, from which editors complete keys, explain them and mark mistakes, and of results.
 
 The models say what a key takes; what registries name (analyses, kinds of input, augmentations) is put in here with its
 options. Behind a name with a dot is anyone's module, whose options no schema knows.
 """
 
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_type_hints
 
+from pydantic import BaseModel, create_model
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from transferscope import analyses, registry
 from transferscope.data import Target
+from transferscope.report.results_json import FORMAT, UNTOLD
+from transferscope.section import Card, Finding
 from transferscope.study.explain import NO_KEYS
 from transferscope.study.file import StudyFile
 from transferscope.study.schema import Pretrained
@@ -168,3 +172,44 @@ def _standard(said: Any) -> Any:
     if isinstance(found.get("default"), dict) and ("$ref" in found or "$ref" in str(found.get("anyOf"))):
         found["default"] = {}
     return found
+
+
+def results_schema() -> Schema:
+    """The schema of results.json, draft 2020-12: every key of it is there, and no other."""
+    text, anything = {"type": "string"}, {"type": "object"}
+    texts = {"type": "array", "items": text}
+    analysis = {
+        "name": text,
+        "title": text,
+        "findings": {"type": "array", "items": _told_of(Finding)},
+        "cards": {"type": "array", "items": _told_of(Card)},
+        "basis": text,
+        "notes": texts,
+        "problems": texts,
+        "missing": {"type": "array", "items": _exactly({"labels": anything, "reason": text})},
+        "table": {**text, "description": "The CSV of its rows, from the folder of this file."},
+        "rows": {"type": "integer", "minimum": 0},
+        "charts": {"type": "array", "items": _exactly(dict.fromkeys(("name", "title", "caption"), text))},
+    }
+    whole = {
+        "format": {"const": FORMAT, "description": "Of this file; it is raised where a key changes its meaning."},
+        "title": text,
+        "question": text,
+        "precision": {"type": ["string", "null"], "description": "Of the networks; null where none was trained."},
+        "design": {"type": ["string", "null"], "description": "How often claims are looked at, and how strictly."},
+        "versions": {"type": "object", "additionalProperties": text},
+        "analyses": {"type": "array", "items": _exactly(analysis)},
+    }
+    return {"$schema": DIALECT, "title": "What a study of transferscope found", **_exactly(whole)}
+
+
+def _exactly(properties: dict[str, Any]) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _told_of(kind: type) -> Schema:
+    """What a file tells of a dataclass, by the types of its fields."""
+    hints, left = get_type_hints(kind), UNTOLD[kind.__name__]
+    told: dict[str, Any] = {one.name: (hints[one.name], ...) for one in fields(kind) if one.name not in left}
+    model: type[BaseModel] = create_model(kind.__name__, **told)
+    return _exactly(model.model_json_schema(schema_generator=_Keys)["properties"])

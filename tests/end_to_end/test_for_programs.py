@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from smoke import images
 from smoke.command import Said
 
 from transferscope import battery
@@ -78,3 +79,56 @@ def test_a_quiet_run(fresh: Path, call) -> None:
     assert said.out.lstrip().splitlines() == call("report", *small).out.lstrip().splitlines(), "the summary alone"
     assert "Nothing to do" not in call("run", "--quiet", *small).out
     assert "Nothing to do" in call("run", *small).out
+
+
+def test_a_run_and_a_report(copied: Path, call) -> None:
+    told = call("report", cwd=copied).out
+    for verb in ("report", "run"):
+        said = call(verb, "--json")
+        found = read(said)
+        assert said.code == 0 and not found["incomplete"] and found["problems"] == found["failed"] == []
+        assert all(line in told for line in found["answers"]) and found["answers"]
+        assert Path(found["page"]).is_file() and json.loads(Path(found["results"]).read_text("utf-8"))["format"] == 1
+    lacks = call("report", "--json", "--set", "seeds=3")
+    assert lacks.code == 4 and read(lacks)["incomplete"]
+
+
+def test_results_gc_and_export(copied: Path, call) -> None:
+    assert call("results", "--json", cwd=copied).out == call("results", "--format", "json").out
+    (copied / "small.yaml").write_text((copied / "study.yaml").read_text().replace("seeds: 2", "seeds: 1"))
+    spared = read(call("gc", "small.yaml", "--json"))
+    assert (spared["results"], spared["kept_for"]) == ([], [str(copied / "study.yaml")])
+    (copied / "study.yaml").rename(copied / "other.yaml")
+    plain, found = call("gc", "small.yaml").out, read(call("gc", "small.yaml", "--json"))
+    assert not found["deleted"] and found["bytes"] >= sum(one["bytes"] for one in found["results"]) > 0
+    assert plain.count("would delete") == len(found["results"])
+    assert all(f"would delete {one['task']} {one['key']} " in plain for one in found["results"])
+    written = read(call("export", "model", "shapes/random/0", "net", "--study", "other.yaml", "--json"))["written"]
+    assert (copied / written).is_dir() and written == "net"
+
+
+def test_init(tmp_path: Path, call) -> None:
+    images.write(tmp_path / "shapes", each=6)
+    plain = call("init", "shapes", cwd=tmp_path).out
+    found = read(call("init", "shapes", "--out", "other.yaml", "--json"))
+    assert found["written"] == "other.yaml" and (tmp_path / "other.yaml").is_file()
+    assert found["said"] and all(line in plain for line in found["said"])
+
+
+def test_quiet_is_for_this_verb_alone_and_not_for_what_is_wrong(copied: Path, call) -> None:
+    for words in (
+        ["report"],
+        ["check"],
+        ["verify"],
+        ["gc", "study.yaml"],
+        ["export", "model", "shapes/random/0", "net"],
+    ):
+        said = call(*words, "--quiet", cwd=copied)
+        assert (said.code, said.out) == (0, ""), words
+    assert "Report: " in call("report").out, "the next one speaks"
+    weights = next((copied / "store" / "train").glob("*/final.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1])
+    spoilt = call("verify", "--quiet")
+    assert (spoilt.code, spoilt.out) == (1, "") and f"train {weights.parent.name}: " in spoilt.err
+    refused = call("check", "--quiet", "--set", "network=smoke.nets:pairs", "--set", "recipe.batch_size=7")
+    assert refused.code == 3 and refused.out == "" and "refused" in refused.err

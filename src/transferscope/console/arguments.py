@@ -1,10 +1,12 @@
 """The study that a verb is asked for: its file and overrides as arguments, and what they open."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from transferscope.console.lines import out
 from transferscope.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,8 +25,21 @@ Trust = Annotated[
     typer.Option("--trust", help="Also import modules of the study's that belong to other users, which runs them."),
 ]
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else on stdout.")]
 
+def _hush(context: typer.Context, wanted: bool) -> bool:
+    """Nothing is printed on stdout by people's lines until the verb has ended."""
+    if wanted and not out.quiet:
+        out.quiet = True
+        context.call_on_close(partial(setattr, out, "quiet", False))
+    return wanted
+
+
+Json = Annotated[
+    bool, typer.Option("--json", callback=_hush, help="Print one JSON object, and nothing else on stdout.")
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", callback=_hush, help="Print nothing on stdout; what is wrong stands on stderr.")
+]
 
 Against = Annotated[
     str | None,

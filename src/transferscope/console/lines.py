@@ -105,14 +105,20 @@ err = _Stream(stderr=True, highlight=False, soft_wrap=True)
 silent = _Stream(quiet=True)  # what `--quiet` leaves unsaid
 
 
+def wrong() -> Console:
+    """Where it is said what is wrong: beside everything else, or on stderr where nothing else is said."""
+    return err if out.quiet else out
+
+
 def checks(of: "Iterable[Check]") -> None:
     """A line for every check of the preflight."""
     for one in of:
+        to = out if one.ok else wrong()
         mark = "[green]ok     [/green]" if one.ok else "[red]refused[/red]"
         first, *notes = one.said.splitlines()
-        out.print(f"{mark} {escape(one.name)}: {escape(first)}")
+        to.print(f"{mark} {escape(one.name)}: {escape(first)}")
         for note in notes:
-            out.print(f"        {escape(note)}")
+            to.print(f"        {escape(note)}")
 
 
 def precision(study: "Study", steps: "Plan", to: Console = out) -> None:
@@ -186,10 +192,24 @@ def findings(found: "Results") -> None:
     notes = len({note for section in sections for note in section.notes})
     out.print(f"The page has {count} finding{'s' if count != 1 else ''} and {notes} note{'s' if notes != 1 else ''}.")
     for problem in found.problems:
-        out.print(f"[red]note:[/red] {escape(problem)}")
+        wrong().print(f"[red]note:[/red] {escape(problem)}")
     if found.problems:
         out.print(f"      What happened stands in {found.log}, for whoever mends it.", markup=False)
     out.print(f"Report: {found.report}", markup=False, soft_wrap=True)
+
+
+def summed_up(found: "Results", outcomes: "Iterable[Outcome]" = ()) -> dict[str, Any]:
+    """What `findings` and `failures` say, for a program; what was found in full is in `results`, a file."""
+    from transferscope.report.first_screen import summary
+
+    return {
+        "page": str(found.report),
+        "results": str(found.report.with_name("results.json")),
+        "answers": summary(found.sections),
+        "problems": list(found.problems),
+        "incomplete": found.incomplete,
+        "failed": [{"key": one.key, "reason": one.error} for one in outcomes if one.status in ("failed", "skipped")],
+    }
 
 
 def failures(outcomes: "Iterable[Outcome]") -> None:

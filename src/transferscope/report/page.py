@@ -21,7 +21,7 @@ from transferscope.report.claims import claims
 from transferscope.report.first_screen import Asked, first_screen
 from transferscope.report.folds import folds, of_data
 from transferscope.report.mishaps import Mishaps
-from transferscope.report.results_json import parts_of, results_json
+from transferscope.report.results_json import UNTOLD, parts_of, results_json
 from transferscope.report.shell import environment, shell
 from transferscope.section import Card, Chart, DataSet, Finding, Picture, Section, View
 
@@ -181,8 +181,8 @@ def _section(folder: Path, part: PagePart, mishaps: Mishaps) -> dict[str, Any]:
             }
             for finding in section.findings
         ],
-        "records": [_record(finding, "effects", "again", "sampled") for finding in section.findings],
-        "cards": [_record(card, "again") for card in section.cards],
+        "records": [_record(finding, *UNTOLD["Finding"]) for finding in section.findings],
+        "cards": [_record(card, *UNTOLD["Card"]) for card in section.cards],
         "data": [_record(one, "noun") for one in section.data],
         "opening": opening,
         "charts": charts,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 FORMAT = 1  # of the file
+UNTOLD = {"Finding": ("effects", "again", "sampled"), "Card": ("again",)}  # fields that stand in no file
 Labels = Mapping[str, Any]
 
 
