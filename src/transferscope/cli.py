@@ -688,6 +688,29 @@ def bench(
 
 
 @app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="The data set: domainnet.", show_default=False)],
+    root: Annotated[Path, typer.Argument(help="The folder to have it in.", show_default=False)],
+    domain: Annotated[
+        list[str] | None, typer.Option("--domain", help="Only this part of it; may be given several times.")
+    ] = None,
+    mirror: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where its files lie, instead of the address of its authors.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep-archives", help="Leave archives there when they are unpacked.")] = False,
+) -> None:
+    """Download a published data set as its source expects it. Stop it anywhere; run it again to go on.
+
+    Example: [bold]transferscope fetch domainnet domainnet --domain real --domain clipart[/bold]
+    """
+    from transferscope import fetch as fetching
+
+    said = partial(out.print, markup=False)
+    came = fetching.fetch(name, root, domain or (), mirror, keep, said)
+    said(f"{'' if came else 'Nothing to fetch. '}All of it is in {root}; fetched.json there tells the digests.")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of the study file, from which an editor completes keys and explains them.
 
