@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import shelf
+from filelock import FileLock
 from PIL import Image
 from shelf import Shelf
 
@@ -209,9 +210,17 @@ def test_what_somebody_else_put_there_is_left_alone(served: Shelf, root: Path, g
     assert "was not fetched by this" in refused(get) and not served.asked
 
 
+def test_two_at_once_are_one_too_many(served: Shelf, root: Path, get: Fetch) -> None:
+    root.mkdir()
+    with FileLock(root / ".fetch.lock"):
+        assert "another fetch is at work" in refused(get)
+    assert get() and not list(root.glob(".*"))
+
+
 def test_lists_that_lack_lines_are_refused_before_the_archive_is_fetched(served: Shelf, get: Fetch) -> None:
     served.files[LISTS[0]] = served.files[LISTS[0]].split(b"\n")[0]
-    assert "have 5 lines and not the published 8" in refused(get)
+    for _ in range(2):
+        assert "have 5 lines and not the published 8" in refused(get)
     assert ZIP not in {path for path, _ in served.asked}
 
 

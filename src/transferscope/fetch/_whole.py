@@ -26,13 +26,17 @@ Part = tuple[tuple[Published, ...], Callable[[Path], object]]
 
 def have(parts: Sequence[Part], base: str, root: Path, *, keep: bool, page: str, tell: Callable[[str], object]) -> bool:
     """Have the files of all parts below `root`: see `fetch.fetch`."""
+    root.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(root / ".fetch.lock")
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".fetch.lock", timeout=0):
-            came = [_have(files, check, base, root, keep=keep, page=page, tell=tell) for files, check in parts]
-        (root / ".fetch.lock").unlink(missing_ok=True)
+        lock.acquire(timeout=0)
     except Timeout:
         raise UserError(f"fetch: another fetch is at work in {root}; wait for it.") from None
+    try:
+        came = [_have(files, check, base, root, keep=keep, page=page, tell=tell) for files, check in parts]
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
     return any(came)
 
 
@@ -48,13 +52,14 @@ def _have(
 ) -> bool:
     """Have the files of one part; False where they were there. Lists are looked at before archives are fetched."""
     lacking = [one for one in files if not _is_there(one, root)]
-    for number, one in enumerate(lacking):
-        if one.unpacks is not None and lacking[:number]:
-            check(root)
-        if not (root / one.name).exists():
-            tell(f"Fetching {base}{one.address}")
-            download(f"{base}{one.address}", root / one.name, page, partial(_hold, one, base, root), tell)
+    for one in (one for one in lacking if one.unpacks is None):
+        _get(one, base, root, page, tell)
+    if lacking:
+        check(root)
+    for one in lacking:
         if one.unpacks is not None:
+            if not (root / one.name).exists():
+                _get(one, base, root, page, tell)
             tell(f"Unpacking {one.name}")
             came = unpack(root / one.name, root, one.unpacks)
             count, size = _contents(came)
@@ -64,6 +69,11 @@ def _have(
             if not keep:
                 (root / one.name).unlink()
     return bool(lacking)
+
+
+def _get(one: Published, base: str, root: Path, page: str, tell: Callable[[str], object]) -> None:
+    tell(f"Fetching {base}{one.address}")
+    download(f"{base}{one.address}", root / one.name, page, partial(_hold, one, base, root), tell)
 
 
 def _is_there(one: Published, root: Path) -> bool:
