@@ -20,6 +20,7 @@ PACKAGES = {
     "transferscope.models.networks": "open_clip package timm torchvision transformers",
     "transferscope.models.pretrained": "file package timm transformers",
     "transferscope.engine.executors": "inline local ray slurm",
+    "transferscope.fetch": "domainnet",
 }
 ASKED: dict[str, Callable[[str], object]] = {
     "source": lambda name: data.open_listing(f"{name}:x"),

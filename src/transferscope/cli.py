@@ -254,11 +254,8 @@ def run(
 
     told = lines.silent if quiet or json_ else out
     set_ = arguments.on(on, set_)
-<<<<<<< HEAD
     flags = {"--trust": trust, "--no-retry-failed": not retry_failed, "--restore": restore, "--quiet": quiet}
-=======
-    flags = {"--trust": trust, "--no-retry-failed": not retry_failed, "--quiet": quiet, "--json": json_}
->>>>>>> tools
+    flags["--json"] = json_
     kept = [] if log_file is None else ["--log-file", str(log_file)]
     resume = stopping.again(file, set_, [*(flag for flag, given in flags.items() if given), *kept])
     caught: list[int] = []
@@ -287,14 +284,11 @@ def run(
         raise typer.Exit(stopping.code(caught))
     found = battery.results(done.study, done.outcomes)
     lines.findings(found)
-<<<<<<< HEAD
     if done.relieved.results:
         went = f"{size(done.relieved.bytes)} of {done.relieved.results} results were let go"
         told.print(f"{went} (resources.keep: {done.study.resources.keep}); --restore computes them again.")
-=======
     if json_:
         lines.as_json(lines.summed_up(found, done.outcomes.values()))
->>>>>>> tools
     if not done.began:
         told.print("Nothing to do: every step was in the store.")
     if passed := {step.key for step in done.steps.todo(done.store)} & set(done.left):
@@ -744,6 +738,29 @@ def bench(
         if row["way"].endswith(step_time.COMPILED):
             pays = "never pays" if row["pays_after"] is None else f"pays after {row['pays_after']:.0f} steps"
             out.print(f"{row['way']}: the first step and evaluation took {row['start_seconds']:.0f} s; it {pays}.")
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="The data set: domainnet.", show_default=False)],
+    root: Annotated[Path, typer.Argument(help="The folder to have it in.", show_default=False)],
+    domain: Annotated[
+        list[str] | None, typer.Option("--domain", help="Only this part of it; may be given several times.")
+    ] = None,
+    mirror: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where its files lie, instead of the address of its authors.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep-archives", help="Leave archives there when they are unpacked.")] = False,
+) -> None:
+    """Download a published data set as its source expects it. Stop it anywhere; run it again to go on.
+
+    Example: [bold]transferscope fetch domainnet domainnet --domain real --domain clipart[/bold]
+    """
+    from transferscope import fetch as fetching
+
+    said = partial(out.print, markup=False)
+    came = fetching.fetch(name, root, domain or (), mirror, keep, said)
+    said(f"{'' if came else 'Nothing to fetch. '}All of it is in {root}; fetched.json there tells the digests.")
 
 
 @app.command()

@@ -2,8 +2,9 @@
 
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from statistics import median
 
 import numpy as np
@@ -49,8 +50,7 @@ class Forecast:
 
     def of(self, step: Step) -> Estimate:
         """The estimate of one step; None for what nothing tells."""
-        known = self.past.of(step)
-        size = known.bytes if known.bytes is not None else self._bytes(step)
+        known, size = self.past.of(step), self._size(step)
         if self.pace is not None and not self.decodes(step):
             return Estimate(self.pace * self.passes(step), size)
         return Estimate(known.seconds if known.seconds is not None else self._seconds(step), size)
@@ -69,8 +69,12 @@ class Forecast:
         weights at its ends, or none."""
         return round(sum(self._kept(step, keep) for step in steps))
 
+    def _size(self, step: Step) -> int | None:
+        known = self.past.of(step).bytes
+        return self._bytes(step) if known is None else known
+
     def _kept(self, step: Step, keep: Keep) -> float:
-        size, share = self.of(step).bytes or 0, self.past.share(step, keep)
+        size, share = self._size(step) or 0, self.past.share(step, keep)
         if share is None and step.task == "train" and keep != "all":
             return self._trained(step, 3 if keep == "ends" else 0) or 0
         return size if share is None else share * size
@@ -78,7 +82,7 @@ class Forecast:
     def passes(self, step: Step) -> float:
         """The work of a step, with the images that its data has where its task asks for them."""
         cost, images = find(step.call).cost, self._images(step)
-        if cost is None or images is None or "images" not in inspect.signature(cost).parameters:
+        if cost is None or images is None or not _goes_by_images(cost):
             return step.cost
         return float(cost(step.params, images))
 
@@ -119,6 +123,11 @@ class Forecast:
             return None
         answers = (images["val"] + images["test"]) * self.outputs.get(data.key, 0) if images else 0
         return weights * size + 2 * 4 * answers
+
+
+@cache  # of a few tasks, for every step of a plan
+def _goes_by_images(cost: Callable[..., float]) -> bool:
+    return "images" in inspect.signature(cost).parameters
 
 
 def image_counts(study: Study) -> dict[str, dict[str, int]]:

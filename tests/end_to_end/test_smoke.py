@@ -29,6 +29,7 @@ VERBS = (
     "verify",
     "gc",
     "export",
+    "fetch",
     "schema",
     "bench",
     "ls",

@@ -92,6 +92,7 @@ def test_what_is_not_whole_is_not_gone_on_from(machine: Machine, harm: str) -> N
         bucket.write(f"saves/train-key/{name}", b"b")
     else:
         bucket.write("saves/train-key/save.json", b"[")
+        assert work(one, error=Interrupted()) == {"resume": "5", "epoch": "a"}, "what is here is not lost for that"
     assert work(machine("two"), error=Interrupted()) == {}
 
 

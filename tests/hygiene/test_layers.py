@@ -14,7 +14,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     ),  # leaves
     frozenset({"trust", "answers", "devices", "drawing"}),
     frozenset({"charts", "registry", "memo"}),
-    frozenset({"engine", "data", "models", "measures"}),  # know nothing of each other
+    frozenset({"engine", "data", "models", "measures", "fetch"}),  # know nothing of each other
     frozenset({"probes"}),
     frozenset({"tasks"}),
     frozenset({"timing"}),

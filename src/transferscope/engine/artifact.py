@@ -98,7 +98,7 @@ class Artifact:
         Of one in a bucket `small` looks at what was fetched, and drops that if it is damaged.
         """
         try:
-            gone = self._let_go(now=True).get("files", ())
+            gone = self._let_go(now=not small).get("files", ())
             files = {name: said for name, said in self._read_said().get("files", {}).items() if name not in gone}
             if self.remote is not None:
                 return self._inspect_both(files, self.remote, small)

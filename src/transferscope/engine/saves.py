@@ -51,8 +51,8 @@ class Save:
 
     def bring(self) -> None:
         """Have in the folder what another machine saved last; what is there stays where none did."""
-        said = self._bucket.read(f"{self._place}/{LIST}")
-        if said is None or (self._note.exists() and self._note.read_bytes() == said):
+        said = self._bucket.read(f"{self._place}/{LIST}") or b""
+        if not _read(said) or (self._note.exists() and self._note.read_bytes() == said):
             return
         scratch = self._folder.with_name(f"{self._folder.name}.coming")
         shutil.rmtree(scratch, ignore_errors=True)

@@ -127,7 +127,7 @@ class Store:
 
     def keeps(self, step: Step, keep: Keep) -> bool:
         """Whether as much as `keep` of it is there, and was not let go."""
-        return KEEPS.index(self.kept(step)) >= KEEPS.index(keep)
+        return keep == KEEPS[0] or KEEPS.index(self.kept(step)) >= KEEPS.index(keep)
 
     def note(self, step: Step) -> None:
         """A worker says that a step is done."""

@@ -87,7 +87,8 @@ def _domain(rest: str) -> Domain:
     domain = Domain(root, path.name, count)
     if not (root / domain.name).is_dir():
         raise UserError(
-            f"'domainnet:{rest}': there is no folder '{root / domain.name}'; unpack {domain.name}.zip there."
+            f"'domainnet:{rest}': there is no folder '{root / domain.name}'; unpack {domain.name}.zip "
+            f"there, or run 'transferscope fetch domainnet {root} --domain {domain.name}'."
         )
     for split in SPLITS:
         if not (file := domain.list_file(split)).is_file():
