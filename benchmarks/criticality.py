@@ -30,7 +30,7 @@ from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.norm import refresh_batch_norm
 from transferscope.probes.blocks.criticality import Criticality, criticality
 from transferscope.probes.passes.prefix import Prefix
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 CLASSES, SIZE, TOLERANCE = 9, 64, 0.01
 Batches = list[tuple[Tensor, Tensor]]

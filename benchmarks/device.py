@@ -75,7 +75,7 @@ def ours(given: argparse.Namespace, folder: Path, epochs: int = 4) -> list[float
     from transferscope.data import open_squares
     from transferscope.engine.plan import Cell, Plan
     from transferscope.engine.store import Store
-    from transferscope.engine.work import Work
+    from transferscope.engine.task_context import Work
     from transferscope.engine.worker import execute
 
     study = _study(given, folder, epochs=epochs)

@@ -18,7 +18,7 @@ import torch
 from machine import natural, say
 from transferscope.data import build, open_listing
 from transferscope.engine.artifact import Artifact
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.tasks import frozen
 from transferscope.tasks.train import train
 

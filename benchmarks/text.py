@@ -50,7 +50,7 @@ def write_texts(file: Path, count: int, share: float) -> None:
 def opened(given: argparse.Namespace, precision: str) -> tuple[Any, Any, Any]:
     """The study of the texts, its store and its table, tokenised."""
     from transferscope.engine.store import Store
-    from transferscope.engine.work import Work
+    from transferscope.engine.task_context import Work
     from transferscope.engine.worker import execute
     from transferscope.study import Study
     from transferscope.tasks.inputs import open_table
@@ -76,7 +76,7 @@ def opened(given: argparse.Namespace, precision: str) -> tuple[Any, Any, Any]:
 
 def ours(given: argparse.Namespace, precision: str, seed: int) -> Result:
     """A training run of a study: the processor seconds of its epoch, without those of evaluations."""
-    from transferscope.engine.work import Work
+    from transferscope.engine.task_context import Work
     from transferscope.engine.worker import execute
     from transferscope.tasks import loop
 

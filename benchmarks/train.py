@@ -66,7 +66,7 @@ def ours(given: argparse.Namespace, precision: str | None = None, evaluate: int 
     from transferscope.data.batches import Batches
     from transferscope.engine.plan import Cell, Plan
     from transferscope.engine.store import Store
-    from transferscope.engine.work import Work
+    from transferscope.engine.task_context import Work
     from transferscope.engine.worker import execute
     from transferscope.study import Study
     from transferscope.tasks import loop

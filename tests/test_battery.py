@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from transferscope import battery
-from transferscope.engine.deal import WORKER_MEMORY
 from transferscope.engine.machine import Machine
+from transferscope.engine.worker_slots import WORKER_MEMORY
 from transferscope.errors import UserError
 from transferscope.memo import Memo
 from transferscope.models.build import build_network

@@ -19,8 +19,8 @@ from toy.nets import tiny
 import transferscope as ts
 from transferscope import devices
 from transferscope.devices import Accelerators
-from transferscope.engine.deal import dealt
 from transferscope.engine.machine import Machine
+from transferscope.engine.worker_slots import dealt
 from transferscope.errors import UserError
 from transferscope.models.build import seeded
 

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from smoke.command import environment
 
-from transferscope import battery, growing
+from transferscope import adding_seeds, battery
 from transferscope.errors import UserError
 from transferscope.exports import trackers
 from transferscope.exports.record import Record, record
@@ -24,7 +24,7 @@ from transferscope.study import Study
 @pytest.fixture(scope="module")
 def told(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Record:
     """What trackers are told of the smoke study."""
-    study, _, store = growing.present(Study.load(trained / "study.yaml"))
+    study, _, store = adding_seeds.present(Study.load(trained / "study.yaml"))
     return record(study, store, battery.results(study, folder=tmp_path_factory.mktemp("page")))
 
 

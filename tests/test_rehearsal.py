@@ -12,7 +12,7 @@ from transferscope import battery, preflight
 from transferscope.study import Study
 
 MODULE = '''
-from transferscope.strict import Strict
+from transferscope.strict_models import Strict
 
 
 class Options(Strict):

@@ -14,12 +14,11 @@ from typing import Any
 
 import polars as pl
 
-from transferscope import against, analyses, looks, registry
+from transferscope import against, analyses, interim_looks, registry
 from transferscope.against import Published
 from transferscope.analyses import Chosen
 from transferscope.analyses._shared import contrasts
 from transferscope.engine import executors
-from transferscope.engine.deal import dealt
 from transferscope.engine.estimate import Past
 from transferscope.engine.executors import Executor, Slots
 from transferscope.engine.machine import Machine, this_machine
@@ -29,18 +28,19 @@ from transferscope.engine.step import Outside, Step
 from transferscope.engine.store import Store
 from transferscope.engine.table import ResultTable, gather
 from transferscope.engine.worker import Outcome
+from transferscope.engine.worker_slots import dealt
 from transferscope.errors import UserError
 from transferscope.forecast import Forecast, image_counts, output_counts
 from transferscope.measures.deciding import Design
 from transferscope.measures.intervals import Interval
-from transferscope.measures.many import by_chance_words
+from transferscope.measures.multiple_comparisons import by_chance_words
 from transferscope.memo import Memo
 from transferscope.models import in_words
+from transferscope.report.failures import Mishaps
 from transferscope.report.first_screen import Asked
-from transferscope.report.mishaps import Mishaps
+from transferscope.report.input_words import docstring_on, section_on
 from transferscope.report.page import PagePart, Provenance, lost, write_report
 from transferscope.report.results import Results
-from transferscope.report.worded import docstring_on, section_on
 from transferscope.section import Finding, Section
 from transferscope.study import Study
 from transferscope.study.schema import Resources
@@ -66,7 +66,7 @@ def plan(study: Study) -> tuple[Plan, Store]:
 
 
 def slots(resources: Resources, machine: Machine | None = None, sharing: Callable[[], int] | None = None) -> Slots:
-    """The workers that a machine, this one by default, gives a study: see `engine.deal`."""
+    """The workers that a machine, this one by default, gives a study: see `engine.worker_slots`."""
     return dealt(machine or this_machine(), resources.slots, resources.threads, resources.device, sharing)
 
 
@@ -219,7 +219,7 @@ def results(
     """
     steps, store = plan(study)
     store.bring((step.task, step.key) for step in steps.steps)
-    design = looks.design(study, store)
+    design = interim_looks.design(study, store)
     resolved = _settled(study, steps).resolved()
     reasons = failures(store) | {key: o.error for key, o in (outcomes or {}).items() if o.error}
     mishaps = Mishaps(store.root / "failures" / "report.txt")
@@ -245,7 +245,7 @@ def results(
         running=running,
     )
     if not any(found.missing for found in tables.values()) and any(_claims(sections)):
-        looks.remember(study, store)
+        interim_looks.remember(study, store)
     if folder is None:  # its paths start from the folder of the study
         (study.folder / "resolved.yaml").write_text(resolved, encoding="utf-8")
     return Results(steps, tables, sections, page, tuple(mishaps.said), mishaps.log)

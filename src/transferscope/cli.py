@@ -200,7 +200,7 @@ def plan(
     """
     from transferscope import battery
     from transferscope.console.words import duration, size
-    from transferscope.outlook import outlook
+    from transferscope.step_overview import outlook
 
     study, steps, store = planned(file, set_, trusted=trust)
     found = outlook(study, steps, store, ask=calibrate, run_seconds=run_seconds)
@@ -367,16 +367,16 @@ def serve(
     from threading import Thread
 
     from transferscope.console import stopping
-    from transferscope.serving import door
+    from transferscope.serving import access
     from transferscope.serving.server import Server
-    from transferscope.serving.watched import Watched
+    from transferscope.serving.study_state import Watched
 
-    kept = door.chosen(host, token)
+    kept = access.chosen(host, token)
     watched = Watched(file, partial(planned, file, set_, read_only=True, trusted=trust))
     with Server(host, port, kept, watched) as server, stopping.heard() as signals:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
         out.show(f"Watch {file} at {server.url} (Ctrl-C ends this; a run goes on).", markup=False)
-        if not door.is_loopback(host):
+        if not access.is_loopback(host):
             err.print("Who has that address reads along, and it travels unencrypted: see docs/operations.md.")
         while not signals:
             time.sleep(0.2)
@@ -491,7 +491,7 @@ def compare(
     """
     from transferscope import trust as trusting
     from transferscope.comparison.studies import compare as held
-    from transferscope.report.mishaps import Mishaps
+    from transferscope.report.failures import Mishaps
 
     if trust:
         trusting.everything()
@@ -608,11 +608,11 @@ def store(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, jso
 
     Example: [bold]transferscope store study.yaml[/bold]
     """
-    from transferscope import users
+    from transferscope import store_users
 
     _, _, opened = planned(file, set_, trusted=trust)
     held = opened.held()
-    studies = users.registered(opened)
+    studies = store_users.registered(opened)
     theirs = {other: set(said["steps"]) & held.keys() for other, said in studies.items()}
     rest = held.keys() - set().union(*theirs.values())
     if json_:
@@ -659,7 +659,7 @@ def gc(
 
     Example: [bold]transferscope gc study.yaml other.yaml --older-than 30 --yes[/bold]
     """
-    from transferscope import users
+    from transferscope import store_users
 
     began = time.time()
     opened = [planned(file, None) for file in files]
@@ -667,7 +667,7 @@ def gc(
     if len(stores) > 1:
         raise UserError(f"gc: the studies use different stores ({', '.join(sorted(stores))}); give those of one store.")
     store = opened[0][2]
-    others = users.registered(store, but=files)
+    others = store_users.registered(store, but=files)
     for file in others:
         out.print(f"kept for {file}", markup=False)
     kept = {f"{step.task}-{step.key}" for _, steps, _ in opened for step in steps.steps}

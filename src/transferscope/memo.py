@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from transferscope import whole
+from transferscope import atomic_files
 from transferscope.errors import UserError
 
 Values = Mapping[str, Any]
@@ -63,7 +63,7 @@ class Memo:
         """
         if self.file is None:
             return to({})
-        if not whole.may_write(self.file):
+        if not atomic_files.may_write(self.file):
             return to(self.read())
         from filelock import FileLock  # readers do without
 
@@ -86,4 +86,4 @@ class Memo:
         assert self.file is not None
         if self.elsewhere is not None:
             self.elsewhere.push(known)
-        whole.write_json(self.file, known, indent=self.indent)
+        atomic_files.write_json(self.file, known, indent=self.indent)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from transferscope import battery, growing, preflight, rounds, study
+from transferscope import adding_seeds, battery, preflight, rounds, study
 from transferscope.against import read
 from transferscope.charts import in_notebooks as html
 from transferscope.comparison import studies as side_by_side
@@ -21,10 +21,10 @@ from transferscope.console.watch import watched
 from transferscope.engine.executors import Executor
 from transferscope.engine.worker import Outcome
 from transferscope.errors import UserError
-from transferscope.live import Live
-from transferscope.outlook import Outlook, outlook
 from transferscope.preflight import Check
 from transferscope.report.results import Results
+from transferscope.run_status import Live
+from transferscope.step_overview import Outlook, outlook
 from transferscope.study.explain import NO_KEYS
 from transferscope.study.file import StudyFile
 
@@ -151,7 +151,7 @@ class Study:
         return f"Study '{self._study.name}' in {self._study.folder}"
 
     def _present(self) -> rounds.Opened:
-        return growing.present(self._study)
+        return adding_seeds.present(self._study)
 
 
 def compare(studies: Sequence[Study | Path | str]) -> Comparison:

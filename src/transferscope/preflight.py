@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from transferscope import analyses, battery, nouns
+from transferscope import analyses, battery, input_nouns
 from transferscope.answers import counted
-from transferscope.data.absent import decides, lacking
+from transferscope.data.absent_classes import decides, lacking
 from transferscope.data.pictures.compressed import SMALLER
 from transferscope.data.pictures.squares import DISK_SHARE
 from transferscope.engine import executors
-from transferscope.engine.deal import WORKER_MEMORY
 from transferscope.engine.estimate import Past
 from transferscope.engine.machine import this_machine
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
+from transferscope.engine.worker_slots import WORKER_MEMORY
 from transferscope.errors import UserError
 from transferscope.forecast import split_rows
 from transferscope.measures.matching import check_scipy
@@ -105,7 +105,7 @@ def _attempt(name: str, look: object) -> Check:
 
 def _named(study: Study, check: Check) -> Check:
     """The check as it is said of what the study's inputs are."""
-    return replace(check, said=nouns.spoken(check.said, study.example.noun))
+    return replace(check, said=input_nouns.spoken(check.said, study.example.noun))
 
 
 def _target(study: Study, target: str, look: bool) -> str:
@@ -189,8 +189,8 @@ def _memory(study: Study) -> str:
 def _arm(study: Study, arm: str, classes: int) -> str:
     from transferscope.models import inits
     from transferscope.models.build import build_network
-    from transferscope.models.habits import remarks
-    from transferscope.models.trial import trial
+    from transferscope.models.trial_step import trial
+    from transferscope.models.usual_settings import remarks
 
     origin = study.checkpoints()[-1].weights if arm != "random" else None
     if isinstance(origin, Step):

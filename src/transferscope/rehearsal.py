@@ -17,9 +17,9 @@ from transferscope.data.split import nested_fraction
 from transferscope.engine.plan import Plan
 from transferscope.errors import UserError
 from transferscope.forecast import split_rows
+from transferscope.input_shape import Example
 from transferscope.models import in_words
 from transferscope.models.networks import DROPS
-from transferscope.shape import Example
 from transferscope.study import Study
 from transferscope.tasks.augmentations import Entry
 from transferscope.tasks.inputs import USUAL
@@ -73,7 +73,7 @@ def _drops(params: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
 
 def _lengths(labels: np.ndarray, rows: np.ndarray, size: int, fraction: float, seed: int) -> set[tuple[int, int, int]]:
     """(images of a batch, training images, batch size) of every batch of an epoch."""
-    from transferscope.data.order import batch_starts
+    from transferscope.data.epoch_order import batch_starts
 
     count = len(rows) if fraction == 1 else len(nested_fraction(labels, rows, fraction, seed=seed))
     return {(int(end - start), count, size) for start, end in pairwise([*batch_starts(count, size), count])}

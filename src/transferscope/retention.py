@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from transferscope import users
+from transferscope import store_users
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import KEEPS, Keep
 from transferscope.engine.store import Store
@@ -39,7 +39,7 @@ def relieve(file: Path, keep: Keep, steps: Plan, store: Store) -> Relieved:
 
 def _others(file: Path, store: Store) -> list[tuple[Keep, set[str]]]:
     """How much other studies of the store keep, and of what ("task-key")."""
-    found = users.registered(store, but=[file])
+    found = store_users.registered(store, but=[file])
     there = {f"{task}-{key}" for task, key in store.entries()} if found else set()
     asked = [({*said["steps"]}, said["keep"]) for said in found.values()]
     return [(keep if names <= there else "all", names) for names, keep in asked]

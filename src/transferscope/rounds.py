@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transferscope import battery, preflight, retention, users
+from transferscope import battery, preflight, retention, store_users
 from transferscope.engine.executors import Executor
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Step
@@ -77,7 +77,7 @@ def finish(
     again.
     """
     study, steps, store = opened()
-    users.register(file, steps, store, study.resources.keep)
+    store_users.register(file, steps, store, study.resources.keep)
     for said in store.damaged(steps.steps):
         warn(said)
     left = set() if retry_failed else battery.failures(store).keys()
@@ -97,7 +97,7 @@ def finish(
             continue
         looked = done.study
         done.study, done.steps, done.store = opened()
-        users.register(file, done.steps, done.store, done.study.resources.keep)
+        store_users.register(file, done.steps, done.store, done.study.resources.keep)
         if (seeds := len(looked.seeds)) < len(done.study.seeds):
             tell(f"With {seeds} seeds a claim is undecided: seed {len(done.study.seeds)} is added.")
             battery.results(looked, done.outcomes)  # the page of this look stands until the next one's

@@ -8,7 +8,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from transferscope import whole
+from transferscope import atomic_files
 
 VARIABLE = "TRANSFERSCOPE_TRUST"  # 1: modules of every owner
 
@@ -34,8 +34,8 @@ def doubt(name: str) -> str:
         for one in (place, place.parent):
             if one.stat().st_uid not in _ours():
                 return (
-                    f"'{name}' is code of another user ({whole.owner(one)} owns {one}), and importing it would run it: "
-                    f"read it, then go on with --trust or {VARIABLE}=1."
+                    f"'{name}' is code of another user ({atomic_files.owner(one)} owns {one}), and importing it "
+                    f"would run it: read it, then go on with --trust or {VARIABLE}=1."
                 )
     return ""
 

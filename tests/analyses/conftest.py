@@ -10,7 +10,7 @@ from transferscope import analyses, battery
 from transferscope.engine.plan import Plan
 from transferscope.engine.store import Store
 from transferscope.engine.table import ResultTable, gather
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import Outcome, execute
 from transferscope.section import Section
 from transferscope.study import Study

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from transferscope.analyses._shared import cards, contrasts, opening
+from transferscope.analyses._shared import cards, contrasts, transfer_cards
 from transferscope.analyses.average.card import card as of_average
 from transferscope.analyses.labels.card import card as of_labels
 from transferscope.analyses.rewind.card import card as of_rewind
@@ -97,28 +97,28 @@ def runs(gain: float, seeds: int = 6) -> pl.DataFrame:
 
 @pytest.mark.parametrize(("gain", "said", "words"), [(0.1, "yes", "helped"), (-0.1, "no", "hurt")])
 def test_the_gain_says_whether_pretraining_helped(gain: float, said: str, words: str) -> None:
-    (card,) = opening.gain("t", runs(gain))
+    (card,) = transfer_cards.gain("t", runs(gain))
     assert card.light == said and words in card.headline and "from scratch" in card.headline
     assert card.effect == pytest.approx(100 * gain + 0.25)
-    assert opening.gain("t", runs(gain).filter(pl.col("arm") == "random")) == []
+    assert transfer_cards.gain("t", runs(gain).filter(pl.col("arm") == "random")) == []
     assert card.advice == "", "all seeds count"
     one = (pl.col("arm") == "random") & (pl.col("seed") == 4)
-    (left,) = opening.gain("t", runs(gain).with_columns(loss_end=pl.when(one).then(3.0).otherwise(1.0)))
+    (left,) = transfer_cards.gain("t", runs(gain).with_columns(loss_end=pl.when(one).then(3.0).otherwise(1.0)))
     assert left.n == 5 and left.advice.startswith("Seed 4 is left out: a run ended with a higher training loss")
-    (failed,) = opening.gain("t", runs(gain).with_columns(loss_end=pl.lit(3.0)))
+    (failed,) = transfer_cards.gain("t", runs(gain).with_columns(loss_end=pl.lit(3.0)))
     assert failed.light == "unsure" and "no run has learnt" in failed.sure and failed.effect == card.effect
 
 
 def test_a_flat_curve_is_long_enough_and_a_rising_one_from_scratch_is_told() -> None:
-    (card,) = opening.train("t", runs(0.1), ResultTable())
+    (card,) = transfer_cards.train("t", runs(0.1), ResultTable())
     assert card.light == "no" and "Long enough" in card.headline
     assert card.advice == "From scratch was still rising: with more epochs the gain may shrink."
-    (blind,) = opening.train("t", runs(0.1).with_columns(rise=pl.lit(None, pl.Float64)), ResultTable())
+    (blind,) = transfer_cards.train("t", runs(0.1).with_columns(rise=pl.lit(None, pl.Float64)), ResultTable())
     assert blind.light == "unsure" and "Too few epochs" in blind.headline
 
 
 def test_the_table_of_arms_names_them_in_words() -> None:
-    rows = opening.arms(runs(0.1)).rows
+    rows = transfer_cards.arms(runs(0.1)).rows
     assert rows["trained"].to_list() == ["from scratch", "pretrained"] and "data" not in rows.columns
     assert rows["final test"][0].startswith("62% (") or rows["final test"][0].startswith("62.5% (")
 

@@ -9,7 +9,7 @@ from smoke import study as smoke
 from transferscope import analyses, battery
 from transferscope.analyses._shared import contrasts
 from transferscope.engine.table import ResultTable, gather
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import execute
 from transferscope.errors import UserError
 from transferscope.measures.deciding import sequential

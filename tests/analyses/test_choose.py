@@ -16,7 +16,7 @@ from transferscope.data import open_squares
 from transferscope.data.batches import normalise
 from transferscope.engine.store import Store
 from transferscope.engine.table import ResultTable, gather
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import execute
 from transferscope.errors import UserError
 from transferscope.measures.h_score import h_score

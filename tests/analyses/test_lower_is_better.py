@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from transferscope.analyses import barrier, labels, reuse, transfer, tuning
-from transferscope.analyses._shared import gains, opening, outcomes, phrases, readings
+from transferscope.analyses._shared import gains, outcomes, phrases, readings, transfer_cards
 from transferscope.analyses.rewind.card import card as of_rewind
 from transferscope.comparison.page import _value
 from transferscope.engine.table import ResultTable
@@ -81,7 +81,7 @@ def test_a_point_is_a_hundredth_of_the_deviation() -> None:
     assert phrases.margin(2.0, rows) == 1.0 and phrases.deviation(rows) == DEVIATION
     for fell, light in ((0.2, "no"), (0.9, "yes")):
         falling = rows.with_columns(rise=fell + pl.col("seed") / 50)
-        (card,) = opening.train("t", falling, ResultTable(curves(BETTER), []))
+        (card,) = transfer_cards.train("t", falling, ResultTable(curves(BETTER), []))
         assert "(flat: up to 0.5)" in card.unit and card.light == light
     plain = rows.drop("deviation").with_columns(metric=pl.lit("r2"))
     assert phrases.margin(2.0, plain) == 2.0 and phrases.deviation(plain) == 1.0

@@ -18,9 +18,9 @@ from transferscope import analyses
 from transferscope.analyses.tuning import cost
 from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
+from transferscope.input_shape import picture
 from transferscope.models.build import build_network
 from transferscope.models.operations import forward_flops
-from transferscope.shape import picture
 from transferscope.study import SEARCH_SEED, Study
 
 from .conftest import finish

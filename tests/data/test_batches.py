@@ -8,7 +8,7 @@ import torch
 
 from transferscope.data.augment import CropAndFlip
 from transferscope.data.batches import Batches, Normalisation, eval_batches, mixup, normalise
-from transferscope.data.order import epoch_order
+from transferscope.data.epoch_order import epoch_order
 from transferscope.data.shuffle import block_permutation, image_permutations, shuffle
 
 

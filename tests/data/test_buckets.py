@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from transferscope.data.buckets import LEAST, MOST, bucketed, by_length
-from transferscope.data.order import Epoch, batch_starts, epoch_order
+from transferscope.data.epoch_order import Epoch, batch_starts, epoch_order
 
 # Tokens (MiniLM's) of the articles of BBC News: 5%, 25%, 50%, 75% and 95% of 2,225.
 QUANTILES = ((0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0), (108, 213, 314, 421, 591, 913, 1500))
@@ -43,7 +43,7 @@ def slow(order: list[int], lengths: dict[int, int], size: int, drawn: list[int])
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 32])
 @pytest.mark.parametrize("count", [1, 2, 7, 33, 64, 65, 400, 500])
 def test_the_rule(count: int, size: int) -> None:
-    from transferscope.streams import stream
+    from transferscope.random_streams import stream
 
     lengths = lengths_of(count, 512)
     order = epoch_order(np.arange(count), seed=3, epoch=2)

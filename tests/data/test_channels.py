@@ -11,7 +11,7 @@ from transferscope.data import Target, build, open_listing, open_squares
 from transferscope.data.augment import crop_boxes, crop_resize, crop_resize_matmul
 from transferscope.data.target import alike, channels_fed
 from transferscope.errors import UserError
-from transferscope.shape import Example
+from transferscope.input_shape import Example
 from transferscope.tasks.inputs.images import by_channel
 
 SETTINGS: dict[str, Any] = {"crop": 1.0, "val": 0.2, "test": 0.2, "split_seed": 0, "cores": 1}

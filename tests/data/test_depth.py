@@ -19,7 +19,7 @@ from transferscope.data.pictures.blank import is_blank
 from transferscope.data.pictures.depth import shown
 from transferscope.data.shuffle import block_permutation, shuffle
 from transferscope.engine.step import Outside
-from transferscope.shape import picture
+from transferscope.input_shape import picture
 from transferscope.tasks.inputs.images import examples, ingest, stored_bytes
 
 HOW: dict[str, Any] = {"crop": 1.0, "val": 0.2, "test": 0.2, "split_seed": 0, "cores": 1}

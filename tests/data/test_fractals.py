@@ -11,7 +11,7 @@ import pytest
 from transferscope.data import build, check_ref, open_listing, open_squares, source_fingerprint
 from transferscope.data.sources import fractals
 from transferscope.errors import UserError
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 # Made by this code on Linux x86-64, numpy 2. They change only together with `fractals.VERSION`: pretraining on fractals
 # is kept in stores by that number.

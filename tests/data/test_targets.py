@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from transferscope import answers, data
-from transferscope.data.absent import decides, lacking
+from transferscope.data.absent_classes import decides, lacking
 from transferscope.data.split import assign_splits, nested_fraction, sample
 from transferscope.data.table import Table, divided, write
 from transferscope.errors import UserError

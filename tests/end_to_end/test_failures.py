@@ -240,7 +240,7 @@ def test_pictures_that_a_disk_cannot_hold_decoded_are_said_with_a_way_out(
 def test_a_disk_that_fills_up_leaves_no_half_result(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transferscope import battery
     from transferscope.engine import worker
-    from transferscope.engine.work import Work
+    from transferscope.engine.task_context import Work
     from transferscope.study import Study
 
     _, store = battery.plan(study := Study.load(fresh / "study.yaml"))

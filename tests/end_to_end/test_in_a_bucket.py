@@ -13,7 +13,7 @@ from toy import drive
 from transferscope.engine.remote import Remote
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import execute
 from transferscope.study import Study
 

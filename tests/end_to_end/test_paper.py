@@ -13,7 +13,7 @@ from smoke.command import inside
 from transferscope import analyses, battery
 from transferscope.engine.plan import Plan
 from transferscope.engine.table import gather
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import execute
 from transferscope.models.fixup_resnet import fixup_resnet14
 from transferscope.study import Study

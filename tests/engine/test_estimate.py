@@ -10,7 +10,7 @@ from transferscope.engine.artifact import SAID
 from transferscope.engine.estimate import Estimate, Past
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import execute
 
 

@@ -8,7 +8,7 @@ from transferscope.engine.executors.local import Local
 from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.store import Store
 from transferscope.engine.table import gather
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import execute
 
 TWO = Slots(("cpu", "cpu"), threads=1, cores=2)

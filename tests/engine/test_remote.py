@@ -18,7 +18,7 @@ from transferscope.engine.integrity import Damaged
 from transferscope.engine.leases import Leases
 from transferscope.engine.plan import Plan
 from transferscope.engine.store import Busy, Store
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import execute
 from transferscope.errors import UserError
 

@@ -7,7 +7,7 @@ import buckets
 import pytest
 from toy import tasks
 
-from transferscope import retention, users
+from transferscope import retention, store_users
 from transferscope.engine import remote
 from transferscope.engine.estimate import Past
 from transferscope.engine.executors import Slots
@@ -128,11 +128,11 @@ def test_nothing_goes_that_a_study_of_the_store_still_needs(store: Store, tmp_pa
         file.touch()
     steps = plan(LAST)
     run(store, RUN)
-    users.register(mine, steps, store, "findings")
+    store_users.register(mine, steps, store, "findings")
     assert retention.relieve(mine, "findings", steps, store) == (0, 0), "the last step is missing, and reads it"
     run(store, LAST)
     assert retention.relieve(mine, "all", steps, store) == (0, 0)
-    users.register(other, plan(LAST, MIDDLE), store, "ends")
+    store_users.register(other, plan(LAST, MIDDLE), store, "ends")
     assert retention.relieve(mine, "findings", steps, store) == (0, 0), "it is not finished"
     run(store, MIDDLE)
     assert retention.relieve(mine, "findings", steps, store).results == 1 and store.kept(RUN) == "ends"

@@ -12,7 +12,7 @@ import pytest
 from transferscope.engine import integrity, remote, saves
 from transferscope.engine.saves import Save
 from transferscope.engine.store import Store
-from transferscope.engine.work import Interrupted
+from transferscope.engine.task_context import Interrupted
 from transferscope.errors import UserError
 
 Machine = Callable[[str], Store]

@@ -80,7 +80,7 @@ def test_wrong_parameters_are_refused_when_planned() -> None:
 
 
 def test_a_task_is_still_a_function(tmp_path) -> None:
-    from transferscope.engine.work import Work
+    from transferscope.engine.task_context import Work
 
     assert tasks.number(value=2, scale=3.0, work=Work(tmp_path)) == [{"value": 6.0}]
 

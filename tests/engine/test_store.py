@@ -12,7 +12,7 @@ from toy import tasks
 from transferscope.engine.artifact import SAID
 from transferscope.engine.environment import compiled_folder
 from transferscope.engine.store import Busy, Store
-from transferscope.engine.work import Interrupted, Work
+from transferscope.engine.task_context import Interrupted, Work
 from transferscope.engine.worker import execute
 from transferscope.errors import UserError
 

@@ -17,7 +17,7 @@ from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 from transferscope.engine.table import gather
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import execute
 from transferscope.memo import Memo
 

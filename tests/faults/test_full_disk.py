@@ -8,7 +8,7 @@ import pytest
 from toy import tasks
 
 from transferscope.engine.store import Store
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import execute
 
 

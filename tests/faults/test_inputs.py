@@ -12,7 +12,7 @@ from smoke import images, study
 from transferscope.data import open_listing, source_fingerprint
 from transferscope.data.sheets.sheet import MOST_COLUMNS
 from transferscope.engine.store import Store
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import execute
 from transferscope.errors import UserError
 from transferscope.memo import Memo

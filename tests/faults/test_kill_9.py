@@ -13,8 +13,8 @@ import pytest
 from smoke.command import environment
 from toy import drive
 
+from transferscope.atomic_files import LEFT
 from transferscope.engine.store import Store
-from transferscope.whole import LEFT
 
 
 def started(store: Store, count: int) -> subprocess.Popen[str]:

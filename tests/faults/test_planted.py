@@ -17,7 +17,7 @@ from transferscope.engine import integrity
 from transferscope.engine.artifact import SAID, own_digest
 from transferscope.engine.estimate import Past
 from transferscope.engine.integrity import Damaged
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import execute
 from transferscope.errors import UserError
 

@@ -10,9 +10,19 @@ ROOT = Path(transferscope.__file__).parent
 
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset(
-        {"errors", "nouns", "streams", "section", "shape", "spreadsheet", "strict", "version", "whole"}
+        {
+            "errors",
+            "input_nouns",
+            "random_streams",
+            "section",
+            "input_shape",
+            "spreadsheet",
+            "strict_models",
+            "version",
+            "atomic_files",
+        }
     ),  # leaves
-    frozenset({"trust", "answers", "devices", "drawing"}),
+    frozenset({"trust", "answers", "devices", "chart_process"}),
     frozenset({"charts", "registry", "memo"}),
     frozenset({"engine", "data", "models", "measures", "fetch"}),  # know nothing of each other
     frozenset({"probes"}),
@@ -20,9 +30,9 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"timing"}),
     frozenset({"study"}),
     frozenset({"analyses"}),
-    frozenset({"against", "report", "forecast", "live", "looks", "users"}),
+    frozenset({"against", "report", "forecast", "run_status", "interim_looks", "store_users"}),
     frozenset({"battery", "exports", "json_schema", "rehearsal", "retention"}),
-    frozenset({"preflight", "growing", "outlook"}),
+    frozenset({"preflight", "adding_seeds", "step_overview"}),
     frozenset({"rounds", "comparison"}),
     frozenset({"console", "propose", "serving"}),
     frozenset({"cli", "notebook"}),

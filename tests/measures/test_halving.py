@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transferscope.measures.bend import bend, rises, suprema
+from transferscope.measures.curve_bend import bend, rises, suprema
 from transferscope.measures.halving import search, spread
 
 N = 2000

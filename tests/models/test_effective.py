@@ -8,7 +8,7 @@ from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from transferscope.errors import UserError
 from transferscope.models.checkpoint import read_state
-from transferscope.models.loaded import Loaded
+from transferscope.models.load_report import Loaded
 
 
 def net(seed: int = 0) -> nn.Sequential:

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 from transferscope.errors import UserError
 from transferscope.models.build import build_network, head_names
 from transferscope.models.checkpoint import read_state
-from transferscope.models.loaded import Loaded
+from transferscope.models.load_report import Loaded
 from transferscope.models.loading import fit
 from transferscope.models.pretrained import check_weights_ref, weights_fingerprint, weights_state
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from transferscope.errors import UserError
 from transferscope.models.build import build_network, head_names
-from transferscope.models.loaded import Loaded
+from transferscope.models.load_report import Loaded
 
 RESNET, VIT = "torchvision:resnet18", "timm:test_vit"
 

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from transferscope.input_shape import picture
 from transferscope.models.build import build_network
 from transferscope.models.operations import counting, forward_flops
-from transferscope.shape import picture
 
 HEADS, QUERIES, KEYS, WIDTH, VALUES = 4, 10, 14, 8, 6
 

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from transferscope.models.build import build_network
 from transferscope.models.checkpoint import read_state
-from transferscope.models.loaded import Loaded
+from transferscope.models.load_report import Loaded
 
 WIDTH, DEPTH, PATCHES = 64, 6, 16 * 16
 

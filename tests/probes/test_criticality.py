@@ -18,7 +18,7 @@ from transferscope.probes import result
 from transferscope.probes.blocks.criticality import criticality
 from transferscope.probes.blocks.errors import _wrong, guessed
 from transferscope.probes.inputs.given import Batch
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 CLASSES = 4
 

@@ -17,8 +17,8 @@ from transferscope.errors import UserError
 from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm
 from transferscope.probes.blocks import rewind as probe
+from transferscope.probes.blocks.changed_networks import Trials
 from transferscope.probes.blocks.rewind import rewind
-from transferscope.probes.blocks.trials import Trials
 
 
 @pytest.mark.parametrize("batch_norm", ["refresh", "as found"])

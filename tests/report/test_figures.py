@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from sample_study import HOSTILE
 
-from transferscope import drawing
-from transferscope.report import figures, same_bytes
+from transferscope import chart_process
+from transferscope.report import figures, reproducible_figures
 from transferscope.section import Chart
 
 
@@ -76,7 +76,7 @@ def test_bytes_are_those_of_the_chart_alone(tmp_path: Path, monkeypatch: pytest.
     base = alt.Chart(rows).mark_line(clip=True).encode(x="x", y="y", color="x", opacity="y")
     many = Chart("many", "Many", alt.layer(base, base.mark_point(clip=True), base.mark_text(text="é")))
     for place, before in (("alone", 0), ("after", 3)):
-        monkeypatch.setattr(drawing, "_drawer", drawing.Drawer())
+        monkeypatch.setattr(chart_process, "_drawer", chart_process.Drawer())
         for number in range(before):
             figures.write_figure(tmp_path / place, f"before{number}", figures.specification(many))
         figures.write_figure(tmp_path / place, "many", figures.specification(many))
@@ -85,13 +85,13 @@ def test_bytes_are_those_of_the_chart_alone(tmp_path: Path, monkeypatch: pytest.
     svg, pdf = ((tmp_path / "alone" / f"many.{kind}").read_bytes() for kind in ("svg", "pdf"))
     numbers = [int(number) for number in re.findall(rb'id="[a-z]+_?(\d+)"', svg)]
     assert len(numbers) > 1 and numbers == list(range(len(numbers)))
-    assert same_bytes.pdf(pdf) == pdf, "its table of objects points to them"
-    assert same_bytes.pdf(b"%PDF-1.7 of another layout") == b"%PDF-1.7 of another layout"
+    assert reproducible_figures.pdf(pdf) == pdf, "its table of objects points to them"
+    assert reproducible_figures.pdf(b"%PDF-1.7 of another layout") == b"%PDF-1.7 of another layout"
 
 
 def test_a_figure_never_fetches_its_data(tmp_path: Path) -> None:
     spec = {"data": {"url": "http://localhost:9/rows.csv"}, "mark": "point", "encoding": {}}
-    with pytest.raises(drawing.DrawingError, match="ValueError"):
+    with pytest.raises(chart_process.DrawingError, match="ValueError"):
         figures.write_figure(tmp_path, "far", spec)
 
 

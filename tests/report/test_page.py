@@ -16,14 +16,14 @@ import pytest
 from PIL import Image
 from sample_study import HOSTILE, empty_part, provenance, transfer_part, write
 
-from transferscope import drawing, spreadsheet
+from transferscope import chart_process, spreadsheet
 from transferscope.analyses import names
 from transferscope.data.sheets import sheet
 from transferscope.report import PagePart, figures, wording, write_report
 from transferscope.report import page as page_module
 from transferscope.report.claims import JUDGES, joined
 from transferscope.report.claims import claims as claims_of
-from transferscope.report.mishaps import Mishaps
+from transferscope.report.failures import Mishaps
 from transferscope.section import CLAIMS, Card, Chart, Finding, Picture, Section, View
 
 
@@ -256,7 +256,7 @@ def test_writing_again_changes_no_file(tmp_path: Path, monkeypatch: pytest.Monke
 
     write(tmp_path)
     before = files()
-    monkeypatch.setattr(drawing.Drawer, "ask", None)
+    monkeypatch.setattr(chart_process.Drawer, "ask", None)
     write(tmp_path)
     assert files() == before
 

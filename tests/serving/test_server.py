@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 from smoke import images, study
 
-from transferscope import live, whole
+from transferscope import atomic_files, run_status
 from transferscope.console.arguments import planned
 from transferscope.engine import integrity
 from transferscope.engine.artifact import own_digest
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
-from transferscope.serving import watched as looking
+from transferscope.serving import study_state as looking
 from transferscope.serving.server import Server
-from transferscope.serving.watched import Watched
+from transferscope.serving.study_state import Watched
 
 TOKEN = "0123456789abcdefXYZ"
 
@@ -78,7 +78,7 @@ def guarded(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 def serving(written: Path, folder: Path, patched: pytest.MonkeyPatch, token: str | None) -> Iterator[Served]:
     patched.setattr(looking, "FRESH", 0.0)
-    patched.setattr(whole, "_closed", set())  # reading a store only holds for a whole process
+    patched.setattr(atomic_files, "_closed", set())  # reading a store only holds for a whole process
     own = Path(shutil.copytree(written, folder / "study"))
     opened = Watched(own / "study.yaml", partial(planned, own / "study.yaml", None, read_only=True))
     with Server("127.0.0.1", 0, token, opened) as server:
@@ -100,7 +100,7 @@ def put(one: Served, step: Step, rows: list[dict[str, Any]], log: str = "") -> P
     (folder / "rows.json").write_text(json.dumps(rows))
     (folder / "log.txt").write_text(log)
     said = {"task": step.task, "key": step.key, "params": {}, "seconds": 4.5, "files": integrity.written(folder)}
-    whole.write_json(folder / "step.json", {**said, "digest": own_digest(said)})
+    atomic_files.write_json(folder / "step.json", {**said, "digest": own_digest(said)})
     return folder
 
 
@@ -116,11 +116,11 @@ def test_the_states_of_steps(served: Served) -> None:
     put(served, first, epochs(0.3, 0.6))
     scratch = served.store.scratch("train", second.key)
     scratch.mkdir(parents=True)
-    whole.write_json(scratch / "curve.json", epochs(0.2))
+    atomic_files.write_json(scratch / "curve.json", epochs(0.2))
     before = served.json("/state")
     assert before["study"] == "smoke" and before["page"] is None and before["runs"] == []
     assert {one["key"]: one["state"] for one in before["steps"]}[second.key] == "begun"
-    with live.Live(served.store, "smoke", 4, 2, lambda event, what: None, lambda: 90.0) as told:
+    with run_status.Live(served.store, "smoke", 4, 2, lambda event, what: None, lambda: 90.0) as told:
         told("started", {"key": second.key})
         told("progress", {"key": second.key, "epoch": 1, "epochs": 2, "batch": 2, "batches": 4})
         told("started", {"key": third.key})
@@ -144,7 +144,7 @@ def test_the_states_of_steps(served: Served) -> None:
     assert after["runs"] == [] and after["to_do"] == 3
     memo = served.store.root / "memo" / "failures.json"  # what `battery.remember` writes
     memo.parent.mkdir()
-    whole.write_json(memo, {third.key: "too hot"})
+    atomic_files.write_json(memo, {third.key: "too hot"})
     assert served.json("/state")["counts"] == {"done": 2, "begun": 1, "failed": 1, "waiting": 1}
     assert fourth.key in served.steps
 
@@ -156,7 +156,7 @@ def test_curves_grow_and_end_as_the_result(served: Served) -> None:
     scratch.mkdir(parents=True)
     assert [run["y"] for run in served.json("/curves")["panels"][0]["runs"]] == [[0.3, 0.6, 0.7]]
     for scores in ((0.2,), (0.2, 0.5)):
-        whole.write_json(scratch / "curve.json", epochs(*scores))
+        atomic_files.write_json(scratch / "curve.json", epochs(*scores))
         (panel,) = served.json("/curves?of=val_metric")["panels"]
         assert (panel["title"], panel["metric"]) == ("shapes", "accuracy")
         assert [run["y"] for run in panel["runs"]] == [[0.3, 0.6, 0.7], list(scores)]

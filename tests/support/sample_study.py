@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from transferscope import charts
-from transferscope.charts import opening as drawn
+from transferscope.charts import learning_curves as drawn
 from transferscope.report import PagePart, Provenance, write_report
 from transferscope.report.first_screen import Asked
 from transferscope.section import Card, Chart, DataSet, Finding, Picture, Section, View

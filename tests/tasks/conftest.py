@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from transferscope.engine.artifact import Artifact
-from transferscope.engine.work import Interrupted, Work
+from transferscope.engine.task_context import Interrupted, Work
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from transferscope.errors import UserError
 from transferscope.models.build import seeded
-from transferscope.streams import stream_seed
+from transferscope.random_streams import stream_seed
 from transferscope.tasks import augmentations
 from transferscope.tasks.augmented import augmented
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.tasks.choose import choose_fields, choose_lr, chosen, settled
 
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from transferscope import models
-from transferscope.tasks import begin, frozen, inputs
+from transferscope.tasks import frozen, inputs, run_setup
 
 PLAIN = {"epochs": 3, "augment": None, "mixup": 0.0, "evaluate": 40}
 
@@ -61,7 +61,7 @@ def test_dropout_acts_in_what_trains_and_nowhere_else() -> None:
     net = timm.create_model("test_vit", num_classes=5, drop_rate=0.1, pos_drop_rate=0.1, proj_drop_rate=0.1)
     dropped = {name for name, module in net.named_modules() if isinstance(module, torch.nn.Dropout) and module.p}
     for drop_in in ("nothing", "trained"):
-        resting = begin.freeze(net.train(), "top:3", 5, drop_in)
+        resting = run_setup.freeze(net.train(), "top:3", 5, drop_in)
         for module in resting:
             module.eval()
         alive = {name for name in dropped if net.get_submodule(name).training}
@@ -73,7 +73,7 @@ def test_dropout_acts_in_what_trains_and_nowhere_else() -> None:
         {"head": torch.nn.Linear(2, 2), "body": torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.5))}
     )
     backwards["body"].requires_grad_(False)
-    assert backwards["body"][1] in list(begin._at_rest(backwards)), "what is frozen rests, wherever it stands"
+    assert backwards["body"][1] in list(run_setup._at_rest(backwards)), "what is frozen rests, wherever it stands"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_other_peoples_networks_have_a_frozen_part(kind, tmp_path) -> None:
         kind = models.settled(f"transformers:{hugging.write(tmp_path, kind)}", tmp_path)
     net = build_network(kind, 5, seed=0)
     x = torch.randn(3, 3, 160 if "test_vit" in kind else 32, 160 if "test_vit" in kind else 32)
-    part = frozen.frozen_part(net, begin.freeze(net, "head", 5), x[:2], "float32")
+    part = frozen.frozen_part(net, run_setup.freeze(net, "head", 5), x[:2], "float32")
     assert part is not None and net.training
     net.eval()
     with torch.no_grad():

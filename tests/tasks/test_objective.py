@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transferscope.data.batches import mixup
-from transferscope.data.order import with_gaps
+from transferscope.data.epoch_order import with_gaps
 from transferscope.errors import UserError
 from transferscope.tasks.balance import class_weights
 from transferscope.tasks.objective import Objective

@@ -16,7 +16,7 @@ from transferscope.analyses._shared import outcomes
 from transferscope.errors import UserError
 from transferscope.models.build import build_network
 from transferscope.study import Study
-from transferscope.tasks import begin, inputs, optimisers
+from transferscope.tasks import inputs, optimisers, run_setup
 from transferscope.tasks.augmented import augmented
 from transferscope.tasks.recipe import Recipe, Training
 from transferscope.tasks.update import Update
@@ -37,7 +37,7 @@ def test_rates_by_name_hold_with_every_optimiser(name: str) -> None:
     def stepped(rate: float, **said: object) -> dict[str, torch.Tensor]:
         net = build_network(FIXUP, 5, seed=0)
         recipe = Training.model_validate({"optimizer": name, "lr": rate, "weight_decay": 0.01, **said})
-        update = Update(net, begin.optimiser(net, recipe), recipe)
+        update = Update(net, run_setup.optimiser(net, recipe), recipe)
         update.take(nn.functional.cross_entropy(net(x), y), rate, 0, 1, 0)
         return {key: p.detach().clone() for key, p in net.named_parameters()}
 
@@ -52,7 +52,7 @@ def test_rates_by_name_hold_with_every_optimiser(name: str) -> None:
 def test_layers_and_names_multiply_and_the_first_pattern_counts() -> None:
     net = build_network(FIXUP, 5, seed=0)
     recipe = Training.model_validate({"lr": 0.1, "layer_decay": 0.5, "lr_scale": {"layer4*bias": 3.0, "*bias": 0.1}})
-    groups = begin.optimiser(net, recipe).param_groups
+    groups = run_setup.optimiser(net, recipe).param_groups
     share = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
     got = {name: share[id(p)] for name, p in net.named_parameters()}
     assert got["fc.weight"] == 1.0 and got["fc.bias"] == pytest.approx(0.1)

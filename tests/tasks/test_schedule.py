@@ -126,7 +126,7 @@ def test_a_stopped_run_stands_still_and_resumes_so(fit, unbroken) -> None:
 
 
 def test_a_run_drops_where_val_stands_still_and_resumes_so(fit, monkeypatch) -> None:
-    from transferscope.engine.work import Interrupted
+    from transferscope.engine.task_context import Interrupted
     from transferscope.tasks.update import Update
 
     how = {"epochs": 6, "schedule": "plateau", "patience": 0, "lr": 1e-7, "gamma": 0.5}  # nothing is learnt

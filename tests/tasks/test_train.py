@@ -393,11 +393,11 @@ def test_both_sides_of_every_drop_are_kept(fit) -> None:
 
 def test_a_last_batch_of_one_image_does_not_stop_batch_norm(fit, digits, monkeypatch) -> None:
     from transferscope.data import open_squares
-    from transferscope.tasks import begin
+    from transferscope.tasks import run_setup
 
     count = len(open_squares(digits.path).rows["train"])
     _, rows = fit("run", network="toy.nets:narrow", epochs=1, batch_size=count - 1, augment=None)
     assert len(rows) == 2
-    monkeypatch.setattr(begin, "chosen_rows", lambda table, *_: {**table.rows, "train": table.rows["train"][:1]})
+    monkeypatch.setattr(run_setup, "chosen_rows", lambda table, *_: {**table.rows, "train": table.rows["train"][:1]})
     with pytest.raises(UserError, match="cannot train on a single image"):
         fit("single", network="toy.nets:narrow", epochs=1, augment=None)

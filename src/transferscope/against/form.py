@@ -10,10 +10,10 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from transferscope.against.quantities import QUANTITIES, SHARES
 from transferscope.errors import UserError, did_you_mean, legible
 from transferscope.section import CLAIMS
-from transferscope.strict import Real, Strict, as_tuple
+from transferscope.strict_models import Real, Strict, as_tuple
 from transferscope.study import yaml_text
 from transferscope.study.explain import explain
-from transferscope.tasks.fields import Epochs, Rates
+from transferscope.tasks.recipe_fields import Epochs, Rates
 
 PAPER = "paper"  # what the file that comes with the project is called
 LARGEST = 1_000_000  # bytes of a file

@@ -19,7 +19,7 @@ from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
 from transferscope.section import Section
-from transferscope.strict import Strict
+from transferscope.strict_models import Strict
 from transferscope.study import Study
 from transferscope.study.explain import explain
 

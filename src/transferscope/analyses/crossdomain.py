@@ -25,7 +25,7 @@ from transferscope.analyses._shared.parts import Parts
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
 from transferscope.engine.table import ResultTable
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.measures.crossfit import elsewhere
 from transferscope.section import Finding, Section, View
 from transferscope.study import Study

@@ -17,7 +17,7 @@ import polars as pl
 
 from transferscope import analyses, answers
 from transferscope.analyses._shared.parts import Parts
-from transferscope.data.absent import lacking
+from transferscope.data.absent_classes import lacking
 from transferscope.data.table import Table as Images
 from transferscope.engine.step import Step
 from transferscope.engine.table import ResultTable

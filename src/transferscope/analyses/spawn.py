@@ -27,7 +27,7 @@ from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
 from transferscope.measures.intervals import Interval
 from transferscope.section import Chart, Finding, Section, View
-from transferscope.strict import as_tuple
+from transferscope.strict_models import as_tuple
 from transferscope.study import Study
 
 TITLE = "When a run's basin is decided"

@@ -22,7 +22,7 @@ from transferscope.analyses._shared import contrasts, phrases
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
 from transferscope.engine.table import ResultTable
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study
 from transferscope.study.pairs import AND, sides

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from transferscope import analyses, charts
-from transferscope.analyses._shared import contrasts, gains, more_scores, opening, outcomes, phrases, readings
+from transferscope.analyses._shared import contrasts, gains, more_scores, outcomes, phrases, readings, transfer_cards
 from transferscope.analyses._shared.outcomes import FLAT, summarise
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step
@@ -54,16 +54,16 @@ def section(table: ResultTable, options: Options) -> Section:
         for arm in of_target["arm"].unique(maintain_order=True):
             if arm != "random":
                 said.findings += _gain(target, arm, of_target, said.notes)
-        said.cards += [*opening.gain(target, of_target), *opening.train(target, of_target, table)]
+        said.cards += [*transfer_cards.gain(target, of_target), *transfer_cards.train(target, of_target, table)]
         said.readings += [*readings.gain(target, of_target), *readings.finals(target, of_target)]
     for target, rows in by_target(table.rows):
         said.notes += [*outcomes.stops(rows, target), *outcomes.lengths(rows, target)]
         said.notes += outcomes.chosen_on_test(rows, target)
         said.charts += _charts(target, rows)
-        said.opening += opening.curve(target, rows, table)
+        said.opening += transfer_cards.curve(target, rows, table)
     where = "test" if any(outcomes.chosen_on_test(table.rows, "")) else "validation"
-    said.opening.append(opening.arms(runs, where))
-    said.tables += opening.searched(table)
+    said.opening.append(transfer_cards.arms(runs, where))
+    said.tables += transfer_cards.searched(table)
     said.tables.append(View("summary", "Every arm, means over seeds", _summary_table(runs, where)))
     for target, _ in by_target(runs):
         said.tables += more_scores.views(target, table)

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from transferscope import drawing
+from transferscope import chart_process
 from transferscope.charts.specification import grammar, plain
 from transferscope.errors import UserError
 
@@ -44,7 +44,7 @@ def chart(spec: Any, title: str = "") -> str:
     if (count := max((len(rows) for rows in found.get("datasets", {}).values()), default=0)) > MARKS:
         return paragraphs([f"Its chart holds {count:,} rows and is not drawn here; .chart() gives it."])
     try:
-        made = drawing.svg(json.dumps(found), grammar())
+        made = chart_process.svg(json.dumps(found), grammar())
     except UserError as error:
         return paragraphs([f"Its chart cannot be drawn ({str(error).rstrip('.')})."])
     coded = base64.b64encode(made.encode()).decode()  # an image of its own: two pictures in a page share names within

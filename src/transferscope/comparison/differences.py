@@ -10,7 +10,7 @@ from transferscope.comparison.sides import Side
 from transferscope.comparison.targets import Matched
 from transferscope.measures.deciding import LEAST
 from transferscope.measures.intervals import ALIKE, Interval
-from transferscope.measures.many import step_down
+from transferscope.measures.multiple_comparisons import step_down
 from transferscope.report.page import PagePart
 from transferscope.section import Finding, Light
 

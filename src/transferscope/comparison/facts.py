@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from transferscope.comparison import drawn, targets
+from transferscope.comparison import joint_charts, targets
 from transferscope.comparison.differences import Difference, Row, rows
 from transferscope.comparison.settings import Setting, settings
 from transferscope.comparison.sides import Side
 from transferscope.comparison.targets import Matched
-from transferscope.measures.many import by_chance_words
+from transferscope.measures.multiple_comparisons import by_chance_words
 from transferscope.report.results_json import finite
 from transferscope.section import Card, Chart, Finding
 
@@ -106,7 +106,7 @@ class Facts:
     @cached_property
     def drawn(self) -> list[Chart]:
         """The charts that show all studies in one."""
-        return drawn.together(self.sides, self.targets)
+        return joint_charts.together(self.sides, self.targets)
 
     def as_json(self) -> dict[str, Any]:
         """All of it for programs."""

@@ -6,17 +6,17 @@ from typing import Any, get_args
 
 import polars as pl
 
-from transferscope import answers, whole
+from transferscope import answers, atomic_files
 from transferscope.analyses._shared.readings import Reading
-from transferscope.comparison import drawn
+from transferscope.comparison import joint_charts
 from transferscope.comparison.differences import Row
 from transferscope.comparison.facts import Facts, text
 from transferscope.comparison.settings import NONE
 from transferscope.comparison.targets import Matched
 from transferscope.measures import rounding
 from transferscope.report import figures, wording
+from transferscope.report.failures import Mishaps
 from transferscope.report.first_screen import QUESTIONS, WORDS
-from transferscope.report.mishaps import Mishaps
 from transferscope.report.page import attempted, shown_chart, slug
 from transferscope.report.shell import environment, shell
 from transferscope.section import Chart, Finding, Question
@@ -55,7 +55,7 @@ def write(found: Facts, page: Path, mishaps: Mishaps) -> Path:
     }
     html = environment(HERE).get_template("comparison.html.j2").render(**values)
     figures.put(page, html.encode())
-    whole.sweep(page.parent, older=3600.0)
+    atomic_files.sweep(page.parent, older=3600.0)
     return page
 
 
@@ -186,7 +186,7 @@ def _chart(folder: Path, name: str, chart: Chart, mishaps: Mishaps) -> dict[str,
 def _beside(found: Facts, stem: str, mishaps: Mishaps) -> list[dict[str, Any]]:
     """The charts of the studies' own pages by analysis, those of one kind next to each other."""
     sections: dict[str, list[list[dict[str, Any]]]] = {}
-    for title, group in drawn.beside(found.sides, found.targets):
+    for title, group in joint_charts.beside(found.sides, found.targets):
         number = sum(map(len, sections.values()))
         sections.setdefault(title, []).append(
             [_embedded(study, f"{stem}-beside-{number}-{k}", one, mishaps) for k, (study, one) in enumerate(group)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from transferscope import analyses, answers, battery, growing, looks, whole
+from transferscope import adding_seeds, analyses, answers, atomic_files, battery, interim_looks
 from transferscope.analyses import Chosen
 from transferscope.analyses._shared.readings import Reading
 from transferscope.engine.plan import Plan
@@ -18,7 +18,7 @@ from transferscope.engine.store import Store
 from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
 from transferscope.measures.deciding import Design
-from transferscope.report.mishaps import Mishaps
+from transferscope.report.failures import Mishaps
 from transferscope.report.page import PagePart
 from transferscope.report.results_json import FORMAT
 from transferscope.study import Study
@@ -91,7 +91,7 @@ def opened(given: Path | str | Study, *, read_only: bool = False) -> Side:
     file = given.folder / FILES[0] if isinstance(given, Study) else _file(Path(given))
     study = given if isinstance(given, Study) else Study.load(file)
     if read_only:
-        whole.close(study.store_folder)
+        atomic_files.close(study.store_folder)
     return _side(study, file)
 
 
@@ -121,10 +121,10 @@ def _file(path: Path) -> Path:
 def _side(study: Study, file: Path) -> Side:
     written = _written(file.parent)
     try:
-        study, steps, store = growing.present(study)
+        study, steps, store = adding_seeds.present(study)
     except UserError as error:
         raise error if str(file) in str(error) else UserError(f"{file}: {error}") from None
-    design, mishaps = looks.design(study, store), Mishaps()
+    design, mishaps = interim_looks.design(study, store), Mishaps()
     tables, parts = battery.found_parts(study, steps, store, design, battery.failures(store), mishaps)
     if not any(table.artifacts for name, table in tables.items() if name != "images"):
         by = written.get("versions", {}).get("transferscope") if written else None

@@ -13,7 +13,7 @@ from transferscope.comparison.page import write
 from transferscope.comparison.sides import named, opened
 from transferscope.errors import UserError
 from transferscope.report import wording
-from transferscope.report.mishaps import Mishaps
+from transferscope.report.failures import Mishaps
 from transferscope.section import Finding
 from transferscope.study import Study
 

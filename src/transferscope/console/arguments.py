@@ -72,7 +72,7 @@ def planned(
 ) -> "tuple[Study, Plan, Store]":
     """The study with its overrides at its present look, its plan, its store, into which nothing is written if it is
     `read_only`; modules of every owner are imported if it is `trusted`. UserError for what is wrong with any."""
-    from transferscope import growing, trust, whole
+    from transferscope import adding_seeds, atomic_files, trust
     from transferscope.study import Study
 
     if trusted:
@@ -86,8 +86,8 @@ def planned(
         pairs[key] = value
     study = Study.load(file, pairs)
     if read_only:
-        whole.close(study.store_folder)
+        atomic_files.close(study.store_folder)
     try:
-        return growing.present(study)
+        return adding_seeds.present(study)
     except UserError as error:  # what only planning sees, such as the options of an analysis
         raise error if str(file) in str(error) else UserError(f"{file}: {error}") from None

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from transferscope import battery
-from transferscope.console.early import EarlyPage
+from transferscope.console.early_page import EarlyPage
 from transferscope.console.lines import err, noted, precision
 from transferscope.console.time_left import TimeLeft
 from transferscope.console.words import duration
@@ -23,8 +23,8 @@ from transferscope.engine.step import Step
 from transferscope.engine.worker import Outcome
 from transferscope.errors import worded
 from transferscope.forecast import Forecast
-from transferscope.live import Live, share
 from transferscope.rounds import Round
+from transferscope.run_status import Live, share
 
 
 @dataclass

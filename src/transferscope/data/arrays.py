@@ -14,8 +14,8 @@ from transferscope.data.listing import Listing
 from transferscope.data.shuffle import block_sizes
 from transferscope.data.table import Table, Which, content_of, divided, write
 from transferscope.errors import UserError
-from transferscope.shape import Example
-from transferscope.streams import stream
+from transferscope.input_shape import Example
+from transferscope.random_streams import stream
 
 VALUES = "values.npy"
 FLAT = 1e-12  # of its largest value: a channel whose values stray by less is one value

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from transferscope.data.levels import bits, grey
 from transferscope.errors import UserError, did_you_mean
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 

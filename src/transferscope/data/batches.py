@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from transferscope.data.augment import CropAndFlip, crop_boxes, crop_resize
+from transferscope.data.epoch_order import Batch, Epoch, Feed, Mix, in_turn
 from transferscope.data.levels import grey
-from transferscope.data.order import Batch, Epoch, Feed, Mix, in_turn
 from transferscope.data.resident import resident, sent
 from transferscope.data.shuffle import moves_across_channels, shuffle
 from transferscope.data.table import Which
-from transferscope.shape import IMAGENET_MEAN, IMAGENET_STD
-from transferscope.streams import stream
+from transferscope.input_shape import IMAGENET_MEAN, IMAGENET_STD
+from transferscope.random_streams import stream
 
 # One permutation for all images, or a function from rows (b,) to one permutation per image (b, n).
 Permutation = np.ndarray | Callable[[np.ndarray], np.ndarray]

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from transferscope.data.order import batch_starts
-from transferscope.streams import stream
+from transferscope.data.epoch_order import batch_starts
+from transferscope.random_streams import stream
 
 MOST = 50  # batches that are sorted together at most
 LEAST = 4  # parts of an epoch that are sorted apart at least, where there are so many batches

@@ -8,12 +8,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from transferscope import nouns, registry
-from transferscope.data.asked import asked_for
+from transferscope import input_nouns, registry
 from transferscope.data.fingerprint import text_fingerprint
 from transferscope.data.listing import ASKED, Listing, check_listing, legible_names
 from transferscope.data.pictures.decode import Picked
 from transferscope.data.target import from_folder
+from transferscope.data.target_options import asked_for
 from transferscope.errors import UserError, legible
 from transferscope.registry import apart, joined
 
@@ -43,7 +43,7 @@ def open_listing(ref: str) -> Listing:
         try:
             return legible_names(check_listing(asked_for(found, asked), where=apart(ref)[0]))
         except UserError as error:
-            raise UserError(nouns.of_texts(str(error)) if found.holds == "texts" else str(error)) from None
+            raise UserError(input_nouns.of_texts(str(error)) if found.holds == "texts" else str(error)) from None
 
 
 def source_fingerprint(ref: str, memo: Path | None = None) -> str:

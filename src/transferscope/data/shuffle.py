@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from transferscope.errors import UserError
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 if TYPE_CHECKING:
     import torch

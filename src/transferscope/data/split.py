@@ -7,7 +7,7 @@ import numpy as np
 from transferscope.answers import strata
 from transferscope.data.listing import SPLITS, class_counts
 from transferscope.errors import UserError
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 
 def assign_splits(

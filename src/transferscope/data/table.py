@@ -13,7 +13,7 @@ from transferscope.data.listing import ASKED, SPLITS, Listing, class_counts
 from transferscope.data.reference import absolute
 from transferscope.data.split import assign_splits
 from transferscope.errors import UserError
-from transferscope.shape import Example
+from transferscope.input_shape import Example
 
 Which = Literal["train", "eval"]
 CONTENT, LABELS = "table.json", "labels.safetensors"

@@ -23,7 +23,7 @@ from transferscope.data import paths
 from transferscope.data.names import split_word
 from transferscope.errors import UserError, did_you_mean
 from transferscope.registry import joined
-from transferscope.strict import TEXT, Also, Real, Strict, as_number, as_tuple
+from transferscope.strict_models import TEXT, Also, Real, Strict, as_number, as_tuple
 
 IGNORE = "ignore"  # of cells
 FITS: dict[Task | None, frozenset[Kind]] = {

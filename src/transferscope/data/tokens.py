@@ -14,8 +14,8 @@ from transferscope.data.listing import Listing
 from transferscope.data.pictures.survey import refuse_unreadable
 from transferscope.data.table import Table, Which, content_of, divided, write
 from transferscope.errors import UserError, legible
-from transferscope.shape import Example
-from transferscope.streams import stream
+from transferscope.input_shape import Example
+from transferscope.random_streams import stream
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from transferscope import whole
+from transferscope import atomic_files
 from transferscope.engine import integrity
 from transferscope.engine.integrity import LET_GO, Damaged, LetGo
 from transferscope.engine.remote import Remote
@@ -118,10 +118,10 @@ class Artifact:
         stays known by their digests."""
         said = {"keep": keep, "files": sorted({*names, *self._let_go(now=True).get("files", ())})}
         if self.remote is not None:
-            freed = self.remote.let_go(*self._name, keep, whole.as_json(said), names)
+            freed = self.remote.let_go(*self._name, keep, atomic_files.as_json(said), names)
         else:
             freed = sum((self.path / name).stat().st_size for name in names if (self.path / name).exists())
-            whole.write_json(self.path / LET_GO, said)  # first: from now on nobody asks for them
+            atomic_files.write_json(self.path / LET_GO, said)  # first: from now on nobody asks for them
         for name in names:
             (self.path / name).unlink(missing_ok=True)
         return freed
@@ -172,7 +172,7 @@ class Artifact:
 
     def set_aside(self) -> None:
         """Make it absent, for it is damaged: it will be computed again. A read-only store stays as it is."""
-        if self.remote is not None and whole.may_write(self.path):
+        if self.remote is not None and atomic_files.may_write(self.path):
             self.remote.set_aside(*self._name)
         integrity.set_aside(self.path)
 

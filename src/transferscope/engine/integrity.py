@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from transferscope import whole
+from transferscope import atomic_files
 from transferscope.errors import UserError
 
 SAID = "step.json"  # of a result, written last: a folder without it is none
@@ -80,7 +80,7 @@ def damage(folder: Path, files: Mapping[str, Any], *, only: str | None = None, s
 
 def set_aside(folder: Path) -> None:
     """Make a damaged result absent; its files stay until it is computed again. A read-only store stays as it is."""
-    if not whole.may_write(folder):
+    if not atomic_files.may_write(folder):
         return
     with suppress(OSError):
         (folder / SAID).rename(folder / ASIDE)

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from filelock import FileLock
 
-from transferscope import whole
+from transferscope import atomic_files
 from transferscope.engine import integrity
 from transferscope.engine.bucket import Bucket, Object
 from transferscope.engine.integrity import SAID
@@ -141,7 +141,7 @@ class Remote:
         said = (here / SAID).read_bytes()
         place = _place(task, key, said)
         found = {path.relative_to(here).as_posix(): path for path in sorted(here.rglob("*")) if path.is_file()}
-        files = {name: path for name, path in found.items() if not whole.LEFT.fullmatch(path.name)}
+        files = {name: path for name, path in found.items() if not atomic_files.LEFT.fullmatch(path.name)}
         self.bucket.put({f"{place}/{name}": path for name, path in files.items()})
         if self.bucket.create(_announcement(task, key), said):
             self.note(task, key)
@@ -233,8 +233,8 @@ class Remote:
                 if (here / SAID).exists() and (here / SAID).read_bytes() != said[rows[name]]:
                     shutil.rmtree(here, ignore_errors=True)  # of an earlier attempt
                 here.mkdir(parents=True, exist_ok=True)
-                whole.write(here / ROWS, content)
-                whole.write(here / SAID, said[rows[name]])
+                atomic_files.write(here / ROWS, content)
+                atomic_files.write(here / SAID, said[rows[name]])
 
     def fetch(self, task: str, key: str, name: str) -> None:
         """Have one file of a result here, as the bucket has it; nothing where it has none.
@@ -245,7 +245,7 @@ class Remote:
         here.mkdir(parents=True, exist_ok=True)
         if name == SAID:
             if (said := self.bucket.read(_announcement(task, key))) is not None:
-                whole.write(here / SAID, said)
+                atomic_files.write(here / SAID, said)
             return
         said = (here / SAID).read_bytes()
         (self.folder / ".scratch").mkdir(exist_ok=True)
@@ -300,7 +300,7 @@ class Shared:
         return self._remote.bucket.read(f"{MEMO}/{self._name}")
 
     def push(self, known: Values) -> None:
-        self._remote.bucket.write(f"{MEMO}/{self._name}", whole.as_json(known))
+        self._remote.bucket.write(f"{MEMO}/{self._name}", atomic_files.as_json(known))
 
     @contextmanager
     def alone(self) -> Iterator[None]:

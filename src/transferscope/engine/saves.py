@@ -12,7 +12,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from transferscope import whole
+from transferscope import atomic_files
 from transferscope.engine import integrity
 from transferscope.engine.bucket import Bucket
 from transferscope.engine.leases import Leases
@@ -64,7 +64,7 @@ class Save:
                 return
         shutil.rmtree(self._folder, ignore_errors=True)
         scratch.rename(self._folder)
-        whole.write(self._note, said)
+        atomic_files.write(self._note, said)
 
     def share(self, *, now: bool = False) -> None:
         """Upload the folder, which holds a save, unless that was done lately. A bucket that cannot be used now costs
@@ -88,10 +88,10 @@ class Save:
         files = {path: self._digest(path) for path in sorted(self._folder.iterdir()) if _is_saved(path)}
         there = self._bucket.names(self._place)
         self._bucket.put({f"{self._place}/{one}": path for path, one in files.items() if one not in there})
-        said = whole.as_json({path.name: one for path, one in files.items()})
+        said = atomic_files.as_json({path.name: one for path, one in files.items()})
         before = self._note.read_bytes() if self._note.exists() else b"{}"
         self._bucket.write(f"{self._place}/{LIST}", said)
-        whole.write(self._note, said)
+        atomic_files.write(self._note, said)
         old = {*_read(before).values()} - {*files.values()}  # of others, who may go on, nothing is deleted
         self._bucket.delete(f"{self._place}/{one}" for one in sorted(old))
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from transferscope import whole
+from transferscope import atomic_files
 from transferscope.engine import saves
 from transferscope.engine.artifact import SAID, Artifact
 from transferscope.engine.bucket import is_url
@@ -156,7 +156,7 @@ class Store:
         full disk or a bug stopped goes on from its last save, or from that which another machine left in the bucket.
         Raises Busy, rather than wait, where another process holds the lock.
         """
-        from transferscope.engine.work import Interrupted
+        from transferscope.engine.task_context import Interrupted
 
         scratch, final = self.scratch(task, key), self.path(task, key)
         with self._lock(task, key):
@@ -294,7 +294,7 @@ class Store:
             said = self.path(task, key) / SAID
             size = folder_bytes(said.parent)
             found[f"{task}-{key}"] = Held(
-                size, said.stat().st_mtime, whole.owner(said), self.artifact(task, key).kept()
+                size, said.stat().st_mtime, atomic_files.owner(said), self.artifact(task, key).kept()
             )
         return found
 

@@ -18,16 +18,16 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal
 
+from transferscope.atomic_files import sweep, write_json
 from transferscope.engine import integrity
 from transferscope.engine.artifact import ROWS, SAID, own_digest
 from transferscope.engine.environment import compiled_folder
 from transferscope.engine.machine import this_machine
 from transferscope.engine.step import decode, find
 from transferscope.engine.store import Busy, Store, reason
-from transferscope.engine.work import Interrupted, Work
+from transferscope.engine.task_context import Interrupted, Work
 from transferscope.errors import UserError, legible
 from transferscope.registry import at_home
-from transferscope.whole import sweep, write_json
 
 FULL = os.strerror(errno.ENOSPC)
 TAIL = 1 << 14  # bytes of its log that are kept of a step that failed

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transferscope import whole
+from transferscope import atomic_files
 from transferscope.errors import UserError
 from transferscope.version import VERSION
 
@@ -94,7 +94,7 @@ def _download(url: str, file: Path, part: Path, note: Path, tell: Callable[[str]
             )
         if not goes_on:
             part.unlink(missing_ok=True)
-            whole.write_json(note, {"url": url, "validator": _validator(answer)})
+            atomic_files.write_json(note, {"url": url, "validator": _validator(answer)})
         came = _written(answer, part, have, size, lambda done: tell(f"{file.name}: {_far(done, size)}"))
     if size is not None and came.bytes != size:
         raise UserError(

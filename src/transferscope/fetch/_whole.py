@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from transferscope import whole
+from transferscope import atomic_files
 from transferscope.errors import UserError
 from transferscope.fetch._download import Came, download
 from transferscope.fetch._files import Published
@@ -126,4 +126,4 @@ def _kept(root: Path) -> dict[str, dict[str, Any]]:
 
 def _keep(root: Path, name: str, said: dict[str, Any]) -> None:
     known = _kept(root)
-    whole.write_json(root / KEPT, {**known, name: {**known.get(name, {}), **said}}, indent=1)
+    atomic_files.write_json(root / KEPT, {**known, name: {**known.get(name, {}), **said}}, indent=1)

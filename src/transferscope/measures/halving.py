@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from transferscope.measures.bend import bend, rises, suprema
+from transferscope.measures.curve_bend import bend, rises, suprema
 
 Array = NDArray[np.float64]
 Evaluate = Callable[[float, int, int], Array]  # values of the examples from start to stop at an alpha, (stop - start,)

@@ -24,7 +24,7 @@ from transferscope.models.build import head_names, seeded
 from transferscope.models.outputs import logits_of
 from transferscope.models.smallmaps import SmallMapConv2d
 from transferscope.models.weights import belongs
-from transferscope.streams import stream_seed
+from transferscope.random_streams import stream_seed
 
 SCALE = 2.0
 ENDS = ("_lora_a", "_lora_b")

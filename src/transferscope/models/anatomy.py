@@ -46,7 +46,7 @@ def _known(ref: str, memo: Path | None) -> tuple[tuple[str, ...], tuple[str, ...
 
 
 def _cut(ref: str) -> list[Any]:
-    from transferscope.models import habits
+    from transferscope.models import usual_settings
     from transferscope.models.blocks import blocks, parameters_of
     from transferscope.models.build import build_network, head_names
     from transferscope.models.weights import belongs
@@ -55,7 +55,7 @@ def _cut(ref: str) -> list[Any]:
     body = [name for name in net.state_dict() if not belongs(name, head_names(net, CLASSES))]
     cut = blocks(net)
     alone = [block.name for block in cut if not parameters_of(block, body)]
-    return [[block.name for block in cut], alone, habits.patch_side(net)]
+    return [[block.name for block in cut], alone, usual_settings.patch_side(net)]
 
 
 def _adaptable(ref: str) -> list[str]:

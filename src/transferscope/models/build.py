@@ -13,7 +13,7 @@ from transferscope import devices
 from transferscope.errors import UserError
 from transferscope.models.networks import make_network
 from transferscope.models.weights import belongs
-from transferscope.streams import stream_seed
+from transferscope.random_streams import stream_seed
 
 
 @contextmanager

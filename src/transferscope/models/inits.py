@@ -11,11 +11,11 @@ from transferscope.errors import UserError, did_you_mean
 from transferscope.models.arms import Arm, parse_arm
 from transferscope.models.blocks import Block, blocks, parameters_of
 from transferscope.models.build import build_network, head_names
-from transferscope.models.loaded import Loaded
+from transferscope.models.load_report import Loaded
 from transferscope.models.loading import fit
 from transferscope.models.pretrained import weights_state
 from transferscope.models.weights import belongs
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 State = Mapping[str, Tensor]
 

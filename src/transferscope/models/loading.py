@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from transferscope.errors import UserError, did_you_mean
 from transferscope.models.adapt import EMBEDDING, adapted, converted, stem
 from transferscope.models.effective import suited
-from transferscope.models.loaded import Loaded
+from transferscope.models.load_report import Loaded
 from transferscope.models.names import Choice, choose
 from transferscope.models.weights import belongs
 

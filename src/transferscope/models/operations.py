@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from transferscope.shape import Example
+from transferscope.input_shape import Example
 
 Shape = Sequence[int]
 FUSED = (

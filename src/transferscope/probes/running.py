@@ -15,7 +15,7 @@ from transferscope.models.build import seeded
 from transferscope.models.floats import given_in, widened, working_type
 from transferscope.models.outputs import answering, logits_of
 from transferscope.models.precision import prepare
-from transferscope.streams import stream_seed
+from transferscope.random_streams import stream_seed
 
 Mode = Literal["eval", "as found"]
 

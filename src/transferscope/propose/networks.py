@@ -28,7 +28,7 @@ def suited(network: str | None, weights: str | None, size: int, beside: Path) ->
     by timm's `img_size`, where it takes that; else it gets its own. UserError where it cannot be built, or there is
     nothing to start from.
     """
-    from transferscope.models import habits
+    from transferscope.models import usual_settings
     from transferscope.models.build import build_network
 
     if network is None:
@@ -39,9 +39,9 @@ def suited(network: str | None, weights: str | None, size: int, beside: Path) ->
     weights = None if weights is None else _written(weights, beside)
     text = models.settled(network, beside)
     net = build_network(text, 2, seed=0)
-    usual, patch, said = habits.usual_side(net), habits.patch_side(net), network
+    usual, patch, said = usual_settings.usual_side(net), usual_settings.patch_side(net), network
     if usual and patch and usual != size:
-        size = max(size, patch * math.ceil(usual / habits.SMALL / patch))  # fewer patches are hardly an image
+        size = max(size, patch * math.ceil(usual / usual_settings.SMALL / patch))  # fewer patches are hardly an image
         options = {"img_size": size}
         try:
             build_network(models.written({"ref": network, "options": options}), 2, seed=0)
@@ -49,7 +49,7 @@ def suited(network: str | None, weights: str | None, size: int, beside: Path) ->
             size = usual
         else:
             said = f"{{ref: {network}, options: {json.dumps(options)}}}".replace('"', "")
-    return Suited(said, weights or scheme, size, habits.optimiser(net))
+    return Suited(said, weights or scheme, size, usual_settings.optimiser(net))
 
 
 def _written(weights: str, beside: Path) -> str:

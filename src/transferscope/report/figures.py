@@ -7,9 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from transferscope import drawing, whole
+from transferscope import atomic_files, chart_process
 from transferscope.charts.specification import grammar, plain
-from transferscope.report import same_bytes
+from transferscope.report import reproducible_figures
 from transferscope.section import Chart
 
 WRITTEN = 2  # raised when the same chart gives other bytes, so that it is drawn again
@@ -35,9 +35,9 @@ def write_figure(folder: Path, name: str, spec: Mapping[str, Any]) -> str:
     if all(path.exists() for path in paths.values()) and paths["vl.json"].read_bytes() == source:
         return paths["svg"].read_text(encoding="utf-8")
     paths["vl.json"].unlink(missing_ok=True)  # it vouches for the other two, so it goes first and comes last
-    svg = same_bytes.svg(drawing.svg(json.dumps(spec), grammar()))
+    svg = reproducible_figures.svg(chart_process.svg(json.dumps(spec), grammar()))
     put(paths["svg"], svg.encode())
-    put(paths["pdf"], same_bytes.pdf(drawing.pdf(svg)))
+    put(paths["pdf"], reproducible_figures.pdf(chart_process.pdf(svg)))
     put(paths["vl.json"], source)
     return svg
 
@@ -54,7 +54,7 @@ def library(page: Path) -> tuple[str, str]:
         script, closed, _ = rest.partition("</script>")
         if found and closed and "vegaEmbed" in script:
             return script, label
-    script = drawing.script(grammar())
+    script = chart_process.script(grammar())
     return script.replace("</script", r"<\/script").replace("<!--", r"<\!--"), label
 
 
@@ -63,7 +63,7 @@ def put(path: Path, content: bytes) -> None:
     if path.exists() and path.read_bytes() == content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole.write(path, content)
+    atomic_files.write(path, content)
 
 
 def embedded_picture(png: bytes) -> tuple[str, bytes]:

@@ -15,12 +15,12 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from transferscope import whole
+from transferscope import atomic_files
 from transferscope.report import figures, wording
 from transferscope.report.claims import claims
+from transferscope.report.failures import Mishaps
 from transferscope.report.first_screen import Asked, first_screen
 from transferscope.report.folds import folds, of_data
-from transferscope.report.mishaps import Mishaps
 from transferscope.report.results_json import UNTOLD, parts_of, results_json
 from transferscope.report.shell import environment, shell
 from transferscope.section import Card, Chart, DataSet, Finding, Picture, Section, View
@@ -114,7 +114,7 @@ def write_report(
     figures.put(page, html.encode())
     for place in (folder, folder / "figures", folder / "tables"):
         with suppress(OSError):  # of another run's hands
-            whole.sweep(place, older=HOUR)
+            atomic_files.sweep(place, older=HOUR)
     return page
 
 

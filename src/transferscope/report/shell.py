@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from transferscope.report import figures, wording
-from transferscope.report.mishaps import Mishaps
+from transferscope.report.failures import Mishaps
 
 HERE = Path(__file__).parent
 

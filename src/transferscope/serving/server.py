@@ -19,8 +19,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from transferscope.engine.store import reason
 from transferscope.errors import UserError
-from transferscope.serving import below, door
-from transferscope.serving.watched import Watched
+from transferscope.serving import access, safe_files
+from transferscope.serving.study_state import Watched
 from transferscope.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Server(ThreadingHTTPServer):
         except OSError as error:
             why = str(error.strerror) if isinstance(error, socket.gaierror) else reason(error)
             raise UserError(f"Cannot listen at {host}, port {port} ({why}); choose others (--host, --port).") from None
-        self.door = door.Door(host, self.server_address[1], token)
+        self.door = access.Door(host, self.server_address[1], token)
 
     def server_bind(self) -> None:
         """As its parent's, without asking a name server who this is."""
@@ -175,7 +175,7 @@ class _Answer(BaseHTTPRequestHandler):
             kind = KINDS[ending]
         else:
             raise KeyError(parts[-1])
-        found = below.read(self.server.watched.folder, parts)
+        found = safe_files.read(self.server.watched.folder, parts)
         if found is None:
             raise KeyError(parts[-1])
         saved = {"Content-Disposition": "attachment"} if ending in ("pdf", "csv") else {}  # which a sandbox cannot show

@@ -15,7 +15,7 @@ from transferscope.engine import bucket, executors, remote
 from transferscope.engine.bucket import is_url
 from transferscope.errors import UserError, legible
 from transferscope.measures.deciding import LEAST, MOST_PLANNED
-from transferscope.strict import Also, Strict
+from transferscope.strict_models import Also, Strict
 from transferscope.study import extends, yaml_text
 from transferscope.study.beside import settled
 from transferscope.study.explain import explain

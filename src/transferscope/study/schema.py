@@ -14,7 +14,7 @@ from transferscope.data import Target
 from transferscope.engine.step import Keep
 from transferscope.errors import UserError
 from transferscope.measures.deciding import LEAST, MOST_PLANNED
-from transferscope.strict import TEXT, TEXTS, Also, Real, Strict, as_tuple
+from transferscope.strict_models import TEXT, TEXTS, Also, Real, Strict, as_tuple
 from transferscope.tasks import inputs
 
 MOST_SEEDS = 10_000

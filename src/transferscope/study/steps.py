@@ -14,8 +14,8 @@ from transferscope.data import Listing, Target
 from transferscope.engine.machine import this_machine
 from transferscope.engine.step import Outside, Step
 from transferscope.errors import UserError
-from transferscope.shape import Example, picture
-from transferscope.streams import stream_seed
+from transferscope.input_shape import Example, picture
+from transferscope.random_streams import stream_seed
 from transferscope.study import origin
 from transferscope.study.explain import explain
 from transferscope.study.file import StudyFile

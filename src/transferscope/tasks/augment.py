@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from transferscope.strict import Real, Strict
+from transferscope.strict_models import Real, Strict
 from transferscope.tasks import augmentations
 
 

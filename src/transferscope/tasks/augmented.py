@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from transferscope.data.order import with_gaps
+from transferscope.data.epoch_order import with_gaps
 from transferscope.errors import UserError
 from transferscope.models.build import reseed, seeded
-from transferscope.streams import stream_seed
+from transferscope.random_streams import stream_seed
 from transferscope.tasks import augmentations
 
 Alter = Callable[[Tensor], Tensor]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from transferscope.errors import UserError
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 
 
 @task("choose_lr", version=1, needs="findings")

@@ -19,23 +19,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from transferscope.answers import metric
-from transferscope.data.absent import decides
+from transferscope.atomic_files import write_json
+from transferscope.data.absent_classes import decides
 from transferscope.data.batches import mixup
 from transferscope.data.table import Table
-from transferscope.engine.work import Interrupted, Work
+from transferscope.engine.task_context import Interrupted, Work
 from transferscope.errors import UserError
 from transferscope.models.build import seeded
 from transferscope.models.outputs import logits_of
 from transferscope.models.precision import running
 from transferscope.probes.answers.predictions import logits
-from transferscope.streams import stream_seed
-from transferscope.tasks import balance, begin, curve, frozen, inputs, resume
+from transferscope.random_streams import stream_seed
+from transferscope.tasks import balance, frozen, inputs, live_curve, resume, run_setup
 from transferscope.tasks.costs import EVAL_BATCH
 from transferscope.tasks.objective import objective
 from transferscope.tasks.recipe import Run
 from transferscope.tasks.schedule import kept, stops
 from transferscope.tasks.update import Update
-from transferscope.whole import write_json
 
 SAVE_EVERY = 30.0  # seconds between saves, so that a kill costs no more than that
 WHOLE = ("whole_val_loss", "whole_val_metric", "whole_test_loss", "whole_test_metric")
@@ -43,7 +43,7 @@ AVERAGED = tuple(name.replace("whole", "ema", 1) for name in WHOLE)
 UNREAD_BATCHES = 50  # on a GPU
 
 
-def fit(table: Table, start: begin.Start, recipe: Run, work: Work) -> list[dict[str, Any]]:
+def fit(table: Table, start: run_setup.Start, recipe: Run, work: Work) -> list[dict[str, Any]]:
     """Train from `start` on the table's training rows; the rows, files and errors of `tasks.train`."""
     torch.set_num_threads(work.threads)
     run = _Run(table, start, recipe, work)
@@ -62,23 +62,23 @@ def fit(table: Table, start: begin.Start, recipe: Run, work: Work) -> list[dict[
 class _Run:
     """One training run in its scratch folder; `now` is where it stands."""
 
-    def __init__(self, table: Table, start: begin.Start, recipe: Run, work: Work) -> None:
+    def __init__(self, table: Table, start: run_setup.Start, recipe: Run, work: Work) -> None:
         self.table, self.recipe, self.work = table, recipe, work
         self.folder, self.device = work.folder, work.device
         classes, seed = len(table.classes), recipe.seed
         self.schedule = recipe.learning_rates(recipe.lr)
         self.kind = inputs.of_table(table.folder)
         self.fed = inputs.Fed(recipe.mean, recipe.std, recipe.shuffle, seed, recipe.prepare)
-        self.labels = begin.chosen_labels(table, recipe.labels, seed)
-        self.rows = begin.chosen_rows(table, recipe.fraction, seed)
+        self.labels = run_setup.chosen_labels(table, recipe.labels, seed)
+        self.rows = run_setup.chosen_rows(table, recipe.fraction, seed)
         self.chooses = decides(table.labels[table.rows[recipe.best_on]])  # else the last epoch is the best
         self.objective = objective(table, recipe, self.labels[self.rows["train"]], self.device)
         self.metric = self.objective.metric
-        self.watched = begin.watched_rows(self.rows, self.labels, self.metric, recipe.evaluate, seed)
-        self.net, self.loaded = begin.network(recipe, start, classes, work)
-        self.adapters = begin.adapted(self.net, recipe, table, self.device)
-        self.frozen = begin.freeze(self.net, recipe.trainable, classes, recipe.drop_in)
-        self.optimizer = begin.optimiser(self.net, recipe)
+        self.watched = run_setup.watched_rows(self.rows, self.labels, self.metric, recipe.evaluate, seed)
+        self.net, self.loaded = run_setup.network(recipe, start, classes, work)
+        self.adapters = run_setup.adapted(self.net, recipe, table, self.device)
+        self.frozen = run_setup.freeze(self.net, recipe.trainable, classes, recipe.drop_in)
+        self.optimizer = run_setup.optimiser(self.net, recipe)
         self.update = Update(self.net, self.optimizer, recipe)
         self.now = resume.load(self.folder, self.net, self.optimizer, self.update.averaged) or resume.Progress(
             recipe.first_epoch
@@ -270,7 +270,7 @@ class _Run:
             self.best = resume.plain(self.state())
         now.timing.append({"epoch": number, "train_seconds": now.seconds, "eval_seconds": time.perf_counter() - began})
         now.epoch, now.batch, now.images, now.loss, now.right, now.seconds = number, 0, 0.0, 0.0, 0.0, 0.0
-        curve.write(self.folder, now.rows)
+        live_curve.write(self.folder, now.rows)
         self.work.tell(
             epoch=number,
             epochs=self.recipe.epochs,
@@ -341,7 +341,7 @@ class _Run:
         stopped = {"trained": sum(not row["stopped"] for row in now.rows) - 1} if self.recipe.early_stopping else {}
         once = {"frozen_once": True} if self.spared else {}
         write_json(self.folder / "run.json", {"best_epoch": now.best_epoch, "loaded": loaded, **stopped, **once})
-        curve.clear(self.folder)
+        live_curve.clear(self.folder)
         resume.clear(self.folder)  # before the weights that it refers to
         for file in self.folder.glob("best-*"):
             file.unlink()

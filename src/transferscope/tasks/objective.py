@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transferscope import answers
-from transferscope.data.order import with_gaps
+from transferscope.data.epoch_order import with_gaps
 from transferscope.data.table import Table
 from transferscope.measures import judged, metrics, regression
 from transferscope.tasks import balance

@@ -16,10 +16,10 @@ from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 from transferscope.answers import Kind
 from transferscope.engine.step import REQUIRED
 from transferscope.errors import UserError, did_you_mean
-from transferscope.strict import Real, Strict, as_tuple
+from transferscope.strict_models import Real, Strict, as_tuple
 from transferscope.tasks import augmentations, optimisers
 from transferscope.tasks.augment import Augment
-from transferscope.tasks.fields import Betas, Epochs, Lists, Neutral, Rates, Scales, Watched, searched_by_arm
+from transferscope.tasks.recipe_fields import Betas, Epochs, Lists, Neutral, Rates, Scales, Watched, searched_by_arm
 from transferscope.tasks.schedule import Schedule
 
 SEARCHED = (

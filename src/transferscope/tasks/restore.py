@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from transferscope import answers
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.integrity import TIMING
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 from transferscope.tasks import inputs
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from transferscope.models.loaded import Loaded
+    from transferscope.models.load_report import Loaded
     from transferscope.probes.inputs.given import Batch
 
 EPOCH = "epoch-"
@@ -61,7 +61,7 @@ def best_epoch(run: Artifact) -> int:
 
 def loaded(run: Artifact) -> "Loaded | None":
     """What the run found in the pretrained weights; None where it started without any."""
-    from transferscope.models.loaded import Loaded
+    from transferscope.models.load_report import Loaded
 
     found = _summary(run)["loaded"]
     return Loaded.read(found) if found else None

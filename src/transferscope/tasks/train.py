@@ -5,7 +5,7 @@ from typing import Any
 
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Keep, Outside, task
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.tasks import costs, restore
 from transferscope.tasks.choose import settled
 from transferscope.tasks.inputs import open_table
@@ -69,7 +69,7 @@ def train(
     on from the last saved batch and ends in the same bytes. UserError when the loss is no longer finite.
     """
     from transferscope.tasks import loop  # torch from here on
-    from transferscope.tasks.begin import Start
+    from transferscope.tasks.run_setup import Start
 
     run = Run.read({**said, **settled(said["lr"])})
     start = Start(

@@ -13,7 +13,7 @@ from typing import Any
 
 from transferscope import devices
 from transferscope.engine.arithmetic import PRECISIONS
-from transferscope.shape import Example, picture
+from transferscope.input_shape import Example, picture
 
 PLAIN = "plain"  # as torch comes: NCHW, float32, its own depthwise gradients
 COMPILED = "+compile"
@@ -131,7 +131,7 @@ def loops(
 
     from transferscope.models.outputs import logits_of
     from transferscope.models.precision import prepare, running
-    from transferscope.tasks import begin
+    from transferscope.tasks import run_setup
     from transferscope.tasks.augmented import augmented
     from transferscope.tasks.update import Update
 
@@ -141,7 +141,7 @@ def loops(
     if way.endswith(COMPILED):
         net.compile()
     recipe = _recipe(question)
-    update = Update(net, begin.optimiser(net, recipe), recipe)
+    update = Update(net, run_setup.optimiser(net, recipe), recipe)
     draw = torch.Generator().manual_seed(0)
     evaluated = evaluated or _eval_batch(question)
     images = question.image.example(max(question.batch_size, evaluated)).to(device)

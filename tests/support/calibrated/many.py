@@ -6,7 +6,7 @@ import numpy as np
 
 from calibrated import noise
 from transferscope.measures.intervals import mean_interval
-from transferscope.measures.many import step_down
+from transferscope.measures.multiple_comparisons import step_down
 
 
 def decided(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from contract.opening import called, check_first_line, check_light
 from transferscope.errors import UserError
-from transferscope.strict import Strict
+from transferscope.strict_models import Strict
 from transferscope.tasks import augmentations
 from transferscope.tasks.augmented import Augmented, augmented
 

@@ -8,9 +8,9 @@ import torch
 from contract.opening import arguments, called, check_first_line, check_light
 from transferscope import models
 from transferscope.errors import UserError
+from transferscope.input_shape import Example, picture
 from transferscope.models.build import build_network
 from transferscope.models.outputs import logits_of
-from transferscope.shape import Example, picture
 
 PACKAGE = "transferscope.models.networks"
 CLASSES, SIDE = 3, 64

@@ -9,7 +9,7 @@ from PIL import Image
 from transferscope.data.fingerprint import text_fingerprint
 from transferscope.data.listing import Listing
 from transferscope.errors import UserError
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 EXAMPLE = "rings:5"
 VERSION = 1  # raised when a pixel of any image changes

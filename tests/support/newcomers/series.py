@@ -13,17 +13,17 @@ import numpy as np
 from transferscope.data.listing import Listing
 from transferscope.data.table import Table, Which, divided, write
 from transferscope.engine.step import Outside, Step, task
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.errors import UserError
-from transferscope.shape import Example
-from transferscope.streams import stream
+from transferscope.input_shape import Example
+from transferscope.random_streams import stream
 from transferscope.tasks.inputs import Asked, Fed
 from transferscope.tasks.recipe import Run
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from transferscope.data.order import Batch, Epoch
+    from transferscope.data.epoch_order import Batch, Epoch
 
 VALUES = "values.npy"
 MOST = 4  # steps of time by which training shifts a series
@@ -92,7 +92,7 @@ def training(
     table: Series, rows: np.ndarray, labels: np.ndarray, run: Run, *, epoch: int, start: int, device: str
 ) -> "Epoch":
     """Every series shifted, by as much as its row and the epoch say."""
-    from transferscope.data.order import Epoch
+    from transferscope.data.epoch_order import Epoch
 
     fed = Fed(run.mean, run.std, run.shuffle, run.seed)
     shifts = stream(run.seed, "shift", epoch).integers(-MOST, MOST + 1, len(table))

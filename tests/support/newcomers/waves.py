@@ -8,7 +8,7 @@ import numpy as np
 from transferscope.data.fingerprint import text_fingerprint
 from transferscope.data.listing import Listing
 from transferscope.errors import UserError
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 EXAMPLE = "waves:5"
 VERSION = 1  # raised when a value of any series changes

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from transferscope.atomic_files import write, write_json
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Outside, task
-from transferscope.engine.work import Interrupted, Work
+from transferscope.engine.task_context import Interrupted, Work
 from transferscope.errors import UserError
-from transferscope.whole import write, write_json
 
 
 @task("number", version=1)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import polars as pl
 
-from transferscope.analyses._shared import contrasts, per_block, phrases, within
+from transferscope.analyses._shared import contrasts, in_range, per_block, phrases
 from transferscope.measures.deciding import LEAST
 from transferscope.measures.equivalence import against_margin, equivalence_level
 from transferscope.measures.intervals import ALIKE, Interval, mean_interval
@@ -138,7 +138,7 @@ def by_criticality(target: str, scores: pl.DataFrame) -> View:
         for (block,), rows in of.drop_nulls("value").group_by("block", maintain_order=True):
             noise = rows["sigma_relative"].drop_nulls()
             one.doing[str(block)] = _still(str(arm), rows)
-            one.more["criticality"][str(block)] = within.interval(rows["value"].to_numpy(), "value").text(2)
+            one.more["criticality"][str(block)] = in_range.interval(rows["value"].to_numpy(), "value").text(2)
             one.more["noise"][str(block)] = f"{contrasts.average(noise):z.0%}" if len(noise) else "under the least"
         arms.append(one)
     caption = (

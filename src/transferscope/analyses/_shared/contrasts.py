@@ -10,12 +10,12 @@ import polars as pl
 from numpy.typing import ArrayLike
 
 from transferscope import answers
-from transferscope.analyses._shared import phrases, within
+from transferscope.analyses._shared import in_range, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step, Task
 from transferscope.measures.deciding import ERROR, Design, fixed, seeds_needed
 from transferscope.measures.intervals import Interval, levelled
-from transferscope.measures.many import step_down
+from transferscope.measures.multiple_comparisons import step_down
 from transferscope.measures.pairs import Key, pairs_difference
 from transferscope.measures.ranges import retold
 from transferscope.section import Chart, Finding, Section, Verdict, View
@@ -41,7 +41,7 @@ def interval(values: ArrayLike, *, name: str = "", level: float = 0.95, metric: 
     given = np.asarray(values, dtype=np.float64)
     given = given[np.isfinite(given)]
     return (
-        within.interval(given, name, level, metric=metric)
+        in_range.interval(given, name, level, metric=metric)
         if len(given)
         else Interval(math.nan, None, None, 0, "no value")
     )
@@ -57,7 +57,7 @@ def of_pairs(rows: pl.DataFrame, value: str, *, together: bool) -> Interval:
     if not together:
         return interval(known[value].to_numpy(), name=value, metric=judged)
     apart = {key: v for key, v in by_seeds(known, value).items() if key[0] != key[1]}  # no run is its own pair
-    return within.over_pairs(apart, value, metric=judged) if apart else Interval(math.nan, None, None, 0, "no value")
+    return in_range.over_pairs(apart, value, metric=judged) if apart else Interval(math.nan, None, None, 0, "no value")
 
 
 def by_seeds(rows: pl.DataFrame, value: str) -> dict[Key, float]:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from transferscope.analyses._shared import asked
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
-from transferscope.engine.work import Work
-from transferscope.streams import stream_seed
+from transferscope.engine.task_context import Work
+from transferscope.random_streams import stream_seed
 from transferscope.study import Study
 from transferscope.tasks import costs, restore
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from transferscope import answers
-from transferscope.analyses._shared import gains, within
+from transferscope.analyses._shared import gains, in_range
 from transferscope.data.table import Table
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import decode
@@ -97,7 +97,7 @@ def _cells(outputs: Sequence[np.ndarray], truth: np.ndarray, kind: answers.Kind)
 
 def _interval(values: np.ndarray, name: str) -> Interval:
     if name in WORDS:
-        return within.interval(values, "final", metric=WORDS[name])
+        return in_range.interval(values, "final", metric=WORDS[name])
     most = {every_score.ECE: 1.0, every_score.BRIER: 2.0}.get(name, float("inf"))
     return bounded(values, 0.0, most)
 

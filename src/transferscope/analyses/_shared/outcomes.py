@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from transferscope import answers
-from transferscope.analyses._shared import phrases, within
+from transferscope.analyses._shared import in_range, phrases
 from transferscope.engine.artifact import Artifact
 from transferscope.errors import UserError, did_you_mean
 from transferscope.measures.intervals import Interval, mean_interval
@@ -156,7 +156,7 @@ def over_seeds(rows: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFram
     """Mean of `value` by `by`, in the rows' order, with `low`, `high` (null without an interval) and count of seeds."""
     found, judged = [], rows["metric"][0] if "metric" in rows.columns and rows.height else "accuracy"
     for key, group in rows.drop_nulls(value).group_by(by, maintain_order=True):
-        of = within.interval(group[value].to_numpy(), value, metric=judged)
+        of = in_range.interval(group[value].to_numpy(), value, metric=judged)
         found.append({**dict(zip(by, key, strict=True)), value: of.mean, "low": of.low, "high": of.high, "seeds": of.n})
     ends = {value: pl.Float64, "low": pl.Float64, "high": pl.Float64, "seeds": pl.Int64}
     return pl.DataFrame(found, schema={**{name: rows.schema[name] for name in by}, **ends})

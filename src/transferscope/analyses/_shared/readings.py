@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from transferscope import answers
-from transferscope.analyses._shared import contrasts, gains, phrases, within
+from transferscope.analyses._shared import contrasts, gains, in_range, phrases
 from transferscope.analyses._shared.gains import Gain, Scores
 from transferscope.measures.deciding import LEAST
 from transferscope.measures.intervals import Interval
@@ -148,7 +148,7 @@ def finals(target: str, runs: pl.DataFrame) -> list[Reading]:
         how = answers.metric(metric)
         times = how.times if not how.error else -1.0  # the error itself
         scores = gains.scores([of])[0].times(times)
-        shown = contrasts.moved(within.interval(of["final"].to_numpy(), "final", metric=metric), times)
+        shown = contrasts.moved(in_range.interval(of["final"].to_numpy(), "final", metric=metric), times)
         asks = f"Final test {answers.metric(metric).word}, {START.get(str(arm), f'from the {arm} start')}"
         found += of_scores(
             f"final/{arm}", "Scores", asks, target, metric, scores, of["seed"].to_list(), shown=shown, level=True

@@ -7,7 +7,7 @@ import numpy as np
 from transferscope.analyses._shared import asked, line_step
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.tasks import costs
 
 CURVE, DIFFERENT = "on the curve", "other classes"

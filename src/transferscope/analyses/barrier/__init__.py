@@ -30,7 +30,7 @@ import polars as pl
 from transferscope.analyses._shared import asked, barriers, contrasts, line_step
 from transferscope.analyses._shared.barriers import ALIGNED, NORMS, SAME_INIT
 from transferscope.analyses.barrier.basins import basins
-from transferscope.analyses.barrier.drawn import draw, summary_table
+from transferscope.analyses.barrier.figures import draw, summary_table
 from transferscope.analyses.barrier.findings import connected, heights, others, strategies
 from transferscope.analyses.barrier.options import Options
 from transferscope.engine.step import Step

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from transferscope import analyses
 from transferscope.probes.batch_norm import OfLine
-from transferscope.strict import as_tuple
+from transferscope.strict_models import as_tuple
 
 Kind = Literal["replicas", "arms", "best"]
 Where = Literal["test", "val", "train"]

@@ -20,7 +20,7 @@ from typing import Any
 
 from transferscope.analyses._shared import asked, contrasts, outcomes, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
-from transferscope.analyses.basin.drawn import floor, summary_table, walls
+from transferscope.analyses.basin.figures import floor, summary_table, walls
 from transferscope.analyses.basin.findings import basin, last
 from transferscope.analyses.basin.options import Options
 from transferscope.analyses.basin.step import measure

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses
-from transferscope.strict import as_tuple
+from transferscope.strict_models import as_tuple
 
 Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

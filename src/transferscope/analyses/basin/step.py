@@ -5,7 +5,7 @@ from typing import Any
 from transferscope.analyses._shared import asked, line_step
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.tasks import costs
 from transferscope.tasks.inputs import open_table
 

@@ -27,18 +27,18 @@ from transferscope.analyses._shared import contrasts, gains, outcomes
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.choose import page
 from transferscope.analyses.choose.candidates import Candidates, CandidateStudy, entries
+from transferscope.atomic_files import write_json
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.integrity import TIMING
 from transferscope.engine.step import Outside, Step, task
 from transferscope.engine.table import ResultTable
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.errors import UserError
 from transferscope.measures.scores import SCORES
 from transferscope.section import Section, View
 from transferscope.study import Study
 from transferscope.tasks import costs, inputs, restore
-from transferscope.tasks.outside import unchanged
-from transferscope.whole import write_json
+from transferscope.tasks.outside_files import unchanged
 
 TITLE = "Which network to choose"
 BATCH = 128
@@ -90,11 +90,11 @@ def measure(
     import torch
 
     from transferscope.models.precision import prepare
-    from transferscope.models.sourced import sourced
+    from transferscope.models.starting_network import sourced
     from transferscope.models.weights import belongs
     from transferscope.probes.features.transferability import transferability
     from transferscope.probes.inputs.given import Batch
-    from transferscope.streams import stream
+    from transferscope.random_streams import stream
 
     torch.set_num_threads(work.threads)
     kind = inputs.of_table(data.whole())

@@ -12,7 +12,7 @@ from transferscope import models
 from transferscope.engine.step import Outside
 from transferscope.errors import UserError
 from transferscope.models.tokenizers import own_tokenizer, tokenizer_file
-from transferscope.strict import TEXT, TEXTS, Also, Strict
+from transferscope.strict_models import TEXT, TEXTS, Also, Strict
 from transferscope.study import Study, origin
 from transferscope.study.schema import Network, Pretrained
 from transferscope.tasks import inputs

@@ -28,7 +28,7 @@ import polars as pl
 from transferscope.analyses._shared import advice, block_basis, per_block, readings
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.criticality.card import card
-from transferscope.analyses.criticality.drawn import bars, networks, valleys
+from transferscope.analyses.criticality.figures import bars, networks, valleys
 from transferscope.analyses.criticality.findings import VALUE, fine_tuned, network_sums, own_scores, scratch
 from transferscope.analyses.criticality.options import Options
 from transferscope.analyses.criticality.step import measure

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 from transferscope import analyses
 from transferscope.analyses._shared.per_block import Which
 from transferscope.probes.batch_norm import OfBlocks
-from transferscope.strict import as_tuple
+from transferscope.strict_models import as_tuple
 
 
 class Options(analyses.OfTrained):

@@ -4,7 +4,7 @@ from typing import Any
 
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.tasks import costs, restore
 
 

@@ -30,10 +30,10 @@ from transferscope.analyses.labels.worth import ARMS, of
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
 from transferscope.engine.table import ResultTable
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.measures.power_law import Worth
 from transferscope.section import Chart, Finding, Section, View
-from transferscope.strict import Real, as_tuple
+from transferscope.strict_models import Real, as_tuple
 from transferscope.study import Study
 from transferscope.study.schema import Seeds
 

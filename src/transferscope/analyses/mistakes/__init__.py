@@ -30,7 +30,7 @@ from transferscope.analyses.mistakes.pictures import shown, strip
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
 from transferscope.engine.table import ResultTable
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.measures.intervals import Interval
 from transferscope.section import Chart, Finding, Section, View
 from transferscope.study import Study

@@ -26,7 +26,7 @@ import polars as pl
 from transferscope.analyses._shared import gains, outcomes, phrases, readings
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.reuse.card import card
-from transferscope.analyses.reuse.drawn import curves, lines, summary_table
+from transferscope.analyses.reuse.figures import curves, lines, summary_table
 from transferscope.analyses.reuse.findings import enough, features, of_arm, speed
 from transferscope.analyses.reuse.options import POINTS, Options
 from transferscope.engine.step import Step

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from transferscope import analyses
-from transferscope.strict import Real, as_tuple
+from transferscope.strict_models import Real, as_tuple
 from transferscope.study.schema import Seeds
 
 POINTS = 5  # cut points by default

@@ -26,7 +26,7 @@ import polars as pl
 from transferscope.analyses._shared import advice, asked, block_basis, outcomes, per_block, phrases, readings
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.rewind.card import card
-from transferscope.analyses.rewind.drawn import draw
+from transferscope.analyses.rewind.figures import draw
 from transferscope.analyses.rewind.findings import fine_tuned, own_scores, scratch, start, together
 from transferscope.analyses.rewind.options import Options
 from transferscope.analyses.rewind.step import measure

@@ -5,7 +5,7 @@ from typing import Any
 from transferscope.analyses._shared import asked
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.tasks import costs, restore
 
 
@@ -40,7 +40,7 @@ def measure(
     from transferscope.models.blocks import blocks
     from transferscope.models.build import build_network
     from transferscope.probes.blocks.rewind import rewind
-    from transferscope.streams import stream_seed
+    from transferscope.random_streams import stream_seed
     from transferscope.tasks.inputs import open_table
 
     torch.set_num_threads(work.threads)

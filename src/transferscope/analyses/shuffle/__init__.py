@@ -28,8 +28,8 @@ from transferscope import analyses
 from transferscope.analyses._shared import gains, outcomes
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.shuffle.card import card, lost_gains
-from transferscope.analyses.shuffle.drawn import drawn, summary_table
 from transferscope.analyses.shuffle.examples import examples, moved_words, patches, strips
+from transferscope.analyses.shuffle.figures import drawn, summary_table
 from transferscope.analyses.shuffle.findings import findings
 from transferscope.analyses.shuffle.results import CHANNELS, WHOLE, gathered
 from transferscope.engine.step import Step
@@ -37,7 +37,7 @@ from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
 from transferscope.models.anatomy import patch_side
 from transferscope.section import Section
-from transferscope.strict import as_tuple
+from transferscope.strict_models import as_tuple
 from transferscope.study import Study
 from transferscope.study.schema import Arms, Seeds
 from transferscope.tasks import inputs

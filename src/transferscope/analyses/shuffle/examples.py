@@ -7,7 +7,7 @@ from transferscope.analyses.shuffle.results import CHANNELS
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
 from transferscope.engine.table import ResultTable
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.measures import judged
 from transferscope.section import Picture, View
 from transferscope.tasks import costs
@@ -44,13 +44,13 @@ def examples(
     import numpy as np
     from PIL import Image
 
+    from transferscope.atomic_files import write_json
     from transferscope.data import Squares
     from transferscope.data.batches import Normalisation, eval_batches
     from transferscope.data.shuffle import block_permutation, image_permutations
     from transferscope.data.tokens import Tokens
     from transferscope.tasks.inputs import open_table
     from transferscope.tasks.inputs.images import by_channel
-    from transferscope.whole import write_json
 
     table = open_table(data.whole())
     chance, luck = judged.chance(table.labels[table.rows["test"]], len(table.classes), table.judged, table.error_scale)

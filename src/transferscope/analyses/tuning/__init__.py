@@ -30,23 +30,23 @@ from pydantic import BeforeValidator, Field
 from transferscope import analyses
 from transferscope.analyses._shared import gains, outcomes, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
-from transferscope.analyses.tuning import against_full, doses, drawn
+from transferscope.analyses.tuning import against_full, doses, figures
 from transferscope.analyses.tuning.against_full import BOTH, DECAYED, FULL, LORA, PROBE
 from transferscope.analyses.tuning.card import card
 from transferscope.analyses.tuning.cost import training_cost
+from transferscope.atomic_files import write_json
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.integrity import TIMING
 from transferscope.engine.step import Step, task
 from transferscope.engine.table import ResultTable
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.errors import UserError
 from transferscope.models.anatomy import block_names, body_names
 from transferscope.section import Section, View
-from transferscope.strict import Real, as_tuple
+from transferscope.strict_models import Real, as_tuple
 from transferscope.study import SEARCH_SEED, Study
 from transferscope.study.schema import Seeds
 from transferscope.tasks import costs, restore
-from transferscope.whole import write_json
 
 TITLE = "How much to fine-tune"
 SHARES = (0.25, 0.5, 0.75)  # of the blocks, from the top: what is trained by default
@@ -187,7 +187,7 @@ def section(table: ResultTable, options: Options) -> Section:
         means = against_full.means(runs)
         said.findings += against_full.findings(target, runs, means, options.margin)
         said.cards += card(target, runs, means, options.margin)
-        said.charts += drawn.charts_of(target, runs, means)
+        said.charts += figures.charts_of(target, runs, means)
         caption = (
             "Work: operations of training, full fine-tuning = 1. Seconds: of the training steps of one run on the "
             "machine that made it, without evaluation and without the search for a rate."
@@ -196,7 +196,7 @@ def section(table: ResultTable, options: Options) -> Section:
             View(
                 f"{target}-ways",
                 f"Every way of fine-tuning on {target}",
-                drawn.summary_table(target, runs, means, seconds),
+                figures.summary_table(target, runs, means, seconds),
                 caption,
             )
         )

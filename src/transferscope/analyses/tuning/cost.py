@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transferscope.engine.artifact import Artifact
-from transferscope.shape import Example
+from transferscope.input_shape import Example
 from transferscope.tasks import restore
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ def freeze(net: "nn.Module", trainable: str, classes: int) -> int:
 def below_flops(net: "nn.Module", trainable: str, classes: int, image: Example) -> float:
     """Operations on one image of the part of `net` that need not be computed again while `trainable` is trained."""
     from transferscope.models.operations import forward_flops
-    from transferscope.tasks import begin, frozen
+    from transferscope.tasks import frozen, run_setup
 
-    part = frozen.frozen_part(net, begin.freeze(net, trainable, classes), image.example(2), "float32")
+    part = frozen.frozen_part(net, run_setup.freeze(net, trainable, classes), image.example(2), "float32")
     if part is None:
         return 0.0
     whole = sum(forward_flops(net, image).values())

@@ -23,7 +23,7 @@ from transferscope.data.pictures.depth import DTYPES, Depth
 from transferscope.data.pictures.numbers import Picture
 from transferscope.data.pictures.pixels import PixelFile
 from transferscope.errors import UserError, legible
-from transferscope.shape import picture
+from transferscope.input_shape import picture
 
 FEW = 256  # images that are decoded sooner than processes start
 CHUNK = 32  # images per piece of work

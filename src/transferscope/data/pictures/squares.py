@@ -24,7 +24,7 @@ from transferscope.data.reference import open_listing
 from transferscope.data.table import Table, Which, content_of, divided, write
 from transferscope.data.target import channels_fed
 from transferscope.errors import UserError
-from transferscope.shape import Example, picture
+from transferscope.input_shape import Example, picture
 
 MARKS = "marks.safetensors"  # of a streamed table
 DISK_SHARE = 0.8  # of the free bytes: a larger table is streamed

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transferscope import nouns
+from transferscope import input_nouns
 from transferscope.data.listing import Listing
 from transferscope.data.sheets import cells, headings
 from transferscope.data.sheets.columns import Roles, known, roles
@@ -68,7 +68,7 @@ def read_texts(
         splits = None if found.split is None else split_words(sheet, found.split)
         groups = groups_of(sheet, found, asked, splits)
     except UserError as error:
-        raise type(error)(nouns.of_texts(str(error))) from None
+        raise type(error)(input_nouns.of_texts(str(error))) from None
     width = len(str(max(sheet.lines)))
     how = [READING, found.columns().model_dump(mode="json"), labels.kind, uncertain or 0, *([blank] if blank else [])]
     said = (*sheet.notes, columns_note(found, asked).replace("path is", "text is"), *labels.notes)
@@ -80,7 +80,7 @@ def read_texts(
             load=TextCells(tuple(sheet.cells[found.path])),
             splits=splits,
             groups=groups,
-            notes=tuple(nouns.of_texts(note) for note in said if note),
+            notes=tuple(input_nouns.of_texts(note) for note in said if note),
             holds="texts",
         ),
         found,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from transferscope.data.absent import decides
+from transferscope.data.absent_classes import decides
 from transferscope.data.listing import SPLITS
 from transferscope.data.sheets import cells
 from transferscope.data.sheets.columns import Roles, listed, patients, roles

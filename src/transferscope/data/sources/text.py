@@ -6,7 +6,7 @@ byte-order mark says; files of another encoding and empty ones are left out and 
 
 from pathlib import Path
 
-from transferscope import nouns
+from transferscope import input_nouns
 from transferscope.data.folders.asides import asides
 from transferscope.data.folders.files import Files, class_root
 from transferscope.data.folders.layout import Layout, understand
@@ -46,7 +46,7 @@ def listing(rest: str) -> Listing:
     texts = Files.of(root, layout)
     if missing := sorted(set(texts.classes) - texts.trained):
         raise UserError(f"Class '{missing[0]}' of '{root}' has no text for training; add texts or remove the class.")
-    return texts.listing(TextFiles, notes=tuple(map(nouns.of_texts, asides(tree, layout))), holds="texts")
+    return texts.listing(TextFiles, notes=tuple(map(input_nouns.of_texts, asides(tree, layout))), holds="texts")
 
 
 def _root(rest: str) -> Path:
@@ -60,7 +60,7 @@ def _understood(root: Path) -> tuple[Folder, Layout]:
     try:
         layout = understand(tree, str(root))
     except UserError as error:
-        raise UserError(nouns.of_texts(str(error))) from None
+        raise UserError(input_nouns.of_texts(str(error))) from None
     if not layout.places:
         raise UserError(_no_classes(root))
     return tree, layout

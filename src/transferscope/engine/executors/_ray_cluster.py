@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from transferscope import devices
-from transferscope.engine.deal import dealt
 from transferscope.engine.executors import Slots, _ray_node
 from transferscope.engine.machine import Machine
+from transferscope.engine.worker_slots import dealt
 from transferscope.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ import psutil
 
 from transferscope import __version__
 from transferscope.engine.machine import Machine, this_machine
-from transferscope.engine.standstill import processor_seconds
+from transferscope.engine.stalled_workers import processor_seconds
 from transferscope.engine.store import Store
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import execute, settle_in
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from transferscope.engine.executors import _ray_cluster
 from transferscope.engine.executors._ray_cluster import Node
 from transferscope.engine.queue import Watch
-from transferscope.engine.standstill import Moves
+from transferscope.engine.stalled_workers import Moves
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from transferscope import whole
+from transferscope import atomic_files
 from transferscope.engine.step import Step, from_job
 from transferscope.engine.worker import Outcome
 
@@ -29,7 +29,7 @@ class Run:
         for name in ("ended", "workers"):
             (self.folder / name).mkdir(parents=True)
         jobs = [{"job": step.job, "inputs": [one.key for one in step.inputs]} for step in steps]
-        whole.write_json(self.folder / "plan.json", jobs)
+        atomic_files.write_json(self.folder / "plan.json", jobs)
 
     def steps(self) -> list[Step]:
         """The plan: steps to do, and among their inputs those that are to be done."""
@@ -50,7 +50,7 @@ class Run:
         """Tell all how a step ended. What another worker did has been told by it."""
         file = self.folder / "ended" / f"{outcome.key}.json"
         if outcome.status in ENDED and not (outcome.status == "cached" and file.exists()):
-            whole.write_json(file, asdict(outcome))
+            atomic_files.write_json(file, asdict(outcome))
 
     def failed(self, step: Step) -> Outcome | None:
         """How a step ended that a worker of this run has tried in vain."""
@@ -67,7 +67,7 @@ class Run:
         """Tell what a worker is at; None when it is gone."""
         file = self.folder / "workers" / f"{worker}.json"
         with suppress(OSError):  # of a run whose driver has removed the folder
-            file.unlink(missing_ok=True) if what is None else whole.write_json(file, what)
+            file.unlink(missing_ok=True) if what is None else atomic_files.write_json(file, what)
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """What every worker is at, by its name."""

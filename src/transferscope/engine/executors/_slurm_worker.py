@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transferscope.engine.deal import dealt
 from transferscope.engine.executors._slurm_run import Run
 from transferscope.engine.executors.local import Local
-from transferscope.engine.kinds import Bench, differences
 from transferscope.engine.machine import this_machine
 from transferscope.engine.store import Store
 from transferscope.engine.worker import Outcome
+from transferscope.engine.worker_kinds import Bench, differences
+from transferscope.engine.worker_slots import dealt
 from transferscope.errors import UserError
 
 TELLS = 0.25  # seconds between two looks at, and words for, the other side

@@ -9,7 +9,7 @@ from transferscope.engine.executors import Slots
 from transferscope.engine.queue import Course, Watch
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.engine.worker import Outcome, execute
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from transferscope.engine.environment import set_to, worker_environment
 from transferscope.engine.executors import Slots
 from transferscope.engine.queue import Course, Known, Watch
-from transferscope.engine.standstill import Moves, processor_seconds
+from transferscope.engine.stalled_workers import Moves, processor_seconds
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 from transferscope.engine.worker import Outcome, serve

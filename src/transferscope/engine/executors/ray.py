@@ -17,11 +17,11 @@ from transferscope.engine.environment import import_paths, worker_environment
 from transferscope.engine.executors import Slots, _ray_cluster, _ray_node
 from transferscope.engine.executors._ray_cluster import Node
 from transferscope.engine.executors._ray_slot import Slot
-from transferscope.engine.kinds import Bench, differences
 from transferscope.engine.queue import Course, Watch
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
 from transferscope.engine.worker import Outcome
+from transferscope.engine.worker_kinds import Bench, differences
 from transferscope.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from transferscope import registry
 from transferscope.errors import UserError
+from transferscope.input_shape import IMAGENET_MEAN, IMAGENET_STD
 from transferscope.models.memo import remembered
-from transferscope.shape import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferscope.errors import UserError, did_you_mean
+from transferscope.input_shape import IMAGENET_MEAN, IMAGENET_STD
 from transferscope.models.encoders import ENCODERS, Encoder
 from transferscope.models.networks import parted
 from transferscope.models.networks import transformers as networks
 from transferscope.registry import joined
-from transferscope.shape import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferscope.errors import UserError
+from transferscope.input_shape import IMAGENET_MEAN, IMAGENET_STD
 from transferscope.models.networks import parted
 from transferscope.models.networks import transformers as networks
-from transferscope.shape import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from torch import Tensor

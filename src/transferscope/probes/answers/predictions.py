@@ -22,7 +22,7 @@ from transferscope.probes.inputs.labels import together
 from transferscope.probes.inputs.samples import Supply
 from transferscope.probes.running import Mode, device_of, fed, precision_notes, undisturbed
 from transferscope.probes.weights.combine import Net, built
-from transferscope.streams import stream_seed
+from transferscope.random_streams import stream_seed
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from transferscope.models.floats import given_in, precision_words, wide_state
 from transferscope.models.norm import has_batch_norm
 from transferscope.probes import result
 from transferscope.probes.batch_norm import BatchNorm, known, statistics_words
-from transferscope.probes.blocks.anew import Anew
 from transferscope.probes.blocks.errors import Answers
+from transferscope.probes.blocks.running_statistics import Anew
 from transferscope.probes.blocks.valley import BlockGrid, points_of
 from transferscope.probes.inputs.labelled import joined, portioned
 from transferscope.probes.inputs.samples import unpacked

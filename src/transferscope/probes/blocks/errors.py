@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transferscope.errors import UserError
-from transferscope.probes.blocks.anew import Anew
+from transferscope.probes.blocks.running_statistics import Anew
 from transferscope.probes.passes.entry_points import Variant
 from transferscope.probes.passes.prefix import Prefix
 

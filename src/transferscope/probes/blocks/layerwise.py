@@ -18,10 +18,18 @@ from transferscope.models.weights import blend
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
 from transferscope.probes.batch_norm import BatchNorm
-from transferscope.probes.blocks.trials import Trials, chosen, kept, own_tensors, possible, tensors_of, trained
+from transferscope.probes.blocks.changed_networks import (
+    Trials,
+    chosen,
+    kept,
+    own_tensors,
+    possible,
+    tensors_of,
+    trained,
+)
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.weights.combine import Net, opened
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 Array = NDArray[np.float64]
 ALL = "(all)"

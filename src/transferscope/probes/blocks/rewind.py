@@ -22,10 +22,18 @@ from transferscope.models.build import seeded
 from transferscope.models.weights import distance as l2
 from transferscope.probes import result
 from transferscope.probes.batch_norm import BatchNorm
-from transferscope.probes.blocks.trials import Trials, chosen, kept, own_tensors, possible, tensors_of, trained
+from transferscope.probes.blocks.changed_networks import (
+    Trials,
+    chosen,
+    kept,
+    own_tensors,
+    possible,
+    tensors_of,
+    trained,
+)
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.weights.combine import Net, State, opened
-from transferscope.streams import stream_seed
+from transferscope.random_streams import stream_seed
 
 Array = NDArray[np.float64]
 Cumulative = Literal["bottom", "top", "both"]

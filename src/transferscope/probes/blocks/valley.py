@@ -12,7 +12,7 @@ from transferscope.devices import exact
 from transferscope.measures.valley import Best, border, score, verdict, within
 from transferscope.models.weights import distance
 from transferscope.probes.blocks.errors import Answers, NoisyCell
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 Array = NDArray[np.float64]
 State = Mapping[str, Tensor]

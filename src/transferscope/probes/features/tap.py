@@ -13,7 +13,7 @@ from transferscope.models.outputs import RAISED, answering, tensors_of
 from transferscope.models.precision import running
 from transferscope.probes.features.layers import Layers, Pool, Wanted, pooled, real_tokens, wanted
 from transferscope.probes.running import Mode, device_of, fed
-from transferscope.streams import stream_seed
+from transferscope.random_streams import stream_seed
 
 TRIAL = 2  # samples of the first batch that show which layers run, how often and in which order
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transferscope.errors import UserError, a_kind
 from transferscope.models.build import head_names
 from transferscope.models.checkpoint import contents, read_state
-from transferscope.models.loaded import Loaded
+from transferscope.models.load_report import Loaded
 from transferscope.models.loading import fit
 from transferscope.models.names import choose
 from transferscope.models.pretrained.file import place
@@ -19,7 +19,7 @@ from transferscope.models.weights import belongs
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """What was read for a network: from where, `loaded` for its body (see `models.loaded.Loaded`), and of its `head`
+    """What was read for a network: from where, `loaded` for its body (see `models.load_report`), and of its `head`
     whether the source has one of the same shapes; `filled` are buffers the network makes itself, from `like`."""
 
     source: str

@@ -32,7 +32,7 @@ from transferscope.probes.passes.tracing import (
     taken,
 )
 from transferscope.probes.running import device_of, fed
-from transferscope.streams import stream, stream_seed
+from transferscope.random_streams import stream, stream_seed
 
 CLOSE = {"float32": 1e-5, "bfloat16": 2e-2}  # of the largest output or of 1: how far a tried block may be off
 NONE: frozenset[Spot] = frozenset()

@@ -32,7 +32,7 @@ from transferscope.probes.walks.scored import Scored
 from transferscope.probes.walks.soup import HELD_OUT, apart, ensemble, greedy, noted, shares
 from transferscope.probes.walks.states import DATA, States
 from transferscope.probes.weights.combine import Net, State, arrays, combine, opened, same_architecture
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 Kind = Literal["uniform", "greedy"]
 Array = NDArray[np.float64]

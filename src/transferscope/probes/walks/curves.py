@@ -12,7 +12,7 @@ from transferscope.measures.judged import wrong
 from transferscope.probes.walks.basis import differ, remarks, sources
 from transferscope.probes.walks.line import Line
 from transferscope.probes.walks.scored import Scored
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 Array = NDArray[np.float64]
 Points = Mapping[float, Mapping[str, Scored]]

@@ -21,7 +21,7 @@ from transferscope.probes.walks.refine import check
 from transferscope.probes.walks.scored import Scored
 from transferscope.probes.walks.states import DATA
 from transferscope.probes.weights.combine import Net
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 Array = NDArray[np.float64]
 ENDS = {0.0: "a", 1.0: "b"}

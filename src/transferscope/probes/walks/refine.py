@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferscope.errors import UserError
-from transferscope.measures.bend import bend, rises, suprema
+from transferscope.measures.curve_bend import bend, rises, suprema
 from transferscope.probes.walks.scored import Scored
 
 COARSE = 9  # alphas to start from

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from transferscope.probes.weights.combine import State, combine, inner, trained
-from transferscope.streams import stream, stream_seed
+from transferscope.random_streams import stream, stream_seed
 
 Array = NDArray[np.float64]
 # The loss at alpha on the line, plus Gaussian noise of a standard deviation per weight in the direction of a draw.

@@ -18,7 +18,7 @@ from transferscope.models.weights import distance as l2
 from transferscope.probes import result
 from transferscope.probes.weights.channels import channels
 from transferscope.probes.weights.combine import Net, State, arrays, opened, same_architecture, trained
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 Order = NDArray[np.int64]
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from transferscope.strict import Real, as_tuple
+from transferscope.strict_models import Real, as_tuple
 
 
 def _rising(value: tuple[float, float]) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from transferscope.strict import Real, Strict
+from transferscope.strict_models import Real, Strict
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import AfterValidator, Field
 
-from transferscope.strict import Real, Strict
+from transferscope.strict_models import Real, Strict
 
 if TYPE_CHECKING:
     from torch import Tensor

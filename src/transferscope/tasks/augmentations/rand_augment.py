@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import Field
 
-from transferscope.strict import Strict
+from transferscope.strict_models import Strict
 from transferscope.tasks.augmentations._fields import Grey
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from transferscope.strict import Strict
+from transferscope.strict_models import Strict
 from transferscope.tasks.augmentations._fields import Chance
 
 if TYPE_CHECKING:

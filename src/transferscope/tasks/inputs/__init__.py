@@ -40,16 +40,16 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from transferscope import registry
 from transferscope.data.table import content_of
 from transferscope.errors import UserError
-from transferscope.strict import Strict
+from transferscope.strict_models import Strict
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from transferscope.data.epoch_order import Batch
     from transferscope.data.listing import Listing
-    from transferscope.data.order import Batch
     from transferscope.data.table import Table
     from transferscope.engine.step import Outside, Step
-    from transferscope.shape import Example
+    from transferscope.input_shape import Example
     from transferscope.tasks.recipe import Recipe, Run
 
 USUAL = "images"  # what every table held before there was a choice

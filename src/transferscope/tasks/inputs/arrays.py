@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from transferscope.engine.step import Outside, Step, task
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.errors import UserError
-from transferscope.shape import Example
-from transferscope.strict import Real, Strict
+from transferscope.input_shape import Example
+from transferscope.strict_models import Real, Strict
 from transferscope.tasks import costs
 from transferscope.tasks.inputs import Asked, Fed
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import torch
 
     from transferscope.data.arrays import Arrays
+    from transferscope.data.epoch_order import Batch, Epoch
     from transferscope.data.listing import Listing
-    from transferscope.data.order import Batch, Epoch
     from transferscope.tasks.recipe import Run
 
 
@@ -52,7 +52,7 @@ def gather(
     """
     from transferscope.data import open_listing, source_fingerprint
     from transferscope.data.arrays import build
-    from transferscope.tasks.outside import unchanged
+    from transferscope.tasks.outside_files import unchanged
 
     listing = open_listing(source.ref)
     build(listing, work.folder, shape=tuple(shape), scale=scale, split=(val, test, split_seed), tell=work.go_on)
@@ -118,7 +118,7 @@ def training(
 ) -> "Epoch":
     """Every array altered as its row and the epoch say, then shuffled where the run is."""
     from transferscope.data.arrays import Altered
-    from transferscope.data.order import Epoch
+    from transferscope.data.epoch_order import Epoch
 
     fed = Fed(run.mean, run.std, run.shuffle, run.seed)
     altered = Altered(**(run.input or {}))

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferscope.engine.step import Outside, Step, task
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.errors import UserError
+from transferscope.input_shape import Example, picture
 from transferscope.registry import apart
-from transferscope.shape import Example, picture
 from transferscope.tasks import costs
 from transferscope.tasks.inputs import Asked, Fed
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from transferscope.data.augment import CropAndFlip
     from transferscope.data.batches import Batches, Permutation
+    from transferscope.data.epoch_order import Batch
     from transferscope.data.listing import Listing
-    from transferscope.data.order import Batch
     from transferscope.data.pictures.squares import Squares
     from transferscope.tasks.augment import Augment
     from transferscope.tasks.recipe import Run
@@ -50,7 +50,7 @@ def ingest(
     UserError when more than 1% of the images cannot be read, or a class has no training image.
     """
     from transferscope.data import build, open_listing, source_fingerprint
-    from transferscope.tasks.outside import unchanged
+    from transferscope.tasks.outside_files import unchanged
 
     streamed = {"auto": None, "mapped": False, "streamed": True}[work.options.get("table", "auto")]
     build(

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from transferscope.engine.step import Outside, Step, task
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.errors import UserError, legible
-from transferscope.shape import Example
-from transferscope.strict import Strict
+from transferscope.input_shape import Example
+from transferscope.strict_models import Strict
 from transferscope.tasks import costs
 from transferscope.tasks.inputs import Asked, Fed
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from transferscope.data.epoch_order import Batch, Epoch
     from transferscope.data.listing import Listing
-    from transferscope.data.order import Batch, Epoch
     from transferscope.data.tokens import Tokens
     from transferscope.tasks.recipe import Run
 
@@ -60,7 +60,7 @@ def tokenise(
     """
     from transferscope.data import open_listing, source_fingerprint
     from transferscope.data.tokens import build
-    from transferscope.tasks.outside import unchanged
+    from transferscope.tasks.outside_files import unchanged
 
     build(
         open_listing(source.ref),
@@ -169,7 +169,7 @@ def training(
     what is frozen is computed once, for texts of one length.
     """
     from transferscope.data.buckets import bucketed
-    from transferscope.data.order import Epoch
+    from transferscope.data.epoch_order import Epoch
 
     if run.mixup > 0:
         raise UserError("recipe.mixup: it blends inputs, and tokens cannot be blended; set it to 0.")

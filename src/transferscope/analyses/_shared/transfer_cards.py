@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from transferscope import answers
-from transferscope.analyses._shared import cards, contrasts, gains, outcomes, phrases, within
-from transferscope.charts import opening as drawn
+from transferscope.analyses._shared import cards, contrasts, gains, in_range, outcomes, phrases
+from transferscope.charts import learning_curves as drawn
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.table import ResultTable
 from transferscope.errors import UserError
@@ -207,7 +207,7 @@ def _cell(values: pl.Series, name: str, metric: str) -> str:
     known = values.drop_nulls().cast(pl.Float64)
     if known.is_empty():
         return "–"
-    found: Interval = within.interval(known.to_numpy(), name, metric=metric)
+    found: Interval = in_range.interval(known.to_numpy(), name, metric=metric)
     if not math.isfinite(found.mean):
         return "–"
     if answers.metric(metric).error:

@@ -10,7 +10,7 @@ from transferscope.errors import UserError, did_you_mean
 from transferscope.models.blocks import Block, blocks, parameters_of
 from transferscope.models.weights import belongs
 from transferscope.probes.batch_norm import BatchNorm, known, statistics_words
-from transferscope.probes.blocks.anew import Anew
+from transferscope.probes.blocks.running_statistics import Anew
 from transferscope.probes.inputs.samples import unpacked
 from transferscope.probes.inputs.weights import classifier
 from transferscope.probes.passes.prefix import Prefix

@@ -5,23 +5,23 @@ import socket
 import pytest
 
 from transferscope.errors import UserError
-from transferscope.serving import door
-from transferscope.serving.door import Door
+from transferscope.serving import access
+from transferscope.serving.access import Door
 
 TOKEN = "0123456789abcdefXYZ"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "LOCALHOST", "::1", "[::1]"])
 def test_this_machine_alone_needs_no_token(host: str) -> None:
-    assert door.is_loopback(host) and door.chosen(host, None) is None
-    assert door.chosen(host, TOKEN) == TOKEN, "it may have one"
+    assert access.is_loopback(host) and access.chosen(host, None) is None
+    assert access.chosen(host, TOKEN) == TOKEN, "it may have one"
 
 
 @pytest.mark.parametrize(
     "host", ["0.0.0.0", "::", "192.168.1.7", "example.org", "localhost.example.org", "127.0.0.1.nip.io"]
 )
 def test_every_other_address_has_one(host: str) -> None:
-    first, second = door.chosen(host, None), door.chosen(host, "")
+    first, second = access.chosen(host, None), access.chosen(host, "")
     assert first and second and first != second and min(len(first), len(second)) >= 32
 
 
@@ -30,7 +30,7 @@ def test_every_other_address_has_one(host: str) -> None:
 )
 def test_a_token_that_is_guessed_or_breaks_an_address_is_refused(token: str) -> None:
     with pytest.raises(UserError, match="--token: give 16 to 256 letters"):
-        door.chosen("127.0.0.1", token)
+        access.chosen("127.0.0.1", token)
 
 
 @pytest.mark.parametrize(

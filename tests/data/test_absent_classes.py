@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transferscope.data.absent import decides, lacking
+from transferscope.data.absent_classes import decides, lacking
 
 ROWS = {"train": np.arange(4), "val": np.arange(4, 6), "test": np.arange(6, 8)}
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from transferscope.whole import write_json
+from transferscope.atomic_files import write_json
 
 FILE = "curve.json"
 

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
-from transferscope.console.early import EarlyPage
+from transferscope.console.early_page import EarlyPage
 from transferscope.engine.plan import Cell, Plan
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from transferscope import whole
+from transferscope import atomic_files
 from transferscope.errors import UserError
 from transferscope.registry import at_home
 
@@ -18,7 +18,7 @@ class Mishaps:
     """The sentences on what failed while one report was made, in order; the tracebacks go to the file `log`, if any."""
 
     def __init__(self, log: Path | None = None) -> None:
-        self.log = log if log is not None and whole.may_write(log) else None
+        self.log = log if log is not None and atomic_files.may_write(log) else None
         self.said: list[str] = []
         if self.log is not None:
             with suppress(OSError):

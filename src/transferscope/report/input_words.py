@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from transferscope.nouns import spoken
+from transferscope.input_nouns import spoken
 from transferscope.section import Chart, DataSet, Finding, Section
 
 NAMES = frozenset(("name", "target", "question", "light", "verdict", "kind"))  # no sentences

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from transferscope.measures.intervals import Interval, mean_interval
-from transferscope.measures.many import by_chance, by_chance_words, step_down
+from transferscope.measures.multiple_comparisons import by_chance, by_chance_words, step_down
 
 stats = pytest.importorskip("scipy.stats")
 

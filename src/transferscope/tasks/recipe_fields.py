@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from transferscope.strict import NUMBER, Real, as_number, as_tuple
+from transferscope.strict_models import NUMBER, Real, as_number, as_tuple
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from transferscope import battery, live
+from transferscope import battery, run_status
 from transferscope.answers import metric
 from transferscope.engine.artifact import ROWS
 from transferscope.engine.plan import Plan
 from transferscope.engine.step import Step
 from transferscope.engine.store import SCRATCH, Store
 from transferscope.errors import UserError, legible, worded
-from transferscope.serving import below
+from transferscope.serving import safe_files
 from transferscope.study import Study
-from transferscope.tasks import curve
+from transferscope.tasks import live_curve
 
 FRESH = 1.0  # seconds for which one look serves all who ask
 AGAIN = 20.0  # seconds between two plans of a study, and between two forecasts, at least
@@ -107,7 +107,7 @@ class Watched:
         )
         parts = []
         for title, place in places if state["state"] != "done" else places[2:]:
-            found = below.read(self.store.root, place, last=TAIL)
+            found = safe_files.read(self.store.root, place, last=TAIL)
             if found is not None and found.size:
                 cut = found.size - len(found.content)
                 parts.append({"title": title, "text": _plain(found.content), "cut": cut, "changed": found.changed})
@@ -142,7 +142,7 @@ class Watched:
     # -- one look ------------------------------------------------------------------------------------------------
 
     def _runs(self) -> list[dict[str, Any]]:
-        return live.heard(self.store)
+        return run_status.heard(self.store)
 
     def _look(self) -> dict[str, Any]:
         runs, now = self._runs(), time.time()
@@ -155,7 +155,7 @@ class Watched:
         counts: dict[str, int] = {}
         for one in steps:
             counts[one["state"]] = counts.get(one["state"], 0) + 1
-        page = below.changed(self.folder, ("report.html",))
+        page = safe_files.changed(self.folder, ("report.html",))
         return {
             "study": legible(self.study.name),
             "file": legible(str(self.file)),
@@ -218,15 +218,15 @@ class Watched:
 
     def _rows_of(self, step: Step) -> list[dict[str, Any]]:
         """The epochs of a training: its result, or what it has told so far."""
-        where = (step.task, step.key, ROWS) if self.store.has(step) else (*_scratch(step), curve.FILE)
-        mark = (where, below.changed(self.store.root, where))
+        where = (step.task, step.key, ROWS) if self.store.has(step) else (*_scratch(step), live_curve.FILE)
+        mark = (where, safe_files.changed(self.store.root, where))
         known = self._rows.get(step.key)
         if known is None or known[0] != mark:
             self._rows[step.key] = known = (mark, self._read(step, where))
         return known[1]
 
     def _read(self, step: Step, where: tuple[str, ...]) -> list[dict[str, Any]]:
-        found = below.read(self.store.root, where)
+        found = safe_files.read(self.store.root, where)
         if found is None:
             return []
         try:

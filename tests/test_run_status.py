@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from transferscope import live
+from transferscope import run_status
 from transferscope.engine.store import Store
-from transferscope.live import Live, heard, share
+from transferscope.run_status import Live, heard, share
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_it_tells_what_runs_and_what_failed_and_is_gone_at_the_end(store: Store)
         assert run["running"]["a"]["share"] == 0.25 and run["running"]["a"]["metric"] == 0.5
         assert run["lost"] == {"b": {"status": "failed", "error": "too hot"}} and "b" not in run["running"]
     assert events == ["started", "progress", "started", "ended", "ended"], "who watches hears all of it"
-    assert heard(store) == [] and list((store.root / live.FOLDER).iterdir()) == []
+    assert heard(store) == [] and list((store.root / run_status.FOLDER).iterdir()) == []
 
 
 def test_what_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from transferscope.engine.store import Store
-from transferscope.live import Live
+from transferscope.run_status import Live
 with Live(Store(Path(sys.argv[1])), "killed", 1, 1, lambda event, what: None):
     print("there", flush=True)
     time.sleep(600)
@@ -71,8 +71,8 @@ def test_a_run_that_was_killed_is_not_heard_and_its_file_is_removed_by_a_later_o
     until(lambda: heard(store))
     run.kill()
     run.communicate()
-    file = next((store.root / live.FOLDER).iterdir())
-    old = time.time() - 2 * live.GONE
+    file = next((store.root / run_status.FOLDER).iterdir())
+    old = time.time() - 2 * run_status.GONE
     said = json.loads(file.read_text()) | {"told": old}
     file.write_text(json.dumps(said))
     os.utime(file, (old, old))
@@ -104,11 +104,11 @@ def said(**more: Any) -> dict[str, Any]:
     ],
 )
 def test_only_runs_that_go_on_are_heard(store: Store, written: Any, counts: int) -> None:
-    (store.root / live.FOLDER).mkdir(parents=True)
+    (store.root / run_status.FOLDER).mkdir(parents=True)
     if isinstance(written, dict) and "now" in written:
         written = {**written, "told": time.time()}  # the parameter was made when the tests were gathered
     text = written if isinstance(written, str) else json.dumps(written)
-    (store.root / live.FOLDER / "one.json").write_text(text)
+    (store.root / run_status.FOLDER / "one.json").write_text(text)
     assert len(heard(store)) == counts
 
 

@@ -13,7 +13,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.norm import refresh_batch_norm
-from transferscope.probes.blocks.anew import Anew
+from transferscope.probes.blocks.running_statistics import Anew
 from transferscope.probes.passes.prefix import Prefix
 
 

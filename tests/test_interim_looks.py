@@ -6,7 +6,7 @@ import pytest
 import yaml
 from smoke import study as smoke
 
-from transferscope import growing, looks
+from transferscope import adding_seeds, interim_looks
 from transferscope.engine.store import Store
 from transferscope.errors import UserError
 from transferscope.measures.deciding import fixed, sequential
@@ -25,30 +25,30 @@ def load(tmp_path: Path, **changes: str) -> tuple[Study, Store]:
 
 def test_seeds_that_are_fixed_are_one_look(tmp_path: Path) -> None:
     study, store = load(tmp_path, seeds="4")
-    assert looks.design(study, store) == fixed(4)
-    looks.remember(study, store)
-    assert looks.design(study, store) == fixed(4), "the same page again is no other look"
+    assert interim_looks.design(study, store) == fixed(4)
+    interim_looks.remember(study, store)
+    assert interim_looks.design(study, store) == fixed(4), "the same page again is no other look"
 
 
 def test_seeds_that_are_raised_are_another_look(tmp_path: Path) -> None:
     for seeds in ("3", "5"):
-        looks.remember(*load(tmp_path, seeds=seeds))
-    found = looks.design(*load(tmp_path, seeds="8"))
+        interim_looks.remember(*load(tmp_path, seeds=seeds))
+    found = interim_looks.design(*load(tmp_path, seeds="8"))
     assert found == fixed(3).raised(5).raised(8) and "raised to 8 by hand after looking at 3, 5" in found.words
-    assert looks.design(*load(tmp_path, seeds="5")) == fixed(3).raised(5)
-    assert looks.design(*load(tmp_path, seeds="3")) == fixed(3)
-    assert looks.design(*load(tmp_path, seeds="8", **{"recipe.epochs": "5"})) == fixed(8), "another question"
-    assert looks.design(*load(tmp_path, seeds="8", analyses="[transfer]")) == fixed(3).raised(5).raised(8)
+    assert interim_looks.design(*load(tmp_path, seeds="5")) == fixed(3).raised(5)
+    assert interim_looks.design(*load(tmp_path, seeds="3")) == fixed(3)
+    assert interim_looks.design(*load(tmp_path, seeds="8", **{"recipe.epochs": "5"})) == fixed(8), "another question"
+    assert interim_looks.design(*load(tmp_path, seeds="8", analyses="[transfer]")) == fixed(3).raised(5).raised(8)
 
 
 def test_seeds_that_are_added_by_plan_share_the_error(tmp_path: Path) -> None:
     study, store = load(tmp_path, seeds="{from: 3, to: 6}")
     assert study.seeds == (0, 1, 2) and study.growing == (3, 6)
-    assert looks.design(study, store) == sequential(3, 6)
+    assert interim_looks.design(study, store) == sequential(3, 6)
     later = study.changed(seeds=(0, 1, 2, 3))
-    assert looks.design(later, store) == sequential(3, 6)
-    looks.remember(later, store)
-    assert looks.design(*load(tmp_path, seeds="9")) == fixed(3).raised(4).raised(9)
+    assert interim_looks.design(later, store) == sequential(3, 6)
+    interim_looks.remember(later, store)
+    assert interim_looks.design(*load(tmp_path, seeds="9")) == fixed(3).raised(4).raised(9)
 
 
 def test_a_study_says_its_seeds_as_they_were_written(tmp_path: Path) -> None:
@@ -89,5 +89,5 @@ def test_only_what_another_seed_may_decide_waits() -> None:
         Finding("lacks an effect", claim=3, verdict="open", effects=(open_, None)),
         Finding("judges no claim"),
     ]
-    found = growing.undecided({"one": Section("One", findings)}, 3)
+    found = adding_seeds.undecided({"one": Section("One", findings)}, 3)
     assert [one.text for one in found] == ["waits"]

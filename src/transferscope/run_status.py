@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import psutil
 
-from transferscope import whole
+from transferscope import atomic_files
 from transferscope.engine.queue import Watch
 from transferscope.engine.store import Store
 
@@ -122,7 +122,7 @@ class Live:
                 told, when = self._said, time.monotonic()
                 with suppress(OSError, TypeError, ValueError):  # a full disk, words of somebody's task that are no JSON
                     self._file.parent.mkdir(parents=True, exist_ok=True)
-                    whole.write_json(self._file, {**told, "told": time.time()})
+                    atomic_files.write_json(self._file, {**told, "told": time.time()})
             if self._over.wait(TELLS):
                 return
 
@@ -166,4 +166,4 @@ def _tidy(store: Store) -> None:
             said = _read(file)
             if not (said and _goes_on(said)) and time.time() - file.stat().st_mtime > GONE:
                 file.unlink(missing_ok=True)
-        whole.sweep(store.root / FOLDER, older=GONE)
+        atomic_files.sweep(store.root / FOLDER, older=GONE)

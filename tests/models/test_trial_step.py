@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.errors import UserError
+from transferscope.input_shape import Example, picture
 from transferscope.models.build import build_network
-from transferscope.models.trial import trial
-from transferscope.shape import Example, picture
+from transferscope.models.trial_step import trial
 
 
 class Net(nn.Module):

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 
 Batch = tuple[torch.Tensor, torch.Tensor, np.ndarray]
 # What a network is fed at some places of an order of rows.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from transferscope.serving import below
+from transferscope.serving import safe_files
 
 
 @pytest.fixture
@@ -24,11 +24,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_file_and_its_end(root: Path) -> None:
-    whole = below.read(root, ("figures", "a.svg"))
+    whole = safe_files.read(root, ("figures", "a.svg"))
     assert whole is not None and (whole.content, whole.size) == (b"0123456789", 10)
-    end = below.read(root, ("figures", "a.svg"), last=4)
+    end = safe_files.read(root, ("figures", "a.svg"), last=4)
     assert end is not None and (end.content, end.size) == (b"6789", 10)
-    assert below.changed(root, ("figures", "a.svg")) == ((root / "figures" / "a.svg").stat().st_mtime_ns, 10)
+    assert safe_files.changed(root, ("figures", "a.svg")) == ((root / "figures" / "a.svg").stat().st_mtime_ns, 10)
 
 
 @pytest.mark.parametrize(
@@ -54,18 +54,18 @@ def test_a_file_and_its_end(root: Path) -> None:
     ],
 )
 def test_everything_else_is_not_there(root: Path, parts: tuple[str, ...]) -> None:
-    assert below.read(root, parts) is None
-    assert below.changed(root, parts) is None
+    assert safe_files.read(root, parts) is None
+    assert safe_files.changed(root, parts) is None
 
 
 def test_the_folder_itself_may_be_a_link(root: Path, tmp_path: Path) -> None:
     (tmp_path / "by-link").symlink_to(root)
-    assert below.read(tmp_path / "by-link", ("figures", "a.svg")) is not None
-    assert below.read(tmp_path / "absent", ("figures", "a.svg")) is None
+    assert safe_files.read(tmp_path / "by-link", ("figures", "a.svg")) is not None
+    assert safe_files.read(tmp_path / "absent", ("figures", "a.svg")) is None
 
 
 def test_a_file_too_large_to_hand_out_still_has_an_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(below, "MOST", 5)
-    assert below.read(root, ("figures", "a.svg")) is None
-    end = below.read(root, ("figures", "a.svg"), last=7)
+    monkeypatch.setattr(safe_files, "MOST", 5)
+    assert safe_files.read(root, ("figures", "a.svg")) is None
+    end = safe_files.read(root, ("figures", "a.svg"), last=7)
     assert end is not None and end.content == b"3456789"

@@ -7,7 +7,7 @@ from torch import nn
 
 from transferscope.models import inits
 from transferscope.models.build import build_network, head_names
-from transferscope.models.loaded import Loaded
+from transferscope.models.load_report import Loaded
 from transferscope.models.names import choose
 from transferscope.models.pretrained import weights_state
 from transferscope.models.weights import belongs

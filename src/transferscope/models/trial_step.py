@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from transferscope.devices import exact
 from transferscope.errors import UserError
+from transferscope.input_shape import Example
 from transferscope.models.build import seeded
 from transferscope.models.outputs import logits_of
-from transferscope.shape import Example
 
 IMAGES = 4
 LOUD = 1000.0  # times an image: its logits leave [0, 1] then, probabilities stay

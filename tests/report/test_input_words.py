@@ -4,8 +4,8 @@ import altair as alt
 import polars as pl
 import pytest
 
-from transferscope.nouns import of_texts, spoken
-from transferscope.report.worded import docstring_on, section_on
+from transferscope.input_nouns import of_texts, spoken
+from transferscope.report.input_words import docstring_on, section_on
 from transferscope.report.wording import interval
 from transferscope.section import Card, Chart, DataSet, Finding, Section, View
 

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from sample_study import provenance, transfer_part
 
-from transferscope import drawing
+from transferscope import chart_process
 from transferscope.report import PagePart, write_report
-from transferscope.report.mishaps import Mishaps
+from transferscope.report.failures import Mishaps
 from transferscope.section import Section
 
 DIES = "import os, sys; sys.stdin.buffer.read(9); os.kill(os.getpid(), {number})"
@@ -21,11 +21,11 @@ HANGS = "import time; time.sleep(600)"
 
 def at_first(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first process that draws runs `code` instead; those after it are as ever."""
-    drawer = drawing.Drawer()
+    drawer = chart_process.Drawer()
     drawer._process = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    monkeypatch.setattr(drawing, "_drawer", drawer)
+    monkeypatch.setattr(chart_process, "_drawer", drawer)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTRAP, signal.SIGKILL], ids=lambda number: number.name)
@@ -43,16 +43,16 @@ def test_a_converter_that_dies_costs_one_chart(tmp_path: Path, monkeypatch, numb
 
 def test_a_converter_that_never_answers_is_ended(monkeypatch) -> None:
     at_first(HANGS, monkeypatch)
-    monkeypatch.setattr(drawing, "LIMIT", 1.0)
-    with pytest.raises(drawing.DrawingError, match="nothing was drawn within 1 s, so that its process was ended"):
-        drawing.pdf("<svg/>")
+    monkeypatch.setattr(chart_process, "LIMIT", 1.0)
+    with pytest.raises(chart_process.DrawingError, match="nothing was drawn within 1 s, so that its process was ended"):
+        chart_process.pdf("<svg/>")
 
 
 def test_a_page_without_its_script_still_tells_everything(tmp_path: Path, monkeypatch) -> None:
     def none(grammar: str) -> str:
-        raise drawing.DrawingError("the process that draws ended (signal SIGTRAP)")
+        raise chart_process.DrawingError("the process that draws ended (signal SIGTRAP)")
 
-    monkeypatch.setattr(drawing, "script", none)
+    monkeypatch.setattr(chart_process, "script", none)
     found = Mishaps()
     parts = [transfer_part()]
     page = write_report(tmp_path, title="t", question="", parts=parts, provenance=provenance(), mishaps=found)

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from transferscope.models.build import build_network
-from transferscope.models.habits import optimiser, patch_side, remarks, usual_side
+from transferscope.models.usual_settings import optimiser, patch_side, remarks, usual_side
 from transferscope.registry import joined
 
 VIT = joined("timm:vit_tiny_patch16_224", {"depth": 1})

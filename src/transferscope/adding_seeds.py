@@ -5,7 +5,7 @@ Nothing is remembered between runs but results: a study is at the first look tha
 
 from collections.abc import Mapping
 
-from transferscope import analyses, battery, looks
+from transferscope import analyses, battery, interim_looks
 from transferscope.analyses._shared import contrasts
 from transferscope.engine.plan import Plan
 from transferscope.engine.store import Store
@@ -38,7 +38,7 @@ def undecided(sections: Mapping[str, Section], seeds: int) -> list[Finding]:
 
 def _sections(study: Study, steps: Plan, store: Store) -> dict[str, Section]:
     """What every analysis says at this look."""
-    design, seeds = looks.design(study, store), len(study.seeds)
+    design, seeds = interim_looks.design(study, store), len(study.seeds)
     return {
         name: contrasts.judge(one.section(battery.table(name, steps, store)), design, seeds)
         for name, one in analyses.chosen(study).items()

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from toy import tasks
 
-from transferscope.engine.kinds import Bench, differences
 from transferscope.engine.machine import Machine
 from transferscope.engine.step import task
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
+from transferscope.engine.worker_kinds import Bench, differences
 from transferscope.errors import UserError
 
 OLD = Machine(4, 10**10, (), "Old", "Linux", ("avx2",))

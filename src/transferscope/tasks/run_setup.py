@@ -14,15 +14,15 @@ from transferscope.answers import OF_TWO
 from transferscope.data.split import nested_fraction, sample
 from transferscope.data.table import Table
 from transferscope.engine.step import Outside
-from transferscope.engine.work import Work
+from transferscope.engine.task_context import Work
 from transferscope.models import adapters, inits, weights_fingerprint
 from transferscope.models.blocks import top_parameters
 from transferscope.models.build import build_network
-from transferscope.models.loaded import Loaded
+from transferscope.models.load_report import Loaded
 from transferscope.models.precision import prepare
-from transferscope.streams import stream
+from transferscope.random_streams import stream
 from transferscope.tasks import optimisers
-from transferscope.tasks.outside import unchanged
+from transferscope.tasks.outside_files import unchanged
 from transferscope.tasks.recipe import Run, Training
 
 

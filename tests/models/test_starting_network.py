@@ -8,7 +8,7 @@ from smoke import nets
 from transferscope.errors import UserError
 from transferscope.models import inits
 from transferscope.models.build import build_network
-from transferscope.models.sourced import sourced
+from transferscope.models.starting_network import sourced
 
 TINY = "smoke.nets:tiny"
 
