@@ -1,4 +1,4 @@
-"""Growing: a study whose seeds are added one at a time, until its claims are decided or the last look is reached.
+"""Adding seeds: one at a time to a study, until its claims are decided or the last look is reached.
 
 Nothing is remembered between runs but results: a study is at the first look that lacks some or leaves a claim open.
 """

@@ -1,4 +1,4 @@
-"""Outlook: every step of a study, whether it is done, and what the rest will cost."""
+"""Every step of a study, whether it is done, and what the rest will cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
