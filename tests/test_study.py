@@ -142,6 +142,37 @@ def test_what_weights_need_not_fill_is_part_of_a_key_only_where_it_is_said(tmp_p
         key(allow=3)
 
 
+def test_how_the_pixels_of_weights_were_normalised_may_be_said(tmp_path) -> None:
+    """Every arm is fed so; what says nothing has the key that it had."""
+    net = torchvision.models.resnet18(num_classes=2)
+    torch.save(net.state_dict(), tmp_path / "w.pth")
+
+    def study(**how: Any) -> Study:
+        raw = yaml.safe_load(PLAIN) | {"network": "torchvision:resnet18", "arms": ["random", "pretrained"]}
+        raw["pretrained"] = {"weights": "file:w.pth", **how}
+        return Study.parse(raw, folder=tmp_path)
+
+    usual, own = study(), study(mean=[0.5], std=[0.25])
+    for arm in ("random", "pretrained"):
+        steps = [of.run("digits", arm, 0) for of in (usual, own)]
+        assert steps[0].key != steps[1].key and steps[1].params["mean"] == [0.5]
+    assert study(mean=None).run("digits", "random", 0).key == usual.run("digits", "random", 0).key
+    said = usual.preprocessing()
+    assert (
+        study(mean=said["mean"], std=said["std"]).run("digits", "random", 0).key == usual.run("digits", "random", 0).key
+    )
+    assert "as pretrained.mean and pretrained.std say" in own.preprocessing()["source"]
+    for how, words in (
+        ({"mean": [0.5]}, "mean and std go together"),
+        ({"mean": [0.5, 0.5], "std": [0.5]}, "one number a channel"),
+        ({"mean": [0.5], "std": [0]}, "must be above 0"),
+        ({"mean": 0.5, "std": 0.5}, "pretrained.mean"),
+        ({"weights": None, "source": "digits", "mean": [0.5], "std": [0.5]}, "they go with weights or series"),
+    ):
+        with pytest.raises(UserError, match=words):
+            study(**how)
+
+
 def test_names_and_seed_counts_are_not_part_of_a_key(load) -> None:
     key = load().run("digits", "random", 0).key
     assert load(seeds="5", name="other", analyses="{transfer: {}}").run("digits", "random", 0).key == key

@@ -1,4 +1,4 @@
-"""Charts are drawn in a process of its own, so that a chart that takes the converter down costs its own place and no more.
+"""Charts drawn in a process of their own, so that one that takes the converter down costs its own place and no more.
 
 The converter (vl-convert) carries a whole JavaScript engine, which ends its process where memory runs out. One process
 is started when something is drawn first, asked through pipes, and ends with this one.

@@ -1,4 +1,4 @@
-"""Interim looks: the counts of seeds at which the claims of a study are judged, planned ones and those that came by hand.
+"""Interim looks: the counts of seeds at which a study's claims are judged, planned ones and those that came by hand.
 
 How often one looks decides how strict every look must be (`measures.deciding`). A study says what it plans; that its
 seeds were raised after a page with verdicts is remembered in the store.

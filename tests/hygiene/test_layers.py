@@ -16,6 +16,7 @@ LEVELS: tuple[frozenset[str], ...] = (
             "random_streams",
             "section",
             "input_shape",
+            "progress",
             "spreadsheet",
             "strict_models",
             "version",

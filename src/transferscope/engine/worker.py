@@ -27,6 +27,7 @@ from transferscope.engine.step import decode, find
 from transferscope.engine.store import Busy, Store, reason
 from transferscope.engine.task_context import Interrupted, Work
 from transferscope.errors import UserError, legible
+from transferscope.progress import silent
 from transferscope.registry import at_home
 
 FULL = os.strerror(errno.ENOSPC)
@@ -69,7 +70,13 @@ def execute(job: Mapping[str, Any], store: Store, work: Work) -> Outcome:
                 return ended("cached")
             cpu = time.process_time()
             params = decode(job["params"], store.artifact)
-            with _ending(scratch / "log.txt", printed), _logged(scratch / "log.txt"), at_home(), _threads_as_found():
+            with (
+                _ending(scratch / "log.txt", printed),
+                _logged(scratch / "log.txt"),
+                silent(),
+                at_home(),
+                _threads_as_found(),
+            ):
                 bench = replace(work, folder=scratch, memo=store.root / "memo", share=partial(store.share, name, key))
                 rows = task(**params, work=bench)
             (scratch / ROWS).write_text(_rows_text(rows), encoding="utf-8")

@@ -32,6 +32,7 @@ WITH_OPTIONS = {
 }
 DEVICES = rf"^(auto|cpu|({'|'.join(devices.KINDS)})(:[0-9]+)?)$"
 Share = Annotated[float, Field(ge=0, le=1)]
+PerChannel = Annotated[tuple[Real, ...], BeforeValidator(as_tuple), Field(min_length=1), "list of numbers"]
 
 
 class Split(Strict):
@@ -85,6 +86,11 @@ class Pretrained(Strict):
     allow: Annotated[tuple[str, ...], BeforeValidator(_series), Also(TEXT), "text", "list of texts"] = ()
     """Names or patterns (`"*running_mean"`) of tensors that the weights need not fill though a network hardly does
     without them: the first layer, running statistics, embeddings."""
+    mean: PerChannel | None = None
+    """What the training of the weights took off pixels of 0 to 1, by channel (a list of one number serves all); null
+    for what is known of the weights, or else of the network (`check` says it). It goes with `std`."""
+    std: PerChannel | None = None
+    """What it divided them by then, above 0."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -96,6 +102,12 @@ class Pretrained(Strict):
         off = [name for name in own if getattr(self, name) != type(self).model_fields[name].default]
         if self.source is None and off:
             raise ValueError(f"{off[0]} describes a pretraining done here: it goes with source, not with {given[0]}")
+        if (self.mean is None) != (self.std is None) or len(self.mean or ()) != len(self.std or ()):
+            raise ValueError("mean and std go together, each with one number a channel")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("std: what pixels are divided by must be above 0")
+        if self.source is not None and self.mean is not None:
+            raise ValueError("mean and std are those of weights from elsewhere: they go with weights or series")
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("labels are listed twice")
         return self

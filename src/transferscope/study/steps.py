@@ -324,4 +324,8 @@ class Study(StudyFile):
             return dict(models.PLAIN_PREPROCESSING)
         last = None if how.series is None else self.checkpoints()[-1].weights  # may be missing: others are fed so too
         ref = last.ref if isinstance(last, Outside) else models.absolute_weights(str(how.weights), self.folder)
-        return dict(self._looked.ask(models.describe_weights, ref, self.network, self.memo, last is None))
+        known = dict(self._looked.ask(models.describe_weights, ref, self.network, self.memo, last is None))
+        if how.mean is None or how.std is None:
+            return known
+        source = f"{known['source']}; mean and std as pretrained.mean and pretrained.std say"
+        return {**known, "mean": list(how.mean), "std": list(how.std), "source": source}

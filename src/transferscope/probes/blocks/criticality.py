@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from transferscope import charts
+from transferscope import charts, progress
 from transferscope.errors import UserError
 from transferscope.models.blocks import Block
 from transferscope.models.floats import given_in, precision_words, wide_state
@@ -232,7 +232,7 @@ def criticality(
     )
     rows: list[dict[str, Any]] = []
     with (anew or prefix).open():
-        for block in chosen:
+        for block in progress.over(chosen, "criticality of blocks"):
             names = prefix.names(block)
             grid = BlockGrid(
                 answers, block.name, points_of(names, given, own, steps, route), levels, draws, limit, seed, memory // 4

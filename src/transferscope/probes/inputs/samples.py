@@ -1,6 +1,6 @@
 """A pass over batches: what came, in which order, and proof that two passes saw the same samples."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain, islice
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transferscope import progress
 from transferscope.errors import UserError
 from transferscope.probes.inputs.given import Batch, batch_of, shuffles, used_up, walkable
 from transferscope.probes.inputs.labels import Labels, read_labels, together
@@ -114,12 +115,12 @@ class Supply:
     def __iter__(self) -> Iterator[Batch]:
         walk, self._begun = self._begun, None
         if walk is not None:
-            for batch in walk:
+            for batch in self._counted(walk):
                 self.order.note(batch)
                 yield batch
             return
         number = 0
-        for number, batch in enumerate(self._formed(iter(self._batches)), 1):
+        for number, batch in enumerate(self._counted(self._formed(iter(self._batches))), 1):
             self.order.check(number - 1, batch.x, shuffles(self._batches))
             yield batch
         if number < len(self.order.seen):
@@ -130,6 +131,10 @@ class Supply:
         """What a reader should know of the samples that came in the first pass."""
         short = f"The last batch was short: its {self.joined} joined the batch before." if self.joined else ""
         return (*([short] if short else []), *self.order.notes)
+
+    def _counted(self, walk: Iterator[Batch]) -> Iterator[Batch]:
+        total = len(self._batches) if isinstance(self._batches, Sized) else None
+        return progress.over(walk, "batches", total)
 
     def _formed(self, walk: Iterator[Any]) -> Iterator[Batch]:
         held: list[Batch] = []  # the batch before, which a short last one may join

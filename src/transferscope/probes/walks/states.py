@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from transferscope import answers
+from transferscope import answers, progress
 from transferscope.errors import UserError
 from transferscope.models.floats import given_in, precision_words, working_type
 from transferscope.models.norm import has_batch_norm, refresh_batch_norm, running_statistics
@@ -89,6 +89,7 @@ class States:
             self.whole = float(np.mean(deviations))
         self.evaluated = 0  # images that went through the network to be scored
         self.refreshed = 0  # images that went through it to re-estimate statistics
+        self._bar = progress.bar("sets of weights")
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +97,7 @@ class States:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._sets = {}
         self._measured = None
+        self._bar.close()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -212,6 +214,7 @@ class States:
             data.check(self.outputs)
             found[name] = scored(outputs, data.labels_of(index), self.metric, data.spread, data.scale)
             self.evaluated += len(index)
+        self._bar.update()
         return found
 
     def adopt(self, state: Mapping[str, Tensor], place: str = "these weights") -> dict[str, Tensor]:
