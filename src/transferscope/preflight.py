@@ -157,8 +157,11 @@ def _streamed(study: Study, store: Store) -> Iterator[Check]:
         return
     free = battery.disk_free(store.root)
     for target, of in study.targets.items():
-        step = study.data(target)
-        size = len(study.listing(of).names) * study.kind.stored_bytes(step.params)
+        try:
+            step, count = study.data(target), len(study.listing(of).names)
+        except UserError:  # which the check of the target says
+            continue
+        size = count * study.kind.stored_bytes(step.params)
         if size > DISK_SHARE * free and not store.has(step):
             said = (
                 f"decoded, its pictures take {size / 1e9:.1f} GB of {free / 1e9:.1f}: they will be decoded again in "
