@@ -12,7 +12,7 @@ from pages import TOP
 from PIL import Image
 from smoke.command import transferscope
 
-HEADING = "### Your own data set and checkpoint"
+HEADING = "## Your own data set and checkpoint"
 # What makes it small: a network of timm of a few thousand weights, and no search.
 SMALLER = {"timm:resnet18": "timm:test_resnet"}
 SMALL = ["seeds=1", "recipe.lr=0.05", "analyses=[transfer]", "image_size=32", "resources.slots=1"]
