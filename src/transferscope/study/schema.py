@@ -88,9 +88,9 @@ class Pretrained(Strict):
     without them: the first layer, running statistics, embeddings."""
     mean: PerChannel | None = None
     """What the training of the weights took off pixels of 0 to 1, by channel (a list of one number serves all); null
-    for what is known of the weights, or else of the network (`check` says it). It goes with `std`."""
+    for what is known of the weights, or else of the network (`check` says it); it goes with `std`."""
     std: PerChannel | None = None
-    """What it divided them by then, above 0."""
+    """What that training divided them by then, above 0."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
