@@ -51,7 +51,8 @@ def bar(what: str, total: int | None = None) -> Bar:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a notebook without widgets gets text
         from tqdm.auto import tqdm
-    return tqdm(desc=what, unit="", total=total, delay=AFTER, leave=False, file=sys.stderr)
+    shown: Bar = tqdm(desc=what, unit="", total=total, delay=AFTER, leave=False, file=sys.stderr)
+    return shown
 
 
 def over(things: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
