@@ -1,13 +1,17 @@
 """Bars of long probes: on a terminal and in a notebook, never in a step, a pipe or a file; nothing else changes."""
 
 import io
+import os
 import re
-from contextlib import redirect_stderr
+import subprocess
+import sys
+from contextlib import redirect_stderr, suppress
 
 import polars as pl
 import pytest
 import torch
 from smoke import nets
+from smoke.command import environment
 
 import transferscope as ts
 from transferscope import progress
@@ -84,3 +88,21 @@ def test_nothing_is_shown_to_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "AFTER", 0.0)
     with redirect_stderr(io.StringIO()) as stream:
         assert list(progress.over(range(3), "things")) == [0, 1, 2] and stream.getvalue() == ""
+
+
+def test_a_terminal_that_does_not_know_its_size_shows_one_too() -> None:
+    pty = pytest.importorskip("pty")
+    code = (
+        "import time; from transferscope import progress; progress.AFTER = 0.0\n"
+        "for _ in progress.over(range(4), 'things'): time.sleep(0.2)"
+    )
+    screen, line = pty.openpty()
+    watched = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, stderr=line, env=environment())
+    os.close(line)
+    seen = b""
+    with suppress(OSError):  # Linux's way to say that nobody writes any more
+        while some := os.read(screen, 1024):
+            seen += some
+    os.close(screen)
+    assert watched.wait() == 0
+    assert b"things:" in seen and b"3/4" in seen

@@ -3,6 +3,7 @@
 Steps of a study are silent: the study tells of them. `TQDM_DISABLE=1` silences the rest.
 """
 
+import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sized
@@ -51,7 +52,11 @@ def bar(what: str, total: int | None = None) -> Bar:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a notebook without widgets gets text
         from tqdm.auto import tqdm
-    shown: Bar = tqdm(desc=what, unit="", total=total, delay=AFTER, leave=False, file=sys.stderr)
+    room = {}
+    if sys.stderr.isatty():  # tqdm is mute on terminals that say that they have no lines or columns
+        columns, lines = shutil.get_terminal_size()
+        room = {"ncols": columns, "nrows": lines}
+    shown: Bar = tqdm(desc=what, unit="", total=total, delay=AFTER, leave=False, file=sys.stderr, **room)
     return shown
 
 
