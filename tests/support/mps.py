@@ -54,7 +54,7 @@ class _Torch(TorchFunctionMode):
 
 def _plain(tensor: Tensor) -> Tensor:
     with torch._C.DisableTorchFunctionSubclass():
-        return tensor.detach().as_subclass(Tensor)
+        return _as(Tensor, tensor.detach())
 
 
 def _moved(tensor: Tensor) -> Tensor:
@@ -63,7 +63,15 @@ def _moved(tensor: Tensor) -> Tensor:
     if isinstance(tensor, OnMps):
         return tensor
     with torch._C.DisableTorchFunctionSubclass():
-        return tensor.as_subclass(OnMps)
+        return _as(OnMps, tensor)
+
+
+def _as(kind: type[Tensor], tensor: Tensor) -> Tensor:
+    try:
+        return tensor.as_subclass(kind)
+    except RuntimeError:  # torch 2.5 within inference mode
+        made: Tensor = Tensor._make_subclass(kind, tensor)  # type: ignore[attr-defined]
+        return made
 
 
 def _copied(tensor: Tensor) -> Tensor:
@@ -87,7 +95,7 @@ def _to(tensor: Tensor, *given: Any, device: Any = None, dtype: Any = None, **ho
         found = tensor.to(dtype=dtype or tensor.dtype, copy=how.pop("copy", False) or was != goes, **how)
         if was == goes and found is tensor:
             return tensor
-        found = found.as_subclass(Tensor)
+        found = _as(Tensor, found)
     return _moved(found) if goes else found
 
 
