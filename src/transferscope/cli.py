@@ -254,8 +254,8 @@ def run(
 
     told = lines.silent if quiet or json_ else out
     set_ = arguments.on(on, set_)
-    flags = {"--trust": trust, "--no-retry-failed": not retry_failed, "--restore": restore, "--quiet": quiet}
-    flags["--json"] = json_
+    flags = {"--trust": trust, "--no-retry-failed": not retry_failed, "--restore": restore}
+    flags |= {"--quiet": quiet, "--json": json_}
     kept = [] if log_file is None else ["--log-file", str(log_file)]
     resume = stopping.again(file, set_, [*(flag for flag, given in flags.items() if given), *kept])
     caught: list[int] = []

@@ -40,17 +40,15 @@ def batch_starts(count: int, batch_size: int) -> np.ndarray:
 
 def in_turn(feed: Feed, parts: Sequence[slice], *, ahead: bool) -> Iterator[torch.Tensor]:
     """What `feed` makes of each of the `parts`; `ahead` of time by one, in a thread, where they are decoded."""
-    if not ahead:
+    if not (ahead and parts):
         yield from map(feed, parts)
         return
     with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(feed, parts[0]) if parts else None
-        for following in (*parts[1:], None):
-            if coming is None:
-                return
-            inputs = coming.result()
-            coming = None if following is None else thread.submit(feed, following)
+        coming = thread.submit(feed, parts[0])
+        for following in parts[1:]:
+            inputs, coming = coming.result(), thread.submit(feed, following)
             yield inputs
+        yield coming.result()
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ the marks of some squares prove it wherever the file is opened.
 import io
 import json
 import shutil
-import zlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +17,10 @@ import numpy as np
 from PIL import Image, features
 from safetensors import safe_open
 
+from transferscope.data.pictures.pixels import gathered, mark
 from transferscope.errors import UserError
 
 JPEGS, ENDS = "jpegs", "ends"  # tensors: the bytes of all JPEGs one after the other, and where each ends
-THREADS = 4  # that decode one batch
 SMALLER = 5.0  # times than pixels, about: photographs at quality 95
 PROBES = 8  # squares whose marks show that a machine decodes as the one that made the table
 A_LENGTH = np.dtype("<i8")
@@ -79,18 +77,11 @@ class JpegFile:
 
     def gather(self, rows: np.ndarray) -> np.ndarray:
         """The squares of `rows` (b,), uint8 (b, size, size, 3), decoded by several threads."""
-        out = np.empty((len(rows), self.size, self.size, 3), dtype=np.uint8)
+        return gathered(self._square, rows, self.size)
 
-        def fill(place: int) -> None:
-            out[place] = decoded(self._jpeg(int(rows[place])), self.size)
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(fill, range(len(rows))))
-        return out
-
-    def _jpeg(self, row: int) -> bytes:
+    def _square(self, row: int) -> np.ndarray:
         start = int(self._ends[row - 1]) if row else 0
-        return self._bytes[start : int(self._ends[row])].tobytes()
+        return decoded(self._bytes[start : int(self._ends[row])].tobytes(), self.size)
 
     @property
     def _parts(self) -> Path:
@@ -110,7 +101,7 @@ class JpegFile:
     def probe(self) -> dict[str, int]:
         """The CRC-32 of some decoded squares by their rows, as JSON keys."""
         rows = np.unique(np.linspace(0, self.rows - 1, min(PROBES, self.rows)).round().astype(int))
-        return {str(row): zlib.crc32(square.tobytes()) for row, square in zip(rows, self.gather(rows), strict=True)}
+        return {str(row): mark(square) for row, square in zip(rows, self.gather(rows), strict=True)}
 
     def proved(self, probe: dict[str, int]) -> Self:
         """This file, where it gives the squares that `probe` saw when it was made. UserError where it does not."""

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import threading
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from transferscope.data.pictures.compressed import SMALLER, JpegFile
 from transferscope.data.pictures.decode import Scale, covered
 from transferscope.data.pictures.depth import DTYPES, Depth
 from transferscope.data.pictures.numbers import Picture
-from transferscope.data.pictures.pixels import PixelFile
+from transferscope.data.pictures.pixels import PixelFile, mark
 from transferscope.errors import UserError, legible
 from transferscope.input_shape import picture
 
@@ -123,11 +122,6 @@ def render(
         where = next((str(file.path.parent) for file in files.values()), "the scratch folder")
         raise UserError(disk_sentence(error, where)) from error
     return sorted(failures), sorted(blank), marks
-
-
-def mark(square: np.ndarray) -> int:
-    """CRC-32 of the pixels of a square: whether a picture that is decoded again is the one that was decoded before."""
-    return zlib.crc32(square.tobytes())
 
 
 def disk_sentence(error: OSError, folder: object) -> str:

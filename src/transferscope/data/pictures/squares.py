@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +15,8 @@ from transferscope.data.pictures.blank import blank_note
 from transferscope.data.pictures.compressed import JpegFile
 from transferscope.data.pictures.decode import AS_IT_IS, Scale
 from transferscope.data.pictures.depth import shown
-from transferscope.data.pictures.pixels import PixelFile
-from transferscope.data.pictures.render import Geometry, Load, disk_sentence, mark, render
+from transferscope.data.pictures.pixels import PixelFile, gathered, mark
+from transferscope.data.pictures.render import Geometry, Load, disk_sentence, render
 from transferscope.data.pictures.survey import refuse_dark, refuse_unreadable, survey
 from transferscope.data.pictures.window import Window
 from transferscope.data.reference import open_listing
@@ -28,7 +27,6 @@ from transferscope.input_shape import Example, picture
 
 MARKS = "marks.safetensors"  # of a streamed table
 DISK_SHARE = 0.8  # of the free bytes: a larger table is streamed
-STREAM_THREADS = 4
 
 
 def build(
@@ -165,19 +163,15 @@ class Squares(Table):
         if self.geometry.jpeg is not None:
             return self._jpegs[self._file(which)].gather(rows)
         name, (load, places) = self._file(which), self._loader
-        out = np.empty((len(rows), self.size(which), self.size(which), self.channels), dtype=self.geometry.dtype)
-
         side = list(self.geometry.sides).index(name)
 
-        def fill(place: int) -> None:
-            row = int(rows[place])
-            out[place] = self.geometry.squares(self.geometry.planes(load(places[row]), self.scale))[name]
-            if self._marks is not None and mark(out[place]) != self._marks[row, side]:
+        def square(row: int) -> np.ndarray:
+            found = self.geometry.squares(self.geometry.planes(load(places[row]), self.scale))[name]
+            if self._marks is not None and mark(found) != self._marks[row, side]:
                 raise UserError(f"'{self.names[row]}' of '{self.ref}' has changed since the table was made: run again.")
+            return found
 
-        with ThreadPoolExecutor(STREAM_THREADS) as pool:
-            list(pool.map(fill, range(len(rows))))
-        return out
+        return gathered(square, rows, self.size(which), self.channels, self.geometry.dtype)
 
     def _file(self, which: Which) -> Which:
         return "train" if self.geometry.shared else which
