@@ -87,8 +87,7 @@ def risen(gain: float, metric: str) -> str:
 
 def error(value: float) -> str:
     """An error, or a difference of errors, to three digits at least: "0.0213", "12.3", "4,213"."""
-    size = math.floor(math.log10(abs(value))) if value and math.isfinite(value) else 0
-    return f"{value:z,.{min(12, max(0, 2 - size))}f}"
+    return f"{value:z,.{_three_digits(abs(value) if value and math.isfinite(value) else 1.0)}f}"
 
 
 def difference(value: float, metric: str) -> str:
@@ -111,7 +110,12 @@ def places(metric: str, *values: float | None, usual: int = 1) -> int:
     if not answers.metric(metric).error:
         return usual
     size = max((abs(value) for value in values if value is not None and math.isfinite(value)), default=0.0)
-    return min(12, max(0, 2 - math.floor(math.log10(size)))) if size else 0
+    return _three_digits(size) if size else 0
+
+
+def _three_digits(size: float) -> int:
+    """The decimals that three digits of a number above 0 take, at most 12."""
+    return min(12, max(0, 2 - math.floor(math.log10(size))))
 
 
 def upright(rows: pl.DataFrame, value: str, metric: str) -> pl.DataFrame:
