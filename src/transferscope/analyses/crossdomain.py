@@ -20,7 +20,7 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses
-from transferscope.analyses._shared import asked, barriers, contrasts, line_step, phrases
+from transferscope.analyses._shared import barriers, contrasts, judging, line_step, phrases
 from transferscope.analyses._shared.parts import Parts
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
@@ -59,7 +59,7 @@ def classes(*, data: Artifact, work: Work) -> list[dict[str, Any]]:
 
 
 @task(
-    "crossdomain", version=3, neutral=asked.NEUTRAL, cost=costs.mixtures
+    "crossdomain", version=3, neutral=judging.NEUTRAL, cost=costs.mixtures
 )  # 3: barriers are chosen on some images and read on others
 def measure(
     *,
@@ -110,7 +110,7 @@ def measure(
 def unswayed(study: Study) -> Iterator[str]:
     """That targets with metrics of their own are not judged by them, which is no common scale."""
     said = {name: target.metric for name, target in study.targets.items()}
-    if len(set(said.values())) > 1 and set(said.values()) - {None, *asked.ALWAYS}:
+    if len(set(said.values())) > 1 and set(said.values()) - {None, *judging.ALWAYS}:
         yield (
             f"targets with metrics of their own ({', '.join(said)}) are scored by the usual one of their labels, since "
             "one line has one score"
@@ -134,7 +134,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                 alphas=alphas,
                 images=options.images,
                 statistics=options.statistics,
-                **asked.judging(study.data(first), study.data(second)),
+                **judging.judging(study.data(first), study.data(second)),
             )
             name = trained(arm)
             yield {"target": first, "target_b": second, "pair": kind_of(name), "seed": seed}, step
@@ -184,7 +184,7 @@ def section(table: ResultTable, options: Options) -> Section:
     seeds = lines.with_columns(seed_b=pl.col("seed"))
     said.notes += [*(n for n in contrasts.notes_on_pairs(seeds) if n != contrasts.TWINS), *barriers.basis(lines)]
     statistics = f"re-estimated at every point from at most {options.statistics} training images, half of each target"
-    basis = barriers.read(f"test images (at most {options.images} of each target)", statistics) + asked.basis(lines)
+    basis = barriers.read(f"test images (at most {options.images} of each target)", statistics) + judging.basis(lines)
     return said.section(TITLE, basis)
 
 

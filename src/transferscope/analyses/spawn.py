@@ -20,7 +20,7 @@ import polars as pl
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from transferscope import analyses, charts
-from transferscope.analyses._shared import asked, barriers, contrasts, line_step, outcomes, phrases
+from transferscope.analyses._shared import barriers, contrasts, judging, line_step, outcomes, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.engine.step import Step
 from transferscope.engine.table import ResultTable
@@ -88,7 +88,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                         alphas=options.alphas,
                         tolerance=options.tolerance,
                         align=False,
-                        **asked.judging(study.data(target)),
+                        **judging.judging(study.data(target)),
                     )
                     yield {"target": target, "arm": arm, "epoch": epoch, "seed": seed}, step
 
@@ -138,7 +138,7 @@ def section(table: ResultTable, options: Options) -> Section:
     few = contrasts.notes_on_pairs(table.rows.with_columns(seed_b=pl.col("seed")))[:1]
     said.notes += [*(note for note in few if note != contrasts.TWINS), *barriers.basis(table.rows)]
     statistics = f"{barriers.NORMS['refresh']} (at most {options.statistics})"
-    basis = barriers.read(f"test images (at most {options.images})", statistics) + asked.basis(table.rows)
+    basis = barriers.read(f"test images (at most {options.images})", statistics) + judging.basis(table.rows)
     return said.section(TITLE, basis)
 
 

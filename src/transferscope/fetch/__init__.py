@@ -7,7 +7,7 @@ A module here has a docstring whose first line says what it is, and
 `check(root, part)`, which looks at those that are no archives, and raises UserError where they are not what was
 published.
 
-It touches no network: `_whole` fetches, by `_download` and `_unpack`.
+It touches no network: `_data_set` fetches, by `_download` and `_unpack`.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ def fetch(
 
     What was begun is gone on with. UserError says in a sentence what could not be had.
     """
-    from transferscope.fetch._whole import have
+    from transferscope.fetch._data_set import have
 
     if name not in names():
         raise UserError(f"fetch: '{name}' cannot be fetched; {did_you_mean(name, names())}")

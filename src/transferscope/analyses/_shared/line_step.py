@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from transferscope.analyses._shared import asked
+from transferscope.analyses._shared import judging
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Step, task
 from transferscope.engine.task_context import Work
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @task(
-    "line", version=3, neutral=asked.NEUTRAL, cost=costs.line
+    "line", version=3, neutral=judging.NEUTRAL, cost=costs.line
 )  # 3: barriers are chosen on some images and read on others
 def line(
     *,

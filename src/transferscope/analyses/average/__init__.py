@@ -23,7 +23,7 @@ import polars as pl
 from pydantic import Field
 
 from transferscope import analyses, answers, charts
-from transferscope.analyses._shared import asked, barriers, contrasts, phrases
+from transferscope.analyses._shared import barriers, contrasts, judging, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.average.card import card
 from transferscope.analyses.average.steps import DIFFERENT, soup, wise
@@ -52,7 +52,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
     """Soups of the first 2, 3, ... seeds of every arm, so that a seed added later recomputes none; and every curve."""
     images = {"images": options.images, "statistics": options.statistics}
     for target in study.targets:
-        how: dict[str, Any] = {**images, **asked.judging(study.data(target))}
+        how: dict[str, Any] = {**images, **judging.judging(study.data(target))}
         for arm in sorted((a for a in study.arms if a in ("pretrained", "random")), key="pretrained".__ne__):
             runs = [study.run(target, arm, seed) for seed in study.seeds]
             for count in range(2, len(runs) + 1):
@@ -113,7 +113,7 @@ def section(table: ResultTable, options: Options) -> Section:
         "on the way from P to P-T are chosen on as many validation images. "
         f"{phrases.weights(options.checkpoint)}"
     )
-    return said.section(TITLE, basis + asked.basis(table.rows))
+    return said.section(TITLE, basis + judging.basis(table.rows))
 
 
 def _soup(target: str, arm: str, soups: pl.DataFrame) -> list[Finding]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from transferscope.analyses._shared import asked, line_step
+from transferscope.analyses._shared import judging, line_step
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
 from transferscope.engine.task_context import Work
@@ -13,7 +13,9 @@ from transferscope.tasks import costs
 CURVE, DIFFERENT = "on the curve", "other classes"
 
 
-@task("soup", version=3, neutral=asked.NEUTRAL, cost=costs.mixtures)  # 3: intervals of gains hold for rare differences
+@task(
+    "soup", version=3, neutral=judging.NEUTRAL, cost=costs.mixtures
+)  # 3: intervals of gains hold for rare differences
 def soup(
     *,
     runs: list[Artifact],
@@ -105,7 +107,7 @@ def _scored(of: Any, best: Any, metric: str) -> dict[str, Any]:
 
 
 @task(
-    "wise", version=2, neutral=asked.NEUTRAL, cost=costs.mixtures
+    "wise", version=2, neutral=judging.NEUTRAL, cost=costs.mixtures
 )  # 2: the end of the curve has its statistics like all of it
 def wise(
     *,

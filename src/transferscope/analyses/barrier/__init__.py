@@ -27,7 +27,7 @@ from typing import Any
 
 import polars as pl
 
-from transferscope.analyses._shared import asked, barriers, contrasts, line_step
+from transferscope.analyses._shared import barriers, contrasts, judging, line_step
 from transferscope.analyses._shared.barriers import ALIGNED, NORMS, SAME_INIT
 from transferscope.analyses.barrier.basins import basins
 from transferscope.analyses.barrier.figures import draw, summary_table
@@ -61,7 +61,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                     alphas=options.alphas,
                     tolerance=options.tolerance,
                     align=labels["pair"].endswith(ALIGNED),
-                    **asked.judging(study.data(target)),
+                    **judging.judging(study.data(target)),
                 )
                 yield {"target": target, **labels, "batch_norm": norm}, step
 
@@ -106,7 +106,7 @@ def section(table: ResultTable, options: Options) -> Section:
     if options.batch_norm[0] == "refresh":
         statistics += f" (at most {options.statistics})"
     basis = barriers.read(f"{options.splits[0]} images (at most {images})", statistics, options.checkpoint)
-    basis += asked.basis(table.rows)
+    basis += judging.basis(table.rows)
     return replace(contrasts.section(TITLE, table.rows, of_target, _notes, basis), readings=measured)
 
 

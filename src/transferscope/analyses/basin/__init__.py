@@ -18,7 +18,7 @@ loss is the same everywhere, a basin has no size, and the finding says so.
 from collections.abc import Iterator
 from typing import Any
 
-from transferscope.analyses._shared import asked, contrasts, outcomes, phrases
+from transferscope.analyses._shared import contrasts, judging, outcomes, phrases
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.basin.figures import floor, summary_table, walls
 from transferscope.analyses.basin.findings import basin, last
@@ -43,7 +43,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
             if pair.b.at == "end" and pair.a.arm == pair.b.arm and pair.a.arm in arms:
                 data = study.data(target)
                 runs: dict[str, Any] = {"a": pair.a.run, "b": pair.b.run, "at": options.checkpoint, "data": data}
-                step = measure.step(**runs, **how, **asked.judging(data))
+                step = measure.step(**runs, **how, **judging.judging(data))
                 yield {"target": target, **pair.labels}, step
 
 
@@ -66,4 +66,4 @@ def section(table: ResultTable, options: Options) -> Section:
         f"the same training images (at most {options.statistics}). {phrases.weights(options.checkpoint)} Standard "
         "errors are over draws of noise, not over images."
     )
-    return said.section(TITLE, basis + asked.basis(table.rows, "loss"))
+    return said.section(TITLE, basis + judging.basis(table.rows, "loss"))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transferscope.analyses._shared import asked, line_step
+from transferscope.analyses._shared import judging, line_step
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
 from transferscope.engine.task_context import Work
@@ -12,7 +12,9 @@ from transferscope.tasks.inputs import open_table
 NUMBERS = {"error": "unexplained variance", "cross-entropy": "squared error"}  # what the losses are of numbers
 
 
-@task("basin", version=2, neutral=asked.NEUTRAL, cost=costs.basin)  # 2: own scores, no extent, every kind of batch norm
+@task(
+    "basin", version=2, neutral=judging.NEUTRAL, cost=costs.basin
+)  # 2: own scores, no extent, every kind of batch norm
 def measure(
     *,
     a: Artifact,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from transferscope import charts
-from transferscope.analyses._shared import asked, barriers, line_step, phrases
+from transferscope.analyses._shared import barriers, judging, line_step, phrases
 from transferscope.analyses.checkpoint.sweep import KEY, axis
 from transferscope.analyses.similarity.options import Options
 from transferscope.analyses.similarity.step import features, measure
@@ -48,7 +48,7 @@ def _line(a: Step, a_at: str, b: Step, b_at: str, data: Step, images: int, alpha
         alphas=alphas,
         tolerance=0.01,
         align=False,
-        **asked.judging(data),
+        **judging.judging(data),
     )
 
 

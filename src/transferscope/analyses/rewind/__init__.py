@@ -23,7 +23,7 @@ from typing import Any
 
 import polars as pl
 
-from transferscope.analyses._shared import advice, asked, block_basis, outcomes, per_block, phrases, readings
+from transferscope.analyses._shared import advice, block_basis, judging, outcomes, per_block, phrases, readings
 from transferscope.analyses._shared.parts import Parts, by_target
 from transferscope.analyses.rewind.card import card
 from transferscope.analyses.rewind.figures import draw
@@ -56,7 +56,7 @@ def plan(study: Study, options: Options) -> Iterator[tuple[dict[str, Any], Step]
                     cumulative=options.cumulative,
                     batch_norm=options.batch_norm,
                     statistics=options.statistics,
-                    **asked.judging(study.data(target)),
+                    **judging.judging(study.data(target)),
                 )
                 yield {"target": target, "arm": arm, "seed": seed}, step
 
@@ -105,5 +105,5 @@ def section(table: ResultTable, options: Options) -> Section:
         f"the same training images (at most {options.statistics})",
         options.checkpoint,
     )
-    whole = said.section(TITLE, basis + asked.basis(table.rows, "metric"))
+    whole = said.section(TITLE, basis + judging.basis(table.rows, "metric"))
     return replace(whole, unasked={"Freeze": "rewind: {cumulative: bottom}"}) if options.cumulative == "none" else whole

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transferscope.analyses._shared import asked
+from transferscope.analyses._shared import judging
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import task
 from transferscope.engine.task_context import Work
@@ -12,7 +12,7 @@ from transferscope.tasks import costs, restore
 @task(
     "rewind",
     version=2,  # statistics re-estimated, for the unchanged network too
-    neutral=asked.NEUTRAL,
+    neutral=judging.NEUTRAL,
     cost=costs.rewinding,
     needs=lambda params: "all" if params["checkpoints"] else "ends",
 )
