@@ -64,11 +64,11 @@ def section(table: ResultTable, options: Options) -> Section:
         notes = [*(f"{target}: {note}" for note in said), *_warnings(target, images)]
         parts.notes += notes
         few = [] if images.kind == "numbers" else _tiny(rows)
-        parts.data.append(_data(target, images, rows, [*notes, *few]))
+        parts.data.append(_data(target, images, [*notes, *few]))
     return parts.section("The images", "", pictures)
 
 
-def _data(target: str, images: Images, rows: pl.DataFrame, alarms: list[str]) -> DataSet:
+def _data(target: str, images: Images, alarms: list[str]) -> DataSet:
     """The numbers of a target for the first screen."""
     train, val, test = (len(images.rows.get(split, ())) for split in ("train", "val", "test"))
     own = images.labels[images.rows["test"]]

@@ -95,7 +95,7 @@ def _download(url: str, file: Path, part: Path, note: Path, tell: Callable[[str]
         if not goes_on:
             part.unlink(missing_ok=True)
             atomic_files.write_json(note, {"url": url, "validator": _validator(answer)})
-        came = _written(answer, part, have, size, lambda done: tell(f"{file.name}: {_far(done, size)}"))
+        came = _written(answer, part, have, lambda done: tell(f"{file.name}: {_far(done, size)}"))
     if size is not None and came.bytes != size:
         raise UserError(
             f"fetch: the connection to {url} ended after {came.bytes:,} of {size:,} bytes, which are kept; run it "
@@ -125,9 +125,7 @@ def _start(answer: http.client.HTTPResponse) -> int:
     return int(first) if first.isdigit() else -1
 
 
-def _written(
-    answer: http.client.HTTPResponse, part: Path, have: int, size: int | None, tell: Callable[[int], object]
-) -> Came:
+def _written(answer: http.client.HTTPResponse, part: Path, have: int, tell: Callable[[int], object]) -> Came:
     """Append an answer to what is here, and hash both; a connection that breaks leaves what came."""
     digest, told = hashlib.sha256(), time.monotonic()
     with part.open("ab") as file:
