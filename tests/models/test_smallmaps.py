@@ -72,7 +72,8 @@ def test_a_hastened_network_is_the_same_network_with_hooks_and_copies():
     seen = []
     quick[1].register_forward_hook(lambda module, inputs, out: seen.append(tuple(out.shape)))
     smallmaps.hasten(quick)
-    assert [type(m) is smallmaps.SmallMapConv2d for m in quick] == [True, True, False, False]
+    kinds = (smallmaps.SmallMapConv2d, smallmaps.SmallMapConv2d, smallmaps.PointwiseConv2d, nn.Conv2d)
+    assert tuple(type(m) for m in quick) == kinds
     assert list(plain.state_dict()) == list(quick.state_dict())
     copied = copy.deepcopy(quick)
     with torch.no_grad():
@@ -92,3 +93,42 @@ def test_inside_an_autocast_it_computes_in_bfloat16_and_gradients_are_float32():
         out = net(torch.randn(2, 4, 2, 2))
     out.float().sum().backward()
     assert out.dtype == torch.bfloat16 and net.weight.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (10, 10)])
+def test_a_kernel_of_one_pixel_is_a_product_with_the_convolutions_numbers(size, bias):
+    net = nn.Conv2d(6, 5, 1, bias=bias)
+    smallmaps.hasten(net)
+    x = torch.randn(4, 6, *size).to(memory_format=torch.channels_last).requires_grad_()
+    exact = [t.detach().double().requires_grad_() for t in (x, *net.parameters())]
+    expected = F.conv2d(*exact)
+    found = net(x)
+    g = torch.randn_like(expected)
+    given = (x, *net.parameters())
+    pairs = [(found, expected)]
+    pairs += zip(torch.autograd.grad(found, given, g.float()), torch.autograd.grad(expected, exact, g), strict=True)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    for ours, theirs in pairs:
+        assert ours.shape == theirs.shape
+        assert (ours.double() - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+def test_a_product_is_taken_only_where_it_was_measured_to_be_quicker(monkeypatch):
+    net = nn.Conv2d(2, 3, 1)
+    smallmaps.hasten(net)
+    used, product = [], F.linear
+    monkeypatch.setattr(smallmaps.F, "linear", lambda x, *rest: used.append(tuple(x.shape[1:3])) or product(x, *rest))
+    for size in ((1, 1), (10, 10), (10, 11), (32, 32)):
+        net(torch.zeros(2, 2, *size).to(memory_format=torch.channels_last))
+    net(torch.zeros(2, 2, 4, 4))  # planes, not pixels, lie together
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert net(torch.zeros(2, 2, 1, 1)).dtype == torch.bfloat16
+    net.double()(torch.zeros(2, 2, 1, 1, dtype=torch.float64))
+    assert used == ([(1, 1), (10, 10)] if torch.backends.mkl.is_available() else [])
+
+
+def test_convolutions_with_a_stride_or_groups_are_left_alone():
+    net = nn.Sequential(nn.Conv2d(4, 4, 1, stride=2), nn.Conv2d(4, 4, 1, groups=2), nn.Conv2d(4, 4, 1, padding=0))
+    smallmaps.hasten(net)
+    assert [type(m) for m in net] == [nn.Conv2d, nn.Conv2d, smallmaps.PointwiseConv2d]

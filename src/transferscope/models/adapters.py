@@ -22,14 +22,19 @@ from torch import Tensor, nn
 from transferscope.errors import UserError
 from transferscope.models.build import head_names, seeded
 from transferscope.models.outputs import logits_of
-from transferscope.models.smallmaps import SmallMapConv2d
+from transferscope.models.smallmaps import PointwiseConv2d, SmallMapConv2d
 from transferscope.models.weights import belongs
 from transferscope.random_streams import stream_seed
 
 SCALE = 2.0
 ENDS = ("_lora_a", "_lora_b")
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-PLAIN = (nn.Linear, *CONVOLUTIONS, SmallMapConv2d)  # whose `forward` is linear in the weight, and theirs alone
+PLAIN = (
+    nn.Linear,
+    *CONVOLUTIONS,
+    SmallMapConv2d,
+    PointwiseConv2d,
+)  # whose `forward` is linear in the weight, and theirs alone
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ hundred times lower than those of SGD: a study gives them.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from transferscope.tasks.optimisers._one_pass import one_pass
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -26,4 +28,5 @@ def build(
     """`torch.optim.AdamW` with all parameters in one group; a step takes ``lr * weight_decay`` of each weight off."""
     import torch
 
-    return torch.optim.AdamW(list(parameters.values()), lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+    given = list(parameters.values())
+    return torch.optim.AdamW(given, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=one_pass(given))

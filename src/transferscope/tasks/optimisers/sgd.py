@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from transferscope.tasks.optimisers._one_pass import one_pass
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -14,6 +16,7 @@ def build(
     """`torch.optim.SGD` with all parameters in one group."""
     import torch
 
+    given = list(parameters.values())
     return torch.optim.SGD(
-        list(parameters.values()), lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
+        given, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=one_pass(given)
     )
