@@ -43,6 +43,12 @@ def did_you_mean(name: str, known: list[str] | tuple[str, ...]) -> str:
     return f"known: {', '.join(known)}." if known else "none is known here."
 
 
+def reason(error: Exception) -> str:
+    """Somebody's exception in a few words: its kind, and the first line of what it says."""
+    line = (str(error).splitlines() or [""])[0].rstrip(".")
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
 def a_kind(thing: object) -> str:
     """What somebody gave in the place of something else, for a sentence: "None", "a dict"."""
     return "None" if thing is None else f"a {type(thing).__name__}"

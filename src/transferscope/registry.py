@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from transferscope import trust
-from transferscope.errors import UserError, did_you_mean
+from transferscope.errors import UserError, did_you_mean, reason
 
 MARK = "?{"  # where a reference ends and its options begin
 
@@ -125,12 +125,6 @@ def need(name: str, ref: str) -> None:
     """UserError unless the package of the dotted `name` can be found, which the reference `ref` names."""
     if not is_importable(name):
         raise UserError(f"there is no package '{name.split('.')[0]}' for '{ref}'; put it on PYTHONPATH.")
-
-
-def reason(error: Exception) -> str:
-    """Somebody's exception in a few words: its kind, and the first line of what it says."""
-    line = (str(error).splitlines() or [""])[0].rstrip(".")
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 def _folders(package: str) -> tuple[str, ...]:

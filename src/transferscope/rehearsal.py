@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from transferscope import registry
 from transferscope.answers import Kind
 from transferscope.data.split import nested_fraction
 from transferscope.engine.plan import Plan
-from transferscope.errors import UserError
+from transferscope.errors import UserError, reason
 from transferscope.forecast import split_rows
 from transferscope.input_shape import Example
 from transferscope.models import in_words
@@ -148,7 +147,7 @@ def rehearse_augmentation(
     except UserError as error:
         raise UserError(str(error).replace("recipe", where, 1)) from None
     except Exception as error:  # whatever somebody's module raises
-        raise UserError(f"{where}.augment.then: {registry.reason(error)}; mend the module, or leave it out.") from None
+        raise UserError(f"{where}.augment.then: {reason(error)}; mend the module, or leave it out.") from None
     return f"{', '.join(name for entry in then for name in entry)}: {1000 * each:.1f} ms an image of {side} px here"
 
 

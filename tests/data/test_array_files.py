@@ -225,10 +225,3 @@ def test_a_value_that_is_no_number_is_named_with_its_place(tmp_path: Path, way: 
         ref = parquet_of(tmp_path, columns(x=cells))
     with pytest.raises(UserError, match=r"'31' of '.*' holds nan at \[1, 2\]: fill it in"):
         arrays.sound(data.open_listing(ref), 31, (2, 6))
-
-
-def test_a_package_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ref = hdf5_of(tmp_path, {"x": X, "y": Y.tolist()})
-    monkeypatch.setattr("transferscope.data.packages.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"'h5py' is not installed; .* 'transferscope\[hdf5\]'"):
-        data.check_ref(ref)

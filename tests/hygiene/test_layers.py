@@ -23,7 +23,7 @@ LEVELS: tuple[frozenset[str], ...] = (
             "atomic_files",
         }
     ),  # leaves
-    frozenset({"trust", "answers", "devices", "chart_process"}),
+    frozenset({"trust", "answers", "devices", "chart_process", "extras"}),
     frozenset({"charts", "registry", "memo"}),
     frozenset({"engine", "data", "models", "measures", "fetch"}),  # know nothing of each other
     frozenset({"probes"}),

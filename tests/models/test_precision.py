@@ -1,12 +1,15 @@
 """Fast arithmetic trains the network that plain arithmetic trains."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from transferscope.errors import UserError
 from transferscope.models.build import build_network
-from transferscope.models.precision import prepare, running
+from transferscope.models.precision import _autocasts, prepare, running
 
 CLASSES, SIZE, BATCH, BATCHES = 4, 32, 8, 4
 
@@ -110,3 +113,15 @@ def test_only_bfloat16_opens_an_autocast():
         assert not torch.is_autocast_enabled("cpu")
     with running("bfloat16", "cpu"):
         assert torch.is_autocast_enabled("cpu")
+
+
+def test_bfloat16_that_torch_would_ignore_is_refused(monkeypatch):
+    """Torch 2.5 warns on Apple's GPUs that it does not know bfloat16 there, and computes in float32."""
+    _autocasts.cache_clear()
+    monkeypatch.setattr(torch, "autocast", lambda kind, **_: nullcontext())
+    try:
+        with pytest.raises(UserError, match=r"precision: torch .* does not compute in bfloat16 on 'cpu'; write"):
+            running("bfloat16", "cpu")
+        running("float32", "cpu")
+    finally:
+        _autocasts.cache_clear()

@@ -1,12 +1,12 @@
 """Data sets of Hugging Face on this disk: where one lies, its files, and how it is opened without asking the hub."""
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from transferscope import extras
 from transferscope.data.fingerprint import text_fingerprint
 from transferscope.errors import UserError
 
@@ -19,8 +19,7 @@ def place(rest: str) -> tuple[Path, str]:
     A name is looked up in the hub's cache, where `hf download` and the library put what they fetch. Raises UserError
     where the library datasets is not installed, and for what is in neither place.
     """
-    if importlib.util.find_spec("datasets") is None:
-        raise UserError(f"'hf:{rest}' needs the library datasets; run python -m pip install 'transferscope[hf]'.")
+    extras.need("datasets", "hf", f"'hf:{rest}'")
     name, _, config = rest.partition("#")
     if not name:
         raise UserError("The reference 'hf:' names no data set; write hf:FOLDER or hf:NAME.")
@@ -62,8 +61,7 @@ def opened(folder: str, config: str, state: str) -> dict[str, Any]:
 
     What is no folder of `save_to_disk` is made ready in the library's own cache first. Raises UserError.
     """
-    import datasets
-
+    datasets: Any = extras.load("datasets", "hf", f"'hf:{folder}'")
     try:
         with _alone(datasets):
             if any((Path(folder) / one).is_file() for one in SAVED):

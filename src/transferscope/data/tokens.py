@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from transferscope import extras
 from transferscope.data.listing import Listing
 from transferscope.data.pictures.survey import refuse_unreadable
 from transferscope.data.table import Table, Which, content_of, divided, write
@@ -55,14 +56,9 @@ class Tokens(Table):
 
 def reader(file: Path) -> "Tokenizer":
     """The tokenizer in a file, which neither cuts nor fills up. UserError where there is none, or no library."""
+    tokenizers: Any = extras.load("tokenizers", "hf", "input: text")
     try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise UserError(
-            "input: text: it needs the library tokenizers; run python -m pip install 'transferscope[hf]'."
-        ) from None
-    try:
-        found = Tokenizer.from_file(str(file))
+        found: Tokenizer = tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # of the library's own, which has one kind for all
         why = (str(error).splitlines() or [""])[0].rstrip(".")
         raise UserError(

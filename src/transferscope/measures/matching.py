@@ -1,17 +1,17 @@
 """Weight matching: the permutations of hidden channels under which one network's weights lie closest to another's."""
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from transferscope.errors import UserError
+from transferscope import extras
 
 Array = NDArray[np.float64]
 Order = NDArray[np.int64]
 Tensors = Mapping[str, NDArray[np.floating]]
+MATCHING = "matching the units of two networks"
 
 
 @dataclass(frozen=True)
@@ -38,23 +38,17 @@ class Matching:
 
 def check_scipy() -> None:
     """UserError where scipy, which solves assignments, is not installed."""
-    if importlib.util.find_spec("scipy") is None:
-        raise UserError(
-            "matching the units of two networks needs the library scipy; run "
-            "python -m pip install 'transferscope[align]'."
-        )
+    extras.need("scipy", "align", MATCHING)
 
 
 def assignment(gain: ArrayLike) -> Order:
     """The permutation p (n,) with the largest sum of gain[i, p[i]]; `gain` is (n, n) and finite. UserError without
     scipy."""
-    check_scipy()
-    from scipy.optimize import linear_sum_assignment  # a tenth of a second to import, and only needed here
-
+    scipy = extras.load("scipy.optimize", "align", MATCHING)  # a tenth of a second to import, and only needed here
     g = np.asarray(gain, dtype=np.float64)
     if g.ndim != 2 or g.shape[0] != g.shape[1] or not np.isfinite(g).all():
         raise ValueError(f"an assignment needs a square matrix of finite gains, not {g.shape} with gaps.")
-    return np.asarray(linear_sum_assignment(g, maximize=True)[1], dtype=np.int64)
+    return np.asarray(scipy.linear_sum_assignment(g, maximize=True)[1], dtype=np.int64)
 
 
 def entries(order: Order, repeat: int) -> Order:

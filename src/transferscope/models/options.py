@@ -5,8 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from transferscope import registry
-from transferscope.errors import UserError, did_you_mean
+from transferscope.errors import UserError, did_you_mean, reason
 
 T = TypeVar("T")
 UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
@@ -36,7 +35,7 @@ def called(make: Callable[..., T], factory: Callable[..., Any], options: Mapping
             ) from None
         key = _at_fault(make, options)
         where, what = (f".{key}", f"{options[key]!r}") if key else ("", ", ".join(options))
-        raise UserError(f"network.options{where}: '{ref}' refuses {what} ({registry.reason(error)}).") from error
+        raise UserError(f"network.options{where}: '{ref}' refuses {what} ({reason(error)}).") from error
 
 
 def _known(factory: Callable[..., Any]) -> list[str] | None:

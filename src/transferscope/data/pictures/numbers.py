@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from transferscope import extras
 from transferscope.data.pictures.window import Window, kind_of
+from transferscope.errors import UserError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -93,17 +95,20 @@ def of_array(content: bytes) -> Numbers:
     return _plain(np.moveaxis(values, 0, -1) if first else values, "an array")
 
 
+def _library(name: str, extra: str, what: str) -> Any:
+    """A library that reads some files. OSError where it is not installed, or broken."""
+    try:
+        return extras.load(name, extra, what)
+    except UserError as error:
+        raise OSError(str(error).rstrip(".")) from None
+
+
 def of_tiff(content: bytes, stacked: bool = False) -> Numbers:
     """The first page of a TIFF by tifffile, upright, or with `stacked` its pages of one band each as bands.
 
     OSError where tifffile is not installed or cannot read it either.
     """
-    try:
-        import tifffile
-    except ImportError:
-        raise OSError(
-            "a TIFF of a layout that Pillow does not read: pip install 'transferscope[tiff]', or save it as 8 bits"
-        ) from None
+    tifffile = _library("tifffile", "tiff", "a TIFF of a layout that Pillow does not read")
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             page, pages = file.pages.first, len(file.pages)
@@ -131,10 +136,7 @@ def of_dicom(content: bytes) -> Picture:
 
     MONOCHROME1 is inverted, padding is NaN. OSError where pydicom is not installed, or the file holds no pixels.
     """
-    try:
-        import pydicom
-    except ImportError:
-        raise OSError("a DICOM file: pip install 'transferscope[dicom]' to read it") from None
+    pydicom = _library("pydicom", "dicom", "a DICOM file")
     try:
         file = pydicom.dcmread(io.BytesIO(content))
         if not any(name in file for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from transferscope import extras
 from transferscope.data.array_files import InPieces, check_examples, existing, listing_of, rows_at_once
 from transferscope.data.fingerprint import files_fingerprint, text_fingerprint
 from transferscope.data.listing import Listing
-from transferscope.data.packages import package_folder
 from transferscope.data.paths import from_folder
 from transferscope.data.target import Columns
 from transferscope.errors import UserError
@@ -121,8 +121,7 @@ def _rows(file: str, parts: tuple[str, ...], start: int, stop: int) -> np.ndarra
 @contextmanager
 def _opened(file: str) -> Iterator[Any]:
     """The file, for reading. UserError for one that is none, or damaged, or packed by a filter that is not there."""
-    package_folder("h5py", "hdf5")
-    import h5py
+    h5py: Any = extras.load("h5py", "hdf5", f"'{file}'")
 
     try:
         with h5py.File(file, "r") as held:

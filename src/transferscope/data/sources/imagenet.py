@@ -5,10 +5,10 @@ labels come from `ILSVRC2012_devkit_t12` in ROOT (`meta.mat` and the ground trut
 alphabetical order, as torchvision and timm number them, so that pretrained heads fit.
 """
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+from transferscope import extras
 from transferscope.data import published
 from transferscope.data.folders.files import Files
 from transferscope.data.listing import Listing
@@ -103,15 +103,9 @@ def _devkit(root: Path) -> list[str]:
                 f"'{root / 'val'}' has no class folders, and there is no '{root / file}' to say the classes; unpack "
                 "ILSVRC2012_devkit_t12.tar.gz there."
             )
-    if importlib.util.find_spec("scipy") is None:
-        raise UserError(
-            f"'{root / META}' is read with the library scipy; run python -m pip install 'transferscope[imagenet]', or "
-            "sort the validation images into class folders."
-        )
-    from scipy.io import loadmat
-
+    scipy = extras.load("scipy.io", "imagenet", f"'{root / META}', unless val/ has class folders,")
     try:
-        synsets = loadmat(str(root / META), squeeze_me=True)["synsets"]
+        synsets = scipy.loadmat(str(root / META), squeeze_me=True)["synsets"]
         named = {int(number): str(name) for number, name in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)}
     except Exception as error:  # whatever scipy raises of a file that is none
         raise UserError(f"'{root / META}' cannot be read ({type(error).__name__}); unpack the devkit anew.") from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from transferscope import devices
+from transferscope import devices, extras
 from transferscope.engine.executors import Slots, _ray_node
 from transferscope.engine.machine import Machine
 from transferscope.engine.worker_slots import dealt
@@ -34,15 +34,9 @@ class Node:
 
 
 def ray() -> Any:
-    """The library. UserError where it is not installed."""
+    """The library. UserError where it is not installed, or broken."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray as library
-    except ImportError:
-        raise UserError(
-            "resources.executor: 'ray' needs a package that is not here: python -m pip install 'transferscope[ray]'."
-        ) from None
-    return library
+    return extras.load("ray", "ray", "resources.executor: 'ray'")
 
 
 def join(address: str | None) -> bool:

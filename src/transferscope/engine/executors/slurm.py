@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from transferscope import extras
 from transferscope.engine.environment import import_paths, set_to
 from transferscope.engine.executors import Slots
 from transferscope.engine.executors._slurm_run import Run
@@ -102,13 +103,7 @@ class Slurm:
 
     def _executor(self, place: Path) -> Any:
         """What submits jobs. UserError for settings that are none."""
-        try:
-            import submitit
-        except ImportError:
-            raise UserError(
-                "resources.executor: 'slurm' needs a package that is not here: python -m pip install "
-                "'transferscope[slurm]'."
-            ) from None
+        submitit = extras.load("submitit", "slurm", "resources.executor: 'slurm'")
         settings = {name: value for name, value in self._asked.items() if name not in OURS}
         try:
             made = submitit.AutoExecutor(place, cluster=self._asked.get("cluster", "slurm"))

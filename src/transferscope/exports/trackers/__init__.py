@@ -4,11 +4,9 @@ A module has a docstring that begins with its name, the `LIBRARY` that it needs,
 which writes a study's `exports.record.Record` below a folder without any network and returns the command that shows it.
 """
 
-import importlib.util
 from types import ModuleType
 
-from transferscope import registry
-from transferscope.errors import UserError
+from transferscope import extras, registry
 
 
 def names() -> list[str]:
@@ -19,8 +17,5 @@ def names() -> list[str]:
 def load(name: str) -> ModuleType:
     """The module of a tracker. UserError for another name, and where its library is not installed."""
     found = registry.module(__name__, name, "export", lambda why: f"'{name}' cannot be used ({why}).")
-    if importlib.util.find_spec(found.LIBRARY) is None:
-        raise UserError(
-            f"export: '{name}' needs the library {found.LIBRARY}; run python -m pip install 'transferscope[{name}]'."
-        )
+    extras.load(found.LIBRARY, name, f"export: '{name}'")
     return found

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferscope import registry
-from transferscope.errors import UserError, did_you_mean
+from transferscope.errors import UserError, did_you_mean, reason
 from transferscope.models.options import called
 
 if TYPE_CHECKING:
@@ -177,9 +177,7 @@ def make_network(network: str, classes: int, drops: Mapping[str, float] | None =
     except UserError as error:
         raise _of_drops(error, drops, ref) from None
     except Exception as error:  # whatever somebody's code raises
-        raise UserError(
-            f"network: '{ref}' raised {registry.reason(error)} when called with num_classes={classes}."
-        ) from error
+        raise UserError(f"network: '{ref}' raised {reason(error)} when called with num_classes={classes}.") from error
     return net
 
 

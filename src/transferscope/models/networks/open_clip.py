@@ -3,11 +3,11 @@
 Its tensors are called as in checkpoints of the whole network (`visual...`), whose text tower is left out.
 """
 
-import importlib.util
 import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from transferscope import extras
 from transferscope.errors import UserError
 from transferscope.registry import joined, nearest
 
@@ -21,11 +21,7 @@ OURS = ("cache_dir", "device", "jit", "load_weights", "output_dict", "precision"
 
 def check(name: str) -> None:
     """UserError unless open_clip is installed; nothing is looked up before the network is built."""
-    if importlib.util.find_spec("open_clip") is None:
-        raise UserError(
-            f"network: open_clip:{name} needs the library OpenCLIP; run python -m pip install "
-            "'transferscope[open_clip]'."
-        )
+    extras.need("open_clip", "open_clip", f"network: open_clip:{name}")
 
 
 def build(name: str, classes: int, **options: Any) -> "nn.Module":

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transferscope import extras
 from transferscope.errors import UserError
 from transferscope.registry import joined, nearest
 
@@ -45,13 +46,7 @@ KIND = "ForImageClassification"
 
 def check(name: str) -> None:
     """UserError unless transformers is installed; nothing is looked up before the network is `settled`."""
-    import importlib.util
-
-    if importlib.util.find_spec("transformers") is None:
-        raise UserError(
-            f"network: transformers:{name} needs the library transformers; run python -m pip install "
-            "'transferscope[hf]'."
-        )
+    extras.need("transformers", "hf", f"network: transformers:{name}")
 
 
 def settled(name: str, options: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, Any]]:

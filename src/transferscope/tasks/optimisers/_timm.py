@@ -12,8 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferscope.errors import UserError
-from transferscope.registry import reason
+from transferscope.errors import UserError, reason
 
 if TYPE_CHECKING:
     import torch
