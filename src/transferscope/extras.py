@@ -19,14 +19,14 @@ def need(library: str, extra: str, opening: str) -> None:
 
 
 def load(library: str, extra: str, opening: str) -> ModuleType:
-    """A library, or a module of it, imported. UserError as of `need`, and where it is installed but raises anything when imported."""
+    """A library, or a module of it, imported. UserError as of `need`, and where its import raises anything."""
     need(library, extra, opening)
     try:
         return importlib.import_module(library)
     except Exception as error:  # of half an installation, or of a release that something else does not fit
         raise UserError(
-            f"{opening} needs the library {_top(library)}, which is installed but cannot be imported ({reason(error)}); run "
-            f"python -m pip install --upgrade --force-reinstall 'transferscope[{extra}]'."
+            f"{opening} needs the library {_top(library)}, which is installed but cannot be imported "
+            f"({reason(error)}); run python -m pip install --upgrade --force-reinstall 'transferscope[{extra}]'."
         ) from error
 
 

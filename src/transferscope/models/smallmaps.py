@@ -44,7 +44,7 @@ def is_few_pixels(x: Tensor) -> bool:
         and x.dim() == 4
         and x.shape[2] * x.shape[3] <= MOST_PIXELS
         and x.is_contiguous(memory_format=torch.channels_last)
-        and torch.backends.mkl.is_available()
+        and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
     )
 
 
