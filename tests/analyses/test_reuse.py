@@ -62,6 +62,7 @@ def test_cut_points(study, monkeypatch):
         return module.cuts(study, module.Options.model_validate(options))
 
     assert cuts() == cuts(at="every") == [1, 2]
+    assert cuts(at="none") == []  # the controls alone
     assert cuts(at=["3", 1]) == [1, 2] and cuts(at=[2]) == [2]
     names = (*(f"b{i}" for i in range(18)), "fc")
     monkeypatch.setattr(module, "block_names", lambda *_: names)

@@ -64,6 +64,8 @@ def cuts(study: Study, options: Options) -> list[int]:
     """
     names = block_names(study.network, study.memo)
     most = names.index(body_names(study.network, study.memo)[-1])
+    if options.at == "none":
+        return []
     if options.at == "every":
         return list(range(1, most + 1))
     if options.at is None:

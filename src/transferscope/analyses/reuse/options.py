@@ -17,9 +17,9 @@ Places = Annotated[tuple[Annotated[int, Field(ge=1)] | str, ...], BeforeValidato
 class Options(analyses.Options):
     """Where pretrained values end, what stands above, and what the arms are compared with."""
 
-    at: Literal["every"] | Places | None = None
-    """The blocks up to which pretrained values are kept, as counts or names, or `every` block; null for about five of
-    them."""
+    at: Literal["every", "none"] | Places | None = None
+    """The blocks up to which pretrained values are kept, as counts or names, `every` block, or `none`, which asks of
+    the controls alone; null for about five of them."""
     above: Literal["random", "stats"] = "random"
     """What the blocks above get: random values as in the arm `random` or in `stats`."""
     controls: Annotated[tuple[Literal["stats", "permuted"], ...], BeforeValidator(as_tuple)] = ("stats",)

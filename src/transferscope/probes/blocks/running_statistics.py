@@ -70,6 +70,7 @@ class Anew:
     def __init__(self, prefix: Prefix, portions: Sequence[Tensor], precision: str) -> None:
         self.prefix, self._portions, self._precision = prefix, portions, precision
         self._norms = norms(prefix.net)
+        self._own = running_statistics(prefix.net)
         self._sight = Sight(self._norms)
         times = Counter(prefix.called)
         plain = all(one.known and not isinstance(one.module, _InstanceNorm) for one in self._norms.values())
@@ -80,7 +81,7 @@ class Anew:
     def again(self) -> None:
         """Begin anew, with the weights that the network has now."""
         base = self._by_full_passes({})
-        for name, tensor in running_statistics(self.prefix.net).items():
+        for name, tensor in self._own.items():
             tensor.data.copy_(base[name])
         self.prefix.again()
         if self._twin is not None:
@@ -146,11 +147,10 @@ class Anew:
         with undisturbed([net], "eval"), swapped_in(held, values), self._private(), torch.no_grad():
             with running(self._precision, str(device_of(net))):
                 refresh_batch_norm(net, self._portions)
-            return {name: tensor.detach().clone() for name, tensor in running_statistics(net).items()}
+            return {name: tensor.detach().clone() for name, tensor in self._own.items()}
 
     @contextmanager
     def _private(self) -> Iterator[None]:
         """Running statistics in memory of their own: what norms see on the way leaves no trace."""
-        own = running_statistics(self.prefix.net)
-        with swapped_in(own, {name: tensor.detach().clone() for name, tensor in own.items()}):
+        with swapped_in(self._own, {name: tensor.detach().clone() for name, tensor in self._own.items()}):
             yield
