@@ -96,7 +96,8 @@ def speed(target: str, runs: pl.DataFrame) -> list[Finding]:
             where = _between(path[most][1][1], path[most + 1][1][1])
             text = f"On {target}, optimisation speed gains most on average when pretrained values reach {where}"
             read = mean_interval(elsewhere(steps))  # what is largest in these seeds leans upward in them
-            text += "." if read.n == 1 else "; the number beside it is read seed by seed, at the step that gains most in the others."
+            basis = "; the number beside it is read seed by seed, at the step that gains most in the others."
+            text += "." if read.n == 1 else basis
             found.append(contrasts.finding(text, read, unit))
     return found
 
