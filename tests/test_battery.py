@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from transferscope import battery
+from transferscope import battery, preflight
 from transferscope.engine.machine import Machine
 from transferscope.engine.worker_slots import WORKER_MEMORY
 from transferscope.errors import UserError
@@ -54,6 +54,50 @@ def test_threads_are_dealt_among_those_who_share() -> None:
     assert battery.slots(Resources(threads=3), PLENTY, lambda: 4).threads == 3
 
 
+def spread(machine: Machine, runs: int, **resources) -> tuple[tuple[str, ...], int, int]:
+    found = battery.slots(Resources(**resources), machine, never, runs)
+    return found.devices, found.processes, found.threads
+
+
+def test_a_worker_has_as_many_gpus_as_a_run_spreads_over() -> None:
+    five = replace(PLENTY, gpus=("A",) * 5)
+    assert spread(five, 9, gpus_per_run=2) == (("cuda:0", "cuda:2"), 2, 8), "the fifth is left out"
+    assert spread(five, 9, gpus_per_run=5) == (("cuda:0",), 5, 16)
+    assert spread(five, 9, gpus_per_run=2, slots=3) == (("cuda:0", "cuda:2", "cuda:0"), 2, 5)
+    assert spread(NO_GPU, 9, gpus_per_run=4) == (("cpu",) * 4, 4, 4)
+    assert battery.slots(Resources(gpus_per_run=2), PLENTY, lambda: 1).processes == 1, "nothing is to be trained"
+    with pytest.raises(UserError, match=r"^resources.gpus_per_run: 6 GPUs were asked for but 5 found; lower it.$"):
+        spread(five, 9, gpus_per_run=6)
+    with pytest.raises(UserError, match="2 GPUs were asked for but 1 found"):
+        spread(five, 9, gpus_per_run=2, device="cuda:1")
+    with pytest.raises(UserError, match="not over those that torch calls 'xpu'"):
+        spread(replace(PLENTY, accelerator="xpu"), 9, gpus_per_run=2)
+
+
+@pytest.mark.parametrize(("runs", "processes"), [(1, 5), (2, 2), (3, 1), (5, 1)])
+def test_gpus_are_divided_among_few_runs(runs: int, processes: int) -> None:
+    five = replace(PLENTY, gpus=("A",) * 5)
+    found = battery.slots(Resources(gpus_per_run="auto"), five, lambda: 1, runs)
+    assert (found.processes, len(found.devices)) == (processes, 5 // processes)
+    assert spread(NO_GPU, runs, gpus_per_run="auto")[1] == 1
+
+
+def test_check_tries_whether_a_run_can_be_spread(study, monkeypatch) -> None:
+    for module in (battery, preflight):
+        monkeypatch.setattr(module, "this_machine", lambda: replace(NO_GPU, cores=4))
+    spread = study.changed(resources=Resources(gpus_per_run=2))
+    steps = battery.plan(spread)[0].steps
+    said = "2 worker(s) on cpu, 2 thread(s) each; a run spreads over 2 processes"
+    assert preflight._memory(spread, steps) == said and "trained alike" in preflight._shares(spread, 2)
+    monkeypatch.setattr(preflight, "this_machine", lambda: replace(NO_GPU, memory=WORKER_MEMORY))
+    with pytest.raises(UserError, match=r"2 workers of 2 processes each .* lower resources.slots or gpus_per_"):
+        preflight._memory(spread, steps)
+    odd = torch.nn.Sequential(torch.nn.BatchNorm2d(3, track_running_stats=False), torch.nn.Flatten())
+    monkeypatch.setattr("transferscope.models.build.build_network", lambda *_, **__: odd)
+    with pytest.raises(UserError, match=r"^resources\.gpus_per_run: in training the network gives an image other"):
+        preflight._shares(spread, 2)
+
+
 def test_sharing_is_asked_for_only_where_it_counts() -> None:
     assert devices(never, slots=5) == ("cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda:0")
     assert devices(never, device="cpu") == ("cpu",) * 16
@@ -95,12 +139,12 @@ def gpus(monkeypatch):
 
 def test_a_plan_never_measures_and_a_run_does_once(study: Study, gpus, said) -> None:
     steps = battery.plan(study)[0].steps
-    assert len(battery.known_slots(study).devices) == 2
+    assert len(battery.known_slots(study, ()).devices) == 2
     assert gpus == []
     assert battery.executor(study, steps).slots.devices == ("cuda:0", "cuda:1") * 2
     assert [(count, ("bfloat16",), "cuda") for count in (1, 2, 4)] == gpus
     assert len(said) == 1 and said[0].startswith("Measuring")
-    assert len(battery.known_slots(study).devices) == len(battery.executor(study, steps).slots.devices) == 4
+    assert len(battery.known_slots(study, ()).devices) == len(battery.executor(study, steps).slots.devices) == 4
     assert len(gpus) == 3 and len(said) == 1
 
 
@@ -137,7 +181,7 @@ def test_images_that_cannot_be_counted_are_no_error_here(study: Study, gpus, mon
 
     monkeypatch.setattr(battery, "image_counts", uncountable)
     assert (
-        len(battery.known_slots(study).devices)
+        len(battery.known_slots(study, ()).devices)
         == len(battery.executor(study, battery.plan(study)[0].steps).slots.devices)
         == 2
     )
@@ -168,7 +212,7 @@ def test_nothing_is_measured_where_nothing_is_trained(study: Study, gpus, monkey
     assert steps and battery.executor(study, steps).slots.devices == ("cuda:0", "cuda:1")
     auto = study.changed(recipe=study.recipe.model_copy(update={"precision": "auto"}))
     monkeypatch.setattr(calibrate, "calibrated", lambda *_: never())
-    assert battery.known_slots(auto).devices == ("cuda:0", "cuda:1"), "a plan times nothing to count workers"
+    assert battery.known_slots(auto, ()).devices == ("cuda:0", "cuda:1"), "a plan times nothing to count workers"
     assert gpus == []
 
 
@@ -241,6 +285,13 @@ def test_workers_elsewhere_are_dealt_there_and_measure_there(study: Study, gpus,
     assert options["slurm"] == {"workers": 3}
     auto = far.changed(recipe=far.recipe.model_copy(update={"precision": "auto"}))
     assert battery.executor(auto, steps)[1]["natural"]
-    assert battery.known_slots(far).devices == ("cpu",) * 7
+    assert battery.known_slots(far, ()).devices == ("cpu",) * 7
+    assert options["processes"] == 1
+    four = far.changed(resources=resources.model_copy(update={"gpus_per_run": 4}))
+    assert battery.executor(four, steps)[1]["processes"] == battery.known_slots(four, ()).processes == 4
+    divided = far.changed(resources=resources.model_copy(update={"gpus_per_run": "auto"}))
+    for ask in (battery.executor, battery.known_slots):
+        with pytest.raises(UserError, match=r"'auto' counts the GPUs of this .*'executor: ray'.*give a number"):
+            ask(divided, steps)
     on_cpu = far.changed(resources=resources.model_copy(update={"device": "cpu"}))
     assert battery.executor(on_cpu, steps)[1]["sharing"] is None

@@ -196,6 +196,14 @@ def test_ray_gives_every_worker_its_own(monkeypatch) -> None:
     for device in ("auto", "xpu"):
         (node,) = _ray_cluster.workplaces(nodes, {"device": device}, {})
         assert (node.name, node.slots.devices, node.gpus) == ("b", ("xpu:0",), 1.0)
+    several = replace(PLAIN, cores=8, gpus=("A",) * 5, accelerator="cuda")
+    monkeypatch.setattr(_ray_cluster, "_look", lambda found, environment: {"a": PLAIN, "b": two, "c": several})
+    more = {**nodes, "c": {"CPU": 8, "GPU": 5}}
+    (node,) = _ray_cluster.workplaces(more, {"processes": 2}, {})
+    assert (node.name, node.slots.devices, node.slots.processes, node.gpus) == ("c", ("cuda:0", "cuda:2"), 2, 2.0)
+    with pytest.raises(UserError, match="gpus_per_run: no node of the Ray cluster has 6 GPUs; lower it"):
+        _ray_cluster.workplaces(more, {"processes": 6}, {})
+    monkeypatch.setattr(_ray_cluster, "_look", lambda found, environment: {"a": PLAIN, "b": two})
     with pytest.raises(UserError, match="'cuda' was asked for but no node has such a GPU; use 'auto' or 'cpu'"):
         _ray_cluster.workplaces(nodes, {"device": "cuda"}, {})
     with pytest.raises(UserError, match="'xpu:1' names one GPU, but Ray gives every worker its own; use 'xpu'"):

@@ -70,6 +70,11 @@ def test_short_forms(load, tmp_path) -> None:
         ({"recipe__evaluate": "some"}, "recipe.evaluate: a number of images, 16 or more, or 'all' (it is 'some')"),
         ({"recipe__schedule": "cosin"}, "recipe.schedule: input should be 'cosine', 'multistep', 'constant', "),
         ({"recipe__table_size": "12"}, "recipe.table_size: must be at least image_size (16)"),
+        (
+            {"resources__compile": "true", "resources__gpus_per_run": "auto"},
+            "resources.compile: what is compiled trains",
+        ),
+        ({"resources__gpus_per_run": "0"}, "resources.gpus_per_run"),
         ({"targets__digits": "digit"}, "Unknown data source 'digit'"),
         ({"network": "tim:resnet18"}, "did you mean 'timm'?"),
         ({"network": "resnet18"}, "write timm:resnet18"),
@@ -124,7 +129,10 @@ def test_the_resolved_study_is_the_same_study(load, tmp_path) -> None:
 
 
 def test_where_and_how_fast_is_not_part_of_a_key(load) -> None:
-    slow, fast = load(resources__slots="1"), load(resources__slots="2", resources__store="elsewhere")
+    slow, fast = (
+        load(resources__slots="1"),
+        load(resources__slots="2", resources__gpus_per_run="2", resources__store="elsewhere"),
+    )
     assert slow.run("digits", "random", 0).key == fast.run("digits", "random", 0).key
 
 

@@ -28,7 +28,7 @@ from transferscope.engine.step import Outside, Step
 from transferscope.engine.store import Store
 from transferscope.engine.table import ResultTable, gather
 from transferscope.engine.worker import Outcome
-from transferscope.engine.worker_slots import dealt
+from transferscope.engine.worker_slots import dealt, per_run
 from transferscope.errors import UserError
 from transferscope.forecast import Forecast, image_counts, output_counts
 from transferscope.measures.deciding import Design
@@ -65,20 +65,40 @@ def plan(study: Study) -> tuple[Plan, Store]:
     return analyses.plan(study), store
 
 
-def slots(resources: Resources, machine: Machine | None = None, sharing: Callable[[], int] | None = None) -> Slots:
-    """The workers that a machine, this one by default, gives a study: see `engine.worker_slots`."""
-    return dealt(machine or this_machine(), resources.slots, resources.threads, resources.device, sharing)
+def slots(
+    resources: Resources, machine: Machine | None = None, sharing: Callable[[], int] | None = None, runs: int = 0
+) -> Slots:
+    """The workers that a machine, this one by default, gives a study with so many `runs` to do: see
+    `engine.worker_slots`."""
+    machine = machine or this_machine()
+    processes = per_run(machine, resources.gpus_per_run, resources.device, runs)
+    return dealt(machine, resources.slots, resources.threads, resources.device, sharing, processes)
 
 
-def known_slots(study: Study) -> Slots:
-    """The slots of a study without measuring anything: one run a GPU where no measurement is remembered.
+def known_slots(study: Study, todo: Iterable[Step]) -> Slots:
+    """The slots of a study that is `todo` without measuring anything: one run a GPU where no measurement is remembered.
 
     Of workers that are elsewhere only what the study says is known: their number, or else one.
     """
     how = study.resources
     if executors.is_elsewhere(how.executor):
-        return Slots(("cpu",) * (how.slots if how.slots != "auto" else how.slurm.get("workers", 1)), 1, 1)
-    return slots(study.resources, sharing=partial(_runs_a_gpu, study, remembered))
+        count = how.slots if how.slots != "auto" else how.slurm.get("workers", 1)
+        return Slots(("cpu",) * count, 1, 1, _processes_elsewhere(how))
+    return slots(study.resources, sharing=partial(_runs_a_gpu, study, remembered), runs=_runs(todo))
+
+
+def _runs(todo: Iterable[Step]) -> int:
+    return sum(step.task == "train" for step in todo)
+
+
+def _processes_elsewhere(how: Resources) -> int:
+    """UserError where their number hangs on GPUs that are not here."""
+    if how.gpus_per_run == "auto":
+        raise UserError(
+            f"resources.gpus_per_run: 'auto' counts the GPUs of this machine, but with 'executor: {how.executor}' "
+            "others work; give a number."
+        )
+    return how.gpus_per_run
 
 
 def executor(study: Study, todo: Iterable[Step]) -> Executor:
@@ -86,8 +106,8 @@ def executor(study: Study, todo: Iterable[Step]) -> Executor:
 
     Workers that are elsewhere are dealt there, by the machine they find: they are told what was asked for.
     """
-    how = study.resources
-    trains = any(step.task == "train" for step in todo)
+    how, runs = study.resources, _runs(todo)
+    trains = runs > 0
     ask = sharing if trains else remembered
     options: dict[str, Any] = {"table": how.table, "compile": how.compile, "patience": how.patience}
     if executors.is_elsewhere(how.executor):
@@ -95,13 +115,14 @@ def executor(study: Study, todo: Iterable[Step]) -> Executor:
             "slots": how.slots,
             "threads": how.threads,
             "device": how.device,
+            "processes": _processes_elsewhere(how),
             "natural": trains and study.recipe.precision == "auto",
             "sharing": _sharing_elsewhere(study, ask),
             "slurm": how.slurm,
             "folder": str(study.folder.absolute()),
         }
         return executors.build(how.executor, Slots((), 1, 1), options)
-    return executors.build(how.executor, slots(how, sharing=partial(_runs_a_gpu, study, ask)), options)
+    return executors.build(how.executor, slots(how, sharing=partial(_runs_a_gpu, study, ask), runs=runs), options)
 
 
 def _runs_a_gpu(study: Study, ask: Callable[[Question, Path, int], int]) -> int:

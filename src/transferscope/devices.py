@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KINDS = ("cuda", "xpu", "mps")
+BACKENDS = {"cpu": "gloo", "cuda": "nccl"}  # what processes talk through that train one run together
 # What drivers of GPUs leave in /dev: NVIDIA's (on Jetson nvmap, on WSL dxg), AMD's, and any that draws.
 DRIVERS = ("nvidiactl", "nvidia0", "nvmap", "dxg", "kfd", "dri")
 ANSWER = 120.0  # seconds that torch may take to look; a driver that hangs counts as none
@@ -98,6 +99,14 @@ def _chip() -> str:
 def kind(device: Device) -> str:
     """The kind of a device, without its number."""
     return str(device).partition(":")[0]
+
+
+def following(device: str, number: int) -> str:
+    """The GPU so many places after `device`; the CPU after the CPU."""
+    if not on_gpu(device):
+        return device
+    one, _, first = device.partition(":")
+    return f"{one}:{int(first or 0) + number}"
 
 
 def on_gpu(device: Device) -> bool:

@@ -1,7 +1,7 @@
 """Preflight: what would go wrong, found before anything is trained."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,7 +50,7 @@ def quick(study: Study, plan: Plan, store: Store, decoded: bool = True) -> Itera
     yield _attempt("store", lambda: _store(store))
     yield _attempt("disk", lambda: _disk(plan, store))
     yield from _streamed(study, store)
-    yield _attempt("memory", lambda: _memory(study))
+    yield _attempt("memory", lambda: _memory(study, plan.todo(store)))
     if any(step.params.get("align") for step in plan.todo(store)):
         yield _attempt("align", _matching)
 
@@ -77,6 +77,8 @@ def deep(study: Study, plan: Plan) -> Iterator[Check]:
         if check.ok or check.said not in refused:
             yield check
         refused |= set() if check.ok else {check.said}
+    if not refused and battery.known_slots(study, plan.steps).processes > 1:
+        yield _named(study, _attempt("shares of a batch", lambda: _shares(study, max(counts))))
     for run in () if refused else rehearsals(study, plan):
         yield _named(study, _attempt(f"steps on {run.target}", lambda run=run: rehearse(run, study.example)))
 
@@ -175,18 +177,29 @@ def _matching() -> str:
     return "units are matched by scipy"
 
 
-def _memory(study: Study) -> str:
+def _memory(study: Study, todo: Sequence[Step]) -> str:
+    slots, machine = battery.known_slots(study, todo), this_machine()
     if executors.is_elsewhere(study.resources.executor):
         return "workers are on other machines, which are looked at when they start"
-    slots, machine = battery.known_slots(study), this_machine()
-    need = len(slots.devices) * WORKER_MEMORY
-    if need > machine.memory * 1.05 and len(slots.devices) > 1:
+    need = len(slots.devices) * slots.processes * WORKER_MEMORY
+    if need > machine.memory * 1.05 and len(slots.devices) * slots.processes > 1:
+        each = f" of {slots.processes} processes each" if slots.processes > 1 else ""
         raise UserError(
-            f"{len(slots.devices)} workers need about {need / 1e9:.0f} GB but there are {machine.memory / 1e9:.0f} GB; "
-            "lower resources.slots."
+            f"{len(slots.devices)} workers{each} need about {need / 1e9:.0f} GB but there are "
+            f"{machine.memory / 1e9:.0f} GB; lower resources.slots{' or gpus_per_run' if each else ''}."
         )
     where = ", ".join(sorted(set(slots.devices)))
-    return f"{len(slots.devices)} worker(s) on {where}, {slots.threads} thread(s) each"
+    spread = f"; a run spreads over {slots.processes} processes" if slots.processes > 1 else ""
+    return f"{len(slots.devices)} worker(s) on {where}, {slots.threads} thread(s) each{spread}"
+
+
+def _shares(study: Study, classes: int) -> str:
+    from transferscope.models.build import build_network
+    from transferscope.tasks.share_trial import IMAGES, try_shares
+
+    net = build_network(study.network, classes, seed=0, drops=study.recipe.drops)
+    try_shares(net.train(), study.example.example(IMAGES))
+    return "an image is trained alike wherever the rest of its batch is"
 
 
 def _arm(study: Study, arm: str, classes: int) -> str:

@@ -78,7 +78,7 @@ def outlook(study: Study, steps: Plan, store: Store, *, ask: bool = False, run_s
     """What is to do and what it will cost, were a training run to take `run_seconds` if that is given; the network is
     timed for a moment where nothing else tells, if `ask`."""
     missing = steps.todo(store)
-    workers = len(battery.known_slots(study).devices)
+    workers = len(battery.known_slots(study, missing).devices)
     forecast = battery.forecast(study, store, missing, ask=ask and run_seconds is None)
     if run_seconds is not None:
         forecast = forecast.paced(missing, run_seconds, weights_bytes(study.network, study.memo))

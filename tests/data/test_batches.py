@@ -151,6 +151,19 @@ def test_an_image_by_itself_is_mixed_with_itself():
     assert torch.equal(x[0], by_row(training())[3]) and y.tolist() == [[LABELS[3]] * 2] and rows.tolist() == [3]
 
 
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_share_of_every_batch_holds_what_the_whole_has_there(mapped, mixed):
+    options = {"table": ArrayTable(mapped=mapped), "mix": halves if mixed else None, "start_batch": 1}
+    whole = list(training(**options))
+    for share in (lambda n: slice(0, n // 2), lambda n: slice(n // 2, n), lambda n: slice(0, 1)):
+        parts = training(**options, share=share)
+        assert len(parts) == len(whole)
+        for (x, y, rows), (x2, y2, rows2) in zip(whole, parts, strict=True):
+            own = share(len(rows))
+            assert torch.equal(x[own], x2) and torch.equal(y[own], y2) and (rows[own] == rows2).all()
+
+
 @pytest.mark.parametrize("start", [0, 2, 5, 6, 9])
 def test_an_epoch_continues_where_it_stopped(start):
     straight = list(training())[start:]

@@ -59,6 +59,11 @@ def test_a_failure_leaves_nothing_and_is_not_cached(store, how, sentence) -> Non
         assert not store.scratch("fail", step.key).exists()
 
 
+def test_what_was_lost_is_told_in_a_sentence(store) -> None:
+    outcome = _do(tasks.fail.step(how="lost"), store)
+    assert (outcome.status, outcome.error) == ("failed", "a process was lost")
+
+
 def test_an_interrupted_block_keeps_its_scratch_only_when_it_resumes(store) -> None:
     for resumes in (True, False):
         with suppress(Interrupted), store.writing("task", f"key{resumes}", resumes=resumes) as scratch:

@@ -159,6 +159,8 @@ def watched(now: Round, to: Console, *, live: bool = False) -> dict[str, Outcome
     anew as analyses finish."""
     workers = len(now.executor.slots.devices)
     each = f"{workers} worker(s) with {now.executor.slots.threads} thread(s) each"
+    if now.executor.slots.processes > 1:
+        each += f", a training on {now.executor.slots.processes} processes"
     to.print(f"{len(now.steps.steps)} steps, {len(now.todo)} to do on {each}.")
     precision(now.study, now.steps, to)
     forecast = battery.foresight(now.study, now.store, now.todo)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from transferscope.data.augment import CropAndFlip, crop_boxes, crop_resize
-from transferscope.data.epoch_order import Batch, Epoch, Feed, Mix, in_turn
+from transferscope.data.epoch_order import Batch, Epoch, Feed, Mix, Share, in_turn
 from transferscope.data.levels import grey
 from transferscope.data.resident import resident, sent
 from transferscope.data.shuffle import moves_across_channels, shuffle
@@ -96,7 +96,7 @@ class Batches:
     `augment` they are crops of the table's train images, else its eval images, which must have side `size`. `alter`
     comes next, `mix` after normalisation. `labels` belongs to the whole table; with `mix` targets (b, L) come in their
     place. An image's look depends on (seed, epoch, row) only, so `start_batch` continues an interrupted epoch. `look`
-    is the epoch whose crops are cut, where that is another.
+    is the epoch whose crops are cut, where that is another. `share` is as of `Epoch`.
     """
 
     table: Pixels
@@ -114,6 +114,7 @@ class Batches:
     alter: Alter | None = None
     mix: Mix | None = None
     look: int | None = None
+    share: Share | None = None
 
     def __len__(self) -> int:
         """The number of batches still to come."""
@@ -135,6 +136,7 @@ class Batches:
             self.device,
             self.mix,
             ahead=self.table.pixels("eval" if self.augment is None else "train") is None,
+            share=self.share,
         )
 
     def _feed(self, order: np.ndarray) -> Feed:

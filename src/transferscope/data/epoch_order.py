@@ -15,6 +15,8 @@ Batch = tuple[torch.Tensor, torch.Tensor, np.ndarray]
 Feed = Callable[[slice], torch.Tensor]
 # Inputs (b + 1, ...), their labels and their rows to inputs and targets (b, ...): each blended with the one after it.
 Mix = Callable[[torch.Tensor, torch.Tensor, np.ndarray], tuple[torch.Tensor, torch.Tensor]]
+# Which of so many rows of a batch are wanted.
+Share = Callable[[int], slice]
 
 
 def with_gaps(labels: torch.Tensor) -> torch.Tensor:
@@ -58,7 +60,8 @@ class Epoch:
     `feed` is given all rows of the epoch in their order, and makes inputs of any slice of them. `labels` belongs to the
     whole table. `start_batch` continues an interrupted epoch. `mix` blends every example with the next of the epoch,
     the last with the first, wherever batches are cut; its targets stand in the place of the labels. `arrange` puts
-    the drawn order into another. `ahead` makes the next batch while one is used.
+    the drawn order into another. `ahead` makes the next batch while one is used. Of every batch the rows of a `share`
+    alone are made.
     """
 
     rows: np.ndarray
@@ -72,6 +75,7 @@ class Epoch:
     mix: Mix | None = None
     arrange: Callable[[np.ndarray], np.ndarray] | None = None
     ahead: bool = False
+    share: Share | None = None
 
     def __len__(self) -> int:
         """The number of batches still to come."""
@@ -84,7 +88,7 @@ class Epoch:
         first = order[:1]
         order = order[starts[0] :] if len(starts) else order[:0]
         inputs = self.feed(order if self.mix is None else np.concatenate([order, first]))
-        parts = [slice(start, end) for start, end in pairwise([*(starts - starts[:1]), len(order)])]
+        parts = [self._cut(start, end) for start, end in pairwise([*(starts - starts[:1]), len(order)])]
         fed = parts if self.mix is None else [slice(part.start, part.stop + 1) for part in parts]
         for part, x in zip(parts, in_turn(inputs, fed, ahead=self.ahead), strict=True):
             rows = order[part]
@@ -93,6 +97,10 @@ class Epoch:
             else:
                 pairs = np.append(rows, order[part.stop] if part.stop < len(order) else first)
                 yield *self.mix(x, self._labels(pairs), pairs), rows
+
+    def _cut(self, start: int, end: int) -> slice:
+        own = slice(0, end - start) if self.share is None else self.share(end - start)
+        return slice(start + own.start, start + own.stop)
 
     def _labels(self, rows: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(self.labels[rows]).to(self.device)

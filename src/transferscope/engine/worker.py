@@ -25,7 +25,7 @@ from transferscope.engine.environment import compiled_folder
 from transferscope.engine.machine import this_machine
 from transferscope.engine.step import decode, find
 from transferscope.engine.store import Busy, Store, reason
-from transferscope.engine.task_context import Interrupted, Work
+from transferscope.engine.task_context import Interrupted, Lost, Work
 from transferscope.errors import UserError, legible
 from transferscope.progress import silent
 from transferscope.registry import at_home
@@ -109,6 +109,9 @@ def execute(job: Mapping[str, Any], store: Store, work: Work) -> Outcome:
         if isinstance(error, integrity.LetGo):  # which no plan foresaw: the next round computes it
             error.recall()
         _keep(failure, printed, sentence=True)
+        return ended("failed", str(error))
+    except Lost as error:
+        _keep(failure, printed)
         return ended("failed", str(error))
     except OSError as error:
         _keep(failure, printed)

@@ -242,7 +242,7 @@ class Watched:
             missing = [step for step in self.steps.steps if step.key in todo]
             seconds = None
             with suppress(UserError, OSError):  # data that cannot be read, which the next run tells
-                workers = len(battery.known_slots(self.study).devices)
+                workers = len(battery.known_slots(self.study, missing).devices)
                 seconds = battery.forecast(self.study, self.store, missing).total(missing, workers).seconds
             self._forecast = (time.monotonic(), frozenset(todo), seconds)
         return seconds if todo == self._forecast[1] else None

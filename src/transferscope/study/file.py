@@ -103,6 +103,8 @@ class StudyFile(Strict):
             _checked("resources.store", bucket.check, self.resources.store)
             if self.resources.store.startswith("memory:") and self.resources.executor != "inline":
                 raise ValueError("resources.store: memory:// is of one process: it goes with executor: inline alone")
+        if self.resources.compile and self.resources.gpus_per_run != 1:
+            raise ValueError("resources.compile: what is compiled trains on one GPU; remove it, or gpus_per_run")
         for key, values in (("arms", self.arms), ("seeds", self.seeds)):
             if twice := sorted(str(v) for v, count in Counter(values).items() if count > 1):
                 raise ValueError(f"{key}: {', '.join(twice)} is listed twice")

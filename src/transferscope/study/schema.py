@@ -143,6 +143,9 @@ class Resources(Strict):
     fails), else one a core as far as memory reaches."""
     threads: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
     """Threads of each worker; `auto` is cores / slots."""
+    gpus_per_run: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = 1
+    """GPUs that train one run together, each with its share of every batch (on a CPU so many processes); `auto` divides
+    the GPUs of this machine among the runs that are to do, and is 1 where there are more runs than GPUs."""
     device: Device = "auto"
     """What trains; `auto` is a GPU where torch finds one: `cuda` (NVIDIA, and AMD with ROCm), `xpu` (Intel) or `mps`
     (Apple). `cuda:1` is that one of several."""

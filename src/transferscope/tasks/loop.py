@@ -6,8 +6,8 @@ It is long because every number of a training run stands on one page.
 import math
 import shutil
 import time
-from collections.abc import Mapping
-from contextlib import closing, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,14 @@ from torch import Tensor
 from transferscope.answers import metric
 from transferscope.atomic_files import write_json
 from transferscope.data.absent_classes import decides
-from transferscope.data.batches import mixup
 from transferscope.data.table import Table
 from transferscope.engine.task_context import Interrupted, Work
 from transferscope.errors import UserError
-from transferscope.models.build import seeded
-from transferscope.models.outputs import logits_of
-from transferscope.models.precision import running
 from transferscope.probes.answers.predictions import logits
-from transferscope.random_streams import stream_seed
-from transferscope.tasks import balance, frozen, inputs, live_curve, resume, run_setup
+from transferscope.tasks import frozen, inputs, live_curve, resume, run_setup
 from transferscope.tasks.costs import EVAL_BATCH
-from transferscope.tasks.objective import objective
+from transferscope.tasks.data_parallel import Helpers, helped
+from transferscope.tasks.learner import Learner
 from transferscope.tasks.recipe import Run
 from transferscope.tasks.schedule import kept, stops
 from transferscope.tasks.update import Update
@@ -51,33 +47,26 @@ def fit(table: Table, start: run_setup.Start, recipe: Run, work: Work) -> list[d
     if not run.now.rows:
         run.save_weights("epoch-0000")
         run.evaluate()
-    while run.now.epoch < recipe.epochs:
-        if stops(run.now.rows, recipe.early_stopping):
-            run.stand()
-        else:
-            run.epoch()
+    with run.helped():
+        while run.now.epoch < recipe.epochs:
+            if stops(run.now.rows, recipe.early_stopping):
+                run.stand()
+            else:
+                run.epoch()
     return run.finish()
 
 
-class _Run:
+class _Run(Learner):
     """One training run in its scratch folder; `now` is where it stands."""
 
     def __init__(self, table: Table, start: run_setup.Start, recipe: Run, work: Work) -> None:
-        self.table, self.recipe, self.work = table, recipe, work
-        self.folder, self.device = work.folder, work.device
-        classes, seed = len(table.classes), recipe.seed
+        super().__init__(table, start, recipe, work)
+        self.start, self.work, self.folder = start, work, work.folder
         self.schedule = recipe.learning_rates(recipe.lr)
-        self.kind = inputs.of_table(table.folder)
-        self.fed = inputs.Fed(recipe.mean, recipe.std, recipe.shuffle, seed, recipe.prepare)
-        self.labels = run_setup.chosen_labels(table, recipe.labels, seed)
-        self.rows = run_setup.chosen_rows(table, recipe.fraction, seed)
+        self.fed = inputs.Fed(recipe.mean, recipe.std, recipe.shuffle, recipe.seed, recipe.prepare)
         self.chooses = decides(table.labels[table.rows[recipe.best_on]])  # else the last epoch is the best
-        self.objective = objective(table, recipe, self.labels[self.rows["train"]], self.device)
         self.metric = self.objective.metric
-        self.watched = run_setup.watched_rows(self.rows, self.labels, self.metric, recipe.evaluate, seed)
-        self.net, self.loaded = run_setup.network(recipe, start, classes, work)
-        self.adapters = run_setup.adapted(self.net, recipe, table, self.device)
-        self.frozen = run_setup.freeze(self.net, recipe.trainable, classes, recipe.drop_in)
+        self.watched = run_setup.watched_rows(self.rows, self.labels, self.metric, recipe.evaluate, recipe.seed)
         self.optimizer = run_setup.optimiser(self.net, recipe)
         self.update = Update(self.net, self.optimizer, recipe)
         self.now = resume.load(self.folder, self.net, self.optimizer, self.update.averaged) or resume.Progress(
@@ -88,7 +77,7 @@ class _Run:
         self.best: dict[str, Tensor] | None = None  # weights of the best epoch, where they are not on disk yet
         self.seen: dict[str, np.ndarray] = {}  # logits of the last evaluation, by split
         self.unread: list[tuple[Tensor, Tensor | None, int, str]] = []  # (loss, right, images, where) of batches
-        self.spared: frozen.Spared | None = None  # passes of a frozen part that was computed once
+        self.helpers: Helpers | None = None  # the other processes that train this run
         self.patience = 1 if work.device == "cpu" else UNREAD_BATCHES
 
     def spare(self) -> None:
@@ -112,26 +101,29 @@ class _Run:
         if self.spared is not None:
             self.now.seconds += time.perf_counter() - clock
 
+    @contextmanager
+    def helped(self) -> Iterator[None]:
+        """Inside, the batches of the run are shared with the other processes that it may have. What is frozen and
+        computed once leaves them nothing worth sharing."""
+        if self.work.processes == 1 or self.spared is not None or self.now.epoch == self.recipe.epochs:
+            yield
+            return
+        with helped(self, self.start, self.work) as self.helpers:
+            self.group = self.update.group = self.helpers.group
+            yield
+
     # -- one epoch -----------------------------------------------------------------------------------------------
 
     def epoch(self) -> None:
         """Train one epoch from where the last save left it, then evaluate and save."""
         number = self.now.epoch + 1
-        batches = self.kind.training(
-            self.table,
-            self._drawn(number),
-            self.labels,
-            self.recipe,
-            epoch=number,
-            start=self.now.batch,
-            device=self.device,
-        )
+        batches = self.batches(number, self.now.batch)
         count = self.now.batch + len(batches)
         self.lowered = self.schedule.lowered(self.now.rows)
-        self.net.train()
-        for module in self.frozen:
-            module.eval()
+        self.train()
         clock = time.perf_counter()
+        if self.helpers is not None:
+            self.helpers.begin(number, self.now.batch, self.net)
         for x, labels, rows in batches:
             self._batch(x, labels, rows, number, count)
             self.now.seconds += time.perf_counter() - clock
@@ -149,49 +141,18 @@ class _Run:
             self.save_weights(f"epoch-{number:04d}")
         self._save_now_and_then()
 
-    def _drawn(self, number: int) -> np.ndarray:
-        """The training rows of an epoch."""
-        rows = self.rows["train"]
-        if self.recipe.sampler == "shuffled":
-            return rows
-        return balance.balanced_rows(rows, self.labels, seed=self.recipe.seed, epoch=number)
-
     def _batch(self, x: Tensor, labels: Tensor, rows: np.ndarray, number: int, count: int) -> None:
         now, recipe = self.now, self.recipe
-        y = self.objective.targets(labels)
-        if recipe.mixup > 0:
-            x, y = mixup(x, y, alpha=recipe.mixup, seed=self.recipe.seed, epoch=number, batch=now.batch)
         rate = self.schedule.at(number - 1 + self.update.first(now.batch) / count) * self.lowered
-        with (
-            seeded(stream_seed(self.recipe.seed, "dropout", number, now.batch), self.device),
-            running(recipe.precision, self.device),
-        ):
-            out = self._outputs(x, rows, number)
-        loss = self.objective.of(out, y)
-        images = len(x) if recipe.mean_over == "images" else 1
-        now.updates = self.update.take(loss, rate, now.batch, count, now.updates, images)
-        right = self.objective.right(out, y)
+        loss, told, right, images = self.loss(x, labels, rows, number, now.batch)
+        weight = images if recipe.mean_over == "images" else 1
+        now.updates = self.update.take(loss, rate, now.batch, count, now.updates, weight)
         where = f"epoch {number}, batch {now.batch + 1} of {count} (arm {self.recipe.arm}, lr {rate:.4g})"
-        self.unread.append((loss.detach(), right, len(labels), where))
+        self.unread.append((told, right, images, where))
         now.batch += 1
         if len(self.unread) >= self.patience:
             self._read()
         self.work.tell(epoch=number, epochs=recipe.epochs, batch=now.batch, batches=count)
-
-    def _outputs(self, x: Tensor, rows: np.ndarray, number: int) -> Tensor:
-        try:
-            with self.spared.training(rows, number) if self.spared else nullcontext():
-                return logits_of(self.net(x), len(x)).float()
-        except frozen.Drift:  # a network whose path hangs on values
-            self.spared = None
-            return self._outputs(x, rows, number)
-        except ValueError as error:  # batch norm wants more than one value a channel
-            if len(x) > 1:
-                raise
-            raise UserError(
-                f"The network cannot train on a single image ({error}): there must be at least 2 training images, and "
-                "recipe.batch_size must be at least 2."
-            ) from None
 
     def _read(self) -> None:
         """Add up what the last batches gave. Reading waits for the device, so a GPU is asked for many at once."""
@@ -339,8 +300,8 @@ class _Run:
         write_json(self.folder / "timing.json", now.timing)
         loaded = asdict(self.loaded) if self.loaded else None
         stopped = {"trained": sum(not row["stopped"] for row in now.rows) - 1} if self.recipe.early_stopping else {}
-        once = {"frozen_once": True} if self.spared else {}
-        write_json(self.folder / "run.json", {"best_epoch": now.best_epoch, "loaded": loaded, **stopped, **once})
+        how = {"frozen_once": True} if self.spared else {"processes": self.work.processes} if self.helpers else {}
+        write_json(self.folder / "run.json", {"best_epoch": now.best_epoch, "loaded": loaded, **stopped, **how})
         live_curve.clear(self.folder)
         resume.clear(self.folder)  # before the weights that it refers to
         for file in self.folder.glob("best-*"):

@@ -52,6 +52,10 @@ class Objective:
         each = F.binary_cross_entropy_with_logits(out, y.nan_to_num(), pos_weight=self.weights, reduction="none")
         return (each * known).sum() / known.sum().clamp(min=1)
 
+    def counted(self, y: Tensor) -> Tensor | int:
+        """What the loss under `targets` is a mean over, up to a factor: how many there are, or are known."""
+        return (~y.isnan()).sum() if self.gaps else len(y)
+
     def right(self, out: Tensor, y: Tensor) -> Tensor | None:
         """How many answers are right, of one class an image; None for others."""
         return y.gather(1, out.detach().argmax(1, keepdim=True)).sum() if self.counts else None

@@ -11,7 +11,7 @@ from typing import Any
 from transferscope.atomic_files import write, write_json
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.step import Outside, task
-from transferscope.engine.task_context import Interrupted, Work
+from transferscope.engine.task_context import Interrupted, Lost, Work
 from transferscope.errors import UserError
 
 
@@ -51,6 +51,8 @@ def fail(*, how: str, work: Work) -> list[dict[str, Any]]:
     (work.folder / "half.txt").write_text("half")
     if how == "user":
         raise UserError("the sentence for the user")
+    if how == "lost":
+        raise Lost("a process was lost")
     if how == "bug":
         raise RuntimeError("an unexpected\nerror")
     if how == "library":

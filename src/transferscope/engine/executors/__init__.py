@@ -22,11 +22,13 @@ WHERE = "resources.executor"
 
 @dataclass(frozen=True)
 class Slots:
-    """How a machine is shared: one worker per entry of `devices`, each with `threads` threads."""
+    """How a machine is shared: one worker per entry of `devices`, each with `threads` threads; a training spreads over
+    so many `processes`, each with a GPU of its own where there are any, from the worker's on."""
 
     devices: tuple[str, ...]
     threads: int
     cores: int
+    processes: int = 1
 
 
 class Executor(Protocol):

@@ -99,18 +99,22 @@ def workplaces(
             f"resources.device: '{device}' names one GPU, but Ray gives every worker its own; use "
             f"'{devices.kind(device)}'."
         )
+    processes = options.get("processes", 1)
     with_gpus = {
         name: machine for name, machine in offered.items() if machine.gpus and device in ("auto", machine.accelerator)
     }
+    if with_gpus and not (many := {name: one for name, one in with_gpus.items() if len(one.gpus) >= processes}):
+        raise UserError(f"resources.gpus_per_run: no node of the Ray cluster has {processes} GPUs; lower it.")
     if with_gpus:
-        offered = with_gpus
+        offered = many
     elif device not in ("auto", "cpu"):
         raise UserError(f"resources.device: '{device}' was asked for but no node has such a GPU; use 'auto' or 'cpu'.")
     nodes = []
     for name, machine in offered.items():
-        slots = dealt(machine, "auto", options.get("threads", "auto"), device, partial(_sharing, name, options))
-        each = -(-len(slots.devices) // len(machine.gpus)) if machine.gpus else 0
-        nodes.append(Node(name, machine, slots, int(1e4 / each) / 1e4 if each else 0.0))
+        threads, sharing = options.get("threads", "auto"), partial(_sharing, name, options)
+        slots = dealt(machine, "auto", threads, device, sharing, processes)
+        each = -(-len(slots.devices) * processes // len(machine.gpus)) if machine.gpus else 0
+        nodes.append(Node(name, machine, slots, int(1e4 / each) / 1e4 * processes if each else 0.0))
     return _limited(nodes, options.get("slots", "auto"))
 
 

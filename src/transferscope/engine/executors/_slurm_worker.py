@@ -45,7 +45,7 @@ class Worker:
         how = {name: asked[name] for name in ("table", "compile", "patience") if name in asked}
         try:
             count, threads, device = (asked.get(name, "auto") for name in ("slots", "threads", "device"))
-            slots = dealt(machine, count, threads, device, self.sharing)
+            slots = dealt(machine, count, threads, device, self.sharing, asked.get("processes", 1))
             teller.said = differences([Bench(machine, slots.devices[0])], steps, bool(asked.get("natural")))
         except UserError as error:
             run.at(teller.name, {"refused": str(error)})

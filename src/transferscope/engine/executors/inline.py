@@ -50,6 +50,7 @@ class Inline:
             cores=self.slots.cores,
             threads=self.slots.threads,
             device=self.slots.devices[0],
+            processes=self.slots.processes,
             options=dict(self.options),
             stopping=lambda: self._stopped,
             tell=lambda **said: watch("progress", {"key": step.key, **said}),

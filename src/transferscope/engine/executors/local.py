@@ -7,20 +7,18 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from transferscope.engine.environment import set_to, worker_environment
+from transferscope.engine.environment import worker_environment
 from transferscope.engine.executors import Slots
+from transferscope.engine.processes import cause, starting
 from transferscope.engine.queue import Course, Known, Watch
 from transferscope.engine.stalled_workers import Moves, processor_seconds
 from transferscope.engine.step import Step
@@ -115,11 +113,12 @@ class Local:
             "cores": self.slots.cores,
             "threads": self.slots.threads,
             "device": self.slots.devices[slot],
+            "processes": self.slots.processes,
             "options": dict(self.options),
         }
         environment = worker_environment(self.slots.threads)
         process = context.Process(target=serve, args=(theirs, store.place, work, environment))
-        with set_to(environment), _deaf(), _apart():  # the allocator reads its settings when the process starts
+        with starting(environment):
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -152,8 +151,8 @@ class Local:
         if worker.stood:
             why = f"The step did not move for {worker.stood:g} s, twice, and was ended: see {worker.log}."
         else:
-            cause = _cause(worker.process.exitcode)
-            why = f"The worker process died twice ({cause}); run again, perhaps with fewer slots."
+            died = cause(worker.process.exitcode)
+            why = f"The worker process died twice ({died}); run again, perhaps with fewer slots."
         return Outcome(step.key, "failed", error=why)
 
     def _end(self, worker: _Worker, store: Store) -> None:
@@ -181,37 +180,6 @@ class Local:
                 worker.process.kill()
                 worker.process.join()
         self._workers.clear()
-
-
-def _cause(code: int | None) -> str:
-    """Why a process ended, by its exit code."""
-    if code is None or code >= 0:
-        return f"exit code {code}"
-    known = {signal.SIGKILL: "killed, perhaps because memory ran out", signal.SIGSEGV: "a segmentation fault"}
-    number = signal.Signals(-code)
-    return f"{known.get(number, 'by a signal')}, {number.name}"
-
-
-@contextmanager
-def _deaf() -> Any:
-    """Block Ctrl-C and SIGTERM: a process started inside inherits that, and is not shot down while it still imports."""
-    resource_tracker.ensure_running()  # otherwise the first start launches it, which unblocks the signals again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _apart() -> Iterator[None]:
-    """A process started inside does not import what this one runs: a script that runs a study would run it again."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 executor = Local

@@ -172,7 +172,8 @@ class Ray:
         work = {
             "cores": slots.cores,
             "threads": slots.threads,
-            "device": slots.devices[0],  # Ray shows every worker its own GPU, as the first
+            "device": slots.devices[0],  # Ray shows every worker its own GPUs, the first as the first
+            "processes": slots.processes,
             "options": {name: self.options[name] for name in ("table", "compile") if name in self.options},
         }
         made = ray.remote(_ray_node.Worker).options(
