@@ -5,6 +5,7 @@ import io
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from transferscope.engine.environment import set_to
 from transferscope.exports.record import Record
@@ -26,8 +27,9 @@ def write(record: Record, folder: Path) -> str:
 
 
 def _write(record: Record) -> None:
-    import trackio
+    import trackio as library
 
+    trackio: Any = library  # of whose functions some say no types
     with contextlib.redirect_stdout(io.StringIO()):
         for curve in record.curves:
             run = trackio.init(record.name, name=curve.name, group="runs", config=dict(curve.params), **ALONE)
