@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +13,21 @@ import pytest
 PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
 if PARALLEL:  # workers side by side; read before any of them loads torch
     os.environ["OMP_NUM_THREADS"] = "1"
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):  # else each of hundreds of processes compiles the project anew
+    sys.dont_write_bytecode = False
 os.environ["HF_HUB_OFFLINE"] = "1"  # a hub that cannot be reached is waited for
 os.environ.setdefault("TRANSFERSCOPE_TRUST", "1")  # checkouts in containers often belong to somebody else
 
 from filelock import FileLock  # noqa: E402
-from smoke import command, study  # noqa: E402
+from smoke import command, study, targets  # noqa: E402
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers side by side begin with the files that have most slow tests, so that they end at about the same time."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    if PARALLEL:
+        items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -61,6 +72,19 @@ def trained(shared: Path, finished: Path) -> Path:
                 done = command.transferscope(*verb, cwd=folder)
                 assert done.returncode == 0, done.stdout + done.stderr
             ready.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def numbers(shared: Path) -> Path:
+    """A finished study of two numbers with every analysis that makes sense of them; treat it as read-only."""
+    folder, ready = shared / "numbers", shared / "numbers.ready"
+    with FileLock(shared / "numbers.lock"):
+        if not ready.exists():
+            targets.write(folder)
+            done = command.here(folder, "run")
+            assert done.code == 0, done.out + done.err
+            ready.write_text(done.out, encoding="utf-8")
     return folder
 
 

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,14 +151,16 @@ def test_pandas(results: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_script_without_a_guard_runs_once(trained: Path, fresh: Path) -> None:
-    """Its worker processes do not run it again."""
-    script = fresh / "mine.py"
+def test_a_script_without_a_guard_runs_once(trained: Path, copied: Path) -> None:
+    """The worker process that does what the study lacks does not run it again."""
+    shutil.rmtree(next((copied / "store" / "train").iterdir()))
+    (copied / "results.json").unlink()
+    script = copied / "mine.py"
     script.write_text(
         "import transferscope as ts\nprint('begun')\n"
         "found = ts.Study.load('study.yaml', {'analyses': ['transfer']}).run(progress=False)\n"
         "print(found.incomplete)\n"
     )
-    done = subprocess.run([sys.executable, script], cwd=fresh, env=environment(), capture_output=True, text=True)
+    done = subprocess.run([sys.executable, script], cwd=copied, env=environment(), capture_output=True, text=True)
     assert done.stdout.split() == ["begun", "False"], done.stderr
-    assert found_in(fresh) == found_in(trained)
+    assert found_in(copied) == found_in(trained)

@@ -23,8 +23,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text.replace("name: smoke", "name: slower").replace("lr: 0.05", "lr: 0.005")
     )
     for name in ("plain", "slower"):
-        done = command.transferscope("run", root / name / "study.yaml", "--quiet")
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = command.here(root, "run", f"{name}/study.yaml", "--quiet")
+        assert done.code == 0, done.out + done.err
     return root
 
 

@@ -1,11 +1,10 @@
 """What every file of `engine/executors/` promises (`contract.executors`), and the sentence for an unknown one."""
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import rays
 from contract import executors as contract
 from contract.opening import check_first_line
 
@@ -14,25 +13,13 @@ from transferscope.engine import executors
 from transferscope.engine.executors import Slots
 from transferscope.errors import UserError
 
-AWAY = ("ray", "slurm")  # those that take long to start
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[None]:
-    with rays.cluster():
-        yield
+AWAY = ("ray", "slurm")  # those that take long to start; Ray's is tried in engine/test_ray.py, on one cluster
 
 
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", [name for name in executors.names() if name not in AWAY])
 def test_executor(name: str, check: Callable[..., None], tmp_path: Path) -> None:
     check(name, contract.store_in(tmp_path))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
-def test_executor_ray(check: Callable[..., None], tmp_path: Path, nodes: None) -> None:
-    check("ray", contract.store_in(tmp_path))
 
 
 def test_their_first_lines_are_shown() -> None:

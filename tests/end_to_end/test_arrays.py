@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 import yaml
 from contract.sources import signals
-from smoke.command import transferscope
 
 TEXT = """\
 name: signals
@@ -47,9 +46,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_battery_runs_on_signals(folder: Path) -> None:
-    done = transferscope("run", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_battery_runs_on_signals(folder: Path, call) -> None:
+    done = call("run", cwd=folder)
+    assert done.code == 0, done.out + done.err
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "in blocks of 8 values" in page and "less the mean of their channel" in page
     assert "blocks of 8 px" not in page
@@ -57,14 +56,14 @@ def test_the_battery_runs_on_signals(folder: Path) -> None:
     assert "test arrays" in shown and "training images" not in shown and "test images" not in shown
     rows = pl.read_csv(folder / "tables" / "shuffle.csv")
     assert set(rows["block"].drop_nulls().cast(pl.String)) == {"1", "8", "channels", "whole"}
-    again = transferscope("run", cwd=folder)
-    assert again.returncode == 0 and "done train" not in again.stdout
+    again = call("run", cwd=folder)
+    assert again.code == 0 and "done train" not in again.out
 
 
-def test_check_says_what_the_arrays_are(folder: Path) -> None:
-    done = transferscope("check", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "arrays of 2 x 48 values, from -" in done.stdout and "normalised with mean" not in done.stdout
+def test_check_says_what_the_arrays_are(folder: Path, call) -> None:
+    done = call("check", cwd=folder)
+    assert done.code == 0, done.out + done.err
+    assert "arrays of 2 x 48 values, from -" in done.out and "normalised with mean" not in done.out
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ network: smoke.nets:tiny
 arms: [random]
 image_size: 32
 analyses: [images]
-resources: {slots: 1}
+resources: {executor: inline}
 """
 
 
@@ -25,8 +25,9 @@ resources: {slots: 1}
 def look(tmp_path: Path, call):
     """`look("folder:images")` runs a study that only decodes; the images lie in `tmp_path/images`."""
 
-    def run(ref: str = "folder:images", verb: str = "run"):
-        (tmp_path / "study.yaml").write_text(STUDY.replace("REF", ref), encoding="utf-8")
+    def run(ref: str = "folder:images", verb: str = "run", executor: str = "inline"):
+        text = STUDY.replace("REF", ref).replace("inline", executor)
+        (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
         return call(verb, cwd=tmp_path)
 
     return run
@@ -194,7 +195,7 @@ def test_names_that_are_not_utf8_go_all_the_way(tmp_path: Path, look, call) -> N
     os.rename(root + b"/disc", root + b"/caf\xe9\n\x1b[31m")  # noqa: PTH104
     os.rename(root + b"/square/000.jpg", root + b"/square/r\xf6ntgen.jpg")  # noqa: PTH104
     for verb in ("check", "run"):
-        said = look(verb=verb)
+        said = look(verb=verb, executor="local")
         assert said.code == 0, said.out + said.err
     assert r"caf\xe9\n\x1b[31m" in page(tmp_path)
     assert r"caf\xe9\n\x1b[31m" in call("results", "--analysis", "images", "--format", "csv", cwd=tmp_path).out

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from smoke import nets
-from smoke.command import transferscope
+
+INLINE = ("--set", "resources.executor=inline")
 
 
 @pytest.mark.slow
@@ -22,12 +23,13 @@ def test_a_loss_that_is_no_number_fails_that_step_only(fresh: Path, call) -> Non
         "seeds=1",
         "--set",
         "analyses=[transfer]",
+        *INLINE,
     )
-    done = transferscope("run", *wild, cwd=fresh)
-    assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout
-    (line,) = (line for line in (done.stdout + done.stderr).splitlines() if "The training loss became" in line)
+    done = call("run", *wild, cwd=fresh)
+    assert done.code == 1 and "Traceback" not in done.err + done.out
+    (line,) = (line for line in (done.out + done.err).splitlines() if "The training loss became" in line)
     assert line.startswith("failed train shapes pretrained 0: "), "said once, when it happens"
-    assert done.stderr.splitlines()[-1].startswith("1 step(s) failed, 0 not run")
+    assert done.err.splitlines()[-1].startswith("1 step(s) failed, 0 not run")
     assert "epoch 1" in line and "arm pretrained" in line and "lower recipe.lr" in line
     assert len(list((fresh / "store" / "train").iterdir())) == 1, "the random arm went on"
     assert not list((fresh / "store" / ".scratch").glob("train-*[!k]")), "a failure is never cached"
@@ -176,7 +178,7 @@ def test_every_target_has_its_own_head(fresh: Path, call) -> None:
 
 
 @pytest.mark.slow
-def test_a_last_batch_of_one_image_is_trained_with_the_one_before(fresh: Path) -> None:
+def test_a_last_batch_of_one_image_is_trained_with_the_one_before(fresh: Path, call) -> None:
     """78 training images in batches of 7: one is left over, which batch norm on a map of one place would refuse."""
     one = (
         "--set",
@@ -191,10 +193,11 @@ def test_a_last_batch_of_one_image_is_trained_with_the_one_before(fresh: Path) -
         "network=smoke.nets:pointed",
         "--set",
         "recipe.batch_size=7",
+        *INLINE,
     )
-    assert transferscope("check", *one, cwd=fresh).returncode == 0
-    done = transferscope("run", *one, cwd=fresh)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert call("check", *one, cwd=fresh).code == 0
+    done = call("run", *one, cwd=fresh)
+    assert done.code == 0, done.out + done.err
 
 
 @pytest.mark.parametrize("store", ["file/store", "/proc/nosuch"], ids=["a file", "read-only"])

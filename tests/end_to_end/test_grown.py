@@ -1,12 +1,15 @@
 """A study that grows: one more seed, one more analysis, somebody's own; nothing old is computed again."""
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from smoke import study
-from smoke.command import transferscope
+from smoke.command import environment, transferscope
 
+PATHS = environment()["PYTHONPATH"]
 COUNTS = '''
 """Counts: how many rows every training run has left.
 
@@ -46,17 +49,26 @@ def section(table, options):
 '''
 
 
-@pytest.mark.slow
-def test_one_more_seed_and_one_more_analysis(copied: Path) -> None:
+@pytest.fixture
+def lab(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Somebody's own package `lab` beside the study, which can be imported while the test runs."""
     (copied / "lab").mkdir()
     (copied / "lab" / "__init__.py").touch()
     (copied / "lab" / "counts.py").write_text(COUNTS, encoding="utf-8")
+    monkeypatch.syspath_prepend(copied)
+    yield
+    for name in ("lab", "lab.counts"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.slow
+def test_one_more_seed_and_one_more_analysis(copied: Path, lab: None, call) -> None:
     before = study.times(copied)
     grown = (copied / "study.yaml").read_text(encoding="utf-8").replace("seeds: 2", "seeds: 3")
     grown = grown.replace("analyses: {", 'analyses: {"lab.counts": {}, ')
     (copied / "study.yaml").write_text(grown, encoding="utf-8")
 
-    done = transferscope("run", cwd=copied, PYTHONPATH=_with(copied))
+    done = transferscope("run", "--set", "resources.slots=1", cwd=copied, PYTHONPATH=f"{copied}:{PATHS}")
     assert done.returncode == 0, done.stdout + done.stderr
     after = study.times(copied)
     assert before.items() <= after.items(), "a result that was there was touched"
@@ -71,21 +83,13 @@ def test_one_more_seed_and_one_more_analysis(copied: Path) -> None:
     # An option of one analysis is in the keys of that analysis only.
     changed = grown.replace('"lab.counts": {}', '"lab.counts": {"times": 2}')
     (copied / "study.yaml").write_text(changed, encoding="utf-8")
-    plan = transferscope("plan", "--json", "--no-calibrate", cwd=copied, PYTHONPATH=_with(copied))
-    assert plan.returncode == 0, plan.stderr
-    todo = [step for step in json.loads(plan.stdout)["steps"] if not step["cached"]]
+    plan = call("plan", "--json", "--no-calibrate", cwd=copied)
+    assert plan.code == 0, plan.err
+    todo = [step for step in json.loads(plan.out)["steps"] if not step["cached"]]
     assert [step["task"] for step in todo] == ["lab_count"] * 6
 
 
-def test_options_of_somebody_s_own_analysis_are_strict(copied: Path) -> None:
-    (copied / "lab").mkdir()
-    (copied / "lab" / "counts.py").write_text(COUNTS, encoding="utf-8")
-    done = transferscope("plan", "--set", "analyses={lab.counts: {tmes: 2}}", cwd=copied, PYTHONPATH=_with(copied))
-    assert done.returncode == 2
-    assert "analyses.lab.counts: unknown key 'tmes'; did you mean 'times'?" in done.stderr
-
-
-def _with(folder: Path) -> str:
-    from smoke.command import environment
-
-    return f"{folder}:{environment()['PYTHONPATH']}"
+def test_options_of_somebody_s_own_analysis_are_strict(copied: Path, lab: None, call) -> None:
+    done = call("plan", "--set", "analyses={lab.counts: {tmes: 2}}", cwd=copied)
+    assert done.code == 2
+    assert "analyses.lab.counts: unknown key 'tmes'; did you mean 'times'?" in done.err

@@ -16,14 +16,14 @@ SMALL = [
     "seeds=1",
     "recipe.epochs=1",
     "recipe.lr={random: [0.02, 0.05], pretrained: 0.05}",
-    "resources.slots=1",
+    "resources.executor=inline",
 ]
 
 SPLITS = {"train": 6, "val": 2, "test": 3}
 
 
 @pytest.mark.slow
-def test_init_then_run(tmp_path: Path) -> None:
+def test_init_then_run(tmp_path: Path, call) -> None:
     from safetensors.torch import save_file
 
     images.write(tmp_path / "my photos: 2 #1", each=12, classes=("dïsc", "a square", "stripes, 'thin'"))
@@ -32,8 +32,8 @@ def test_init_then_run(tmp_path: Path) -> None:
     assert wrote.returncode == 0, wrote.stderr
     assert "36 images, 3 classes" in wrote.stdout and "transferscope run study.yaml" in wrote.stdout
     changes = [word for change in SMALL for word in ("--set", change)]
-    done = transferscope("run", *changes, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = call("run", *changes, cwd=tmp_path)
+    assert done.code == 0, done.out + done.err
     assert len(list((tmp_path / "store" / "train").iterdir())) == 4, "two trials, two runs"
     assert len(list((tmp_path / "store" / "choose_lr").iterdir())) == 1
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ seeds: 1
 image_size: 32
 recipe: {epochs: 3, batch_size: 8, lr: 0.05, augment: null, precision: float32}
 analyses: [transfer]
-resources: {slots: 1}
+resources: {executor: inline}
 """
 
 

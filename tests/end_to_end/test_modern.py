@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 from contract import analyses, small
-from smoke import command
 from smoke.images import write as write_images
 
 from transferscope import battery, models
@@ -51,9 +50,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_whole_of_it(folder: Path) -> None:
-    done = command.transferscope("run", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_whole_of_it(folder: Path, call) -> None:
+    done = call("run", cwd=folder)
+    assert done.code == 0, done.out + done.err
     plan, store = battery.plan(Study.load(folder / "study.yaml"))
     runs = [step for step in plan.steps if step.task == "train"]
     assert runs and not plan.todo(store), "everything is done"
@@ -69,8 +68,8 @@ def test_the_whole_of_it(folder: Path) -> None:
         ends[name] = [store.get(cell.step).rows for cell in plan.cells if cell.analysis == name]
     assert ends["barrier"] != ends["plainly"], "averaged weights are other weights"
     json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    again = command.transferscope("run", cwd=folder)
-    assert again.returncode == 0 and "done train" not in again.stdout
+    again = call("run", cwd=folder)
+    assert again.code == 0 and "done train" not in again.out
 
 
 def test_averaged_weights_that_no_run_keeps_are_one_sentence(folder: Path) -> None:
@@ -96,10 +95,10 @@ resources: {device: cpu, executor: inline}
 
 
 @pytest.mark.slow
-def test_fields_are_searched_and_said(folder: Path) -> None:
+def test_fields_are_searched_and_said(folder: Path, call) -> None:
     (folder / "searched.yaml").write_text(SEARCHED, encoding="utf-8")
-    done = command.transferscope("run", "searched.yaml", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = call("run", "searched.yaml", cwd=folder)
+    assert done.code == 0, done.out + done.err
     plan, store = battery.plan(Study.load(folder / "searched.yaml"))
     tried = {}
     for cell in (cell for cell in plan.cells if cell.analysis == "transfer"):

@@ -10,12 +10,11 @@ import pytest
 import yaml
 from pages import TOP
 from PIL import Image
-from smoke.command import transferscope
 
 HEADING = "## Your own data set and checkpoint"
 # What makes it small: a network of timm of a few thousand weights, and no search.
 SMALLER = {"timm:resnet18": "timm:test_resnet"}
-SMALL = ["seeds=1", "recipe.lr=0.05", "analyses=[transfer]", "image_size=32", "resources.slots=1"]
+SMALL = ["seeds=1", "recipe.lr=0.05", "analyses=[transfer]", "image_size=32", "resources.executor=inline"]
 
 
 def section() -> str:
@@ -71,7 +70,7 @@ def checkpoint(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_from_readme_to_a_page(tmp_path: Path) -> None:
+def test_from_readme_to_a_page(tmp_path: Path, call) -> None:
     data_set(tmp_path / "my_dataset")
     checkpoint(tmp_path / "model.ckpt")
     said = section()
@@ -84,9 +83,9 @@ def test_from_readme_to_a_page(tmp_path: Path) -> None:
     told = {}
     for one in commands:
         words = shlex.split(one)
-        done = transferscope(*words, *(changes if words[0] != "init" else ()), cwd=tmp_path)
-        assert done.returncode == 0, done.stdout + done.stderr
-        told[words[0]] = done.stdout
+        done = call(*words, *(changes if words[0] != "init" else ()), cwd=tmp_path)
+        assert done.code == 0, done.out + done.err
+        told[words[0]] = done.out
     written = yaml.safe_load((tmp_path / "study.yaml").read_text(encoding="utf-8"))
     begins = yaml.safe_load(next(one for one in re.findall(r"```yaml\n(.*?)```", said, re.DOTALL)))
     assert {key: written[key] for key in begins} == begins, "what README says that init writes"

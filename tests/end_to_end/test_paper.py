@@ -84,10 +84,10 @@ def trainings(plan: Plan) -> Counter[str]:
 
 def test_the_published_settings(folder: Path) -> None:
     for name in STUDIES:
-        study, _ = planned(folder, name)
+        study, plan = planned(folder, name)
         assert study.recipe.lr_scale == {"*bias*": 0.1, "*scale*": 0.1} and study.recipe.weight_decay == 1e-4
         assert study.recipe.evaluate == "all" and study.recipe.precision == "float32" and study.image_size == 224
-        run = next(one for one in planned(folder, name)[1].steps if one.task == "train").params
+        run = next(one for one in plan.steps if one.task == "train").params
         if on_films(name):
             assert study.recipe.epochs == {"random": 400, "pretrained": 200} and run["mixup"] == 0
             assert study.recipe.best_on == "test" and run["schedule"] == "constant" and run["batch_size"] == 256

@@ -34,6 +34,7 @@ VERBS = (
     "bench",
     "ls",
 )
+INLINE = ("--set", "resources.executor=inline")
 
 
 def test_a_run_ends_in_findings_tables_figures_and_a_page(finished: Path) -> None:
@@ -63,9 +64,9 @@ def test_the_resolved_study_lies_beside_the_results_and_plans_the_same_steps(fin
 def test_a_second_run_does_nothing(copied: Path, call) -> None:
     call("status", cwd=copied)  # the weights lie at a new path: their content is hashed once
     before, page = study.times(copied), (copied / "results.json").stat().st_mtime_ns
-    done = transferscope("run", cwd=copied)
-    assert done.returncode == 0, done.stderr
-    assert "Nothing to do" in done.stdout and "the final test accuracy is" in done.stdout
+    done = call("run")
+    assert done.code == 0, done.err
+    assert "Nothing to do" in done.out and "the final test accuracy is" in done.out
     assert study.times(copied) == before
     assert (copied / "results.json").stat().st_mtime_ns == page
 
@@ -181,16 +182,16 @@ def test_verify_finds_damage_and_a_run_mends_it(copied: Path, call) -> None:
     )
     assert call("verify", "--repair").code == 1 and call("verify").code == 0
     assert call("status").code == 4
-    assert transferscope("run", cwd=copied).returncode == 0
+    assert call("run", *INLINE).code == 0
     assert {file.name: file.read_bytes() for file in (copied / "tables").iterdir()} == before
 
 
-def test_a_run_mends_an_edited_row_by_itself(copied: Path) -> None:
+def test_a_run_mends_an_edited_row_by_itself(copied: Path, call) -> None:
     before = {file.name: file.read_bytes() for file in (copied / "tables").iterdir()}
     rows = next((copied / "store" / "train").glob("*/rows.json"))
     rows.write_text(rows.read_text().replace("0.", "1.", 1))
-    done = transferscope("run", cwd=copied)
-    assert done.returncode == 0 and "is damaged (rows.json" in done.stdout
+    done = call("run", *INLINE, cwd=copied)
+    assert done.code == 0 and "is damaged (rows.json" in " ".join(done.out.split())
     assert {file.name: file.read_bytes() for file in (copied / "tables").iterdir()} == before
 
 
@@ -204,7 +205,8 @@ def test_store_says_what_lies_there_and_for_whom(copied: Path, call) -> None:
 
 def test_a_reader_that_goes_away_stops_nothing(fresh: Path) -> None:
     done = subprocess.run(
-        f"{sys.executable} -m transferscope.cli run --set analyses=[images] | head -c 1; exit ${{PIPESTATUS[0]}}",
+        f"{sys.executable} -m transferscope.cli run {' '.join(INLINE)} --set analyses=[images] | head -c 1; "
+        "exit ${PIPESTATUS[0]}",
         shell=True, executable="/bin/bash", cwd=fresh, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0 and (fresh / "report.html").exists(), done.stderr

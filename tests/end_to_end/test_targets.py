@@ -11,7 +11,6 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 from smoke import targets
-from smoke.command import transferscope
 
 from transferscope import analyses
 from transferscope.engine.store import Store
@@ -43,18 +42,9 @@ def runs(folder: Path, name: str = "transfer") -> tuple[Study, list]:
     return study, [(cell.labels, store.get(cell.step)) for cell in analyses.chosen(study)[name].plan(study)]
 
 
-@pytest.fixture(scope="module")
-def numbers(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("numbers")
-    targets.write(folder)
-    done = transferscope("run", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "R²" in done.stdout
-    return folder
-
-
 @pytest.mark.slow
 def test_every_analysis_speaks_of_numbers_in_their_own_words(numbers: Path) -> None:
+    assert "R²" in numbers.with_suffix(".ready").read_text(encoding="utf-8"), "what the run said"
     missing = set(analyses.names()) - set(targets.ANALYSES) - {"images"}
     assert all("regression" in analyses.load(name).NOT_FOR for name in missing), "asked for, or refused by name"
     said = findings(numbers)
@@ -95,13 +85,13 @@ def test_numbers_are_learnt_standardised_and_told_in_their_units(numbers: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "word"), [("grades", "quadratic kappa"), ("gaps", "AUC")])
-def test_other_targets_run_through_the_battery(tmp_path: Path, kind: str, word: str) -> None:
+def test_other_targets_run_through_the_battery(tmp_path: Path, call, kind: str, word: str) -> None:
     chosen = ("transfer", "mistakes", "barrier", "average", "rewind", "labels")
     how = {"metric": "kappa"} if kind == "grades" else {}
     targets.write(tmp_path, kind, {name: targets.ANALYSES[name] for name in chosen} | {"criticality": {
         "images": 24, "alphas": 2, "sigmas": 2, "draws": 1, "valleys": "none"}}, **how)  # fmt: skip
-    done = transferscope("run", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = call("run", cwd=tmp_path)
+    assert done.code == 0, done.out + done.err
     words = told(tmp_path)
     assert f"final test {word} is" in words and "calibration error" in words and "Brier score" in words
     if kind == "grades":
@@ -111,19 +101,19 @@ def test_other_targets_run_through_the_battery(tmp_path: Path, kind: str, word: 
         of = {part["name"]: {one["unit"].partition(",")[0] for one in part["findings"]} for part in said}
         assert of["barrier"] == {"hundredths of kappa"} and of["average"] >= {"hundredths of kappa"}
         assert "hundredths of kappa" in of["rewind"]
-        checked = transferscope("check", cwd=tmp_path)
-        assert "wrong training answers whatever metric: says (signals)" in checked.stdout + checked.stderr
+        checked = call("check", cwd=tmp_path)
+        assert "wrong training answers whatever metric: says (signals)" in checked.out + checked.err
     else:
         assert "not known and left out" in words and "3 labels" in words
 
 
 @pytest.mark.slow
-def test_the_metric_of_a_target_judges_everywhere(tmp_path: Path) -> None:
+def test_the_metric_of_a_target_judges_everywhere(tmp_path: Path, call) -> None:
     """Mean absolute error, of which lower is better, in the units of two numbers whose ranges differ a hundredfold."""
     names = ("transfer", "barrier", "basin", "average", "rewind", "labels", "tuning", "choose")
     file = targets.write(tmp_path, "numbers", {n: targets.ANALYSES[n] for n in names}, metric="mae", loss="huber")
-    done = transferscope("run", str(file), cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = call("run", file, cwd=tmp_path)
+    assert done.code == 0, done.out + done.err
     study, found = runs(tmp_path)
     table = open_table(Store(study.store_folder).get(study.data("signals")).whole())
     rows = table.rows["test"]

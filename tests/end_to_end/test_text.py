@@ -7,7 +7,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from smoke.command import transferscope
 
 pytest.importorskip("transformers")
 reading = pytest.importorskip("reading")
@@ -52,9 +51,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_battery_runs_on_texts(folder: Path) -> None:
-    done = transferscope("run", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_battery_runs_on_texts(folder: Path, call) -> None:
+    done = call("run", cwd=folder)
+    assert done.code == 0, done.out + done.err
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "in blocks of 1 token" in page and "Shuffled texts" in page and "The texts" in page
     shown = re.sub(r"<script.*?</script>", "", page[page.index("<body") :], flags=re.DOTALL)
@@ -67,8 +66,8 @@ def test_the_battery_runs_on_texts(folder: Path) -> None:
     assert any(said.get("frozen_once") for said in once), "a head on a frozen encoder is trained on what it returned"
     found = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert {part["name"] for part in found["analyses"]} >= set(yaml.safe_load(TEXT)["analyses"])
-    again = transferscope("run", cwd=folder)
-    assert again.returncode == 0 and "done train" not in again.stdout
+    again = call("run", cwd=folder)
+    assert again.code == 0 and "done train" not in again.out
 
 
 def test_check_says_what_the_texts_are(folder: Path, call) -> None:

@@ -1,6 +1,5 @@
-"""The Ray executor on nodes of this machine: lost nodes, killed drivers, GPUs, and the sentences for what is wrong.
-
-Its contract is run with those of the others.
+"""The Ray executor on nodes of this machine: its contract, a whole study, lost nodes, killed drivers, GPUs, and the
+sentences for what is wrong.
 """
 
 import os
@@ -10,12 +9,14 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rays
+from contract import executors as contract
+from smoke import command, study
 from smoke.command import environment
 from toy import drive, tasks
 
@@ -57,6 +58,18 @@ def content(store: Store) -> dict[str, bytes]:
     files = (file for task, key in store.entries() for file in store.path(task, key).iterdir())
     told = {"step.json", "log.txt"}
     return {str(file.relative_to(store.root)): file.read_bytes() for file in files if file.name not in told}
+
+
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+def test_its_contract(check: Callable[..., None], nodes: Any, store: Store) -> None:
+    check("ray", store)
+
+
+def test_a_study_is_written_with_the_bytes_of_a_local_run(nodes: Any, trained: Path, fresh: Path) -> None:
+    done = command.transferscope("run", "--on", "ray", cwd=fresh)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "on 2 worker(s) with 1 thread(s) each" in done.stdout
+    study.assert_alike(fresh, trained)
 
 
 def test_a_killed_driver_is_followed_by_another_that_goes_on(nodes: Any, store: Store, tmp_path: Path) -> None:

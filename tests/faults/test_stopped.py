@@ -14,6 +14,7 @@ from smoke.command import started, transferscope
 
 PAUSE = "0.25"  # seconds a training batch takes, so that there is time to strike
 ALONE = ("--set", "resources.slots=1", "--set", "resources.threads=1")  # the number of workers changes no byte
+INLINE = ("--set", "resources.executor=inline", *ALONE)  # nor does who does the steps
 
 pytestmark = pytest.mark.skipif(not Path("/proc/locks").exists(), reason="sees who trains through Linux's /proc")
 
@@ -62,7 +63,7 @@ def test_kill_9_in_the_middle_of_training(fresh: Path, trained: Path) -> None:
     assert not alive, "workers of a parent that is gone"
     assert batches_done(fresh) >= furthest, "the second attempt went on from the first"
 
-    done = transferscope("run", *ALONE, cwd=fresh)
+    done = transferscope("run", *INLINE, cwd=fresh)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_same(fresh, trained)
 
@@ -83,7 +84,7 @@ def test_a_gentle_stop_saves_inside_an_epoch(fresh: Path, trained: Path) -> None
         assert any(batch for _, batch in saves), f"saved at an epoch's end only, not at the batch under way: {saves}"
         assert batches_done(fresh) > before
 
-    done = transferscope("run", *ALONE, cwd=fresh)
+    done = transferscope("run", *INLINE, cwd=fresh)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_same(fresh, trained)
 
@@ -121,7 +122,7 @@ def test_processes_that_decode_go_with_their_worker(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(
         "targets: {many: 'smoke.slow:'}\nnetwork: smoke.nets:tiny\narms: [random]\nanalyses: [images]\n"
     )
-    run = started("run", cwd=tmp_path, SMOKE_PAUSE="0.3")
+    run = started("run", cwd=tmp_path, SMOKE_PAUSE="0.1")
 
     def decoding() -> list[psutil.Process]:
         return [process for process in workers_of(run) if process.ppid() != run.pid]

@@ -47,7 +47,7 @@ def _specification(spec: Any) -> Any:
     import altair as alt
 
     with alt.data_transformers.enable("default", max_rows=None):
-        return spec.to_dict()
+        return spec.to_dict(validate=False)  # as in `charts.specification.plain`
 
 
 def _drawn(spec: Any, noun: str, key: str = "") -> Any:

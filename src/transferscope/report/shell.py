@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from transferscope.report.failures import Mishaps
 HERE = Path(__file__).parent
 
 
+@cache  # a template is compiled once, however often a page is written anew
 def environment(*more: Path) -> jinja2.Environment:
     """What renders the templates of this folder, and of `more`."""
     made = jinja2.Environment(

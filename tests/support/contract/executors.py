@@ -3,6 +3,7 @@
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from toy import tasks
 
@@ -10,7 +11,10 @@ from transferscope.engine import executors
 from transferscope.engine.executors import Executor, Slots
 from transferscope.engine.store import Store
 
-OPTIONS = {"slurm": {"slots": 1, "slurm": {"cluster": "local", "workers": 2, "timeout_min": 10}}}  # without a cluster
+OPTIONS: dict[str, dict[str, Any]] = {
+    "slurm": {"slots": 1, "slurm": {"cluster": "local", "workers": 2, "timeout_min": 10}},  # without a cluster
+    "ray": {"device": "cpu"},
+}
 
 
 def build(name: str) -> Executor:

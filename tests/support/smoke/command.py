@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +66,29 @@ class Said:
 
 def inside(capsys: pytest.CaptureFixture[str], *arguments: Any) -> Said:
     """The verb run in this process. What is neither an exit nor a `UserError` comes through and fails the test."""
+    capsys.readouterr()
+    code = _code(arguments)
+    heard = capsys.readouterr()
+    return Said(code, heard.out, heard.err)
+
+
+def here(folder: Path, *arguments: Any) -> Said:
+    """The same in a `folder`, for fixtures that outlive a test."""
+    out, err = StringIO(), StringIO()
+    with chdir(folder), redirect_stdout(out), redirect_stderr(err):
+        code = _code(arguments)
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+def _code(arguments: tuple[Any, ...]) -> int:
+    """The exit code of a verb in this process."""
     from transferscope import cli
 
-    capsys.readouterr()
     kept, sys.argv = sys.argv, ["transferscope", *map(str, arguments)]
     try:
         cli.main()
-        code = 0
     except SystemExit as left:
-        code = left.code if isinstance(left.code, int) else int(left.code is not None)
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
     finally:
         sys.argv = kept
-    heard = capsys.readouterr()
-    return Said(code, heard.out, heard.err)
+    return 0

@@ -78,6 +78,21 @@ def numbers(folder: Path) -> dict[str, bytes]:
     return found | {"results.json": (folder / "results.json").read_bytes()}
 
 
+def assert_alike(here: Path, there: Path) -> None:
+    """The same study was computed twice and came to the same bytes, whoever did its steps."""
+    from transferscope import battery
+    from transferscope.study import Study
+
+    assert (here / "results.json").read_bytes() == (there / "results.json").read_bytes()
+    plan, store = battery.plan(Study.load(there / "study.yaml"))
+    other = battery.plan(Study.load(here / "study.yaml"))[1]
+    for step in plan.steps:
+        ours, theirs = other.get(step).path, store.get(step).path
+        for name in ("rows.json", "final.safetensors"):
+            if (theirs / name).exists():
+                assert (ours / name).read_bytes() == (theirs / name).read_bytes(), (step.task, name)
+
+
 def times(folder: Path) -> dict[str, int]:
     """When each file of the finished steps was last written."""
     files = [path for path in (folder / "store").glob("[!.]*/*/*") if path.is_file()]
