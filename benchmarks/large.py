@@ -80,8 +80,8 @@ def finished(file: Path, repeats: int) -> None:
         verb("report", folder, repeats, "report", name)
         verb("status", folder, repeats, "status", name)
         shutil.rmtree(folder / "store")
-        verb("plan of an empty store, the network timed", folder, 1, "plan", name)
-        verb("plan of an empty store", folder, repeats, "plan", name, "--no-calibrate")
+        verb("plan of a fresh store, which times the network", folder, 1, "plan", name)
+        verb("plan once more, with nothing done yet", folder, repeats, "plan", name, "--no-calibrate")
         verb("check", folder, repeats, "check", name)
 
 

@@ -17,7 +17,7 @@ def plain(chart: Any) -> dict[str, Any]:
     import altair as alt
 
     with alt.data_transformers.enable("default", max_rows=None):
-        raw = chart.to_dict() if hasattr(chart, "to_dict") else dict(chart)
+        raw = chart.to_dict(validate=False) if hasattr(chart, "to_dict") else dict(chart)
     counted = dict.fromkeys(_counted(raw))
     found: dict[str, Any] = _clean(raw, {name: f"part_{place}" for place, name in enumerate(counted)})
     return found
