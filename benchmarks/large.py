@@ -1,13 +1,20 @@
-"""What a large study costs before and after its trainings: its plan, a schedule, its status, its page.
+"""What a large study costs before and after its trainings (its plan, a schedule, its status, its page), and what verbs
+cost from their start to their end.
 
-python benchmarks/large.py [--steps 3000 30000] [--page 300]
+python benchmarks/large.py [--steps 3000 30000] [--page 300] [--repeats 3] [--finished study.yaml]
 
 One training is done; the results of all others are made from it, with their own keys, as if somebody had done them.
-`--page` is the most steps of which the page is written, too (0: none).
+`--page` is the most steps of which the page is written, too (0: none). With `--finished` the verbs of a copy of that
+finished study are timed instead: run once more when nothing is left to do, status, plan of an empty store, check.
 """
 
 import argparse
 import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -40,6 +47,44 @@ def seconds(what: str, do: Callable[[], Any]) -> Any:
     return found
 
 
+def verb(what: str, folder: Path, repeats: int, *command: str) -> None:
+    """Print the seconds of one command, medians with their range; those of a processor are of all its processes."""
+    wall, spent = [], []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "transferscope.cli", *command],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode in (0, 4), f"{command} ended with exit code {process.returncode}"
+        wall.append(time.perf_counter() - began)
+        spent.append(used.ru_utime + used.ru_stime)
+    print(f"  {what}: {_range(wall)} s ({_range(spent)} of a processor)", flush=True)
+
+
+def _range(values: list[float]) -> str:
+    return f"{statistics.median(values):.1f} [{min(values):.1f} to {max(values):.1f}]"
+
+
+def finished(file: Path, repeats: int) -> None:
+    """Print what the verbs of a finished study cost."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(shutil.copytree(file.parent, Path(scratch) / "study"))
+        name = file.name
+        verb("the first run of a copy, whose page is made", folder, 1, "run", name)
+        verb("run, when nothing is left to do", folder, repeats, "run", name)
+        verb("report", folder, repeats, "report", name)
+        verb("status", folder, repeats, "status", name)
+        shutil.rmtree(folder / "store")
+        verb("plan of a fresh store, which times the network", folder, 1, "plan", name)
+        verb("plan once more, with nothing done yet", folder, repeats, "plan", name, "--no-calibrate")
+        verb("check", folder, repeats, "check", name)
+
+
 def made(folder: Path) -> int:
     """Make the results that the study in `folder` lacks from those that it has, by their tasks; how many."""
     from transferscope import battery
@@ -61,7 +106,7 @@ def made(folder: Path) -> int:
     return len(todo)
 
 
-def measured(file: Path, count: int, page: bool) -> None:
+def measured(file: Path, count: int, page: bool, repeats: int) -> None:
     """Print what a study of `count` steps costs, of which one of each task is done in the store of `file`."""
     from transferscope import battery
     from transferscope.engine.simulate import simulate
@@ -74,9 +119,12 @@ def measured(file: Path, count: int, page: bool) -> None:
     todo = seconds("what is to do", lambda: steps.todo(store))
     lengths = {step.key: 3600.0 for step in todo}
     seconds("a schedule of 512 workers", lambda: simulate(todo, lengths, 512))
+    verb("transferscope plan", file.parent, repeats, "plan", file.name, "--no-calibrate")
     made(file.parent)
     assert not seconds("that nothing is to do", lambda: steps.todo(store))
-    seconds("status", lambda: [battery.table(name, steps, store) for name in study.analyses])
+    seconds("what is done and what is missing", lambda: battery.tallies(steps, store, study.analyses))
+    seconds("the tables", lambda: [battery.table(name, steps, store) for name in study.analyses])
+    verb("transferscope status", file.parent, repeats, "status", file.name)
     if page:
         seconds("the page", lambda: battery.results(study))
 
@@ -85,8 +133,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, nargs="+", default=[3000, 30000])
     parser.add_argument("--page", type=int, default=300)
+    parser.add_argument("--repeats", type=int, default=3, help="how often a verb is timed")
+    parser.add_argument("--finished", type=Path, help="a finished study, of which the verbs are timed alone")
     said = parser.parse_args()
     say("float32")
+    if said.finished is not None:
+        finished(said.finished, said.repeats)
+        return
     from transferscope import battery
     from transferscope.study import Study
 
@@ -97,7 +150,7 @@ def main() -> None:
         steps, store = battery.plan(study)
         battery.executor(study, steps.steps).run(steps.todo(store), store)
         for count in said.steps:
-            measured(file, count, count <= said.page)
+            measured(file, count, count <= said.page, said.repeats)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,11 @@ from transferscope.engine import executors
 from transferscope.engine.estimate import Past
 from transferscope.engine.executors import Executor, Slots
 from transferscope.engine.machine import Machine, this_machine
-from transferscope.engine.plan import Plan
+from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.simulate import Schedule, simulate
 from transferscope.engine.step import Outside, Step
 from transferscope.engine.store import Store
-from transferscope.engine.table import ResultTable, gather
+from transferscope.engine.table import ResultTable, Tally, gather, tally
 from transferscope.engine.worker import Outcome
 from transferscope.engine.worker_slots import dealt, per_run
 from transferscope.errors import UserError
@@ -221,6 +221,16 @@ def _timed(study: Study, found: Forecast, steps: Sequence[Step], ask: bool) -> F
 def table(name: str, steps: Plan, store: Store, reasons: Mapping[str, str] | None = None) -> ResultTable:
     """What the store holds for the cells of the analysis `name`; `reasons` say why steps failed, by key."""
     return gather([cell for cell in steps.cells if cell.analysis == name], store, reasons)
+
+
+def tallies(steps: Plan, store: Store, names: Iterable[str]) -> dict[str, Tally]:
+    """What the store holds for the analyses `names`, counted, and what is missing and why."""
+    reasons = failures(store)
+    cells: dict[str, list[Cell]] = {name: [] for name in names}
+    for cell in steps.cells:
+        if cell.analysis in cells:
+            cells[cell.analysis].append(cell)
+    return {name: tally(own, store, reasons) for name, own in cells.items()}
 
 
 def results(

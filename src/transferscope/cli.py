@@ -30,7 +30,7 @@ from transferscope.console.exits import FAILED, INCOMPLETE, REFUSED
 from transferscope.console.lines import err, out
 from transferscope.console.logfile import LogFile
 from transferscope.console.words import size
-from transferscope.errors import UserError, worded
+from transferscope.errors import UserError
 from transferscope.version import VERSION
 
 DAY = 86400.0  # seconds
@@ -213,7 +213,7 @@ def plan(
     if json_:
         lines.as_json({"steps": found.rows, "seconds": total.seconds, "bytes": total.bytes, "kept": found.kept})
         return
-    out.print(tables.steps(steps, {step.key for step in found.missing}, found.forecast))
+    lines.steps(steps, {step.key for step in found.missing}, found.forecast)
     out.print(found.said)
     lines.precision(study, steps)
     if found.missing and total.seconds is not None:
@@ -248,7 +248,7 @@ def run(
     Exit codes: 0 done, 1 some steps failed or a part of the report could not be written, 2 wrong usage or study,
     3 preflight refused, 4 incomplete, 5 a disk that cannot be read or written, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
-    from transferscope import battery, rounds
+    from transferscope import kept_page, rounds
     from transferscope.console import stopping
     from transferscope.console.watch import watched
 
@@ -282,7 +282,7 @@ def run(
     if done.stopped:
         err.print(f"Stopped. To go on: {resume}", markup=False)
         raise typer.Exit(stopping.code(caught))
-    found = battery.results(done.study, done.outcomes)
+    found = kept_page.summary(done.study, done.steps, done.store, done.outcomes)
     lines.findings(found)
     if done.relieved.results:
         went = f"{size(done.relieved.bytes)} of {done.relieved.results} results were let go"
@@ -313,8 +313,7 @@ def status(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, js
     from transferscope.engine.step import KEEPS
 
     study, steps, store = planned(file, set_, trusted=trust)
-    reasons = battery.failures(store)
-    found = {name: battery.table(name, steps, store, reasons) for name in chosen(study)}
+    found = battery.tallies(steps, store, chosen(study))
     todo = steps.todo(store)
     kept = Counter(store.kept(step) for step in steps.steps if store.has(step))
     let_go = {keep: kept[keep] for keep in KEEPS if keep != "all" and kept[keep]}
@@ -323,10 +322,10 @@ def status(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, js
             {
                 "analyses": {
                     name: {
-                        "done": len(table.artifacts),
-                        "missing": [{"labels": dict(cell.labels), "reason": cell.reason} for cell in table.missing],
+                        "done": of.done,
+                        "missing": [{"labels": dict(cell.labels), "reason": cell.reason} for cell in of.missing],
                     }
-                    for name, table in found.items()
+                    for name, of in found.items()
                 },
                 "steps": len(steps.steps),
                 "to_do": len(todo),
@@ -335,8 +334,7 @@ def status(file: StudyFile = DEFAULT, set_: Set = None, trust: Trust = False, js
         )
         raise typer.Exit(INCOMPLETE if todo else 0)
     out.print(tables.cells(found))
-    for cell in (cell for table in found.values() for cell in table.missing):
-        out.print(f"missing {worded(cell.labels)}: {cell.reason}", markup=False)
+    lines.missing(found)
     out.print(f"{len(steps.steps) - len(todo)} of {len(steps.steps)} steps done.")
     for keep, count in let_go.items():
         out.print(f"Of {count} results weights were let go (keep: {keep}); what needs them computes them again.")
@@ -408,7 +406,7 @@ def report(
 
     published = None if against_ is None else against.read(against_)
     study, steps, store = planned(file, set_, read_only=read_only, trusted=trust)
-    found = battery.results(study, folder=out_, published=published)
+    found = battery.results(study, folder=out_, published=published).summary
     lines.findings(found)
     if json_:
         lines.as_json(lines.summed_up(found))

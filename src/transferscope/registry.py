@@ -10,7 +10,7 @@ import importlib.util
 import json
 import os
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from transferscope import trust
 from transferscope.errors import UserError, did_you_mean, reason
 
 MARK = "?{"  # where a reference ends and its options begin
+_foreign: set[str] = set()  # packages beside which this process imported somebody's own modules
 
 
 def names(package: str) -> tuple[str, ...]:
@@ -45,6 +46,7 @@ def module(package: str, name: str, where: str, absent: Callable[[str], str] | N
     opening = f"{where}: " if where else ""
     if why := trust.doubt(name):
         raise UserError(f"{opening}{why}")
+    _foreign.add(package)
     try:
         with at_home():
             return importlib.import_module(name)
@@ -53,6 +55,11 @@ def module(package: str, name: str, where: str, absent: Callable[[str], str] | N
         raise UserError(opening + (absent(str(error)) if absent else why)) from error
     except Exception as error:  # whatever somebody's module does when it is imported
         raise UserError(f"{opening}importing '{name}' raised {reason(error)}.") from error
+
+
+def foreign(packages: Iterable[str]) -> bool:
+    """Whether this process imported a module, or tried to, that stands beside those of one of the packages."""
+    return not _foreign.isdisjoint(packages)
 
 
 @contextmanager

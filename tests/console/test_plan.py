@@ -8,6 +8,9 @@ from PIL import Image
 from smoke import nets
 from smoke.command import Said
 
+from transferscope.console import lines
+from transferscope.engine.table import Missing, Tally
+
 STUDY = """\
 targets: {t: "folder:images"}
 network: smoke.nets:tiny
@@ -69,3 +72,27 @@ def test_what_holds_it_up_is_said(call, folder: Path) -> None:
 def test_what_nothing_tells_is_one_sentence(call, folder: Path) -> None:
     said = call("plan", "--workers", "2", "--no-calibrate", cwd=folder)
     assert said.code == 2 and "plan: nothing tells how long steps take (train)" in " ".join(said.err.split())
+
+
+def test_very_many_steps_and_cells_are_counted_not_listed(call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = ("plan", "--no-calibrate", "--seconds-per-run", "60")
+    assert call(*how, cwd=folder).out.count("train ") == 6
+    few = call("status")
+    assert few.code == 4 and few.out.count("missing ") - few.out.count(" missing ") == 7
+    monkeypatch.setattr(lines, "LISTED", 6)
+    plan, status = call(*how).out, call("status")
+    (train,) = (line.split() for line in plan.splitlines() if line.startswith(" train"))
+    assert train[1:4] == ["6", "0", "6"] and train[4:] == ["6", "min"] and "--json every step" in plan
+    told = [line for line in status.out.splitlines() if line.startswith("missing")]
+    assert told == ["missing t: not computed yet", "missing 6 of transfer, t random 0 to t random 5: not computed yet"]
+    assert status.code == 4 and "0 of 7 steps done." in status.out
+    assert len(json.loads(call("status", "--json").out)["analyses"]["transfer"]["missing"]) == 6
+    assert len(json.loads(call("plan", "--json", "--no-calibrate").out)["steps"]) == 7
+
+
+def test_more_reasons_than_are_listed_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = tuple(Missing({"seed": seed}, f"reason {seed}") for seed in range(lines.LISTED + 3))
+    lines.missing({"transfer": Tally(0, lost)})
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "missing 0: reason 0" and told[lines.LISTED] == "... and others, for 3 more reasons."
+    assert len(told) == lines.LISTED + 2

@@ -47,3 +47,15 @@ def test_the_pace_of_a_network_is_that_of_all_steps_that_name_it(store: Store) -
         done(store, tasks.slow.step(cost=cost), seconds=seconds, params={"network": network})
     past = Past(store)
     assert [past.seconds_per_cost(network) for network in "abc"] == [pytest.approx(24 / 8), 100, None]
+
+
+def test_steps_that_are_alike_are_judged_alike_and_others_apart(store: Store) -> None:
+    for cost, seconds, network in ((1.0, 2.0, "a"), (1.0, 4.0, "a"), (1.0, 30.0, "b")):
+        done(store, tasks.slow.step(cost=cost + seconds / 1e6), seconds=seconds, params={"network": network})
+    past, like = Past(store), tasks.slow.step(cost=6.0)
+
+    def of(network: str, cost: float) -> float:
+        told = Step("slow", 1, like.call, {"network": network}, cost=cost)
+        return past.of(told).seconds or 0.0
+
+    assert [of("a", 1), of("a", 2), of("b", 1), of("a", 1)] == pytest.approx([3, 6, 30, 3], rel=1e-3)

@@ -16,7 +16,7 @@ from transferscope.engine.integrity import Damaged
 from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.step import Step
 from transferscope.engine.store import Store
-from transferscope.engine.table import gather
+from transferscope.engine.table import gather, tally
 from transferscope.engine.task_context import Work
 from transferscope.engine.worker import execute
 from transferscope.memo import Memo
@@ -81,6 +81,35 @@ def test_a_table_never_holds_an_edited_row(store: Store, step: Step) -> None:
     table = gather([Cell("a", {"n": 1}, step)], store)
     assert table.rows.is_empty() and "rows.json has" in table.missing[0].reason
     assert "not computed yet" in gather([Cell("a", {"n": 1}, step)], store).missing[0].reason
+
+
+COUNTED = {
+    **{what: DAMAGE[what] for what in ("an edited row", "a step.json cut short", "an edited parameter")},
+    "rows that are gone": lambda folder: (folder / "rows.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("what", COUNTED)
+def test_what_is_counted_is_what_a_table_would_hold(store: Store, step: Step, what: str) -> None:
+    other = tasks.number.step(value=5)
+    assert execute(other.job, store, Work(store.root)).status == "done"
+    cells = [Cell("a", {"n": n}, one) for n, one in enumerate((step, other, tasks.number.step(value=7)))]
+    whole = tally(cells, store, {cells[2].step.key: "it failed"})
+    assert whole.done == 2 and whole.missing == gather(cells, store, {cells[2].step.key: "it failed"}).missing
+    COUNTED[what](store.get(step).path)
+    found = tally(cells, store)
+    assert found.done == 1 and [one.labels for one in found.missing] == [{"n": 0}, {"n": 2}]
+    assert f"number {step.key} is damaged" in found.missing[0].reason and not store.has(step)
+
+
+def test_rows_of_before_digests_are_counted_where_they_can_be_read(store: Store, step: Step) -> None:
+    file = store.get(step).path / SAID
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in said.items() if name not in ("files", "digest")}))
+    cells = [Cell("a", {"n": 1}, step)]
+    assert tally(cells, store).done == 1
+    (file.parent / "rows.json").write_text("[{")
+    assert "rows.json cannot be read" in tally(cells, store).missing[0].reason
 
 
 def test_a_step_does_not_read_a_damaged_input(store: Store, step: Step) -> None:

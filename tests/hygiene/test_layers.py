@@ -33,7 +33,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"analyses"}),
     frozenset({"against", "report", "forecast", "run_status", "interim_looks", "store_users"}),
     frozenset({"battery", "exports", "json_schema", "rehearsal", "retention"}),
-    frozenset({"preflight", "adding_seeds", "step_overview"}),
+    frozenset({"preflight", "adding_seeds", "step_overview", "kept_page"}),
     frozenset({"rounds", "comparison"}),
     frozenset({"console", "propose", "serving"}),
     frozenset({"cli", "notebook"}),

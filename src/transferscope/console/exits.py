@@ -1,5 +1,6 @@
 """How a verb ends: the exit codes, and one sentence on stderr instead of a traceback for what a user can mend."""
 
+import gc
 import logging
 import os
 import sys
@@ -12,6 +13,7 @@ from transferscope.console import logfile
 from transferscope.console.lines import err, noted, speakable
 from transferscope.errors import UserError
 
+RARELY = (50_000, 20, 20)  # of Python's collector: what imports and plans make stays, and was walked again and again
 DONE, FAILED, USAGE, REFUSED, INCOMPLETE, DISK, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 5, 130, 143
 
 
@@ -32,6 +34,7 @@ def _heard() -> None:
 
 def ended(app: Callable[[], object]) -> None:
     """Run the command line; a user's mistake is a sentence and exit code 2, a disk's exit code 5."""
+    gc.set_threshold(*RARELY)
     _heard()
     speakable()
     try:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from transferscope.engine.plan import Plan
     from transferscope.engine.simulate import Schedule
     from transferscope.engine.step import Keep
+    from transferscope.engine.table import Tally
     from transferscope.engine.worker import Outcome
+    from transferscope.forecast import Forecast
     from transferscope.preflight import Check
-    from transferscope.report.results import Results
+    from transferscope.report.results import Summary
     from transferscope.study import Study
 
+LISTED = 200  # steps or cells that are printed one by one, at most
 LIKE = str.maketrans({"−": "-", "–": "-", "—": "-", "·": "|", "×": "x", "’": "'", "“": '"', "”": '"', "…": "..."})
 
 
@@ -128,6 +131,34 @@ def precision(study: "Study", steps: "Plan", to: Console = out) -> None:
         to.print(f"Networks are trained and scored in {name} ({why}).", markup=False)
 
 
+def steps(plan: "Plan", todo: Collection[str], forecast: "Forecast") -> None:
+    """The steps of a plan, of which those with the keys `todo` are to do: each, or where they are very many by task."""
+    if len(plan.steps) <= LISTED:
+        out.print(tables.steps(plan, todo, forecast))
+        return
+    out.print(tables.tasks(plan, todo, forecast))
+    out.print("With --json every step is listed.")
+
+
+def missing(found: "Mapping[str, Tally]") -> None:
+    """A line for every cell without a result, and why; where they are very many one for all that lack it alike."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name, of in found.items():
+        for cell in of.missing:
+            alike.setdefault((name, cell.reason), []).append(worded(cell.labels))
+    if sum(map(len, alike.values())) <= LISTED:
+        for (_, reason), cells in alike.items():
+            for labels in cells:
+                out.print(f"missing {labels}: {reason}", markup=False)
+        return
+    for (name, reason), cells in list(alike.items())[:LISTED]:
+        ends = cells[0] if len(cells) == 1 else f"{len(cells):,} of {name}, {cells[0]} to {cells[-1]}"
+        out.print(f"missing {ends}: {reason}", markup=False)
+    if len(alike) > LISTED:
+        out.print(f"... and others, for {len(alike) - LISTED:,} more reasons.")
+    out.print("With --json every one is listed.")
+
+
 def schedules(
     found: "list[Schedule]",
     gpus: int | None,
@@ -177,35 +208,29 @@ def kept(stays: "Mapping[Keep, int]") -> None:
         out.print(f"When it is finished stays, by resources.keep: {said}.")
 
 
-def findings(found: "Results") -> None:
+def findings(found: "Summary") -> None:
     """The gain, what to do, what is wrong with the data, how much more stands on the page, what of it could not be
     written, and where it is."""
-    from transferscope.report.first_screen import summary
-
     out.print()
-    for line in summary(found.sections):
+    for line in found.answers:
         out.print(line, markup=False)
-    sections = found.sections.values()
-    for alarm in dict.fromkeys(alarm for section in sections for one in section.data for alarm in one.alarms):
+    for alarm in found.alarms:
         out.print(f"[yellow]note:[/yellow] {escape(alarm)}")
-    count = sum(len(section.findings) for section in sections)
-    notes = len({note for section in sections for note in section.notes})
+    count, notes = found.findings, found.notes
     out.print(f"The page has {count} finding{'s' if count != 1 else ''} and {notes} note{'s' if notes != 1 else ''}.")
     for problem in found.problems:
         wrong().print(f"[red]note:[/red] {escape(problem)}")
     if found.problems:
         out.print(f"      What happened stands in {found.log}, for whoever mends it.", markup=False)
-    out.print(f"Report: {found.report}", markup=False, soft_wrap=True)
+    out.print(f"Report: {found.page}", markup=False, soft_wrap=True)
 
 
-def summed_up(found: "Results", outcomes: "Iterable[Outcome]" = ()) -> dict[str, Any]:
+def summed_up(found: "Summary", outcomes: "Iterable[Outcome]" = ()) -> dict[str, Any]:
     """What `findings` and `failures` say, for a program; what was found in full is in `results`, a file."""
-    from transferscope.report.first_screen import summary
-
     return {
-        "page": str(found.report),
-        "results": str(found.report.with_name("results.json")),
-        "answers": summary(found.sections),
+        "page": str(found.page),
+        "results": str(found.page.with_name("results.json")),
+        "answers": list(found.answers),
         "problems": list(found.problems),
         "incomplete": found.incomplete,
         "failed": [{"key": one.key, "reason": one.error} for one in outcomes if one.status in ("failed", "skipped")],

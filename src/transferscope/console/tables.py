@@ -13,8 +13,9 @@ from transferscope.errors import worded
 if TYPE_CHECKING:
     from transferscope.engine.plan import Plan
     from transferscope.engine.simulate import Schedule
+    from transferscope.engine.step import Step
     from transferscope.engine.store import Held
-    from transferscope.engine.table import ResultTable
+    from transferscope.engine.table import Tally
     from transferscope.forecast import Forecast
 
 
@@ -30,12 +31,27 @@ def steps(plan: "Plan", todo: Collection[str], forecast: "Forecast") -> Table:
     return table
 
 
-def cells(of: "Mapping[str, ResultTable]") -> Table:
+def tasks(plan: "Plan", todo: Collection[str], forecast: "Forecast") -> Table:
+    """How many steps of every task a plan has, how many are done and to do, and how long one worker is at these."""
+    right = [Column(name, justify="right") for name in ("steps", "cached", "to do")]
+    table = Table("step", *right, "about", box=None)
+    found: dict[str, list[Step]] = {}
+    for step in plan.steps:
+        found.setdefault(step.task, []).append(step)
+    for task, own in found.items():
+        left = [step for step in own if step.key in todo]
+        seconds = forecast.total(left, 1).seconds
+        about = duration(seconds) if left and seconds is not None else ""
+        table.add_row(task, f"{len(own):,}", f"{len(own) - len(left):,}", f"{len(left):,}", about)
+    return table
+
+
+def cells(of: "Mapping[str, Tally]") -> Table:
     """How many cells each analysis has, and how many of them are done and missing."""
     table = Table("analysis", "cells", "done", "missing", box=None)
     for name, found in of.items():
-        done, missing = len(found.artifacts), len(found.missing)
-        table.add_row(escape(name), str(done + missing), str(done), str(missing))
+        missing = len(found.missing)
+        table.add_row(escape(name), str(found.done + missing), str(found.done), str(missing))
     return table
 
 

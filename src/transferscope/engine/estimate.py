@@ -33,6 +33,8 @@ class Past:
         self._bytes: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         self._files: dict[tuple[Any, ...], list[dict[str, int]]] = defaultdict(list)
         self._spent: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self._alike: dict[tuple[Any, ...], tuple[float | None, int | None]] = {}  # of steps that were asked about
+        self._shares: dict[tuple[Any, ...], float | None] = {}
         known = list(store.entries())[-SAMPLE:]
         store.bring(known)
         for task, key in known:
@@ -54,17 +56,24 @@ class Past:
     def of(self, step: Step) -> Estimate:
         """The estimate of one step from the most similar finished ones."""
         kinds = _kinds_of(step)
-        rate = next((median(self._rates[kind]) for kind in kinds if kind in self._rates), None)
-        size = next((int(median(self._bytes[kind])) for kind in kinds if kind in self._bytes), None)
+        if kinds[0] not in self._alike:
+            rate = next((median(self._rates[kind]) for kind in kinds if kind in self._rates), None)
+            size = next((int(median(self._bytes[kind])) for kind in kinds if kind in self._bytes), None)
+            self._alike[kinds[0]] = rate, size
+        rate, size = self._alike[kinds[0]]
         return Estimate(None if rate is None else rate * step.cost, size)
 
     def share(self, step: Step, keep: Keep) -> float | None:
         """The share of the bytes of a step that `keep` leaves, by the most similar finished ones."""
-        sheds = find(step.call).sheds.get(keep, ())
-        found = next((self._files[kind] for kind in _kinds_of(step) if any(self._files.get(kind, ()))), [])
-        total = sum(sum(files.values()) for files in found)
-        gone = sum(size for files in found for name, size in files.items() if any(fnmatch(name, s) for s in sheds))
-        return 1 - gone / total if total else None
+        kinds = _kinds_of(step)
+        asked = (step.call, keep, *kinds[0])
+        if asked not in self._shares:
+            sheds = find(step.call).sheds.get(keep, ())
+            found = next((self._files[kind] for kind in kinds if any(self._files.get(kind, ()))), [])
+            total = sum(sum(files.values()) for files in found)
+            gone = sum(size for files in found for name, size in files.items() if any(fnmatch(name, s) for s in sheds))
+            self._shares[asked] = 1 - gone / total if total else None
+        return self._shares[asked]
 
     def seconds_per_cost(self, network: str) -> float | None:
         """Seconds per cost of all finished steps that name a network; None when there are none."""

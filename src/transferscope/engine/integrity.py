@@ -1,7 +1,8 @@
 """Integrity: a digest of every file of a result, and what happens to a result whose files are not what was written."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,29 @@ def damage(folder: Path, files: Mapping[str, Any], *, only: str | None = None, s
             return f"{name} is gone"
         if _known[state] != wanted:
             return f"{name} has changed since it was written"
+    return None
+
+
+def is_result(folder: Path) -> bool:
+    """Whether somebody wrote a `step.json` there, be it set aside by now."""
+    return any(os.path.exists(f"{folder}/{name}") for name in (SAID, ASIDE))  # noqa: PTH110 (of every step of a plan)
+
+
+def content(folder: Path, name: str) -> bytes:
+    """The bytes of a small file, read at once."""
+    with open(f"{folder}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 (of every step of a plan)
+        return file.read()
+
+
+def damage_of(name: str, content: bytes | None, said: Sequence[Any]) -> str | None:
+    """The same of a file whose `content` was read, None where it is gone, by what `written` said of it."""
+    if content is None:
+        return f"{name} is gone"
+    size, wanted = said
+    if len(content) != size:
+        return f"{name} has {len(content):,} bytes and not {size:,}"
+    if hashlib.blake2b(content, digest_size=20).hexdigest() != wanted:
+        return f"{name} has changed since it was written"
     return None
 
 

@@ -12,6 +12,8 @@ Keep = Literal["findings", "ends", "all"]  # how much of a finished result stays
 KEEPS: tuple[Keep, ...] = get_args(Keep)
 REQUIRED = inspect.Parameter.empty  # of a parameter that has no default
 KEY_LENGTH = 24  # hex digits: 96 bits, no collision before the sun goes out
+_PLAIN = frozenset({type(None), bool, int, float, str})  # types of values that are what they are in JSON
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,13 @@ class Step:
 
     def __post_init__(self) -> None:
         inputs: dict[str, Step] = {}
-        said = {n: v for n, v in self.params.items() if n not in self.neutral or v != self.neutral[n]}
-        identity = {"params": _identity(said, inputs), "task": self.task, "version": self.version}
+        neutral = self.neutral
+        said = {
+            str(n): v if type(v) in _PLAIN else _identity(v, inputs)
+            for n, v in self.params.items()
+            if n not in neutral or v != neutral[n]
+        }
+        identity = {"params": said, "task": self.task, "version": self.version}
         object.__setattr__(self, "key", hashlib.blake2b(canonical(identity)).hexdigest()[:KEY_LENGTH])
         object.__setattr__(self, "inputs", tuple(inputs.values()))
 
@@ -75,12 +82,12 @@ def from_job(job: Mapping[str, Any], inputs: tuple[Step, ...]) -> Step:
 
 def canonical(value: Any) -> bytes:
     """Canonical JSON: sorted keys, no white space, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode()
+    return _CANONICAL.encode(value).encode()
 
 
 def _identity(value: Any, inputs: dict[str, Step]) -> Any:
     """The part of a parameter that decides numbers; the steps met on the way are collected in `inputs`."""
-    if value is None or isinstance(value, str | int | float):
+    if isinstance(value, str | int | float) or value is None:
         return value
     if isinstance(value, Step):
         inputs.setdefault(value.key, value)
@@ -88,9 +95,9 @@ def _identity(value: Any, inputs: dict[str, Step]) -> Any:
     if isinstance(value, Outside):
         return {"$outside": value.fingerprint}
     if isinstance(value, Mapping):
-        return {str(k): _identity(v, inputs) for k, v in value.items()}
+        return {str(k): v if type(v) in _PLAIN else _identity(v, inputs) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_identity(v, inputs) for v in value]
+        return [v if type(v) in _PLAIN else _identity(v, inputs) for v in value]
     return value
 
 
@@ -150,16 +157,20 @@ class Task:
         named = [p for p in inspect.signature(self.function).parameters.values() if p.kind is not p.VAR_KEYWORD]
         return {p.name: p.default for p in named if p.name != "work"} | dict(self.further)
 
+    @cached_property
+    def _required(self) -> list[str]:
+        """The parameters that have no default."""
+        return [name for name, default in self._defaults.items() if default is REQUIRED]
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
     def step(self, **params: Any) -> Step:
         """The step that runs this task on `params` (every default filled in now). TypeError for a wrong name."""
-        defaults = self._defaults
-        unknown = [n for n in params if n not in defaults]
-        full = {n: params.get(n, default) for n, default in defaults.items()}
-        absent = [n for n, value in full.items() if value is REQUIRED]
-        if unknown or absent:
+        full = {**self._defaults, **params}
+        absent = [n for n in self._required if full[n] is REQUIRED]
+        if absent or len(full) > len(self._defaults):
+            unknown = [n for n in params if n not in self._defaults]
             raise TypeError(f"task {self.name}: unknown {unknown}, missing {absent}")
         call = f"{self.function.__module__}:{self.function.__qualname__}"
         cost = self.cost(full) if self.cost else 1.0

@@ -119,7 +119,7 @@ class Store:
     def has(self, step: Step) -> bool:
         if self.remote is not None:
             return self.remote.has(step.task, step.key)
-        return (self.path(step.task, step.key) / SAID).exists()
+        return os.path.exists(f"{self.root}/{step.task}/{step.key}/{SAID}")  # noqa: PTH110 (of every step of a plan)
 
     def kept(self, step: Step) -> Keep:
         """How much there is of the result of a finished step."""
@@ -279,8 +279,10 @@ class Store:
         if self.remote is not None:
             yield from ((task, key) for task, key, _ in self.remote.entries())
             return
-        for said in sorted(self.root.glob(f"[!.]*/*/{SAID}")):
-            yield said.parent.parent.name, said.parent.name
+        for task in _names(self.root):
+            for key in _names(self.root / task) if not task.startswith(".") else ():
+                if os.path.exists(f"{self.root}/{task}/{key}/{SAID}"):  # noqa: PTH110 (of every result)
+                    yield task, key
 
     def held(self) -> dict[str, Held]:
         """What there is of every finished step, by "task-key"."""
@@ -355,6 +357,14 @@ def reason(error: OSError) -> str:
         errno.EEXIST: "a file stands where a folder is needed",
     }
     return words.get(error.errno or 0, (error.strerror or str(error)).lower())
+
+
+def _names(folder: Path) -> list[str]:
+    """What lies in a folder, in order; nothing where there is no such folder."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 (of every result)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def folder_bytes(folder: Path) -> int:

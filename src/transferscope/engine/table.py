@@ -1,6 +1,6 @@
 """Tidy tables: what the cells of one analysis measured, one row an observation, and what is missing by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,25 +40,52 @@ class ResultTable:
         object.__setattr__(self, "rows", numbers)
 
 
-def gather(cells: list[Cell], store: Store, reasons: Mapping[str, str] | None = None) -> ResultTable:
+@dataclass(frozen=True)
+class Tally:
+    """How many cells of an analysis have results, and those that have none."""
+
+    done: int
+    missing: tuple[Missing, ...]
+
+
+def gather(cells: Sequence[Cell], store: Store, reasons: Mapping[str, str] | None = None) -> ResultTable:
     """Collect the rows of `cells` from the store. `reasons` maps step keys to why they failed, in this run.
 
     A result whose rows cannot be read is missing, and its reason says so.
     """
     rows: list[dict[str, Any]] = []
-    missing: list[Missing] = []
     artifacts: list[tuple[Mapping[str, Any], Artifact]] = []
+
+    def take(cell: Cell, artifact: Artifact) -> None:
+        own = [{**cell.labels, **row} for row in artifact.rows]
+        artifacts.append((cell.labels, artifact))
+        rows.extend(own)
+
+    missing = _missing(cells, store, reasons, take)
+    return ResultTable(pl.DataFrame(rows, infer_schema_length=None), missing, tuple(artifacts))
+
+
+def tally(cells: Sequence[Cell], store: Store, reasons: Mapping[str, str] | None = None) -> Tally:
+    """What `gather` finds and misses, without the rows: they are held against their digests, and no table is made."""
+    missing = _missing(cells, store, reasons, lambda _, artifact: artifact.check_rows())
+    return Tally(len(cells) - len(missing), missing)
+
+
+def _missing(
+    cells: Sequence[Cell],
+    store: Store,
+    reasons: Mapping[str, str] | None,
+    take: Callable[[Cell, Artifact], None],
+) -> tuple[Missing, ...]:
+    """The cells without a result and those whose result `take` cannot read, and why; it is given all others."""
+    missing: list[Missing] = []
     store.bring((cell.step.task, cell.step.key) for cell in cells)
     for cell in cells:
         if not store.has(cell.step):
             missing.append(Missing(cell.labels, (reasons or {}).get(cell.step.key, "not computed yet")))
             continue
-        artifact = store.get(cell.step)
         try:
-            own = [{**cell.labels, **row} for row in artifact.rows]
+            take(cell, store.artifact(cell.step.task, cell.step.key))
         except (OSError, UserError) as error:
             missing.append(Missing(cell.labels, str(error)))
-            continue
-        artifacts.append((cell.labels, artifact))
-        rows.extend(own)
-    return ResultTable(pl.DataFrame(rows, infer_schema_length=None), tuple(missing), tuple(artifacts))
+    return tuple(missing)

@@ -52,7 +52,8 @@ def _cut(ref: str) -> list[Any]:
     from transferscope.models.weights import belongs
 
     net = build_network(ref, CLASSES, seed=0)
-    body = [name for name in net.state_dict() if not belongs(name, head_names(net, CLASSES))]
+    heads = head_names(net, CLASSES)
+    body = [name for name in net.state_dict() if not belongs(name, heads)]
     cut = blocks(net)
     alone = [block.name for block in cut if not parameters_of(block, body)]
     return [[block.name for block in cut], alone, usual_settings.patch_side(net)]

@@ -58,6 +58,22 @@ class Part:
         )
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What a terminal is told of a `page`: `answers` and the `alarms` of the data, a line each; how many `findings` and
+    `notes` it has; `problems`, what of it could not be written, of which `log` tells more; and whether a cell is
+    missing (`incomplete`)."""
+
+    page: Path
+    answers: Sequence[str]
+    alarms: Sequence[str]
+    findings: int
+    notes: int
+    problems: Sequence[str] = ()
+    log: Path | None = None
+    incomplete: bool = False
+
+
 @dataclass(frozen=True, repr=False)
 class Results:
     """What a study has so far: its plan, one table and section per analysis, and the page; and what of it could not be
@@ -69,6 +85,21 @@ class Results:
     report: Path
     problems: Sequence[str] = ()
     log: Path | None = None
+
+    @property
+    def summary(self) -> Summary:
+        """All of it in a few lines."""
+        sections = self.sections.values()
+        return Summary(
+            page=self.report,
+            answers=summary(self.sections),
+            alarms=list(dict.fromkeys(alarm for section in sections for one in section.data for alarm in one.alarms)),
+            findings=sum(len(section.findings) for section in sections),
+            notes=len({note for section in sections for note in section.notes}),
+            problems=self.problems,
+            log=self.log if self.problems else None,
+            incomplete=self.incomplete,
+        )
 
     @property
     def incomplete(self) -> bool:

@@ -26,6 +26,7 @@ from transferscope.tasks.schedule import Schedule
 from transferscope.timing.calibrate import remembered_precision
 from transferscope.timing.step_time import Question
 
+SHARED_HEAD = stream_seed(0, "head") % 2**31
 SEARCH_SEED = 1_000_003  # lr search has a seed of its own, so that no reported run took part in choosing its rate
 
 
@@ -35,9 +36,10 @@ class LookedUp:
 
     asked: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     tables: dict[str, Step] = field(default_factory=dict)
+    targets: dict[str, Step] = field(default_factory=dict)  # their tables, by name
     checkpoints: tuple[Checkpoint, ...] | None = None
     precision: tuple[str, str] | None = None  # what 'auto' means here, and why
-    recipe: dict[str, Any] | None = None  # the parameters of a training that the study's own recipe sets
+    training: dict[str, Any] | None = None  # the parameters that all trainings by the study's own recipe share
     fed: dict[str, Any] | None = None  # how images are brought to what the weights expect
 
     def ask(self, function: Any, *arguments: Any) -> Any:
@@ -82,7 +84,9 @@ class Study(StudyFile):
 
     def data(self, target: str) -> Step:
         """The step that decodes a target once into a table."""
-        return self._table(self.targets[target])
+        if (found := self._looked.targets.get(target)) is None:
+            found = self._looked.targets[target] = self._table(self.targets[target])
+        return found
 
     def _table(self, target: Target) -> Step:
         ref, tables = target.reference, self._looked.tables
@@ -173,27 +177,25 @@ class Study(StudyFile):
             start |= {"allow": list(self.pretrained.allow) or None}
         return train.step(
             data=self.data(target),
-            network=self.network,
             arm=arm,
             seed=seed,
-            head_seed=stream_seed(0, "head") % 2**31 if self.head == "shared" else seed,
-            input=self._looked.ask(inputs.for_training, self.input),
+            head_seed=SHARED_HEAD if self.head == "shared" else seed,
             **start,
-            **self._constants(),
-            **self._recipe(self.recipe) | {"epochs": self.recipe.epochs_of(arm)} | changes,
+            **self._own_training() | {"epochs": self.recipe.epochs_of(arm)} | changes,
         )
 
-    def _constants(self) -> dict[str, Any]:
-        how = self.preprocessing()
-        return {"mean": how["mean"], "std": how["std"]}
+    def _own_training(self) -> dict[str, Any]:
+        """What all trainings by the study's own recipe share, looked up once for a plan of very many."""
+        looked = self._looked
+        if looked.training is None:
+            looked.training = self._training(self.recipe)
+        return looked.training
 
-    def _recipe(self, recipe: Recipe) -> dict[str, Any]:
-        """The parameters of `tasks.train` that a recipe sets."""
-        if recipe is not self.recipe:
-            return self._said_by(recipe)
-        if self._looked.recipe is None:
-            self._looked.recipe = self._said_by(recipe)
-        return self._looked.recipe
+    def _training(self, recipe: Recipe) -> dict[str, Any]:
+        """The parameters of `tasks.train` that a recipe sets, with those that are the same whatever the recipe."""
+        how = self.preprocessing()
+        fed = {"input": self._looked.ask(inputs.for_training, self.input), "mean": how["mean"], "std": how["std"]}
+        return {"network": self.network, **fed, **self._said_by(recipe)}
 
     def _said_by(self, recipe: Recipe) -> dict[str, Any]:
         found = recipe.model_dump(mode="json", include=set(Training.model_fields))
@@ -234,11 +236,10 @@ class Study(StudyFile):
         how, recipe = self.pretrained, self.pretraining_recipe()
         if how is None or how.source is None:
             raise UserError("pretrained.source: this study trains no network to start from.")
-        said = self._recipe(recipe) | {"lr": recipe.rates("random")[0], "epochs": recipe.epochs_of("random")}
+        said = self._training(recipe) | {"lr": recipe.rates("random")[0], "epochs": recipe.epochs_of("random")}
         seed = stream_seed(how.seed, "pretraining") % 2**31  # none of the replicas' own: epoch 0 is not one of them
         return train.step(
             data=self._table(how.source),
-            network=self.network,
             arm="random",
             weights=None,
             min_share=None,
@@ -246,8 +247,6 @@ class Study(StudyFile):
             head_seed=seed,
             labels=labels,
             keep="drops" if how.checkpoints == "log" else "all",
-            input=self._looked.ask(inputs.for_training, self.input),
-            **self._constants(),
             **said,
         )
 
