@@ -4,6 +4,8 @@ import errno
 import json
 import multiprocessing
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+from smoke.command import environment
 
 from transferscope.data import Listing, Squares, build, open_listing, open_squares
 from transferscope.data.pictures import render
@@ -157,6 +160,27 @@ def test_bytes_do_not_depend_on_cores(pets: Path, tmp_path: Path, monkeypatch: p
     one, two = (build(listing, tmp_path / str(cores), **{**SETTINGS, "cores": cores}) for cores in (1, 2))
     assert one == two and [entry["name"] for entry in one["skipped"]] == ["cat/4.png"]
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
+def test_a_script_without_a_guard_decodes_once(pets: Path, tmp_path: Path) -> None:
+    """Processes that decode do not run the script again, nor do they need it to be there."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from transferscope.data import build, open_listing\n"
+        "from transferscope.data.pictures import render\n"
+        "print('begun')\n"
+        "render.FEW = render.CHUNK = 4\n"
+        "del sys.modules['__main__'].__spec__  # as %reset of a notebook does\n"
+        f"report = build(open_listing('folder:{pets}'), Path('{tmp_path}/t'), **{ {**SETTINGS, 'cores': 2} })\n"
+        "print(report['images'])\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, script], env=environment(), capture_output=True, text=True)
+    assert done.stdout.split() == ["begun", "20"], done.stderr
+    built(open_listing(f"folder:{pets}"), tmp_path / "1")
+    assert contents(tmp_path / "1") == contents(tmp_path / "t")
 
 
 def test_a_daemon_uses_threads(pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

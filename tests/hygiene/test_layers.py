@@ -14,6 +14,7 @@ LEVELS: tuple[frozenset[str], ...] = (
             "errors",
             "input_nouns",
             "random_streams",
+            "spawning",
             "section",
             "input_shape",
             "progress",

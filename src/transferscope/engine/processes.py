@@ -1,21 +1,20 @@
 """Processes that this one starts: how they begin, and what is said of their end."""
 
 import signal
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from types import ModuleType
 from typing import Any
 
 from transferscope.engine.environment import set_to
+from transferscope.spawning import without_main
 
 
 @contextmanager
 def starting(environment: Mapping[str, str]) -> Iterator[None]:
     """A process that is spawned inside has `environment` from its first moment, when its allocator reads it; it is not
     shot down by Ctrl-C or SIGTERM while it still imports, and does not import what this one runs."""
-    with set_to(environment), _deaf(), _apart():
+    with set_to(environment), _deaf(), without_main():
         yield
 
 
@@ -37,14 +36,3 @@ def _deaf() -> Any:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _apart() -> Iterator[None]:
-    """A process started inside does not import what this one runs: a script that runs a study would run it again."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main

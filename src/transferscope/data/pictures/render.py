@@ -23,6 +23,7 @@ from transferscope.data.pictures.numbers import Picture
 from transferscope.data.pictures.pixels import PixelFile, mark
 from transferscope.errors import UserError, legible
 from transferscope.input_shape import picture
+from transferscope.spawning import without_main
 
 FEW = 256  # images that are decoded sooner than processes start
 CHUNK = 32  # images per piece of work
@@ -207,7 +208,9 @@ def _run(work: _Work, pieces: list[range], cores: int) -> Iterator[Piece]:
         context = multiprocessing.get_context("spawn")
         pool, call = ProcessPoolExecutor(cores, context, _start, (work,)), _piece
     try:
-        for future in as_completed([pool.submit(call, piece) for piece in pieces]):
+        with without_main():  # processes start when they are given work
+            given = [pool.submit(call, piece) for piece in pieces]
+        for future in as_completed(given):
             yield future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

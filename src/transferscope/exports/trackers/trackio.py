@@ -9,6 +9,7 @@ from typing import Any
 
 from transferscope.engine.environment import set_to
 from transferscope.exports.record import Record
+from transferscope.spawning import without_main
 
 LIBRARY = "trackio"
 ALONE = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}  # no page in a notebook, no watching of machines
@@ -21,7 +22,7 @@ def write(record: Record, folder: Path) -> str:
     """
     folder.mkdir(parents=True, exist_ok=True)
     where = {"TRACKIO_DIR": str(folder.absolute()), "HF_HUB_OFFLINE": "1"}
-    with set_to(where), ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    with set_to(where), without_main(), ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         pool.submit(_write, record).result()
     return f'TRACKIO_DIR={folder} trackio show --project "{record.name}"'
 
