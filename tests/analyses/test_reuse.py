@@ -185,7 +185,8 @@ def test_speed_is_placed():
     found = texts(made())
     assert any("statistics alone change the optimisation speed from 47." in t for t in found)
     assert any(
-        "gains most on average when pretrained values reach beyond layer1 up to layer2; beside it" in t for t in found
+        "gains most on average when pretrained values reach beyond layer1 up to layer2; the number beside it is" in t
+        for t in found
     )
 
 
