@@ -6,6 +6,7 @@ import math
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,18 +132,29 @@ def test_wandb(told: Record, tmp_path: Path) -> None:
 
 def offline(file: Path) -> tuple[str, dict[int, dict[str, Any]]]:
     """Name and history of an offline run, its records read by the library's own types."""
-    from wandb.proto import wandb_internal_pb2
-
     name, history = "", {}
-    for data in logged(file.read_bytes()):
-        one = wandb_internal_pb2.Record()
-        one.ParseFromString(data)
+    for one in records(file):
         if one.WhichOneof("record_type") == "run":
             name = one.run.display_name or name  # what is told later of a run may leave it out
         if one.WhichOneof("record_type") == "history":
             items = {(item.key or ".".join(item.nested_key)): json.loads(item.value_json) for item in one.history.item}
             history[int(items["_step"])] = items
     return name, history
+
+
+def records(file: Path) -> list[Any]:
+    """All records of an offline run, once its last is there: a process of the library writes them, perhaps late."""
+    from wandb.proto import wandb_internal_pb2
+
+    for _ in range(600):
+        found = []
+        for data in logged(file.read_bytes()):
+            found.append(one := wandb_internal_pb2.Record())
+            one.ParseFromString(data)
+        if found and found[-1].WhichOneof("record_type") == "exit":
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{file} has no end: {[one.WhichOneof('record_type') for one in found]}")
 
 
 def logged(content: bytes) -> Iterator[bytes]:
