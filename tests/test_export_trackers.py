@@ -167,6 +167,8 @@ def logged(content: bytes) -> Iterator[bytes]:
             continue
         _, length, kind = struct.unpack_from("<IHB", content, place)
         place += 7
+        if place + length > len(content):
+            return  # not written to its end yet
         parts += content[place : place + length]
         place += length
         if kind in (1, 4):
