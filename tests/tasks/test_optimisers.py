@@ -45,6 +45,19 @@ def test_adamw_is_the_algorithm_of_the_paper() -> None:
     assert after("adamw") == pytest.approx(found, rel=1e-12)  # rounding of some ten operations in float64
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_complex_weights_move_as_their_parts_do(name: str) -> None:
+    gradient = torch.tensor([0.5 - 2j, 1 + 0.25j], dtype=torch.complex128)
+    whole = nn.Parameter(torch.tensor([1 + 2j, -0.5j], dtype=torch.complex128))
+    parts = nn.Parameter(torch.view_as_real(whole.detach()).clone())
+    for p, g in ((whole, gradient), (parts, torch.view_as_real(gradient))):
+        optimizer = optimisers.build(name, {"weight": p}, OFFERED)
+        for _ in range(2):
+            p.grad = g.clone()
+            optimizer.step()
+    torch.testing.assert_close(torch.view_as_real(whole.detach()), parts.detach(), rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_sgd_is_momentum_with_decay_in_the_gradient(nesterov: bool) -> None:
     found = []
