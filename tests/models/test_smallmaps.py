@@ -132,3 +132,11 @@ def test_convolutions_with_a_stride_or_groups_are_left_alone():
     net = nn.Sequential(nn.Conv2d(4, 4, 1, stride=2), nn.Conv2d(4, 4, 1, groups=2), nn.Conv2d(4, 4, 1, padding=0))
     smallmaps.hasten(net)
     assert [type(m) for m in net] == [nn.Conv2d, nn.Conv2d, smallmaps.PointwiseConv2d]
+
+
+def test_a_product_is_taken_inside_a_vectorised_map_too():
+    net = nn.Conv2d(3, 4, 1)
+    x = torch.randn(2, 5, 3, 4, 4)
+    expected = torch.stack([net(one) for one in x])
+    smallmaps.hasten(net)
+    torch.testing.assert_close(torch.vmap(net)(x), expected)

@@ -43,7 +43,7 @@ def is_few_pixels(x: Tensor) -> bool:
         and x.dtype == torch.float32
         and x.dim() == 4
         and x.shape[2] * x.shape[3] <= MOST_PIXELS
-        and x.is_contiguous(memory_format=torch.channels_last)
+        and x.permute(0, 2, 3, 1).is_contiguous()
         and torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
     )
 
