@@ -137,8 +137,8 @@ def test_cells_equal_full_passes_by_hand_and_the_score_follows(case, anew):
 def test_border_gives_the_score_of_the_grid_within_a_step_for_less(case):
     net, start, _ = case
     options = {"alphas": 5, "sigmas": 6, "sigma_max": 3.0, "draws": 3, "tolerance": 0.03}
-    grid = criticality(net, start, batched(96), search="grid", **options)
-    border = criticality(net, start, batched(96), search="border", **options)
+    grid = criticality(net, start, batched(32), search="grid", **options)
+    border = criticality(net, start, batched(32), search="border", **options)
     step = np.log(grid.sigmas[1] / grid.sigmas[0])
     for b in range(len(grid.blocks)):
         if grid.mu[b] in (0, np.inf) or border.mu[b] in (0, np.inf):
