@@ -59,23 +59,23 @@ def damage(folder: Path, files: Mapping[str, Any], *, only: str | None = None, s
     the others the size alone. A file that this process has read before is not read again while its size, times and
     inode stay.
     """
-    for name, (size, wanted) in files.items():
+    for name, said in files.items():
         if only not in (None, name):
             continue
         path = folder / name
         try:
             found = path.stat()
-            if found.st_size != size:
-                return f"{name} has {found.st_size:,} bytes and not {size:,}"
-            if small and size > SMALL:
+            if why := _difference(name, said, found.st_size):
+                return why
+            if small and found.st_size > SMALL:
                 continue
             state = (str(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
             if state not in _known:
                 _known[state] = digest(path)
         except FileNotFoundError:
-            return f"{name} is gone"
-        if _known[state] != wanted:
-            return f"{name} has changed since it was written"
+            return _difference(name, said, None)
+        if why := _difference(name, said, found.st_size, _known[state]):
+            return why
     return None
 
 
@@ -93,13 +93,19 @@ def content(folder: Path, name: str) -> bytes:
 def damage_of(name: str, content: bytes | None, said: Sequence[Any]) -> str | None:
     """The same of a file whose `content` was read, None where it is gone, by what `written` said of it."""
     if content is None:
+        return _difference(name, said, None)
+    return _difference(name, said, len(content), hashlib.blake2b(content, digest_size=20).hexdigest())
+
+
+def _difference(name: str, said: Sequence[Any], size: int | None, own: str | None = None) -> str | None:
+    """In words, what a file of so many bytes (None: it is gone) with the digest `own`, where that is known, has other
+    than what `written` said of it; None for nothing."""
+    wanted_size, wanted = said
+    if size is None:
         return f"{name} is gone"
-    size, wanted = said
-    if len(content) != size:
-        return f"{name} has {len(content):,} bytes and not {size:,}"
-    if hashlib.blake2b(content, digest_size=20).hexdigest() != wanted:
-        return f"{name} has changed since it was written"
-    return None
+    if size != wanted_size:
+        return f"{name} has {size:,} bytes and not {wanted_size:,}"
+    return f"{name} has changed since it was written" if own not in (None, wanted) else None
 
 
 def set_aside(folder: Path) -> None:

@@ -108,7 +108,9 @@ def of_tiff(content: bytes, stacked: bool = False) -> Numbers:
 
     OSError where tifffile is not installed or cannot read it either.
     """
-    tifffile = _library("tifffile", "tiff", "a TIFF of a layout that Pillow does not read")
+    tifffile = _library(
+        "tifffile", "tiff", "a TIFF of a layout that Pillow does not read, unless it is saved as 8 bits,"
+    )
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             page, pages = file.pages.first, len(file.pages)
