@@ -31,7 +31,7 @@ def bare(given: argparse.Namespace) -> float:
     from transferscope.models.build import build_network
 
     question = Question(given.network, given.size, given.batch, given.device, torch.get_num_threads())
-    step, _ = loops(build_network(given.network, CLASSES, seed=0), given.precision, question)
+    step, _ = loops(build_network(given.network, CLASSES, seed=0), given.precision, question, question.batch_size)
     steps, began = 0, 0.0
     for number in range(1_000_000):
         step()

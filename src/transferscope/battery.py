@@ -27,6 +27,7 @@ from transferscope.engine.simulate import Schedule, simulate
 from transferscope.engine.step import Outside, Step
 from transferscope.engine.store import Store
 from transferscope.engine.table import ResultTable, Tally, gather, tally
+from transferscope.engine.vouched import vouched
 from transferscope.engine.worker import Outcome
 from transferscope.engine.worker_slots import dealt, per_run
 from transferscope.errors import UserError
@@ -230,7 +231,8 @@ def tallies(steps: Plan, store: Store, names: Iterable[str]) -> dict[str, Tally]
     for cell in steps.cells:
         if cell.analysis in cells:
             cells[cell.analysis].append(cell)
-    return {name: tally(own, store, reasons) for name, own in cells.items()}
+    with vouched(store) as check:
+        return {name: tally(own, store, reasons, check) for name, own in cells.items()}
 
 
 def results(

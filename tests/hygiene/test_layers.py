@@ -38,6 +38,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"rounds", "comparison"}),
     frozenset({"console", "propose", "serving"}),
     frozenset({"cli", "notebook"}),
+    frozenset({"__main__"}),
 )
 LONG = 270  # lines of a file that no reader wants to see more of
 NEVER = {("probes", "engine"): "a probe is for notebooks too, where there are no steps"}

@@ -96,15 +96,16 @@ def test_a_real_process_times_every_way():
 def test_in_a_hurry_few_images_are_computed_and_no_matrix_product(monkeypatch):
     seen = []
 
-    def loops(net, way, question):
-        seen.append((way, question.batch_size))
+    def loops(net, way, question, evaluated):
+        seen.append((way, question.batch_size, evaluated))
         return (lambda: None), (lambda: None)
 
     monkeypatch.setattr(step_time, "loops", loops)
     monkeypatch.setattr(step_time, "_once", lambda loop, device: seen.append("timed") or 0.1)
     timed = step_time.measure(Question("timm:test_efficientnet", 32, 32, ways=("float32",), quick=True))
-    assert seen[0] == ("float32", 16) and seen.count("timed") <= 8 and timed["matmul"] == {}
+    assert seen[0] == ("float32", 16, 64) and seen.count("timed") <= 8 and timed["matmul"] == {}
     assert timed["paces"]["float32"]["step"] == pytest.approx(0.2), "a step of 16 images, told for 32"
+    assert timed["paces"]["float32"]["evaluation"] == pytest.approx(0.1 / 64)
 
 
 def test_a_large_network_is_timed_on_fewer_images():
@@ -115,6 +116,9 @@ def test_a_large_network_is_timed_on_fewer_images():
     on_gpu = dataclasses.replace(short, device="cuda")
     assert step_time._shortened(on_gpu, 1e12) == on_gpu
     assert step_time._shortened(Question("timm:resnet50", 224, 64), 8.2e9).batch_size == 64
+    assert [step_time._evaluated(short, flops) for flops in (1e8, 8.2e9)] == [64, 64]
+    few = dataclasses.replace(short, batch_size=4)
+    assert [step_time._evaluated(few, flops) for flops in (1e8, 8.2e9, 1e12)] == [64, 12, 4]
 
 
 def test_the_time_of_fewer_images_is_scaled_up(monkeypatch):
@@ -122,7 +126,7 @@ def test_the_time_of_fewer_images_is_scaled_up(monkeypatch):
     monkeypatch.setattr(step_time, "_timed", lambda loops, *_: dict.fromkeys(loops, 1.0))
     timed = step_time.measure(Question("timm:test_efficientnet", 32, 64, ways=("float32",), quick=True))
     assert timed["paces"]["float32"]["step"] == 16.0
-    assert timed["paces"]["float32"]["evaluation"] == 0.25
+    assert timed["paces"]["float32"]["evaluation"] == 1 / 64
 
 
 def test_a_network_that_cannot_be_timed_is_one_sentence(tmp_path):
@@ -273,7 +277,7 @@ def test_a_step_is_timed_with_the_studys_own_update(tmp_path, monkeypatch) -> No
     monkeypatch.setattr(Update, "__init__", noted)
     for asked in (plain, question):
         net = step_time.network(asked)
-        step, _ = step_time.loops(net, "float32", asked)
+        step, _ = step_time.loops(net, "float32", asked, 4)
         before = net.fc.weight.detach().clone()
         step()
         assert not torch.equal(before, net.fc.weight)
@@ -312,6 +316,6 @@ def test_a_step_is_timed_with_what_is_done_to_its_pictures(tmp_path, monkeypatch
             return as_it_is(self, images, *more, **how)
 
         monkeypatch.setattr(Augmented, name, noted)
-    step, _ = step_time.loops(step_time.network(question), "float32", question)
+    step, _ = step_time.loops(step_time.network(question), "float32", question, 4)
     step()
     assert done == [("altered", (8, 3, 32, 32)), ("mixed", (8, 3, 32, 32))]

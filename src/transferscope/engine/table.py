@@ -10,6 +10,7 @@ import polars.selectors as cs
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.plan import Cell
 from transferscope.engine.store import Store
+from transferscope.engine.vouched import Check
 from transferscope.errors import UserError
 
 
@@ -65,9 +66,11 @@ def gather(cells: Sequence[Cell], store: Store, reasons: Mapping[str, str] | Non
     return ResultTable(pl.DataFrame(rows, infer_schema_length=None), missing, tuple(artifacts))
 
 
-def tally(cells: Sequence[Cell], store: Store, reasons: Mapping[str, str] | None = None) -> Tally:
-    """What `gather` finds and misses, without the rows: they are held against their digests, and no table is made."""
-    missing = _missing(cells, store, reasons, lambda _, artifact: artifact.check_rows())
+def tally(
+    cells: Sequence[Cell], store: Store, reasons: Mapping[str, str] | None = None, check: Check = Artifact.check_rows
+) -> Tally:
+    """What `gather` finds and misses, without the rows: `check` raises what is wrong with them, no table is made."""
+    missing = _missing(cells, store, reasons, lambda _, artifact: check(artifact))
     return Tally(len(cells) - len(missing), missing)
 
 

@@ -20,7 +20,7 @@ from transferscope.errors import UserError
 from transferscope.memo import Memo
 from transferscope.timing.step_time import COMPILED, Question
 
-VERSION = 2  # raised when timings of old and new code cannot be compared
+VERSION = 3  # raised when timings of old and new code cannot be compared
 TIMEOUT = 600
 
 

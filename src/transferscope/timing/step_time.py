@@ -21,6 +21,7 @@ WHOLE = "TRANSFERSCOPE_WHOLE_TORCH"  # in the environment of a process that take
 SECONDS, ROUNDS = 0.8, 3  # of timing per way, after rounds of warming up, and the least rounds
 IN_A_HURRY = 0.3, 1  # the same where a factor is enough
 QUICK, FEW = 1e11, 16  # operations (a second or more of one core) and images of a step in a hurry; fewer tell little
+SEVERAL = 64  # images of an evaluation from which its seconds grow as its images do
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,13 @@ def measure(question: Question) -> dict[str, Any]:
     net = build_network(question.network, 10, seed=0)
     flops = sum(forward_flops(net.eval(), question.image).values())
     asked, question = question, _shortened(question, flops)
+    images = _evaluated(question, flops)
     for way in question.ways:
-        train[way], evaluate[way] = loops(network(question), way, question)
+        train[way], evaluate[way] = loops(network(question), way, question, images)
     starts = {way: _start(train[way], evaluate[way]) for way in question.ways}
     how = IN_A_HURRY if question.quick else (SECONDS, ROUNDS)
     steps, passes = _timed(train, question.device, *how), _timed(evaluate, question.device, *how)
-    images, share = _eval_batch(question), asked.batch_size / question.batch_size
+    share = asked.batch_size / question.batch_size
     return {
         "paces": {
             way: {"step": steps[way] * share, "evaluation": passes[way] / images, "start": starts[way]}
@@ -114,13 +116,15 @@ def _shortened(question: Question, flops: float) -> Question:
     return replace(question, batch_size=min(question.batch_size, FEW, max(2, int(QUICK / (3 * flops)))))
 
 
-def _eval_batch(question: Question) -> int:
-    return question.batch_size if question.quick else max(question.batch_size, 64)
+def _evaluated(question: Question, flops: float) -> int:
+    """Images of an evaluation: as many as tell its seconds, or in a hurry what a CPU does in a second or less."""
+    several = max(question.batch_size, SEVERAL)
+    if not question.quick or question.device != "cpu":
+        return several
+    return max(question.batch_size, min(several, int(QUICK / flops)))
 
 
-def loops(
-    net: Any, way: str, question: Question, evaluated: int | None = None
-) -> tuple[Callable[[], None], Callable[[], None]]:
+def loops(net: Any, way: str, question: Question, evaluated: int) -> tuple[Callable[[], None], Callable[[], None]]:
     """One training step and one evaluation of `evaluated` images, of a network prepared as training prepares it.
 
     A step begins with what the recipe does to pictures after cropping, and ends with an update, as if `accumulate`
@@ -143,7 +147,6 @@ def loops(
     recipe = _recipe(question)
     update = Update(net, run_setup.optimiser(net, recipe), recipe)
     draw = torch.Generator().manual_seed(0)
-    evaluated = evaluated or _eval_batch(question)
     images = question.image.example(max(question.batch_size, evaluated)).to(device)
     images = images.to(memory_format=layout) if images.ndim == 4 else images
     labels = torch.randint(0, 10, (question.batch_size,), generator=draw).to(device)

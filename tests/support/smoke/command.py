@@ -24,7 +24,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "transferscope.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "transferscope", *map(str, arguments)]
 
 
 def transferscope(
