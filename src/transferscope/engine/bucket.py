@@ -1,5 +1,6 @@
 """A bucket of an object store (S3, Google Cloud, Azure): objects by name, and one sentence for what may go wrong."""
 
+import logging
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from transferscope.errors import UserError, did_you_mean
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "memory": "fsspec"}  # what reads a scheme
+EXTRAS = {"s3": "transferscope[cloud]", "gs": "transferscope[gs]", "az": "transferscope[az]", "memory": "fsspec"}
 CONNECT = 5.0  # seconds in which a server has to be there
 PERSISTS = 120.0  # seconds for which transfers are tried again, once the server has answered
 WHEN = ("LastModified", "updated", "mtime", "last_modified", "created")  # of an object, by the libraries' own words
@@ -86,7 +88,7 @@ class Bucket:
         self._asked(lambda: self._fs.pipe_file(f"{self._base}/{name}", content))
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write an object where there is none (If-None-Match on S3): False where another was quicker."""
+        """Write an object where there is none (If-None-Match, or Google's word for it): False where another was quicker."""
 
         def ask() -> bool:
             try:
@@ -159,7 +161,7 @@ class Bucket:
 
     def _sentence(self, error: Exception) -> str:
         name, where = type(error).__name__, f"resources.store: {self.url}"
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError) or "NotFound" in name:
             return f"{where} is not there: make the bucket first, or correct its name."
         if isinstance(error, PermissionError) or "Forbidden" in name:
             return f"{where} refused these credentials ({_line(error)}): correct them, or the rights they give."
@@ -176,6 +178,7 @@ def _opened(url: str) -> tuple[Any, str]:
     import fsspec
 
     scheme = url.partition("://")[0]
+    logging.getLogger(PACKAGES[scheme]).setLevel(logging.CRITICAL)  # what went wrong is said once, and not as a traceback
     how: dict[str, Any] = {"use_listings_cache": False}
     if scheme == "s3":
         retries = {"max_attempts": 2, "mode": "standard"}
@@ -183,9 +186,8 @@ def _opened(url: str) -> tuple[Any, str]:
     try:
         system, base = fsspec.core.url_to_fs(url, **how)
     except ImportError:
-        package = "'transferscope[cloud]'" if scheme == "s3" else PACKAGES[scheme]
         raise UserError(
-            f"resources.store: {url} needs a package that is not here: python -m pip install {package}."
+            f"resources.store: {url} needs a package that is not here: python -m pip install '{EXTRAS[scheme]}'."
         ) from None
     except Exception as error:  # of the credentials of Google and Azure, which are looked for at once
         raise UserError(f"resources.store: {url} cannot be opened ({_line(error)}).") from None
