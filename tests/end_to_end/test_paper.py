@@ -183,6 +183,23 @@ def test_plan_prints_the_runs(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert "114 steps (108 of them training runs), 0 cached" in " ".join(said.out.split())
 
 
+def test_a_plan_tells_runs_apart(folder: Path) -> None:
+    """Those of two rates by their analyses, and those that only an analysis needs by their seeds."""
+    for name in STUDIES:
+        if name != "figure-1-and-3-shuffle":
+            _, plan = planned(folder, name)
+            labels = plan.labels()
+            told = [(step.task, str(labels[step.key])) for step in plan.steps if labels[step.key]]
+            assert len(told) == len(set(told)), name
+    _, plan = planned(folder, "figure-5-rewind")
+    labels = plan.labels()
+    runs = [labels[step.key] for step in plan.steps if step.task == "train"]
+    assert {"arm": "random", "lr": 0.1, "seed": 2, "target": "chexpert"} in runs and len(runs) == 9
+    rewound = [labels[cell.step.key] for cell in plan.cells if cell.step.task == "rewind"]
+    assert {"target": "chexpert", "arm": "random", "seed": 0, "analysis": "rewind-low"} in rewound
+    assert {"target": "chexpert", "arm": "pretrained", "seed": 0} in rewound, "there at one rate alone"
+
+
 @pytest.mark.slow
 def test_every_study_runs_in_miniature(folder: Path) -> None:
     """Two runs an arm of two domains at most; what studies have in common is done once, in one store."""
