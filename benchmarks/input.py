@@ -4,6 +4,8 @@ Run `python benchmarks/input.py`. Every repeat times all paths one after the oth
 printed are medians over repeats and the median (and range) of the paired ratios to the first path, the paper's loop.
 Tables are those of a study: of pixels, of JPEGs (`recipe.table_jpeg: 95`), and streamed from the files, where the next
 batch is decoded in threads while one is used; the seconds of all threads count.
+NVIDIA's DALI, on the processor alone, is a rival where it is installed (`pip install nvidia-dali-cuda120`, 0.8 GB), and
+is left out with a word where it is not. FFCV is none: its only release of 2023 has to be compiled against OpenCV.
 The JPEG files are synthetic, 300 to 500 px; `--jpegs FOLDER` takes real ones.
 """
 
@@ -75,6 +77,42 @@ def tables(folder: Path, files: list[Path], table_size: int, size: int) -> dict[
     return found
 
 
+def dali(files: list[Path], size: int, table_size: int | None = None) -> Callable[[], None] | None:
+    """DALI's batches on one thread of the processor: random crops, of which only the part that is seen is decoded, or
+    the centre of the picture at `table_size`; None where it is not installed."""
+    try:
+        from nvidia.dali import fn, pipeline_def, types
+    except ImportError:
+        print("  DALI is not installed (nvidia-dali-cuda120): left out")
+        return None
+
+    @pipeline_def(batch_size=BATCH, num_threads=1, device_id=None)
+    def batches():
+        held, label = fn.readers.file(files=[str(file) for file in files], random_shuffle=table_size is None, seed=1)
+        if table_size is None:
+            area, ratio = [0.08, 1.0], [3 / 4, 4 / 3]
+            images = fn.decoders.image_random_crop(
+                held, device="cpu", output_type=types.RGB, random_area=area, random_aspect_ratio=ratio
+            )
+            images, mirror = fn.resize(images, resize_x=size, resize_y=size), fn.random.coin_flip()
+        else:
+            images = fn.decoders.image(held, device="cpu", output_type=types.RGB)
+            images, mirror = fn.resize(images, resize_shorter=table_size), 0
+        mean, std = ([255 * value for value in of] for of in (IMAGENET_MEAN, IMAGENET_STD))
+        like_torch = {"dtype": types.FLOAT, "output_layout": "CHW", "mirror": mirror}
+        return fn.crop_mirror_normalize(images, crop=(size, size), mean=mean, std=std, **like_torch), label
+
+    pipeline = batches()
+    pipeline.build()
+
+    def run() -> None:
+        for _ in range(-(-len(files) // BATCH)):
+            images, _ = pipeline.run()
+            torch.from_dlpack(images.as_tensor())
+
+    return run
+
+
 def write_jpegs(folder: Path, count: int) -> list[Path]:
     """Pictures with structure at all scales, so that a decoder has about as much to do as on photographs."""
     rng = np.random.default_rng(0)
@@ -114,11 +152,15 @@ def paths(files: list[Path], folder: Path, table_size: int, size: int) -> dict[s
     for name in ("JPEGs", "files"):
         ahead = Batches(table=kept[name], epoch=0, augment=CropAndFlip(), **options)
         train[f"transferscope, bilinear, from a table of {name}"] = drain(ahead)
+    if (rival := dali(files, size)) is not None:
+        train["DALI from JPEG files, cropped while decoding"] = rival
     cubic = CropAndFlip(interpolation="bicubic")
     train["transferscope, bicubic"] = drain(Batches(table=table, epoch=0, augment=cubic, **options))
     evaluation = {
         "PIL from JPEG files": drain(DataLoader(Folder(files, transforms.Compose(centre + finish)), BATCH)),
     }
+    if (rival := dali(files, size, table_size)) is not None:
+        evaluation["DALI from JPEG files"] = rival
     for name, of in kept.items():
         evaluation[f"transferscope, from a table of {name}"] = partial(evaluated, of, rows, labels)
     return {"train": train, "evaluation": evaluation}

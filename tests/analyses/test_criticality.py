@@ -7,12 +7,13 @@ import polars as pl
 import pytest
 from smoke import study as smoke
 
-from transferscope import analyses
+from transferscope import analyses, battery
 from transferscope.analyses.criticality import step
 from transferscope.engine.artifact import Artifact
 from transferscope.engine.table import ResultTable
 from transferscope.probes.blocks.criticality import criticality
-from transferscope.tasks import restore
+from transferscope.study import Study
+from transferscope.tasks import costs, restore
 
 from .conftest import finish
 
@@ -168,3 +169,40 @@ def test_path_and_grid_and_named_valleys(tmp_path):
     assert of(rows, kind="score")["evaluations"].to_list() == [3 * 2] * 4, "start, epoch 1, end"
     assert len(next(iter(done.section("criticality").charts[1].spec.to_dict()["datasets"].values()))) == 3 * 5
     assert all(chart.spec.to_dict() for chart in done.section("criticality").charts)
+
+
+def test_valleys_have_a_grid_of_their_own(tmp_path):
+    """As fine as a figure needs, levels of noise by number or by value, and the scores are those of the coarse one."""
+    fine = "valleys: ['6'], valley_alphas: 9, valley_sigmas: [0.1, 0.2, 0.3, 0.4]"
+    options, none = "images: 24, alphas: 3, sigmas: 3, draws: 1, valley_images: 12, tolerance: 0.1", "valleys: none"
+    study = smoke.write(tmp_path)
+    measured = finish(
+        study,
+        {
+            "analyses": f"{{criticality: {{{options}, {fine}}}, plain: {{type: criticality, {options}, {none}}}}}",
+            "seeds": "1",
+            "arms": "[random]",
+        },
+    )
+    rows = of(measured.table("criticality").rows, kind="valley")
+    assert rows.height == 9 * (4 + 1)
+    assert rows["alpha"].unique().sort().to_list() == pytest.approx(np.linspace(0, 1, 9).tolist())
+    assert rows["sigma_relative"].unique().sort().to_list() == [0.0, 0.1, 0.2, 0.3, 0.4]
+    scores = [of(measured.table(name).rows, kind="score")["mu"].to_list() for name in ("criticality", "plain")]
+    assert scores[0] == scores[1]
+    (chart,) = (c for c in measured.section("criticality").charts if c.name == "shapes-valleys")
+    cells = next(iter(chart.spec.to_dict()["datasets"].values()))
+    assert len(cells) == 9 * (2 * 4 + 1)
+
+
+def test_the_grid_of_the_scores_is_not_said_twice(tmp_path):
+    """Options that valleys do not have leave the step as it was, so that what was measured is found."""
+    study = smoke.write(tmp_path)
+    keys = []
+    for more in ("", ", valley_alphas: null, valley_sigmas: null", ", valley_sigmas: 20"):
+        plan, _ = battery.plan(Study.load(study, {"analyses": f"{{criticality: {{{OPTIONS}{more}}}}}"}))
+        keys.append([cell.step.key for cell in plan.cells if cell.step.task == "criticality"])
+    assert keys[0] == keys[1] != keys[2]
+    asked = {**module.Options().model_dump(), "valleys": ["fc"]}
+    same, fine = ({"valley_alphas": a, "valley_sigmas": s} for a, s in ((6, [0.1] * 6), (40, 20)))
+    assert costs.criticality(asked) == costs.criticality({**asked, **same}) < costs.criticality({**asked, **fine})

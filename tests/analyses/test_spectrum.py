@@ -39,6 +39,24 @@ def test_section_draws_everything(finished):
     assert len(section.findings) == 2 and not any(f.verdict for f in section.findings)
 
 
+def test_every_block_of_all_four_networks(finished):
+    """One weight a block, that with the most singular values, for P, RI, P-T and RI-T; its values are those saved."""
+    table = finished.table("spectrum")
+    section = module.section(table, module.Options(drawn="blocks"))
+    (chart,) = (c for c in section.charts if c.name == "shapes-spectra")
+    cells = [row for data in chart.spec.to_dict()["datasets"].values() for row in data]
+    blocks = table.rows["block"].unique(maintain_order=True).to_list()
+    assert {row["weight"] for row in cells} == set(blocks) and len(blocks) == 4
+    for block in blocks:
+        assert {r["point"] for r in cells if r["weight"] == block} == {"P (start)", "P-T", "RI (start)", "RI-T"}
+    labels, artifact = next(a for a in table.artifacts if a[0]["pair"] == "P-T & P")
+    arrays = artifact.arrays("spectrum")
+    values = [arrays[f"values_a/{row['weight']}"] for row in artifact.rows if row["block"] == "6"]
+    drawn = [r["value"] for r in cells if r["weight"] == "6" and r["point"] == "P-T"]
+    assert drawn == pytest.approx(max(values, key=len).tolist()) and labels["seed"] == 0
+    assert "of every block" in chart.caption
+
+
 def test_section_survives_gaps(finished):
     assert module.section(ResultTable(pl.DataFrame()), module.Options()).notes
     whole = finished.table("spectrum")

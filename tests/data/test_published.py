@@ -1,8 +1,10 @@
 """DomainNet, CheXpert, ImageNet and CIFAR as published: what is listed, what a study drew of it, what is refused."""
 
+import hashlib
 import pickle
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 from transferscope.data import open_listing, published, source_fingerprint
 from transferscope.data.pictures.decode import to_rgb
+from transferscope.data.sources import cifar10
 from transferscope.data.split import assign_splits
 from transferscope.errors import UserError
 
@@ -77,11 +80,55 @@ def _line(file: Path, number: int, line: str | None) -> None:
             lambda root: _line(root / "real_train.txt", 0, "real/airplane/real_001_000001.jpg 1"),
             ("real_001_000001.jpg' is listed twice",),
         ),
+        (
+            lambda root: (root / "real_test.txt").open("a").write("real/airplane/real_001_000001.jpg 3\n"),
+            ("has the number 3, but 'airplane' is class 1",),
+        ),
+        (lambda root: _line(root / "real_train.txt", 0, f"real/bat/b.jpg {10**11}"), ("real_train.txt:1",)),
+        (lambda root: _line(root / "real_train.txt", 0, "real/bat/b.jpg 999999"), ("up to class 999999",)),
+        (lambda root: (root / "real_train.txt").write_text("real/a/ä.jpg 0", "latin-1"), ("no text in UTF-8",)),
+        (lambda root: (root / "real_train.txt").write_bytes(bytes(99)), ("no text in UTF-8",)),
     ],
 )
 def test_bad_trees_of_domainnet(tmp_path: Path, spoil: Callable[[Path], object], words: tuple[str, ...]) -> None:
     spoil(official.domainnet(tmp_path, "real"))
     refused(f"domainnet:{tmp_path}/real", *words)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [lambda text: text.replace("\n", "\r\n"), lambda text: "\ufeff" + text, lambda text: text + "\n \n"],
+    ids=["line ends of Windows", "a mark of UTF-8", "blank lines"],
+)
+def test_lists_and_tables_that_an_editor_saved(tmp_path: Path, other: Callable[[str], str]) -> None:
+    """What does not change what a file says changes nothing of what is read."""
+    refs = (
+        f"domainnet:{official.domainnet(tmp_path / 'net', 'real')}/real#15",
+        f"chexpert:{official.chexpert(tmp_path / 'films', 90)}#40",
+        f"imagenet:{official.imagenet(tmp_path / 'images')}",
+    )
+    before = [open_listing(ref) for ref in refs]
+    for name in (
+        "net/real_train.txt",
+        "films/train.csv",
+        "images/ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",
+    ):
+        file = tmp_path / name
+        file.write_text(other(file.read_text(encoding="utf-8")), encoding="utf-8", newline="")
+    for ref, first in zip(refs, before, strict=True):
+        again = open_listing(ref)
+        assert (again.names, again.splits, again.classes) == (first.names, first.splits, first.classes)
+        assert np.array_equal(again.labels, first.labels)
+
+
+def test_a_lost_image_is_said_alike_by_listing_and_fingerprint(tmp_path: Path) -> None:
+    """`check` asks for the fingerprint first."""
+    (official.domainnet(tmp_path / "net", "real") / "real/airplane/real_001_000002.jpg").unlink()
+    next((official.chexpert(tmp_path / "films") / "train").rglob("*.jpg")).unlink()
+    for ref in (f"domainnet:{tmp_path / 'net'}/real", f"chexpert:{tmp_path / 'films'}"):
+        refused(ref, "is listed in", "unpack the archive whole")
+        with pytest.raises(UserError, match="unpack the archive whole"):
+            source_fingerprint(ref)
 
 
 def test_bad_references(tmp_path: Path) -> None:
@@ -141,12 +188,27 @@ def test_chexpert_is_divided_as_published(tmp_path: Path) -> None:
         (lambda text: text.replace("/train/patient00003", "/elsewhere/patient00003"), ("train.csv:8", "elsewhere")),
         (lambda text: text.replace("patient00003", "patient00099"), ("2 of 24 images", "patient00099")),
         (lambda text: text + text.splitlines()[1] + "\n", ("listed twice",)),
+        (lambda text: text.replace("Lung Lesion", "Edema"), ("several columns 'Edema'",)),
+        (lambda text: text.splitlines()[0], ("no film stands below",)),
+        (lambda text: text.replace("Female", "\0", 1), ("no text in UTF-8",)),
+        (lambda text: text.replace("\n", "\n\n", 1).replace("-1.0", "maybe"), ("train.csv:6", "'maybe'")),
     ],
 )
 def test_bad_tables_of_chexpert(tmp_path: Path, spoil: Callable[[str], str], words: tuple[str, ...]) -> None:
     file = official.chexpert(tmp_path) / "train.csv"
     file.write_text(spoil(file.read_text(encoding="utf-8")), encoding="utf-8")
     refused(f"chexpert:{tmp_path}", *words)
+
+
+def test_chexpert_in_another_order_of_columns(tmp_path: Path) -> None:
+    """Reversed, and with a column of row numbers before them; -1 and 1 without their zeros."""
+    file = official.chexpert(tmp_path) / "train.csv"
+    before = open_listing(f"chexpert:{tmp_path}")
+    lines = [line.split(",") for line in file.read_text(encoding="utf-8").splitlines()]
+    rows = [[str(row - 1) if row else "", *reversed(line)] for row, line in enumerate(lines)]
+    file.write_text("\n".join(map(",".join, rows)).replace("1.0,", "1,") + "\n", encoding="utf-8")
+    again = open_listing(f"chexpert:{tmp_path}")
+    assert again.names == before.names and np.array_equal(again.labels, before.labels)
 
 
 def test_chexpert_with_too_few_films(tmp_path: Path) -> None:
@@ -180,6 +242,13 @@ def test_imagenet_has_the_same_classes_in_both_layouts(tmp_path: Path, flat: boo
             lambda root: _line(root / "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt", 2, "77"),
             (":3", "'77' is no class"),
         ),
+        (
+            True,
+            lambda root: (root / "val/ILSVRC2012_val_00000002.JPEG").rename(root / "val/ILSVRC2012_val_00000012.JPEG"),
+            ("no ILSVRC2012_val_00000002.JPEG",),
+        ),
+        (True, lambda root: [file.unlink() for file in (root / "val").iterdir()], ("holds no image",)),
+        (False, lambda root: [file.unlink() for file in (root / "val").rglob("*.JPEG")], ("holds no image",)),
         (False, lambda root: (root / "val/n01440764").rename(root / "val/n09999999"), ("'n09999999'", "no image in")),
         (False, lambda root: (root / "val/a.JPEG").write_bytes(b""), ("class folders and images beside them",)),
         (False, lambda root: (root / "val").rename(root / "validation"), ("no folder", "val'")),
@@ -259,6 +328,22 @@ def test_bad_files_of_cifar(tmp_path: Path, made: bytes, words: tuple[str, ...])
     official.cifar(tmp_path, 10)
     (tmp_path / "cifar-10-batches-py" / "data_batch_2").write_bytes(made)
     refused(f"cifar10:{tmp_path}", "data_batch_2", *words)
+
+
+def test_files_of_cifar_that_are_not_as_published_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = official.cifar(tmp_path, 10) / "cifar-10-batches-py"
+    assert set(cifar10.KIND.md5) == {file.name for file in folder.iterdir()}
+    assert open_listing(f"cifar10:{tmp_path}").notes[0].startswith("7 of 7 files, 'data_batch_1' first, are not those")
+    md5 = {file.name: hashlib.md5(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+    monkeypatch.setattr(cifar10, "KIND", replace(cifar10.KIND, md5=md5))
+    assert not open_listing(f"cifar10:{tmp_path}").notes
+    file = folder / "data_batch_2"
+    content = bytearray(file.read_bytes())
+    content[-100] ^= 1  # a pixel
+    file.write_bytes(content)
+    assert open_listing(f"cifar10:{tmp_path}").notes == (
+        "'data_batch_2' is not the file that was published (by its MD5); it is taken as it is.",
+    )
 
 
 def test_a_lost_file_of_cifar(tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ SMALL = {
 QUICK = {
     "basin": {"analyses.basin": "{per_weight: [0.01], samples: 3, draws: 2, images: 8, statistics: 8, limit: 0.2}"},
     "barrier-domainnet": {"analyses.barrier.alphas": "3"},
-    "barrier-chexpert": {"analyses.barrier.alphas": "3", "analyses.barrier-best.alphas": "3"},
+    "barrier-chexpert": {
+        f"analyses.{name}.alphas": "3" for name in ("barrier", "barrier-best", "barrier-low", "barrier-best-low")
+    },
     "figure-1-and-3-shuffle": {
         "analyses.shuffle.blocks": "[channels, 8]",
         "analyses.shuffle-low": "{type: shuffle, blocks: [8], draws: paper, recipe: {lr: 0.0025}}",
@@ -54,6 +56,15 @@ def on_films(name: str) -> bool:
     )
 
 
+def moved() -> torch.nn.Module:
+    """A small network whose scalars are not those of a fresh one."""
+    net = fixup_resnet14(7)
+    for p in net.parameters():
+        if p.numel() == 1:
+            torch.nn.init.normal_(p, p.item(), 0.01)
+    return net
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The studies, with tiny trees in the official formats beside them and weights of an untrained network."""
@@ -65,9 +76,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     official.chexpert(root / "CheXpert-v1.0-small", 90)
     torch.manual_seed(1)
     (root / "imagenet").mkdir()
-    torch.save(fixup_resnet14(7).state_dict(), root / "fixup_resnet50_imagenet.pth")
+    official.checkpoint(root / "fixup_resnet50_imagenet.pth", moved(), 90)
     for epoch in (0, 1, 2, 5, 10, 29, 30, 31, 59, 60, 61, 89, 90):
-        torch.save({"state_dict": fixup_resnet14(7).state_dict()}, root / "imagenet" / f"ckpt-E{epoch:03d}.pth.tar")
+        official.checkpoint(root / "imagenet" / f"ckpt-E{epoch:03d}.pth.tar", moved(), epoch)
     return root
 
 
@@ -124,6 +135,36 @@ def test_lines_have_50_and_20_points(folder: Path) -> None:
         assert all(line["images"]["test"] == 50_000 for line in lines)
 
 
+def test_the_eleven_lines_of_chexpert(folder: Path) -> None:
+    """As the published code lists them: fine-tuned at 0.02, from scratch at 0.1 or 0.02, best (*) and last networks."""
+    _, plan = planned(folder, "barrier-chexpert")
+    found = set()
+    for cell in plan.cells:
+        if cell.step.task == "line":
+            ends = []
+            for side in "ab":
+                run = cell.step.params[side].params
+                at = "*" if cell.step.params[f"{side}_at"] == "best" else "T"
+                ends.append(f"{'ft' if run['arm'] == 'pretrained' else 'ri'} {run['lr']}{at}")
+            found.add(tuple(sorted(ends)))
+    ft, ri, low = "ft 0.02", "ri 0.1", "ri 0.02"
+    listed = [(f"{net}{at}", f"{net}{at}") for net in (ft, ri, low) for at in "*T"]
+    listed += [(f"{net}*", f"{net}T") for net in (ft, ri, low)] + [(f"{ft}*", f"{ri}*"), (f"{ft}*", f"{low}*")]
+    assert len(listed) == 11 and set(listed) <= found
+
+
+def test_the_valleys_of_figure_6_have_40_by_20_cells(folder: Path) -> None:
+    _, plan = planned(folder, "figure-6-criticality")
+    steps = {cell.analysis: cell.step.params for cell in plan.cells if cell.step.task == "criticality"}
+    assert {name: step["path"] for name, step in steps.items()} == {
+        "criticality": "direct",
+        "criticality-path": "optimisation",
+    }
+    assert steps["criticality"]["valley_alphas"] == 40
+    for step in steps.values():
+        assert step["valley_sigmas"] == [round(0.025 * level, 3) for level in range(1, 21)]
+
+
 def test_both_rates_of_figure_2(folder: Path) -> None:
     for name, rates in (("figure-2-domainnet", {0.0125, 0.0025}), ("figure-2-chexpert", {0.1, 0.02})):
         _, plan = planned(folder, name)
@@ -140,6 +181,23 @@ def test_plan_prints_the_runs(folder: Path, capsys: pytest.CaptureFixture[str]) 
     said = inside(capsys, "plan", folder / "figure-1-and-3-shuffle.yaml", *sets, *blocks)
     assert said.code == 0, said.err
     assert "114 steps (108 of them training runs), 0 cached" in " ".join(said.out.split())
+
+
+def test_a_plan_tells_runs_apart(folder: Path) -> None:
+    """Those of two rates by their analyses, and those that only an analysis needs by their seeds."""
+    for name in STUDIES:
+        if name != "figure-1-and-3-shuffle":
+            _, plan = planned(folder, name)
+            labels = plan.labels()
+            told = [(step.task, str(labels[step.key])) for step in plan.steps if labels[step.key]]
+            assert len(told) == len(set(told)), name
+    _, plan = planned(folder, "figure-5-rewind")
+    labels = plan.labels()
+    runs = [labels[step.key] for step in plan.steps if step.task == "train"]
+    assert {"arm": "random", "lr": 0.1, "seed": 2, "target": "chexpert"} in runs and len(runs) == 9
+    rewound = [labels[cell.step.key] for cell in plan.cells if cell.step.task == "rewind"]
+    assert {"target": "chexpert", "arm": "random", "seed": 0, "analysis": "rewind-low"} in rewound
+    assert {"target": "chexpert", "arm": "pretrained", "seed": 0} in rewound, "there at one rate alone"
 
 
 @pytest.mark.slow

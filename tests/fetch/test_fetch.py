@@ -234,6 +234,10 @@ def test_lists_that_lack_lines_are_refused_before_the_archive_is_fetched(served:
         ("clipart\\..\\evil.png", 0),
         ("clipart/link.png", stat.S_IFLNK | 0o777),
         ("clipart/pipe.png", stat.S_IFIFO | 0o666),
+        ("clipart//a.png", 0),
+        ("clipart/./a.png", 0),
+        ("clipart", 0),
+        ("", 0),
     ],
 )
 def test_nothing_is_unpacked_elsewhere(served: Shelf, root: Path, get: Fetch, name: str, mode: int) -> None:
@@ -253,4 +257,37 @@ def test_bombs_and_damage(served: Shelf, root: Path, get: Fetch, monkeypatch) ->
     broken = bytearray(archive(PICTURES))
     broken[60] ^= 1
     served.files[ZIP] = bytes(broken)
-    assert "is damaged" in refused(get) and not (root / "clipart").exists() and not list(root.glob(".c*"))
+    assert "was damaged" in refused(get) and not (root / "clipart").exists() and not list(root.glob(".c*"))
+    served.files[ZIP] = archive(PICTURES)
+    assert get(), "nothing of the damaged archive is a measure of the next"
+
+
+@pytest.mark.parametrize("name", [ZIP, LISTS[0]])
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"<!DOCTYPE html><html>Please log in</html>", "gave a web page of 41 bytes; see"),
+        (b"", ""),
+        (b"PK\3\4 cut", ""),
+    ],
+)
+def test_what_is_not_what_was_asked_for_leaves_nothing(
+    served: Shelf, root: Path, get: Fetch, name: str, content: bytes, what: str
+) -> None:
+    """A page in the place of a file, and files cut short, are refused, and the file itself is taken afterwards."""
+    right, served.files[name] = served.files[name], content
+    for _ in range(2):
+        said = refused(get)
+        assert what in said and "--mirror" in said
+    lost = Path(name).name
+    kept = root / "fetched.json"
+    assert lost not in (json.loads(kept.read_text()) if kept.exists() else {})
+    assert not list(root.glob(f"{lost}*"))
+    served.files[name] = right
+    assert get() and len(list(root.rglob("*.png"))) == 8
+
+
+def test_lists_of_something_else(served: Shelf, root: Path, get: Fetch) -> None:
+    """As many lines as published, of another domain."""
+    served.files[LISTS[0]] = served.files[LISTS[0]].replace(b"clipart/", b"sketch/")
+    assert "the line 'sketch/" in refused(get) and not list(root.glob("*.txt"))

@@ -11,9 +11,10 @@ spread out; a network that has learned few directions has a lower one than its r
 leading directions only and says nothing about the others.
 """
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import polars as pl
 from pydantic import Field
 
@@ -29,7 +30,7 @@ from transferscope.study.pairs import AND, sides
 from transferscope.tasks import costs
 
 TITLE = "Which directions of the weights are kept"
-SHOWN = 4  # weights whose singular values are drawn, from the first to the last
+POINTS = 100  # of a spectrum that is drawn, at most
 
 
 class Options(analyses.OfTrained):
@@ -37,6 +38,9 @@ class Options(analyses.OfTrained):
 
     directions: Annotated[int, Field(ge=1)] = 10
     """Leading directions compared per weight matrix, at most a quarter of its smaller side."""
+    drawn: Annotated[int, Field(ge=1)] | Literal["blocks"] = 4
+    """Weights whose singular values are drawn, from the first to the last; `blocks` draws one of every block, that with
+    the most values."""
 
 
 @task("spectrum", version=1, cost=costs.fixed(costs.FACTORED))
@@ -65,7 +69,7 @@ def section(table: ResultTable, options: Options) -> Section:
 
     def of_target(target: str, rows: pl.DataFrame) -> tuple[list[Finding], list[Chart], View]:
         title = f"Leading directions on {target}, means over weights and seeds"
-        drawn = [*_charts(target, rows), *_spectra(target, table)]
+        drawn = [*_charts(target, rows), *_spectra(target, table, options.drawn)]
         return (
             [*_overlap(target, rows), *_rank(target, rows)],
             drawn,
@@ -155,7 +159,7 @@ def _own_start(kind: str) -> bool:
     return a == f"{b}-T"
 
 
-def _spectra(target: str, table: ResultTable) -> list[Chart]:
+def _spectra(target: str, table: ResultTable, drawn: int | str) -> list[Chart]:
     """Singular values of a few weights of one seed, for the start and the end of every arm."""
     parts: list[pl.DataFrame] = []
     done: set[str] = set()
@@ -166,20 +170,18 @@ def _spectra(target: str, table: ResultTable) -> list[Chart]:
             continue
         done.add(kind)
         seed = labels["seed"] if seed is None else seed
-        names = [str(row["weight"]) for row in artifact.rows]
-        count = min(SHOWN, len(names))
         arrays = artifact.arrays("spectrum")
-        for i in range(count):
-            name = names[round(i * (len(names) - 1) / max(1, count - 1))]
+        for title, name in _named(artifact.rows, arrays, drawn):
             for side, point in zip("ab", sides(kind), strict=True):
                 values = arrays[f"values_{side}/{name}"]
+                shown = np.unique(np.linspace(0, len(values) - 1, min(POINTS, len(values))).round().astype(int))
                 part = {
-                    "weight": name,
+                    "weight": title,
                     "point": phrases.point(point),
-                    "place": range(1, len(values) + 1),
-                    "value": values,
+                    "place": (shown + 1) / len(values),
+                    "value": values[shown],
                 }
-                parts.append(pl.DataFrame(part).with_columns(place=pl.col("place") / len(values)))
+                parts.append(pl.DataFrame(part))
     if not parts:
         return []
     spec = charts.lines(
@@ -193,8 +195,26 @@ def _spectra(target: str, table: ResultTable) -> list[Chart]:
         x_title="rank over the number of values",
         y_title="singular value",
     )
-    caption = f"Seed {seed}, weights from the first to the last."
+    which = (
+        "of every block the weight with the most values" if drawn == "blocks" else "weights from the first to the last"
+    )
+    caption = f"Seed {seed}, {which}."
     return [Chart(f"{target}-spectra", f"Singular values on {target}", spec, caption)]
+
+
+def _named(rows: Sequence[Mapping[str, Any]], arrays: Mapping[str, Any], drawn: int | str) -> list[tuple[str, str]]:
+    """(title, weight) of the weights that are drawn."""
+    names = [str(row["weight"]) for row in rows]
+    if isinstance(drawn, int):
+        count = min(drawn, len(names))
+        chosen = [names[round(i * (len(names) - 1) / max(1, count - 1))] for i in range(count)]
+        return list(zip(chosen, chosen, strict=True))
+    largest: dict[str, str] = {}
+    for row, name in zip(rows, names, strict=True):
+        held = largest.setdefault(str(row["block"]), name)
+        if len(arrays[f"values_a/{name}"]) > len(arrays[f"values_a/{held}"]):
+            largest[str(row["block"])] = name
+    return list(largest.items())
 
 
 def _summary_table(rows: pl.DataFrame) -> pl.DataFrame:

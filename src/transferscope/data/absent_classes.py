@@ -7,6 +7,7 @@ import numpy as np
 from transferscope.answers import kind
 from transferscope.data.listing import class_counts
 
+LAST = "so that 'best' is the last epoch, unless recipe.best_on is test"
 SHOWN = 6  # names; of more the first and their number
 
 
@@ -39,7 +40,7 @@ def _numbers(split: str, labels: np.ndarray, classes: Sequence[str]) -> list[str
         return []
     if len(same) < len(classes):
         return [f"In the {split} split all examples have one value of {_named(same)}: scores are of the other numbers."]
-    so = "no best epoch can be chosen, so that 'best' is the last epoch" if split == "val" else "scores of it are empty"
+    so = f"no best epoch can be chosen, {LAST}" if split == "val" else "scores of it are empty"
     return [f"All examples of the {split} split have one value: no R² can be computed on it, and {so}."]
 
 
@@ -53,7 +54,7 @@ def _classes(split: str, labels: np.ndarray, classes: Sequence[str]) -> list[str
         return [f"The {split} split has no image of {_named(absent)}{of}: nothing is learnt of it there."]
     only = f"The {split} split holds one class only, '{classes[int(np.argmax(counts))]}'"
     if split == "val":
-        return [f"{only}: no best epoch can be chosen on it, so that 'best' is the last epoch."]
+        return [f"{only}: no best epoch can be chosen on it, {LAST}."]
     if len(classes) == 2:
         return [f"{only}: an AUC cannot be computed on it, so that scores of it are empty; losses and errors stand."]
     return [f"{only}: an accuracy on it is that of this class alone."]
@@ -72,7 +73,7 @@ def _labels(split: str, labels: np.ndarray, classes: Sequence[str]) -> list[str]
     said = f"In the {split} split {' and '.join(why)}"
     if left:
         return [f"{said}: its AUC is the mean of the other {left} of {len(classes)} labels."]
-    so = "no best epoch can be chosen, so that 'best' is the last epoch" if split == "val" else "scores of it are empty"
+    so = f"no best epoch can be chosen, {LAST}" if split == "val" else "scores of it are empty"
     return [f"{said}: no AUC can be computed on it, and {so}."]
 
 

@@ -1,6 +1,7 @@
 """The files of CIFAR-10 and CIFAR-100 (Krizhevsky 2009), pickles of Python that are read without running what is in
 them: of all classes only numpy's arrays are made, and anything else is refused."""
 
+import hashlib
 import io
 import pickle
 from collections.abc import Mapping, Sequence
@@ -47,7 +48,8 @@ class _Arrays(pickle.Unpickler):
 
 @dataclass(frozen=True)
 class Published:
-    """How a set lies on disk: its folder, the files of both splits, and the keys of labels and of their names."""
+    """How a set lies on disk: its folder, the files of both splits, the keys of labels and of their names, and the MD5
+    of every file as it was published."""
 
     scheme: str
     folder: str
@@ -55,6 +57,7 @@ class Published:
     labels: str
     meta: str
     names: str
+    md5: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,24 @@ def listing(kind: Published, rest: str) -> Listing:
         labels=np.array([label for _, label, *_ in rows], dtype=np.int64),
         load=Pixels(tuple(where for *_, where in rows)),
         splits=tuple(split for _, _, split, _ in rows),
+        notes=_notes(kind, folder),
         licence="Krizhevsky 2009, Learning multiple layers of features from tiny images",
     )
+
+
+def _notes(kind: Published, folder: Path) -> tuple[str, ...]:
+    """Which files are not, byte for byte, those that were published."""
+    other = []
+    for name, published in kind.md5.items():
+        with (folder / name).open("rb") as file:
+            if hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() != published:
+                other.append(name)
+    if not other:
+        return ()
+    if len(other) == 1:
+        return (f"'{other[0]}' is not the file that was published (by its MD5); it is taken as it is.",)
+    many = f"{len(other)} of {len(kind.md5)} files, '{other[0]}' first, are not those that were published"
+    return (f"{many} (by their MD5); they are taken as they are.",)
 
 
 def _labels(kind: Published, file: Path, classes: int) -> list[int]:

@@ -38,6 +38,18 @@ def permuted(count: int, seed: int) -> np.ndarray:
     return np.random.RandomState(seed).permutation(count)
 
 
+def text(file: Path) -> str:
+    """What a published list or table says, less the mark of UTF-8 that some editors put before it. UserError where it
+    is no such text."""
+    try:
+        found = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        found = "\0"
+    if "\0" in found:
+        raise UserError(f"'{file}' is no text in UTF-8; take the file as it was published.")
+    return found
+
+
 def present(files: Sequence[Path], names: Sequence[str], where: str) -> None:
     """UserError that counts the `files` which are not there and gives the first of their `names`; each folder is listed
     once, for single looks at 170,000 files would take minutes on a network disk."""
@@ -50,11 +62,10 @@ def present(files: Sequence[Path], names: Sequence[str], where: str) -> None:
         if file.name not in held[folder]:
             lost.append(name)
     if lost:
-        many = f"{len(lost):,} of {len(files):,} images that {where} lists are" if len(lost) > 1 else f"{where} lists"
-        said = (
-            f"{many} not there, the first '{lost[0]}'" if len(lost) > 1 else f"{many} '{lost[0]}', which is not there"
-        )
-        raise UserError(f"{said}; unpack the archive whole, or take those lines out.")
+        first = f"'{lost[0]}' is listed in {where} and is not there"
+        if len(lost) > 1:
+            first = f"{len(lost):,} of {len(files):,} images listed in {where} are not there, the first '{lost[0]}'"
+        raise UserError(f"{first}; unpack the archive whole, or take those lines out.")
 
 
 def once(names: Iterable[str], where: str) -> None:

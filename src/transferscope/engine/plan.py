@@ -1,5 +1,6 @@
 """The plan: cells of every analysis, merged into distinct steps in an order that can be executed."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,9 +54,23 @@ class Plan:
         return [step for step in self.steps if step.key in needed]
 
     def labels(self) -> dict[str, Mapping[str, Any]]:
-        """Labels to know every step by: those of the first cell that wants it, else its own arm and rate."""
-        names: dict[str, Mapping[str, Any]] = {cell.step.key: cell.labels for cell in reversed(self.cells)}
-        return {step.key: names.get(step.key) or _own_labels(step) for step in self.steps}
+        """Labels to know every step by: those of the first cell that wants it, else its own arm and rate; where several
+        steps of a task have the same, with the cell's analysis, or the step's target and seed."""
+        first = {cell.step.key: cell for cell in reversed(self.cells)}
+        plain: dict[str, Mapping[str, Any]] = {}
+        for step in self.steps:
+            cell = first.get(step.key)
+            plain[step.key] = (cell.labels if cell else {}) or _own_labels(step)
+        alike = Counter((step.task, repr(plain[step.key])) for step in self.steps if plain[step.key])
+        found = dict(plain)
+        for step in self.steps:
+            if alike[step.task, repr(plain[step.key])] > 1:
+                cell, data = first.get(step.key), step.params.get("data")
+                of_data = first.get(data.key) if isinstance(data, Step) else None
+                target = of_data.labels.get("target") if of_data else None
+                more = {"analysis": cell.analysis} if cell else {"seed": step.params.get("seed"), "target": target}
+                found[step.key] = {**plain[step.key], **more}
+        return found
 
 
 def _own_labels(step: Step) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ many bytes an archive unpacked to.
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,9 +17,9 @@ from filelock import FileLock, Timeout
 
 from transferscope import atomic_files
 from transferscope.errors import UserError
-from transferscope.fetch._download import Came, download
+from transferscope.fetch._download import Came, download, part_of
 from transferscope.fetch._files import Published
-from transferscope.fetch._unpack import unpack
+from transferscope.fetch._unpack import Damaged, unpack
 
 KEPT = "fetched.json"
 Part = tuple[tuple[Published, ...], Callable[[Path], object]]
@@ -55,13 +56,21 @@ def _have(
     for one in (one for one in lacking if one.unpacks is None):
         _get(one, base, root, page, tell)
     if lacking:
-        check(root)
+        try:
+            check(root)
+        except UserError:  # lists that are not those that were published are no measure of what comes later
+            _drop(root, [one.name for one in files if one.unpacks is None])
+            raise
     for one in lacking:
         if one.unpacks is not None:
             if not (root / one.name).exists():
                 _get(one, base, root, page, tell)
             tell(f"Unpacking {one.name}")
-            came = unpack(root / one.name, root, one.unpacks)
+            try:
+                came = unpack(root / one.name, root, one.unpacks)
+            except Damaged:
+                _drop(root, [one.name])
+                raise
             count, size = _contents(came)
             _keep(root, one.name, {"files": count, "unpacked_bytes": size})  # first: what is there was unpacked here
             came.rename(root / one.unpacks)
@@ -73,7 +82,7 @@ def _have(
 
 def _get(one: Published, base: str, root: Path, page: str, tell: Callable[[str], object]) -> None:
     tell(f"Fetching {base}{one.address}")
-    download(f"{base}{one.address}", root / one.name, page, partial(_hold, one, base, root), tell)
+    download(f"{base}{one.address}", root / one.name, page, partial(_hold, one, base, root, page), tell)
 
 
 def _is_there(one: Published, root: Path) -> bool:
@@ -95,8 +104,18 @@ def _is_there(one: Published, root: Path) -> bool:
     return folder.exists()
 
 
-def _hold(one: Published, base: str, root: Path, came: Came) -> None:
-    """Hold what came against what came before under its name, and keep what it is. UserError where they differ."""
+def _hold(one: Published, base: str, root: Path, where: str, came: Came) -> None:
+    """Hold what came against what came before under its name, and keep what it is. UserError where they differ, and
+    where another kind of file came than was asked for."""
+    part = part_of(root / one.name)
+    with part.open("rb") as file:
+        page = file.read(1000).lstrip().startswith(b"<")
+    if page or (one.unpacks is not None and not zipfile.is_zipfile(part)):
+        what = "a web page" if page else "no zip archive"
+        raise UserError(
+            f"fetch: {base}{one.address} gave {what} of {came.bytes:,} bytes; see {where}, or name another place "
+            "(--mirror)."
+        )
     before = _kept(root).get(one.name, {}).get("sha256", came.sha256)
     if came.sha256 != before:
         raise UserError(
@@ -127,3 +146,12 @@ def _kept(root: Path) -> dict[str, dict[str, Any]]:
 def _keep(root: Path, name: str, said: dict[str, Any]) -> None:
     known = _kept(root)
     atomic_files.write_json(root / KEPT, {**known, name: {**known.get(name, {}), **said}}, indent=1)
+
+
+def _drop(root: Path, names: Sequence[str]) -> None:
+    """Delete files that are not what was published, and what was kept of them."""
+    for name in names:
+        (root / name).unlink(missing_ok=True)
+    atomic_files.write_json(
+        root / KEPT, {name: said for name, said in _kept(root).items() if name not in names}, indent=1
+    )

@@ -29,11 +29,16 @@ class Came(NamedTuple):
     sha256: str
 
 
+def part_of(file: Path) -> Path:
+    """Where a file lies until all of it came and was found to be what it should be."""
+    return file.with_name(f"{file.name}.part")
+
+
 def download(url: str, file: Path, page: str, hold: Callable[[Came], object], tell: Callable[[str], object]) -> None:
     """Download `url` to `file`, by way of ``file.part``; ``file.part.json`` keeps what tells the server's file from
     another. UserError says what went wrong; what came by then is kept, and the next call goes on from there. `page` is
     where people read of the file; what `hold` raises of what came drops it."""
-    part, note = file.with_name(f"{file.name}.part"), file.with_name(f"{file.name}.part.json")
+    part, note = part_of(file), file.with_name(f"{file.name}.part.json")
     try:
         came = _download(url, file, part, note, tell)
     except urllib.error.HTTPError as error:
@@ -54,6 +59,7 @@ def download(url: str, file: Path, page: str, hold: Callable[[Came], object], te
         hold(came)
     except UserError:
         part.unlink()
+        note.unlink(missing_ok=True)
         raise
     part.replace(file)
     note.unlink()

@@ -3,6 +3,7 @@
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from transferscope.errors import UserError
@@ -10,6 +11,10 @@ from transferscope.errors import UserError
 MOST = 20  # times its own size that an archive may unpack to: pictures are compressed already
 SPARE = 1 << 30  # bytes that one may come to besides, being small
 FILES = 5_000_000
+
+
+class Damaged(UserError):
+    """An archive that cannot be read."""
 
 
 def unpack(archive: Path, root: Path, folder: str) -> Path:
@@ -29,20 +34,25 @@ def unpack(archive: Path, root: Path, folder: str) -> Path:
                 )
             for one in members:
                 opened.extract(one, scratch)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError, zlib.error) as error:
         shutil.rmtree(scratch, ignore_errors=True)
-        raise UserError(f"fetch: {archive} is damaged ({error}); delete it and run it again.") from None
+        raise Damaged(
+            f"fetch: {archive} was damaged ({error}) and is deleted; run it again, or name another place (--mirror)."
+        ) from None
     return scratch / folder
 
 
 def _checked(opened: zipfile.ZipFile, archive: Path, folder: str) -> list[zipfile.ZipInfo]:
     """The files of an archive, each of which is a plain one in the folder."""
-    members = [one for one in opened.infolist() if not one.is_dir()]
+    members = [one for one in opened.infolist() if not one.filename.endswith("/")]
     for one in members:
         path, kind = PurePosixPath(one.filename), stat.S_IFMT(one.external_attr >> 16)
-        if path.is_absolute() or ".." in path.parts or path.parts[0] != folder or "\\" in one.filename:
+        plain = (
+            str(path) == one.filename and "\\" not in one.filename
+        )  # neither '//' nor '/./', which hide a name twice
+        if not plain or ".." in path.parts or len(path.parts) < 2 or path.parts[0] != folder:
             raise UserError(
-                f"fetch: {archive.name} holds '{one.filename}', which lies outside '{folder}/': not unpacked."
+                f"fetch: {archive.name} holds '{one.filename}', which is no file in '{folder}/': not unpacked."
             )
         if kind not in (0, stat.S_IFREG):
             raise UserError(f"fetch: {archive.name} holds '{one.filename}', which is no plain file: not unpacked.")

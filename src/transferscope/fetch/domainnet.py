@@ -32,11 +32,14 @@ def files(part: str) -> tuple[Published, ...]:
 
 
 def check(root: Path, part: str) -> None:
-    """UserError unless both lists together have as many lines as the page says."""
+    """UserError unless both lists together have as many lines as the page says, each of an image of the domain."""
     texts = [(root / one.name).read_text(encoding="utf-8", errors="replace") for one in files(part) if not one.unpacks]
-    lines = sum(bool(line.strip()) for text in texts for line in text.splitlines())
-    if lines != IMAGES[part]:
+    lines = [line for text in texts for line in text.splitlines() if line.strip()]
+    other = [line for line in lines if not line.startswith(f"{part}/")]
+    if len(lines) != IMAGES[part] or other:
+        why = f"have {len(lines):,} lines and not the published {IMAGES[part]:,}"
+        if other:
+            why = f"have the line '{other[0][:80]}', which is of no image of {part}"
         raise UserError(
-            f"fetch: the lists of {part} in {root} have {lines:,} lines and not the published {IMAGES[part]:,}; delete "
-            "them and their entries in fetched.json, and fetch them from elsewhere (--mirror)."
+            f"fetch: the lists of {part} that came {why}, and were deleted; fetch them from elsewhere (--mirror)."
         )

@@ -23,10 +23,12 @@ WRAPPERS = frozenset(
         "_checkpoint_wrapped_module",
     }
 )
-# Names that libraries once gave their layers, as their own loaders know them: of today's name, the older one.
+# Names that libraries once gave their layers, as their own loaders know them, and Fixup's authors theirs: of today's
+# name, the other one.
 OLDER = (
     ("DenseNet's names before 2018, norm.1 for norm1", r"(denselayer\d+\.(?:norm|relu|conv))([12])\.", r"\1.\2."),
     ("torchvision's older names, mlp.linear_1 for mlp.0", r"\bmlp\.(0|3)\.", None),
+    ("the names of Fixup's own code, bias1a for bias1a.bias", r"\b(bias\d[ab]?)\.bias$", r"\1"),
 )
 
 

@@ -66,7 +66,9 @@ def rewinding(params: Mapping[str, Any], images: Images = USUAL) -> float:
 def criticality(params: Mapping[str, Any], images: Images = USUAL) -> float:
     """Of `criticality`: of a block's cells those along the border, or the whole grid; half a network a cell."""
     cells = params["alphas"] * params["sigmas"] if params["grid"] else 2 * (params["alphas"] + params["sigmas"])
-    valley = params["alphas"] * params["sigmas"] * min(params["draws"], 2) * len(params["valleys"])
+    levels = params.get("valley_sigmas") or params["sigmas"]
+    drawn = (params.get("valley_alphas") or params["alphas"]) * (levels if isinstance(levels, int) else len(levels))
+    valley = drawn * min(params["draws"], 2) * len(params["valleys"])
     scores = BLOCKS * cells * params["draws"] / 3 * counted(images, "train", params["images"])
     dear = 3 if params["batch_norm"] == "refresh" else 1
     return float(dear * (scores + valley * counted(images, "train", params["valley_images"])) / 2)

@@ -1,10 +1,13 @@
-"""Tiny trees in the formats that DomainNet, CheXpert, ImageNet and CIFAR are published in."""
+"""Tiny trees in the formats that DomainNet, CheXpert, ImageNet and CIFAR are published in, and checkpoints in that of
+the paper's code."""
 
+import re
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from smoke.images import picture
 
@@ -80,6 +83,14 @@ def imagenet(root: Path, flat: bool = True, each: int = 3) -> Path:
     )
     savemat(data / "meta.mat", {"synsets": synsets.reshape(-1, 1)})
     return root
+
+
+def checkpoint(file: Path, net: torch.nn.Module, epoch: int) -> Path:
+    """The weights of a Fixup ResNet as the paper's code saves them: scalars by its names, all behind `module.`."""
+    body = {name.replace("fc.input_bias", "bias2"): tensor for name, tensor in net.state_dict().items()}
+    state = {"module." + re.sub(r"(bias\d[ab]?)\.bias$", r"\1", name): tensor for name, tensor in body.items()}
+    torch.save({"epoch": epoch, "state_dict": state, "best_acc1": 0.0, "optimizer": {"state": {}}}, file)
+    return file
 
 
 def python2(value: Any) -> bytes:

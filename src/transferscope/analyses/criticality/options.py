@@ -35,6 +35,15 @@ class Options(analyses.OfTrained):
     """The seeds whose valleys are drawn."""
     valley_images: Annotated[int, Field(ge=8)] = 100
     """Training images for the valleys, at most."""
+    valley_alphas: Annotated[int, Field(ge=2)] | None = None
+    """Points on the way of a valley, both ends counted; null for those of `alphas`."""
+    valley_sigmas: (
+        Annotated[int, Field(ge=2)]
+        | Annotated[tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(as_tuple), Field(min_length=1)]
+        | None
+    ) = None
+    """Levels of noise of a valley, their number or their list, as shares of the size of the block's weights; null for
+    those of `sigmas`."""
     batch_norm: OfBlocks = "refresh"
     """Batch-norm statistics are re-estimated in every cell (`refresh`), or left `as found`."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -11,6 +11,7 @@ from transferscope.tasks import costs, restore
 @task(
     "criticality",
     version=2,  # statistics re-estimated for every cell, in float32
+    neutral={"valley_alphas": None, "valley_sigmas": None},
     cost=costs.criticality,
     needs=lambda params: "all" if params["path"] == "optimisation" else "ends",
 )
@@ -31,14 +32,16 @@ def measure(
     valley_images: int,
     batch_norm: str,
     precision: str,
+    valley_alphas: int | None = None,
+    valley_sigmas: int | list[float] | None = None,
     work: Work,
 ) -> list[dict[str, Any]]:
     """One row ("score") a block, then the cells of the `valleys` ("valley"), which are block names or ["auto"].
 
     `error` is the final network's on the basis of all cells, `own_error` with the running statistics it ended with.
-    Where no cell is feasible `mu` is the least value it can have and `at_least` says so. The valleys share the grid of
-    the scores, with at most 2 draws. The scores are written as ``criticality.safetensors``, the valleys as
-    ``valleys.safetensors``.
+    Where no cell is feasible `mu` is the least value it can have and `at_least` says so. The valleys have the grid of
+    the scores unless `valley_alphas` and `valley_sigmas` say otherwise, with at most 2 draws. The scores are written as
+    ``criticality.safetensors``, the valleys as ``valleys.safetensors``.
     """
     import torch
 
@@ -50,7 +53,7 @@ def measure(
     start = restore.weights(run, "start")
     saved = [restore.weights(run, name) for name in _epochs(run, checkpoint)] if path == "optimisation" else None
 
-    def of(images: int, **options: Any) -> Any:
+    def of(images: int, alphas: int, sigmas: int | list[float], **options: Any) -> Any:
         batches = list(restore.batches(run, data, "train", images=images, device=work.device))
         return criticality(
             net,
@@ -67,13 +70,14 @@ def measure(
             **options,
         )
 
-    found = of(images, draws=draws, search="grid" if grid else "border")
+    found = of(images, alphas, sigmas, draws=draws, search="grid" if grid else "border")
     found.save(work.folder / "criticality.safetensors")
     rows = _scores(found, net)
     if valleys:
         auto = [found.blocks[i] for i in sorted({0, len(found.blocks) // 2, len(found.blocks) - 1})]
         named = auto if valleys == ["auto"] else valleys
-        of_valley = of(valley_images, draws=min(draws, 2), search="grid", blocks=named)
+        fine = valley_alphas or alphas, valley_sigmas or sigmas
+        of_valley = of(valley_images, *fine, draws=min(draws, 2), search="grid", blocks=named)
         of_valley.save(work.folder / "valleys.safetensors")
         rows += _cells(of_valley)
     return rows

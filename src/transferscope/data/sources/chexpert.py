@@ -55,7 +55,10 @@ def check(rest: str) -> None:
 def fingerprint(rest: str, memo: Path | None = None) -> str:
     """Digest of the table, of every film that is asked for, and of how they are divided."""
     file, size = _table(rest)
-    files = {f"image {film.name}": file.parent / film.path for film in _films(file, size)}
+    films = _films(file, size)
+    images = [file.parent / film.path for film in films]
+    published.present(images, [film.path for film in films], f"'{file}'")
+    files = {f"image {film.name}": image for film, image in zip(films, images, strict=True)}
     return files_fingerprint({**files, file.name: file}, memo, extra=(str(size),))
 
 
@@ -99,24 +102,29 @@ def _table(rest: str) -> tuple[Path, int | None]:
 
 
 def _columns(file: Path) -> dict[str, int]:
-    """The place of every column. UserError where one that is needed is not there."""
-    with file.open(encoding="utf-8", newline="") as lines:
-        head = next(csv.reader(lines), [])
+    """The place of every column. UserError where one that is needed is not there, or there twice."""
+    head = next(csv.reader(published.text(file).splitlines()), [])
     for name in ("Path", *(name for name, *_ in FINDINGS)):
-        if name not in head:
-            raise UserError(f"{file}: there is no column '{name}'; give the train.csv that CheXpert publishes.")
+        if (many := head.count(name)) != 1:
+            said = "there are several columns" if many else "there is no column"
+            raise UserError(f"{file}: {said} '{name}'; give the train.csv that CheXpert publishes.")
     return {name: place for place, name in enumerate(head)}
 
 
 def _films(file: Path, size: int | None) -> list[Film]:
     columns = _columns(file)
-    with file.open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.reader(lines) if row][1:]
-    films = [_film(file, number, row, columns) for number, row in enumerate(rows, 2)]
+    reader = csv.reader(published.text(file).splitlines())
+    rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))][1:]
+    films = [_film(file, number, row, columns) for number, row in rows]
+    if not films:
+        raise UserError(f"{file}: no film stands below the columns; give the train.csv that CheXpert publishes.")
     if size is None:
         return films
     if len(films) < 2 * size:
-        raise UserError(f"{file}: {len(films):,} films are fewer than {size:,} to train and {size:,} to test on.")
+        raise UserError(
+            f"{file}: {len(films):,} films are fewer than {size:,} to train and {size:,} to test on; write a smaller "
+            f"number than '#{size}', or none."
+        )
     order = published.permuted(len(films), SEED).tolist()
     found = []
     for place, row in enumerate(order[: 2 * size]):
@@ -136,7 +144,7 @@ def _film(file: Path, number: int, row: list[str], columns: dict[str, int]) -> F
     _, _, below = path.partition("/")  # the first folder is that of the archive
     parts = below.split("/")
     if len(parts) < 3 or ".." in parts or parts[0] != "train":
-        raise UserError(f"{file}:{number}: the path '{path}' is not 'CheXpert.../train/PATIENT/.../IMAGE'.")
+        raise UserError(f"{file}:{number}: the path '{path}' is not 'CheXpert.../train/PATIENT/.../IMAGE'; mend it.")
     return Film(
         below,
         tuple(_answer(file, number, row[columns[name]], name, unsure) for name, unsure, _ in FINDINGS),

@@ -17,6 +17,11 @@ KIND = Published(
     labels="fine_labels",
     meta="meta",
     names="fine_label_names",
+    md5={
+        "train": "16019d7e3df5f24257cddd939b257f8d",
+        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+        "meta": "7973b15100ade9c7d40fb424638fde48",
+    },
 )
 
 absolute = from_folder

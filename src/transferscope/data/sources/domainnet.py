@@ -22,6 +22,7 @@ DOMAINS = ("clipart", "infograph", "painting", "quickdraw", "real", "sketch")
 SEED = 2020
 WRITE = "domainnet:ROOT/real"
 SPLITS = ("train", "test")
+DIGITS = 6  # of the number of a class
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,10 @@ def check(rest: str) -> None:
 def fingerprint(rest: str, memo: Path | None = None) -> str:
     """Digest of both lists, of every image that is asked for, and of how many there are of each list."""
     domain = _domain(rest)
-    files = {f"image {name}": domain.root / name for split in SPLITS for name, _ in _chosen(domain, split)[0]}
+    names = [name for split in SPLITS for name, _ in _chosen(domain, split)[0]]
+    images = [domain.root / name for name in names]
+    published.present(images, names, f"the lists of '{domain.name}'")
+    files = {f"image {name}": image for name, image in zip(names, images, strict=True)}
     lists = {domain.list_file(split).name: domain.list_file(split) for split in SPLITS}
     return files_fingerprint({**files, **lists}, memo, extra=(domain.name, str(domain.size)))
 
@@ -105,12 +109,17 @@ def _chosen(domain: Domain, split: str) -> tuple[list[tuple[str, int]], list[tup
 
 def _rows(file: Path, domain: str) -> list[tuple[str, int]]:
     found = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(published.text(file).splitlines(), 1):
         path, _, label = line.strip().rpartition(" ")
         parts = path.split("/")
         if not path and not label:
             continue
-        if not (label.isascii() and label.isdigit()) or len(parts) != 3 or parts[0] != domain or ".." in parts:
+        if (
+            not (label.isascii() and label.isdigit() and len(label) <= DIGITS)
+            or len(parts) != 3
+            or parts[0] != domain
+            or ".." in parts
+        ):
             raise UserError(f"{file}:{number}: '{line.strip()}' is not '{domain}/CLASS/IMAGE NUMBER'; mend the line.")
         found.append((path, int(label)))
     if not found:
@@ -119,17 +128,23 @@ def _rows(file: Path, domain: str) -> list[tuple[str, int]]:
 
 
 def _classes(domain: Domain, lists: dict[str, list[tuple[str, int]]]) -> tuple[str, ...]:
-    """The name of each number. UserError where one has two names, or numbers are left out."""
+    """The name of each number. UserError where one has two names, a name two numbers, or numbers are left out."""
     named: dict[int, str] = {}
+    numbered: dict[str, int] = {}
     for split, rows in lists.items():
+        file = domain.list_file(split)
         for path, label in rows:
             name = path.split("/")[1]
             if named.setdefault(label, name) != name:
-                file = domain.list_file(split)
                 raise UserError(f"{file}: class {label} is '{named[label]}' and '{name}'; mend the list.")
-    if absent := sorted(set(range(max(named) + 1)) - set(named)):
+            if (first := numbered.setdefault(name, label)) != label:
+                raise UserError(
+                    f"{file}: '{path}' has the number {label}, but '{name}' is class {first}; mend the list."
+                )
+    absent = next((label for label in range(len(named)) if label not in named), None)
+    if absent is not None:
         raise UserError(
-            f"The lists of '{domain.name}' go up to class {max(named)}, but have no image of {absent[0]}; "
+            f"The lists of '{domain.name}' go up to class {max(named)}, but have no image of {absent}; "
             "a number is out of range, or lines are lost."
         )
     return tuple(named[label] for label in range(len(named)))

@@ -20,6 +20,7 @@ ENDINGS = (".jpeg", ".jpg", ".png")
 DEVKIT = Path("ILSVRC2012_devkit_t12") / "data"
 TRUTH = DEVKIT / "ILSVRC2012_validation_ground_truth.txt"
 META = DEVKIT / "meta.mat"
+FLAT = "ILSVRC2012_val_{:08d}"
 WRITE = "imagenet:ROOT"
 
 absolute = from_folder
@@ -50,7 +51,12 @@ def listing(rest: str) -> Listing:
 
 def _files(rest: str) -> Files:
     root = _root(rest)
-    return Files(root, tuple(sorted(_images(root))))
+    images = tuple(sorted(_images(root)))
+    if not any(split == "test" for *_, split in images):
+        raise UserError(
+            f"'{root / 'val'}' holds no image, neither in class folders nor flat; unpack its archive there."
+        )
+    return Files(root, images)
 
 
 def _root(rest: str) -> Path:
@@ -90,9 +96,16 @@ def _images(root: Path) -> Iterator[tuple[str, str, str]]:
         )
     truth = _devkit(root)
     if len(truth) != len(flat):
-        raise UserError(f"'{root / 'val'}' holds {len(flat):,} images, but '{root / TRUTH}' {len(truth):,} labels.")
-    for image, name in zip(flat, truth, strict=True):
-        yield f"val/{image.name}", name, "test"
+        raise UserError(
+            f"'{root / 'val'}' holds {len(flat):,} images, but '{root / TRUTH}' {len(truth):,} labels; unpack both "
+            "archives anew."
+        )
+    named = {image.stem: image for image in flat}
+    for number, name in enumerate(truth, 1):  # an image belongs to its label by its number, not by its place
+        stem = FLAT.format(number)
+        if stem not in named:
+            raise UserError(f"'{root / 'val'}' has no {stem}.JPEG; unpack the archive anew.")
+        yield f"val/{named[stem].name}", name, "test"
 
 
 def _devkit(root: Path) -> list[str]:
@@ -110,8 +123,8 @@ def _devkit(root: Path) -> list[str]:
     except Exception as error:  # whatever scipy raises of a file that is none
         raise UserError(f"'{root / META}' cannot be read ({type(error).__name__}); unpack the devkit anew.") from None
     found = []
-    for line, number in enumerate((root / TRUTH).read_text(encoding="ascii", errors="replace").split(), 1):
-        if not number.isdigit() or int(number) not in named:
+    for line, number in enumerate(published.text(root / TRUTH).split(), 1):
+        if not (number.isascii() and number.isdigit()) or int(number) not in named:
             raise UserError(f"{root / TRUTH}:{line}: '{number}' is no class of '{META.name}'; unpack the devkit anew.")
         found.append(named[int(number)])
     return found
