@@ -69,8 +69,8 @@ def trained(shared: Path, finished: Path) -> Path:
             shutil.rmtree(folder / "tables")
             (folder / "study.yaml").write_text(study.text("transfer"), encoding="utf-8")
             for verb in (("gc", "study.yaml", "--yes"), ("report",)):
-                done = command.transferscope(*verb, cwd=folder)
-                assert done.returncode == 0, done.stdout + done.stderr
+                done = command.here(folder, *verb)
+                assert done.code == 0, done.out + done.err
             ready.touch()
     return folder
 

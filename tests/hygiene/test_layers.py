@@ -2,7 +2,10 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 import transferscope
 
@@ -48,18 +51,34 @@ EXCEPTIONS: dict[tuple[str, str], str] = {}
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 
 
-def named(file: Path) -> Iterator[str]:
+@pytest.fixture(scope="module", autouse=True)
+def _let_go() -> Iterator[None]:
+    """Trees of all files take 110 MB."""
+    yield
+    parsed.cache_clear()
+
+
+@cache  # parsing 500 files takes seconds, and six tests ask for them
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
+def named(file: Path) -> frozenset[str]:
     """Every module of ours that a file imports, anywhere in it: inside functions and for the type checker too."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    found: set[str] = set()
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file.relative_to(ROOT)}: write the import in full"
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield inner if _file(inner) is not None else str(node.module)
+                found.add(inner if _file(inner) is not None else str(node.module))
+    return frozenset(found)
 
 
+@cache
 def _file(module: str) -> Path | None:
     """The file of a module of ours."""
     parts = module.split(".")
@@ -124,7 +143,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 
 def test_every_file_opens_with_a_sentence() -> None:
     for file in ROOT.rglob("*.py"):
-        first = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+        first = (ast.get_docstring(parsed(file)) or "").partition("\n")[0]
         assert len(first) > 15, f"{file.relative_to(ROOT)} does not say what it is"
 
 
@@ -134,7 +153,7 @@ def test_only_shape_and_data_say_what_an_image_is_like() -> None:
     found = []
     for file in sorted(ROOT.rglob("*.py")):
         inside = file.relative_to(ROOT)
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if inside.parts[0] != "data" else ():
+        for node in ast.walk(parsed(file)) if inside.parts[0] != "data" else ():
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in makers):
                 continue
             sizes = [ast.unparse(part) for arg in node.args for part in getattr(arg, "elts", [arg])]

@@ -209,7 +209,8 @@ def _finish(
     import altair as alt
 
     if facet is None:
-        return styled(chart.properties(data=data, width=width or 660, height=height), title)
+        chart.data, chart.width, chart.height = data, width or 660, height  # `properties` would copy every layer
+        return styled(chart, title)
     count = max(1, min(columns, data[facet].n_unique()))
     by = plain(alt.Facet, facet, type="nominal", sort=order(data, facet), header=alt.Header(title=None))
     small = width or (660 - 50 * (count - 1)) // count

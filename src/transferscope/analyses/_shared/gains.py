@@ -146,12 +146,12 @@ def column(value: str) -> str:
 
 def _read(artifact: Artifact, name: str, metric: str, at: str, truths: dict[Path, Truth]) -> Values | None:
     try:
-        run = decode(artifact.said["params"], artifact.beside).get(name, artifact)
-        folder = decode(restore.said(run)["data"], artifact.beside).whole()
-        if folder not in truths:
-            table = inputs.open_table(folder)
-            truths[folder] = table.labels[table.rows["test"]], table.error_scale
-        truth, scale = truths[folder]
+        run = decode(artifact.said["params"].get(name), artifact.beside) or artifact
+        data = decode(restore.said(run)["data"], artifact.beside)
+        if data.path not in truths:
+            table = inputs.open_table(data.whole())
+            truths[data.path] = table.labels[table.rows["test"]], table.error_scale
+        truth, scale = truths[data.path]
         return judged.parts(restore.outputs(run, "test", at), truth, metric, scale)
     except UNREAD:
         return None
