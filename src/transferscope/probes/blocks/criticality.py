@@ -220,7 +220,7 @@ def criticality(
         whole = joined(x, "statistics", device)
         of = "evaluated" if statistics is None else "given as statistics"
         images = f"on {'the ' if statistics is None else ''}{len(whole)} images {of}"
-        anew = Anew(prefix, portioned(whole, device), precision)
+        anew = Anew(prefix, portioned(whole, device), precision, biased=True)
         answers = Answers(prefix, anew, guesses=statistics is None)
     if answers.lost:
         raise UserError(f"network: its outputs for {answers.lost} of {prefix.samples} samples are NaN or infinite.")
