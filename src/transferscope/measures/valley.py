@@ -58,9 +58,9 @@ def border(reach: ArrayLike, sigma: ArrayLike, holds: Callable[[int, int], bool]
     """The same score from few cells, where a row that fails at one noise level fails at every higher one.
 
     Rows nearest the start are free (reach 0 scores 0 at any level), so those come first, at the least noise. Then, from
-    the farthest row down, each is asked only at the least noise that would improve on the best ratio; the farthest, and
-    a row that passes there, is followed up by bisection. In the end the best row is asked halfway below its level too:
-    where it fails there, it ends there and all is done again with what is known.
+    the farthest row down, each is asked only at the least noise that would improve on the best ratio; one that passes
+    is followed up level by level, the farthest by bisection. In the end the best row is asked halfway below its level
+    too: where it fails there, it ends there and all is done again with what is known.
     Of cells with the same ratio the farthest counts.
     """
     r, s = _axes(reach, sigma)
@@ -89,17 +89,17 @@ def border(reach: ArrayLike, sigma: ArrayLike, holds: Callable[[int, int], bool]
             better = np.flatnonzero(ratios < best.mu * (1 - NOTHING))
             if not len(better):
                 continue
-            low, high = int(better[0]), ends[row]  # holds, and is known to fail
-            if row == rows[0]:
-                low -= 1
-            elif not ask(row, low):
+            low = int(better[0]) - (row == rows[0])
+            if row == rows[0]:  # nothing is known yet
+                high = ends[row]
+                while high - low > 1:
+                    middle = (low + high) // 2
+                    low, high = (middle, high) if ask(row, middle) else (low, middle)
+            elif ask(row, low):  # mostly one level better, seldom many
+                while low + 1 < len(s) and ask(row, low + 1):
+                    low += 1
+            else:
                 continue
-            while high - low > 1:
-                middle = (low + high) // 2
-                if ask(row, middle):
-                    low = middle
-                else:
-                    high = middle
             if low >= int(better[0]):
                 best = Best(float(ratios[low]), row, low)
         if best.column <= 0 or ask(best.row, best.column // 2):
