@@ -136,9 +136,10 @@ def test_cells_equal_full_passes_by_hand_and_the_score_follows(case, anew):
     assert found.network == found.mu.sum()
 
 
-def test_border_gives_the_score_of_the_grid_within_a_step_for_less(case):
+@pytest.mark.parametrize("batch_norm", ["refresh", "as found"])
+def test_border_gives_the_score_of_the_grid_within_a_step_for_less(case, batch_norm):
     net, start, _ = case
-    options = {"alphas": 5, "sigmas": 6, "sigma_max": 3.0, "draws": 3, "tolerance": 0.03}
+    options = {"alphas": 5, "sigmas": 6, "sigma_max": 3.0, "draws": 3, "tolerance": 0.03, "batch_norm": batch_norm}
     grid = criticality(net, start, batched(32), search="grid", **options)
     border = criticality(net, start, batched(32), search="border", **options)
     step = np.log(grid.sigmas[1] / grid.sigmas[0])
