@@ -68,7 +68,7 @@ def criticality(params: Mapping[str, Any], images: Images = USUAL) -> float:
     cells = params["alphas"] * params["sigmas"] if params["grid"] else 2 * (params["alphas"] + params["sigmas"])
     valley = params["alphas"] * params["sigmas"] * min(params["draws"], 2) * len(params["valleys"])
     scores = BLOCKS * cells * params["draws"] / 3 * counted(images, "train", params["images"])
-    dear = 3 if params["batch_norm"] == "refresh" else 1
+    dear = 1.8 if params["batch_norm"] == "refresh" else 1
     return float(dear * (scores + valley * counted(images, "train", params["valley_images"])) / 2)
 
 
