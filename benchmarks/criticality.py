@@ -11,6 +11,10 @@ together is not meant. Bars: prefix reuse alone 2x per pass (float32), 6x per ce
 does, 100x for the score of every block; and the same mu as the exhaustive grid for 95% of the blocks, one grid step
 for the rest. The exhaustive grid comes from our own cells; the sample says how far they are from naive ones.
 Printed are medians over repeats and their range; seconds are of the processor.
+
+`--study transferscope-quickstart/study.yaml` takes the trained networks of a finished study instead (`--runs 3`: the
+first three, arms in turn), with its own images and its grid of criticality, and prints for each the seconds of the
+score of every block and of the exhaustive grid in the same precision, and how far the scores are apart.
 """
 
 import argparse
@@ -19,6 +23,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import timm
@@ -26,11 +31,15 @@ import torch
 from torch import Tensor, nn
 
 from machine import natural, say
+from transferscope import analyses
+from transferscope.engine.store import Store
 from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.norm import refresh_batch_norm
 from transferscope.probes.blocks.criticality import Criticality, criticality
 from transferscope.probes.passes.prefix import Prefix
 from transferscope.random_streams import stream
+from transferscope.study import Study
+from transferscope.tasks import restore
 
 CLASSES, SIZE, TOLERANCE = 9, 64, 0.01
 Batches = list[tuple[Tensor, Tensor]]
@@ -177,6 +186,50 @@ def cells(case: Case, given: argparse.Namespace, precision: str) -> float:
     return seconds / (found.evaluations.sum() + bare)
 
 
+def on_study(given: argparse.Namespace) -> None:
+    """The scores of a finished study's networks from few cells, beside those of the exhaustive grid."""
+    study = Study.load(given.study)
+    store, options = Store(given.study.parent / "store"), analyses.chosen(study)["criticality"].options
+    every = [(target, arm, seed) for target in study.targets for seed in study.seeds for arm in study.arms]
+    for target, arm, seed in every[: given.runs]:
+        run, data = store.get(study.run(target, arm, seed)), store.get(study.data(target))
+        net, start = restore.network(run, data, "final"), restore.weights(run, "start")
+        batches = list(restore.batches(run, data, "train", images=given.images))
+        found, seconds = {}, {}
+        for search in ("border", *(() if given.no_grid else ("grid",))):
+            began = time.process_time()
+            found[search] = criticality(
+                net,
+                start,
+                batches,
+                alphas=options.alphas,
+                sigmas=options.sigmas,
+                draws=options.draws,
+                tolerance=options.tolerance,
+                search=search,  # type: ignore[arg-type]
+                seed=seed,
+            )
+            seconds[search] = time.process_time() - began
+        few = found["border"]
+        size = f"{few.alphas.shape[1]} alphas x {len(few.sigmas)} sigmas x {few.draws} draws"
+        print(
+            f"{target}, {arm}, seed {seed}: {few.samples} images, {len(few.blocks)} blocks x {size}: "
+            f"{seconds['border']:.1f} s, {few.evaluations.sum() * few.draws:.0f} passes",
+            flush=True,
+        )
+        if given.no_grid:
+            continue
+        apart = steps_apart(few, found["grid"])
+        same, near = int((apart == 0).sum()), int((apart <= 1 + 1e-9).sum())
+        print(
+            f"  exhaustive {seconds['grid']:.1f} s; the same mu {same} of {len(apart)}, within a grid step {near}",
+            flush=True,
+        )
+        for name, own, whole, gap in zip(few.blocks, few.mu, found["grid"].mu, apart, strict=True):
+            if gap > 0:
+                print(f"    {name:14} mu {own:.4g}, exhaustive {whole:.4g}: {gap:.2f} steps", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1000)
@@ -190,9 +243,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--grid-precision", default=natural(), choices=("float32", "bfloat16"))
     parser.add_argument("--no-grid", action="store_true", help="spare the exhaustive grid, and so the agreement")
+    parser.add_argument("--study", type=Path, help="a finished study with criticality, in place of made-up cases")
+    parser.add_argument("--runs", type=int, default=3, help="how many networks of the study")
     parser.add_argument("--cases", nargs="*", default=["scratch", "fine-tuned"])
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.study:
+        say("float32")
+        on_study(given)
+        return
     say(natural())
     for case in cases(given):
         if case.word not in given.cases:

@@ -5,14 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from transferscope.measures.valley import Best, border, score, verdict, within
+from transferscope.measures.valley import Best, border, draws_verdict, pooled_deviation, score, verdict, within
 
 SIGMA = np.geomspace(0.01, 1, 9)
 REACH = np.linspace(0, 2, 11)
 
 
-def brute(feasible, reach, sigma):
-    found = [(reach[a] / sigma[s]) ** 2 for a in range(len(reach)) for s in range(len(sigma)) if feasible[a, s]]
+def brute(holds, reach, sigma):
+    """Over cells that hold as all of less noise in their row do."""
+    cells = [(a, s) for a in range(len(reach)) for s in range(len(sigma)) if all(holds[a, : s + 1])]
+    found = [(reach[a] / sigma[s]) ** 2 for a, s in cells]
     return min(found, default=math.inf)
 
 
@@ -23,14 +25,16 @@ def test_score_is_the_least_ratio_of_any_feasible_cell():
         best = score(feasible, REACH, SIGMA)
         assert best.mu == pytest.approx(brute(feasible, REACH, SIGMA))
         if math.isfinite(best.mu):
-            assert feasible[best.row, best.column]
+            assert feasible[best.row, : best.column + 1].all()
             assert best.mu == (REACH[best.row] / SIGMA[best.column]) ** 2
 
 
 def test_score_by_hand():
     feasible = np.zeros((3, 2), dtype=bool)
     assert score(feasible, [0, 1, 2], [0.5, 1]) == Best(math.inf, -1, -1)
-    feasible[2, 1] = feasible[1, 0] = True
+    feasible[2, 1] = True
+    assert score(feasible, [0, 1, 2], [0.5, 1]) == Best(math.inf, -1, -1)  # it fails with less noise: no valley
+    feasible[2, 0] = feasible[1, 0] = True
     assert score(feasible, [0, 1, 2], [0.5, 1]) == Best(4.0, 1, 0)  # (1 / .5)^2 and (2 / 1)^2: the smaller noise
     feasible[0, 0] = True
     assert score(feasible, [0, 1, 2], [0.5, 1]) == Best(0.0, 0, 0)
@@ -69,6 +73,39 @@ def test_border_takes_a_path_whose_points_do_not_lie_in_order():
     reach = np.array([0.0, 3.0, 1.0, 2.0])
     feasible = np.array([[0, 0], [1, 1], [1, 0], [1, 0]], dtype=bool)
     assert border(reach, [0.5, 1], lambda a, s: bool(feasible[a, s])) == score(feasible, reach, [0.5, 1])
+
+
+def test_border_gives_up_a_row_with_a_gap_halfway_below_and_takes_the_next_best():
+    holds = np.array([[0, 0, 0, 0], [1, 0, 1, 1], [1, 1, 1, 0]], dtype=bool)
+    asked, reach, sigma = [], [0, 1.5, 2], [1, 2, 3, 4]
+    found = border(reach, sigma, lambda a, s: bool(asked.append((a, s)) or holds[a, s]))
+    assert found == score(holds, reach, sigma) == Best((2 / 3) ** 2, 2, 2)
+    assert {(1, 1), (1, 3)} <= set(asked) and len(set(asked)) == len(asked)
+
+
+def test_draws_decide_as_all_of_them_would_and_end_where_it_is_clear():
+    rng = np.random.default_rng(3)
+    wrongly = early = 0
+    for _ in range(2000):
+        rate, deviation = rng.uniform(20, 60), rng.uniform(0, 4)
+        draws, limit = 5, 5 * 40
+        wrong = np.clip(np.rint(rng.normal(rate, deviation, draws)), 0, 150).astype(int).tolist()
+        know = {"draws": draws, "size": 150, "limit": limit}
+        seen = next(m for m in range(1, 6) if draws_verdict(wrong[:m], **know, deviation=deviation) is not None)
+        wrongly += draws_verdict(wrong[:seen], **know, deviation=deviation) != within(sum(wrong), limit)
+        early += seen < draws
+        blind = next(m for m in range(1, 6) if draws_verdict(wrong[:m], **know, deviation=None) is not None)
+        assert draws_verdict(wrong[:blind], **know, deviation=None) == within(sum(wrong), limit), "exact without it"
+        assert seen <= blind
+    assert wrongly <= 10 and early > 1000  # z = 3
+    assert draws_verdict([41], draws=2, size=150, limit=80, deviation=0.0) is None, "one error at least"
+    assert draws_verdict([0], draws=2, size=40, limit=40, deviation=None) is True, "whatever the rest holds"
+    assert draws_verdict([150], draws=2, size=150, limit=80, deviation=None) is False
+
+
+def test_pooled_deviation():
+    assert pooled_deviation([]) is None and pooled_deviation([[3], [1, 2]]) is None
+    assert pooled_deviation([[1, 3], [10, 10, 13]]) == pytest.approx(math.sqrt((2 + 6) / 3))
 
 
 @pytest.mark.parametrize("bad", [([0, 1], [0, 1]), ([0, 1], [1, 0.5]), ([-1, 1], [1]), ([], [1])])

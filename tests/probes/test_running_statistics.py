@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from probing.crossed import Crossed
 from probing.nets import images, made
+from timm.layers import BatchNormAct2d
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from transferscope.models.blocks import blocks, parameters_of
 from transferscope.models.norm import refresh_batch_norm
-from transferscope.probes.blocks.running_statistics import Anew
+from transferscope.probes.blocks.running_statistics import Anew, at_once
 from transferscope.probes.passes.prefix import Prefix
 
 
@@ -75,11 +77,11 @@ def network(name, seed):
         return NETS[name][0]().eval()
 
 
-def slow(net, values, portions, x):
+def slow(net, values, portions, x, biased=False):
     other = copy.deepcopy(net)
     other.load_state_dict(values, strict=False)
     other.double()
-    refresh_batch_norm(other, [part.double() for part in portions])
+    refresh_batch_norm(other, [part.double() for part in portions], biased=biased)
     with torch.no_grad():
         return other.eval()(x.double()).numpy()
 
@@ -109,6 +111,55 @@ def test_outputs_are_those_of_a_changed_copy_with_statistics_from_whole_passes(n
     for word, tensor in prefix.net.state_dict().items():
         if "running" not in word:
             assert torch.equal(tensor, net.state_dict()[word]), word
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_one_pass_gives_the_outputs_that_a_change_has_on_the_images_of_its_statistics(name):
+    net, start = network(name, 1), network(name, 2).state_dict()
+    x = images(30, 32 if name in ("residual", "norms with activations") else 9).to(memory_format=torch.channels_last)
+    prefix = Prefix(copy.deepcopy(net), [x])
+    anew = Anew(prefix, (x,), "float32", biased=True)
+    assert anew.exact == NETS[name][1]
+    assert not Anew(Prefix(copy.deepcopy(net), [x]), (x,), "float32").exact, "unbiased variances"
+    assert not Anew(Prefix(copy.deepcopy(net), [x]), (x[::2], x[1::2]), "float32", biased=True).exact
+    cut = blocks(net, x[:2])
+    for block in cut[:: max(1, len(cut) // 4)]:
+        values = {n: start[n] for n in parameters_of(block, start)}
+        want = slow(net, values, [x], x, biased=True)
+        bound = 1e-5 * max(1, np.abs(want).max())
+        assert np.abs(prefix.run(anew.variant(block, values)) - want).max() <= bound, block
+        if anew.exact:
+            assert np.abs(anew.outputs(block, values) - want).max() <= bound, block
+
+
+@pytest.mark.parametrize("norm", ["plain", "with activation", "without weights", "synchronised"])
+def test_a_norm_by_the_statistics_of_what_reaches_it(norm):
+    kinds = {
+        "plain": nn.BatchNorm2d,
+        "with activation": BatchNormAct2d,
+        "without weights": lambda n: nn.BatchNorm2d(n, affine=False),
+        "synchronised": nn.SyncBatchNorm,
+    }
+    one = kinds[norm](5)
+    x = 3 * images(200, 24)[:, :1].reshape(40, 5, 24, 24) + torch.linspace(-9, 9, 5).view(-1, 1, 1)
+    if norm != "without weights":
+        with torch.no_grad():
+            one.weight.copy_(torch.linspace(-1, 2, 5))
+            one.bias.copy_(torch.linspace(2, -1, 5))
+    for layout in (torch.contiguous_format, torch.channels_last):
+        given = x.contiguous(memory_format=layout)
+        out, seen = at_once(one.eval(), given)
+        exact = x.double()
+        assert torch.allclose(seen.mean, exact.mean((0, 2, 3)), atol=1e-4)
+        assert torch.allclose(seen.biased_var, exact.var((0, 2, 3), correction=0), rtol=1e-4)
+        assert torch.allclose(seen.var, exact.var((0, 2, 3)), rtol=1e-4)
+        double = copy.deepcopy(one).double().train()
+        want = double(exact) if norm != "synchronised" else F.batch_norm(
+            exact, None, None, double.weight, double.bias, True, 0.0, double.eps
+        )  # fmt: skip
+        assert (out - want).abs().max() <= 1e-4 and torch.equal(given, x), "what it is given is left alone"
+    assert at_once(one, x.bfloat16()) is None and at_once(nn.GroupNorm(1, 5), x) is None
+    assert at_once(one, x[:1, :, :1, :1]) is None, "one value has no variance"
 
 
 def test_begun_again_with_other_weights():

@@ -1,10 +1,11 @@
-"""Servers that speak as Google's and Azure's object stores do, and buckets in them; the clients' own libraries ask them.
+"""Servers that speak as Google's and Azure's object stores do, asked by the libraries of each, and buckets in them.
 
 Google's is `gcp-storage-emulator` in this process. It does not know conditional writes, which are added here as
-Google's documentation has them: with ``ifGenerationMatch=0`` an object is written where there is none, else 412. Azure's
-is Microsoft's Azurite, which npm installs; `AZURITE` in the environment says where its ``azurite-blob`` is.
+Google's documentation has them: with ``ifGenerationMatch=0`` an object is written where there is none, else 412.
+Azure's is Microsoft's Azurite, which npm installs; `AZURITE` in the environment says where its ``azurite-blob`` is.
 """
 
+import atexit
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -75,11 +77,8 @@ def azure(name: str) -> str:
     from azure.core.exceptions import ResourceExistsError
     from azure.storage.blob import BlobServiceClient
 
-    with BlobServiceClient.from_connection_string(told) as client:
-        try:
-            client.create_container(name)
-        except ResourceExistsError:
-            pass
+    with BlobServiceClient.from_connection_string(told) as client, suppress(ResourceExistsError):
+        client.create_container(name)
     return f"az://{name}"
 
 
@@ -92,8 +91,6 @@ def _azure() -> str:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    import atexit
-
     atexit.register(lambda: (server.kill(), server.wait(), shutil.rmtree(Path(folder), ignore_errors=True)))
     for _ in range(300):
         with socket.socket() as probe:

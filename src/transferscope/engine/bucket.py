@@ -88,7 +88,7 @@ class Bucket:
         self._asked(lambda: self._fs.pipe_file(f"{self._base}/{name}", content))
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write an object where there is none (If-None-Match, or Google's word for it): False where another was quicker."""
+        """Write an object where there is none (a conditional write): False where another was quicker."""
 
         def ask() -> bool:
             try:
@@ -178,7 +178,7 @@ def _opened(url: str) -> tuple[Any, str]:
     import fsspec
 
     scheme = url.partition("://")[0]
-    logging.getLogger(PACKAGES[scheme]).setLevel(logging.CRITICAL)  # what went wrong is said once, and not as a traceback
+    logging.getLogger(PACKAGES[scheme]).setLevel(logging.CRITICAL)  # ours is the one sentence of it
     how: dict[str, Any] = {"use_listings_cache": False}
     if scheme == "s3":
         retries = {"max_attempts": 2, "mode": "standard"}

@@ -1,12 +1,14 @@
 """The valley around a block's weights: its score from the cells that hold, and how few cells tell it.
 
 A cell is a point on the way from the start to the final weights (row, at distance `reach` from the start) and a noise
-level (column). It is feasible where the mean training error under that noise stays within what is allowed. The score is
-the least reach^2 / sigma^2 over feasible cells (Chatterji et al. 2020, definition of module criticality).
+level (column). It holds where the mean training error under that noise stays within what is allowed, and is feasible
+where it and all cells of its row with less noise hold. The score is the least reach^2 / sigma^2 over feasible cells
+(Chatterji et al. 2020, definition of module criticality). There the error is an expectation, which rises with the noise
+where there is a valley; of a few draws on a few images it wiggles, and some cell far outside holds by luck.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,15 +37,16 @@ def _axes(reach: ArrayLike, sigma: ArrayLike) -> tuple[NDArray[np.float64], NDAr
     return r, s
 
 
-def score(feasible: ArrayLike, reach: ArrayLike, sigma: ArrayLike) -> Best:
-    """The score of a whole grid: `feasible` (A, S) of bool, `reach` (A,), `sigma` (S,) ascending.
+def score(holds: ArrayLike, reach: ArrayLike, sigma: ArrayLike) -> Best:
+    """The score of a whole grid: `holds` (A, S) of bool, `reach` (A,), `sigma` (S,) ascending.
 
     Of cells with the same ratio the one of smaller noise counts. Reach 0 throughout (nothing moved) scores 0.
     """
     r, s = _axes(reach, sigma)
-    good = np.asarray(feasible, dtype=bool)
-    if good.shape != (len(r), len(s)):
-        raise ValueError(f"a grid of {good.shape} does not fit {len(r)} distances and {len(s)} noise levels.")
+    given = np.asarray(holds, dtype=bool)
+    if given.shape != (len(r), len(s)):
+        raise ValueError(f"a grid of {given.shape} does not fit {len(r)} distances and {len(s)} noise levels.")
+    good = np.logical_and.accumulate(given, axis=1)
     ratio = np.where(good, (r[:, None] / s[None, :]) ** 2, np.inf)
     if not good.any():
         return Best(math.inf, -1, -1) if r.any() else Best(0.0, -1, -1)
@@ -51,36 +54,56 @@ def score(feasible: ArrayLike, reach: ArrayLike, sigma: ArrayLike) -> Best:
     return Best(float(ratio[row, column]), row, column)
 
 
-def border(reach: ArrayLike, sigma: ArrayLike, feasible: Callable[[int, int], bool]) -> Best:
+def border(reach: ArrayLike, sigma: ArrayLike, holds: Callable[[int, int], bool]) -> Best:
     """The same score from few cells, where a row that fails at one noise level fails at every higher one.
 
     Rows nearest the start are free (reach 0 scores 0 at any level), so those come first, at the least noise. Then, from
-    the farthest row down, each is asked only at the least noise that would improve on the best ratio; a row that passes
-    there is followed up by bisection. At most one failing cell per row, and for rows that improve, log2(S) more.
+    the farthest row down, each is asked only at the least noise that would improve on the best ratio; one that passes
+    is followed up level by level, the farthest by bisection. In the end the best row is asked halfway below its level
+    too: where it fails there, it ends there and all is done again with what is known.
     Of cells with the same ratio the farthest counts.
     """
     r, s = _axes(reach, sigma)
-    best = Best(math.inf, -1, -1)
     if not r.any():
         return Best(0.0, -1, -1)
+    known: dict[tuple[int, int], bool] = {}
+    ends = [len(s)] * len(r)  # of every row the least level known to fail
+
+    def ask(row: int, column: int) -> bool:
+        if column >= ends[row]:
+            return False
+        if (row, column) not in known:
+            known[row, column] = holds(row, column)
+            if not known[row, column]:
+                ends[row] = column
+        return known[row, column]
+
     rows: list[int] = np.argsort(-r, kind="stable").tolist()
     for free in (row for row in rows if r[row] == 0):
-        if feasible(free, 0):
+        if ask(free, 0):
             return Best(0.0, free, 0)
-    for row in (row for row in rows if r[row] > 0):
-        ratios = (r[row] / s) ** 2
-        better = np.flatnonzero(ratios < best.mu * (1 - NOTHING))
-        if not len(better) or not feasible(row, int(better[0])):
-            continue
-        low, high = int(better[0]), len(s)  # feasible, and not known to be
-        while high - low > 1:
-            middle = (low + high) // 2
-            if feasible(row, middle):
-                low = middle
+    while True:
+        best = Best(math.inf, -1, -1)
+        for row in (row for row in rows if r[row] > 0):
+            ratios = (r[row] / s) ** 2
+            better = np.flatnonzero(ratios < best.mu * (1 - NOTHING))
+            if not len(better):
+                continue
+            low = int(better[0]) - (row == rows[0])
+            if row == rows[0]:  # nothing is known yet
+                high = ends[row]
+                while high - low > 1:
+                    middle = (low + high) // 2
+                    low, high = (middle, high) if ask(row, middle) else (low, middle)
+            elif ask(row, low):  # mostly one level better, seldom many
+                while low + 1 < len(s) and ask(row, low + 1):
+                    low += 1
             else:
-                high = middle
-        best = Best(float(ratios[low]), row, low)
-    return best
+                continue
+            if low >= int(better[0]):
+                best = Best(float(ratios[low]), row, low)
+        if best.column <= 0 or ask(best.row, best.column // 2):
+            return best
 
 
 def within(wrong: int, limit: float) -> bool:
@@ -119,3 +142,28 @@ def verdict(
     pieces = float(((n / n.mean() * (rates - excess)) ** 2).sum()) / (len(w) - 1) / len(w)
     half = Z * math.sqrt(max(answers, pieces) * (1 - seen / total))
     return excess < allowed if abs(excess - allowed) > half else None
+
+
+def draws_verdict(wrong: Sequence[int], *, draws: int, size: int, limit: float, deviation: float | None) -> bool | None:
+    """Whether a cell holds, from some of its `draws`, each on all answers (`size`); None: not yet clear.
+
+    `wrong` (m,): errors under each draw seen; the cell holds with at most `limit` in all. Exact where the count is
+    decided whatever the rest holds. Else their mean is compared with what is allowed, z = 3 standard errors of the mean
+    of all draws apart, given the `deviation` of one draw's errors from another's (one error at least; None: not known).
+    """
+    total, left = sum(wrong), draws - len(wrong)
+    if total > limit + _room(limit):
+        return False
+    if total + left * size <= limit + _room(limit):
+        return True
+    if deviation is None or not wrong:
+        return None
+    gap = total / len(wrong) - limit / draws
+    half = Z * max(deviation, 1.0) * math.sqrt(1 / len(wrong) - 1 / draws)
+    return gap < 0 if abs(gap) > half else None
+
+
+def pooled_deviation(cells: Sequence[Sequence[int]]) -> float | None:
+    """Standard deviation of the errors under one draw, within cells; None with fewer than 2 degrees of freedom."""
+    free = sum(len(cell) - 1 for cell in cells)
+    return math.sqrt(sum(float(np.var(cell)) * len(cell) for cell in cells) / free) if free >= 2 else None

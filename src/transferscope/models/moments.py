@@ -29,6 +29,11 @@ class Moments:
     def var(self) -> Tensor:
         return self.squares / max(self.count - 1, 1)
 
+    @property
+    def biased_var(self) -> Tensor:
+        """What batch norm divides by in training: the mean of the squared deviations."""
+        return self.squares / max(self.count, 1)
+
 
 @dataclass
 class Instances:

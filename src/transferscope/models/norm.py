@@ -80,14 +80,15 @@ def running_statistics(net: nn.Module) -> dict[str, Tensor]:
     return {_join(path, word): one.tensor(word) for path, one in norms(net).items() for word in one.words}
 
 
-def refresh_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> int:
+def refresh_batch_norm(net: nn.Module, batches: Iterable[Tensor], *, biased: bool = False) -> int:
     """Set every running mean and variance to that of all values seen over `batches`; the number of batches.
 
     Pooled over the examples, not averaged over batches: a short last batch weighs what it holds, and the variance is
-    the unbiased one of the whole, added up in float64. (Instance norm keeps what its training does: the mean over the
-    examples of each one's mean and unbiased variance.) Each batch (on the network's device) is normalised by its own
-    statistics on the way, as in training, whatever the module's class; all other layers run in eval mode, so dropout
-    is off. Weights and training flags are left as found; on an exception the statistics are too. Raises UserError
+    the unbiased one of the whole (with `biased` the one that training divides by), added up in float64. (Instance norm
+    keeps what its training does: the mean over the examples of each one's mean and unbiased variance.) Each batch (on
+    the network's device) is normalised by its own statistics on the way, as in training, whatever the module's class;
+    all other layers run in eval mode, so dropout is off. Weights and training flags are left as found; on an exception
+    the statistics are too. Raises UserError
     where there are no batches, and for a module whose way of using what it keeps is not known (`norm_trial`).
     """
     layers = norms(net)
@@ -129,7 +130,9 @@ def refresh_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> int:
                 if pooled[path].count:
                     for word in one.words:
                         like = one.tensor(word)
-                        like.copy_((pooled[path].var if word == one.var else pooled[path].mean).view(like.shape))
+                        like.copy_(
+                            (_var(pooled[path], biased) if word == one.var else pooled[path].mean).view(like.shape)
+                        )
                 elif axes.get(path, 1) is not None:  # nothing is known about it
                     uncalled[path] = one.tensor(one.var)
             if used := used_unseen(lambda: net(batch), uncalled, batch.device):
@@ -148,6 +151,10 @@ def refresh_batch_norm(net: nn.Module, batches: Iterable[Tensor]) -> int:
                 for name, tensor in state.items():
                     tensor.copy_(before[name])
     return seen
+
+
+def _var(pooled: Moments | Instances, biased: bool) -> Tensor:
+    return pooled.biased_var if biased and isinstance(pooled, Moments) else pooled.var
 
 
 def reader(path: str, one: Norm, pooled: Moments | Instances, axes: dict[str, int | None]) -> Callable[..., None]:

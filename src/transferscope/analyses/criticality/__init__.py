@@ -2,7 +2,8 @@
 
 One block at a time is put somewhere between its start and its final value with noise added, all other blocks final.
 Its criticality mu is the least (share of the way x distance / noise)^2 at which the training error stays within a
-tolerance. A block that works at its start scores 0; one that needed a long way into a narrow valley scores high.
+tolerance, there and under all less noise (of few images and draws some place far outside the valley would do by luck).
+A block that works at its start scores 0; one that needed a long way into a narrow valley scores high.
 (Chatterji, Neyshabur and Sedghi 2020; Neyshabur, Sedghi and Zhang 2020, section 3 and figures 5 and 6.)
 
 How to read it. Large blocks have a larger mu because distance sums over weights. Blocks are therefore compared by

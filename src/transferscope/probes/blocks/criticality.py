@@ -37,15 +37,15 @@ SPAN = 100.0  # the largest noise level over the least
 class Criticality(result.Saved):
     """Criticality of B blocks on a grid of A points between start and final weights and S noise levels.
 
-    Per block (B,): `mu` = least alpha^2 D^2 / sigma^2 over feasible cells (Chatterji et al. 2020), infinite where even
-    the least noise is too much; `alpha` and `sigma` of the cell that gives it (NaN where none does); `distance` D from
-    start to final weights; `rms` of the block's weights (its tensors of two or more dimensions), the unit of `sigmas`.
-    `alphas` (B, A) is each point's distance from the start over D; `sigmas` (S,) are relative, times `rms` absolute.
-    `error` (B, A, S): mean training error under noise, over the part `seen` (B, A, S) in [0, 1] of all draws and
-    samples, NaN where that is 0; feasible up to `allowed`; of cells that surely fail it is an estimate. `bare` (B, A):
-    error without noise, NaN unless search is "grid". `final_error` is that of the final network. `batch_norm` says
-    which running statistics it and every cell have; `own_error` is its error with those it came with. `notes`: blocks
-    that needed full passes, and why.
+    Per block (B,): `mu` = least alpha^2 D^2 / sigma^2 over feasible cells (Chatterji et al. 2020), those that hold as
+    all of less noise at their point do, infinite where even the least noise is too much; `alpha` and `sigma` of the
+    cell that gives it (NaN where none does); `distance` D from start to final weights; `rms` of the block's weights
+    (its tensors of two or more dimensions), the unit of `sigmas`. `alphas` (B, A) is each point's distance from the
+    start over D; `sigmas` (S,) are relative, times `rms` absolute. `error` (B, A, S): mean training error under noise,
+    over the part `seen` (B, A, S) in [0, 1] of all draws and samples, NaN where that is 0; a cell holds up to
+    `allowed`; of cells that are clear early it is an estimate. `bare` (B, A): error without noise, NaN unless search is
+    "grid". `final_error` is that of the final network. `batch_norm` says which running statistics it and every cell
+    have; `own_error` is its error with those it came with. `notes`: blocks that needed full passes, and why.
     """
 
     mu: Array
@@ -173,20 +173,23 @@ def criticality(
     mean square of the block's final weights; a number of sigmas are spaced evenly in ratio from `sigma_max` / 100 to
     `sigma_max`. The `draws` of noise are the same for all cells: of seed, block, draw and tensor name alone.
 
-    A cell is feasible where the mean error over draws and samples is at most the final error + `tolerance`, or with
-    `relative` at most the final error * (1 + `tolerance`) + 1 / samples. `batches` are training batches with labels.
-    Errors are wrong answers; those of multi-label tasks are counted per label.
+    A cell holds where the mean error over draws and samples is at most the final error + `tolerance`, or with
+    `relative` at most the final error * (1 + `tolerance`) + 1 / samples, and is feasible where all cells of less noise
+    at its point hold too: of few draws and samples some cell outside the valley holds by luck. `batches` are training
+    batches with labels. Errors are wrong answers; those of multi-label tasks are counted per label.
 
-    `search` "border" evaluates the cells that decide the score, each until it is clear (z = 3); "grid" all of them,
-    completely. A block that did not move scores 0. `batch_norm` "refresh": running statistics are estimated anew for
-    every point, level and draw, and for the final error, from the batches or from the images of `statistics`; "as
-    found": those of the final network everywhere, so that what a cell loses is in part a misfit of the norms behind it.
-    `precision` "bfloat16" can be faster, but single samples differ and move a score by a step of the grid; the network
-    is run as a copy, with float32 weights where they are of half precision. `memory` (bytes) bounds the activations
-    that are kept; noise takes up to half as much again. Heads count as blocks, from the values that
-    `start` has for them. `net` and `start` are networks or state dicts; `like` is a network of the form of `net`,
-    needed where both are state dicts: its own values do not matter. Nothing given is changed. Raises UserError for
-    states of another architecture, unknown blocks, missing labels and values out of range.
+    `search` "border" evaluates the cells that decide the score, each until it is clear (z = 3; between draws by how far
+    the draws of the block's cells near the border differ); "grid" all of them, completely. A block that did not move
+    scores 0. `batch_norm` "refresh": running statistics are estimated anew for every point, level and draw, and for the
+    final error, from the batches or from the images of `statistics`, with the variance that batch norm divides by in
+    training, so that on few images one pass gives both; "as found": those of the final network everywhere, so that what
+    a cell loses is in part a misfit of the norms behind it. `precision` "bfloat16" can be faster, but single samples
+    differ and move a score by a step of the grid; the network is run as a copy, with float32 weights where they are of
+    half precision. `memory` (bytes) bounds the activations that are kept; noise takes up to half as much again. Heads
+    count as blocks, from the values that `start` has for them. `net` and `start` are networks or state dicts; `like` is
+    a network of the form of `net`, needed where both are state dicts: its own values do not matter. Nothing given is
+    changed. Raises UserError for states of another architecture, unknown blocks, missing labels and values out of
+    range.
     """
     _check(draws, tolerance, relative, search, batch_norm, sigma_max)
     levels = _levels(sigmas, sigma_max)
@@ -220,7 +223,7 @@ def criticality(
         whole = joined(x, "statistics", device)
         of = "evaluated" if statistics is None else "given as statistics"
         images = f"on {'the ' if statistics is None else ''}{len(whole)} images {of}"
-        anew = Anew(prefix, portioned(whole, device), precision)
+        anew = Anew(prefix, portioned(whole, device), precision, biased=True)
         answers = Answers(prefix, anew, guesses=statistics is None)
     if answers.lost:
         raise UserError(f"network: its outputs for {answers.lost} of {prefix.samples} samples are NaN or infinite.")

@@ -20,9 +20,10 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class NoisyCell:
-    """A network with the weights of a cell under one draw of noise; `guess`: outputs near its own, where known."""
+    """A network with the weights of a cell under one draw of noise; `guess`: outputs near its own, where known, and
+    without a `variant` its very own."""
 
-    variant: Variant
+    variant: Variant | None
     guess: np.ndarray | None = None
 
 
@@ -52,10 +53,17 @@ class Answers:
         self.size = sum(int((own >= 0).sum()) for own in self._labels)
         self.wrong = int(sum(part.sum() for part in self.before))
 
+    @property
+    def at_once(self) -> bool:
+        """Whether all answers under a draw come of the pass that estimates its statistics."""
+        return self._guesses and self._anew is not None and self._anew.exact
+
     def cell(self, block: str | None, state: State) -> NoisyCell:
         """`state` made ready to run."""
         if self._anew is None:
             return NoisyCell(self.prefix.variant(block, state))
+        if self.at_once:
+            return NoisyCell(None, self._anew.outputs(block, state))
         variant, outputs = self._anew.estimated(block, state)
         return NoisyCell(variant, outputs if self._guesses else None)
 
@@ -64,11 +72,15 @@ class Answers:
 
         Where more than `enough` are surely wrong, those that are in doubt are not settled.
         """
-        if cell.guess is None:
-            logits = self.prefix.run(cell.variant, [number])
+        variant = cell.variant
+        near = None if cell.guess is None else cell.guess[self._parts[number]]
+        if variant is None:
+            assert near is not None
+            logits = near
+        elif near is None:
+            logits = self.prefix.run(variant, [number])
         else:
-            near, labels = cell.guess[self._parts[number]], self._labels[number]
-            logits = guessed(near, labels, lambda rows: self.prefix.rows(cell.variant, number, rows), enough)
+            logits = guessed(near, self._labels[number], lambda rows: self.prefix.rows(variant, number, rows), enough)
         wrong = _wrong(logits, self._labels[number])
         return int(wrong.sum()), int((wrong != self.before[number]).sum())
 

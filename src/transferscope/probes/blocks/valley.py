@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transferscope.devices import exact
-from transferscope.measures.valley import Best, border, score, verdict, within
+from transferscope.measures.valley import Best, border, draws_verdict, pooled_deviation, score, verdict, within
 from transferscope.models.weights import distance
 from transferscope.probes.blocks.errors import Answers, NoisyCell
 from transferscope.random_streams import stream
 
+NEAR = 0.08  # cells whose error is so near what is allowed tell how far draws differ there
 Array = NDArray[np.float64]
 State = Mapping[str, Tensor]
 
@@ -44,6 +45,7 @@ class BlockGrid:
         self.error = np.full((len(points), len(levels)), np.nan)
         self.seen = np.zeros_like(self.error)
         self.bare = np.full(len(points), np.nan)
+        self._apart: list[list[int]] = []  # errors under every draw of the cells near the border
 
     def noise(self, draw: int) -> State:
         """Standard normal noise for the block's tensors: of seed, block, draw and name alone."""
@@ -73,8 +75,32 @@ class BlockGrid:
         self.error[row, column], self.seen[row, column] = wrong / self.total, 1.0
         return within(wrong, self.limit)
 
-    def feasible(self, row: int, column: int) -> bool:
-        """A cell until it is clear: pieces (draw, batch) in an order that mixes both."""
+    def holds(self, row: int, column: int) -> bool:
+        """A cell until it is clear."""
+        return self._by_draws(row, column) if self.answers.at_once else self._by_pieces(row, column)
+
+    def _by_draws(self, row: int, column: int) -> bool:
+        """Draw by draw, where all answers under one come at once."""
+        wrong: list[int] = []
+        known: bool | None = None
+        while known is None:
+            under = self.under(row, column, len(wrong))
+            wrong.append(sum(self.answers.of(under, i)[0] for i in range(len(self.answers.before))))
+            known = draws_verdict(
+                wrong,
+                draws=self.draws,
+                size=self.answers.size,
+                limit=self.limit,
+                deviation=pooled_deviation(self._apart),
+            )
+        share = float(np.mean(wrong)) / self.answers.size
+        self.error[row, column], self.seen[row, column] = share, len(wrong) / self.draws
+        if abs(share - self.limit / self.total) <= NEAR:
+            self._apart.append(wrong)
+        return known
+
+    def _by_pieces(self, row: int, column: int) -> bool:
+        """Pieces (draw, batch) in an order that mixes both."""
         before, count = self.answers.before, len(self.answers.before)
         order = stream(self.seed, "criticality", self.block, "order").permutation(count)
         held: dict[int, NoisyCell] = {}
@@ -100,7 +126,7 @@ class BlockGrid:
 
     def border_cells(self) -> dict[str, Any]:
         """The score from the cells that decide it."""
-        return self._row(border(self.reach, self.sigma, self.feasible))
+        return self._row(border(self.reach, self.sigma, self.holds))
 
     def every_cell(self) -> dict[str, Any]:
         """The score from every cell, and the error without noise at every point."""

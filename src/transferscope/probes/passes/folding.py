@@ -80,7 +80,7 @@ class Folding:
 
     def compute(self, layers: Mapping[str, nn.Module]) -> Callable[[str, Forward], Forward]:
         """Which forward a module, given by name and its own, runs instead; `layers` come before the folding's."""
-        instead: dict[str, Any] = {pair.norm: _rest(self.net.get_submodule(pair.norm)) for pair in self.pairs}
+        instead: dict[str, Any] = {pair.norm: rest(self.net.get_submodule(pair.norm)) for pair in self.pairs}
         instead |= {name: _casting(layer) for name, layer in {**self.layers, **layers}.items()}
         return lambda name, forward: instead.get(name, forward)
 
@@ -130,7 +130,7 @@ def _pairs(net: nn.Module, trace: Trace) -> tuple[NormedLayer, ...]:
     found = []
     for call, memory in zip(trace.calls, trace.inputs, strict=True):
         maker = makers.get(memory)
-        if not memory or maker is None or _rest(named[call.module]) is None:
+        if not memory or maker is None or rest(named[call.module]) is None:
             continue
         pair = NormedLayer(maker.module, call.module)
         alone = all(t <= maker.end or call.begin < t < call.end for t in trace.reads.seen.get(memory, []))
@@ -145,7 +145,7 @@ def _linear(module: nn.Module) -> bool:
     return isinstance(module, LINEAR) and {"weight", "bias"} <= module._parameters.keys()
 
 
-def _rest(norm: nn.Module) -> Forward | None:
+def rest(norm: nn.Module) -> Forward | None:
     """What a batch norm does besides its arithmetic; None where that is not known."""
     if not isinstance(norm, _BatchNorm) or norm.running_mean is None:
         return None
