@@ -345,6 +345,7 @@ def test_later_parameters_are_neutral() -> None:
         "views": None,
         "clip_grad": None,
         "ema": None,
+        "save_every": None,
         "drop_path": 0.0,
         "dropout": 0.0,
         "class_weights": None,
@@ -389,6 +390,14 @@ def test_both_sides_of_every_drop_are_kept(fit) -> None:
     assert saved == {f"epoch-{epoch:04d}" for epoch in (0, 1, 2, 4, 5, 6, 8)}
     saved = {path.stem for path in fit("plain", **how)[0].glob("epoch-*.safetensors")}
     assert saved == {f"epoch-{epoch:04d}" for epoch in (0, 1, 2, 4, 8)}
+
+
+def test_one_in_so_many_epochs_is_kept_besides_and_nothing_else_changes(fit) -> None:
+    plain, rows = fit("plain", epochs=7)
+    more, same = fit("more", epochs=7, save_every=3)
+    assert {path.stem for path in more.glob("epoch-*.safetensors")} == {f"epoch-{e:04d}" for e in (0, 1, 2, 3, 4, 6)}
+    assert {path.stem for path in plain.glob("epoch-*.safetensors")} == {f"epoch-{e:04d}" for e in (0, 1, 2, 4)}
+    assert rows == same and (plain / "final.safetensors").read_bytes() == (more / "final.safetensors").read_bytes()
 
 
 def test_a_last_batch_of_one_image_does_not_stop_batch_norm(fit, digits, monkeypatch) -> None:

@@ -39,7 +39,7 @@ def given_series(patterns: tuple[str, ...], folder: Path, outside: Look) -> tupl
 
 def trained(labels: str, run: Step, schedule: Schedule) -> list[Checkpoint]:
     """What the pretraining `run` on true or random `labels` saves, in order."""
-    epochs = saved_epochs(str(run.params["keep"]), schedule)
+    epochs = saved_epochs(str(run.params["keep"]), schedule, run.params["save_every"])
     names = [*map(restore.saved, epochs[:-1]), restore.FILES["end"]]
     return [Checkpoint(labels, name, epoch, run, name) for name, epoch in zip(names, epochs, strict=True)]
 

@@ -137,7 +137,7 @@ class _Run(Learner):
         self._read()  # waits for a GPU, whose work is training time
         self.now.seconds += time.perf_counter() - clock
         self.evaluate()
-        if number < self.recipe.epochs and kept(number, self.recipe.keep, self.schedule):
+        if number < self.recipe.epochs and self._kept(number):
             self.save_weights(f"epoch-{number:04d}")
         self._save_now_and_then()
 
@@ -171,8 +171,11 @@ class _Run(Learner):
         now.epoch += 1
         unspent = {"lr": 0.0, "running_loss": None, "running_accuracy": None, "stopped": True}
         now.rows.append({**now.rows[-1], "epoch": now.epoch, **unspent})
-        if now.epoch < self.recipe.epochs and kept(now.epoch, self.recipe.keep, self.schedule):
+        if now.epoch < self.recipe.epochs and self._kept(now.epoch):
             self.save_weights(f"epoch-{now.epoch:04d}")
+
+    def _kept(self, epoch: int) -> bool:
+        return kept(epoch, self.recipe.keep, self.schedule, self.recipe.save_every)
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 

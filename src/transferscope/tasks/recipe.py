@@ -93,6 +93,9 @@ class Training(Strict):
     ema: Annotated[Annotated[Real, Field(gt=0, lt=1)] | None, Neutral(None)] = None
     """Decay of a moving average of the weights, running statistics among them (in update n at most (1 + n) / (10 + n)),
     which is scored on val and test at the end and kept for analyses with `checkpoint: ema`; null for none."""
+    save_every: Annotated[Annotated[int, Field(ge=1)] | None, Neutral(None)] = None
+    """Weights are kept after every so many epochs, besides those after 1, 2, 4, 8 and so on, as points of the path that
+    training took; null for those alone."""
     mixup: Annotated[Real, Field(ge=0, le=1000)] = 0.0
     """Alpha of mixup's Beta(alpha, alpha), one weight drawn a batch; 0 turns it off."""
     label_smoothing: Annotated[Real, Field(ge=0, lt=1)] = 0.0

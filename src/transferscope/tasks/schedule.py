@@ -89,14 +89,15 @@ def stops(rows: Sequence[Mapping[str, Any]], patience: int | None) -> bool:
     return patience is not None and len(scores) > patience and max(scores[-patience:]) <= max(scores[:-patience])
 
 
-def kept(epoch: int, keep: str, schedule: Schedule) -> bool:
-    """Whether the weights after `epoch` (at least 1) are saved: powers of two, both sides of every drop, or all."""
-    if keep == "all" or epoch & (epoch - 1) == 0:
+def kept(epoch: int, keep: str, schedule: Schedule, every: int | None = None) -> bool:
+    """Whether the weights after `epoch` (at least 1) are saved: powers of two and one in `every`, with them both sides
+    of every drop, or all."""
+    if keep == "all" or epoch & (epoch - 1) == 0 or (every is not None and epoch % every == 0):
         return True
     return keep == "drops" and any(epoch in (drop, drop + 1) for drop in schedule.drops())
 
 
-def saved_epochs(keep: str, schedule: Schedule) -> tuple[int, ...]:
+def saved_epochs(keep: str, schedule: Schedule, every: int | None = None) -> tuple[int, ...]:
     """The epochs whose weights a run keeps by number: 0, those that are `kept`, and the last (as ``final``)."""
-    inside = (epoch for epoch in range(1, schedule.epochs) if kept(epoch, keep, schedule))
+    inside = (epoch for epoch in range(1, schedule.epochs) if kept(epoch, keep, schedule, every))
     return (0, *inside, schedule.epochs)
