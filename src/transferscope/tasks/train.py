@@ -64,7 +64,8 @@ def train(
 
     Writes ``epoch-0000`` (the start), ``epoch-0001``, ``-0002``, ``-0004``, ... (`keep` "log"; "drops" adds both sides
     of every drop of the learning rate, "all" every epoch, `save_every` one in so many), ``best`` (highest val metric;
-    the last epoch where val holds one class) and ``final`` as ``.safetensors``, ``predictions`` (logits of test and val images, best, final, ema),
+    the last epoch where val holds one class) and ``final`` as ``.safetensors``,
+    ``predictions`` (logits of test and val images, best, final, ema),
     ``run.json`` (best epoch, what share of the pretrained tensors matched) and ``timing.json``. Killed anywhere it goes
     on from the last saved batch and ends in the same bytes. UserError when the loss is no longer finite.
     """
