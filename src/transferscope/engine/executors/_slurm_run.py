@@ -44,11 +44,14 @@ class Run:
 
     @property
     def stopping(self) -> bool:
-        return (self.folder / "stop").exists()
+        """Whether the driver asks all workers to end, or has ended itself and removed what they told each other."""
+        return (self.folder / "stop").exists() or not self.folder.exists()
 
     def note(self, outcome: Outcome) -> None:
         """Tell all how a step ended. What another worker did has been told by it."""
         file = self.folder / "ended" / f"{outcome.key}.json"
+        if not self.folder.exists():  # nobody waits for it any more
+            return
         if outcome.status in ENDED and not (outcome.status == "cached" and file.exists()):
             atomic_files.write_json(file, asdict(outcome))
 

@@ -33,7 +33,8 @@ class LineBarrier(result.Saved):
     """Entezari's barrier of `measure` ("error" or "loss") over the `n` images given.
 
     The value over all n images and all alphas lies in [`low`, `high`], at most two `tolerance` wide: at z = 3 for the
-    images left out, and by the curve's bend between alphas. `height`, seen at `alpha`, is the best guess. These
+    images left out, and between alphas by the curve's bend and by as much as single images make it stray on average
+    (they may make it stray an image or two further). `height`, seen at `alpha`, is the best guess. These
     bounds speak of these n images, not of others: for that see `path`. Per alpha tried: `alphas`, the estimated
     `excess` over the chord, and the number of images `seen`. `ends`, `own` (2,): the measure of a and b on the first
     images, as the line has them and with the batch-norm statistics they came with; `notes` tell where the two differ
