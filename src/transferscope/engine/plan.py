@@ -55,22 +55,23 @@ class Plan:
 
     def labels(self) -> dict[str, Mapping[str, Any]]:
         """Labels to know every step by: those of the first cell that wants it, else its own arm and rate; where several
-        steps of a task have the same, with the cell's analysis, or the step's target and seed where cells have them."""
+        steps of a task have the same, with the cell's analysis, or the step's target and seed."""
         first = {cell.step.key: cell for cell in reversed(self.cells)}
         plain: dict[str, Mapping[str, Any]] = {}
         for step in self.steps:
             cell = first.get(step.key)
             plain[step.key] = (cell.labels if cell else {}) or _own_labels(step)
         alike = Counter((step.task, repr(plain[step.key])) for step in self.steps if plain[step.key])
-        labels = [label for cell in self.cells for label in cell.labels.items()]
-        said = {word: {value for name, value in labels if name.startswith(word)} for word in ("target", "seed")}
+        seeds = {cell.labels.get("seed") for cell in self.cells}
         found = dict(plain)
         for step in self.steps:
             if alike[step.task, repr(plain[step.key])] > 1:
                 cell, data = first.get(step.key), step.params.get("data")
                 of_data = first.get(data.key) if isinstance(data, Step) else None
-                own = {"target": of_data and of_data.labels.get("target"), "seed": step.params.get("seed")}
-                more = {name: value for name, value in own.items() if value in said[name]}
+                seed = step.params.get("seed")  # of a run that only other steps read it may be derived from a cell's
+                own = {"target": of_data and of_data.labels.get("target")}
+                own["seed" if seed in seeds else "derived_seed"] = seed
+                more = {name: value for name, value in own.items() if value is not None}
                 found[step.key] = {**plain[step.key], **({"analysis": cell.analysis} if cell else more)}
         return found
 
