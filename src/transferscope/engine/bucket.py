@@ -155,6 +155,8 @@ class Bucket:
                     raise
                 raise UserError(self._sentence(error)) from None
             except Exception as error:  # every library has errors of its own
+                if absent and getattr(error, "status", None) == 404:  # gcsfs before 2026 says so of a download
+                    raise FileNotFoundError(str(error)) from None
                 if not self.answered or not _may_pass(error) or time.monotonic() > limit:
                     raise UserError(self._sentence(error)) from None
                 time.sleep(2.0)
