@@ -13,14 +13,15 @@ from transferscope.section import Finding, Section
 from transferscope.study import Study
 
 
-def present(study: Study) -> tuple[Study, Plan, Store]:
-    """The study with the seeds of its present look, its plan and its store; a study of fixed seeds as it is."""
+def present(study: Study, *, timed: bool = False) -> tuple[Study, Plan, Store]:
+    """The study with the seeds of its present look, its plan and its store; a study of fixed seeds as it is. `timed` as
+    for `battery.plan`."""
     if study.growing is None:
-        return study, *battery.plan(study)
+        return study, *battery.plan(study, timed=timed)
     first, last = study.growing
     for count in range(first, last + 1):
         look = study.changed(seeds=tuple(range(count)))
-        steps, store = battery.plan(look)
+        steps, store = battery.plan(look, timed=timed)
         if count == last or steps.todo(store) or not undecided(_sections(look, steps, store), count):
             break
     return look, steps, store

@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ from transferscope.measures.deciding import Design
 from transferscope.measures.intervals import Interval
 from transferscope.measures.multiple_comparisons import by_chance_words
 from transferscope.memo import Memo
-from transferscope.models import in_words
+from transferscope.models import anatomy, in_words
 from transferscope.report.failures import Mishaps
 from transferscope.report.first_screen import Asked
 from transferscope.report.input_words import docstring_on, section_on
@@ -48,6 +49,7 @@ from transferscope.study.schema import Resources
 from transferscope.tasks import restore
 from transferscope.tasks.inputs import USUAL
 from transferscope.timing import calibrate
+from transferscope.timing.calibrate import Calibration
 from transferscope.timing.share import remembered, sharing
 from transferscope.timing.step_time import Question
 from transferscope.version import VERSION
@@ -58,11 +60,18 @@ BESIDE = "published"  # the section that holds a study beside published numbers
 LIBRARIES = ("transferscope", "python", "numpy", "PIL", "safetensors", "torch", "torchvision", "timm")
 
 
-def plan(study: Study) -> tuple[Plan, Store]:
-    """The study's steps, and the store they live in. Looks at outside files afresh."""
+def plan(study: Study, *, timed: bool = False) -> tuple[Plan, Store]:
+    """The study's steps, and the store they live in. Looks at outside files afresh.
+
+    `timed` says that the network is timed for a moment afterwards, where nothing tells how fast it trains: that is done
+    first, if planning would have to load torch for what the same process tells.
+    """
     study.forget()
     store = Store.at(study.store_place)
     store.look()
+    if timed and not anatomy.is_known(study.network, study.memo) and not any(t == "train" for t, _ in store.entries()):
+        with suppress(UserError):  # which planning says in its own words
+            _calibrated(study.question(*_ways([study.precision()])), study.memo)
     return analyses.plan(study), store
 
 
@@ -211,12 +220,21 @@ def _timed(study: Study, found: Forecast, steps: Sequence[Step], ask: bool) -> F
     trains = [step for step in steps if step.task == "train"]
     if all(found.past.of(step).seconds is not None for step in trains):
         return found
-    question = study.question(*sorted({step.params["precision"] for step in trains}))
+    question = study.question(*_ways([str(step.params["precision"]) for step in trains]))
     timed = calibrate.remembered(question, study.memo)
     if ask and timed is None:
-        log.info("No past run of this kind: timing the network for a moment.")
-        timed = calibrate.calibrated(question, study.memo)
+        timed = _calibrated(question, study.memo)
     return replace(found, timed=timed)
+
+
+def _ways(trained: Iterable[str]) -> list[str]:
+    """What is timed: the precisions that networks train in, and that in which criticality usually decides."""
+    return list(dict.fromkeys([*sorted({*trained}), "float32"]))
+
+
+def _calibrated(question: Question, memo: Path) -> Calibration:
+    log.info("No past run of this kind: timing the network for a moment.")
+    return calibrate.calibrated(question, memo)
 
 
 def table(name: str, steps: Plan, store: Store, reasons: Mapping[str, str] | None = None) -> ResultTable:

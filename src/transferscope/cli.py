@@ -202,7 +202,7 @@ def plan(
     from transferscope.console.words import duration, size
     from transferscope.step_overview import outlook
 
-    study, steps, store = planned(file, set_, trusted=trust)
+    study, steps, store = planned(file, set_, trusted=trust, timed=calibrate and run_seconds is None)
     found = outlook(study, steps, store, ask=calibrate, run_seconds=run_seconds)
     if workers or gpus:
         played = battery.schedules(found.missing, found.forecast, workers or gpus or 1)

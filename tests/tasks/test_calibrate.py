@@ -14,6 +14,7 @@ from transferscope.engine.machine import Machine
 from transferscope.engine.plan import Cell, Plan
 from transferscope.engine.store import Store
 from transferscope.errors import UserError
+from transferscope.models import anatomy
 from transferscope.study import Study
 from transferscope.timing import calibrate, step_time
 from transferscope.timing.calibrate import Calibration, StepTime, calibrated, remembered_precision
@@ -25,7 +26,8 @@ QUESTION = Question("timm:resnet18", 32, 4)
 def _answer(float32: float, bfloat16: float) -> dict:
     paces = {"float32": {"step": float32, "evaluation": float32 / 10}}
     paces["bfloat16"] = {"step": bfloat16, "evaluation": bfloat16 / 10}
-    return {"paces": paces, "bytes": 100, "flops": 1e6, "matmul": {"float32": 1e9, "bfloat16": 2e9}}
+    matmul = {"float32": 1e9, "bfloat16": 2e9}
+    return {"paces": paces, "bytes": 100, "flops": 1e6, "matmul": matmul, "cut": [["conv", "fc"], ["fc"], None]}
 
 
 @pytest.fixture
@@ -49,6 +51,24 @@ def test_a_question_is_timed_once_and_another_one_anew(asked, tmp_path):
     other = Question("timm:resnet18", 64, 4)
     assert calibrated(other, tmp_path).step_times["float32"].step == 2.0
     assert questions == [QUESTION, other]
+    assert anatomy.block_names("timm:resnet18", tmp_path) == ("conv", "fc"), "told by the same process"
+
+
+def test_a_plan_that_is_timed_leaves_torch_to_the_process_that_times(tmp_path):
+    study = _study(tmp_path, precision="float32")
+    (tmp_path / "study.yaml").write_text(study.resolved().replace("timm:resnet18", "timm:test_efficientnet"))
+    text = (
+        "import sys; from transferscope import battery, forecast; from transferscope.study import Study; "
+        "from transferscope.models.anatomy import block_names; "
+        "study = Study.load(sys.argv[1]); steps, store = battery.plan(study, timed=True); "
+        "known = block_names(study.network, study.memo); "
+        "said = battery.forecast(study, store, steps.steps).total(steps.steps, 1).seconds; "
+        "print(len(known), said > 0, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", text, str(tmp_path / "study.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
+    count, *said = done.stdout.split()
+    assert said == ["True", "False"] and int(count) == len(anatomy.block_names("timm:test_efficientnet"))
 
 
 def test_a_store_of_earlier_versions_keeps_the_precision_it_chose(tmp_path):
@@ -93,7 +113,7 @@ def test_a_real_process_times_every_way():
     assert timed["flops"] > 1e5 and timed["bytes"] > 1e4 and timed["matmul"]["float32"] > 0
 
 
-def test_in_a_hurry_few_images_are_computed_and_no_matrix_product(monkeypatch):
+def test_in_a_hurry_a_small_network_takes_a_whole_step_and_no_matrix_product(monkeypatch):
     seen = []
 
     def loops(net, way, question, evaluated):
@@ -103,22 +123,22 @@ def test_in_a_hurry_few_images_are_computed_and_no_matrix_product(monkeypatch):
     monkeypatch.setattr(step_time, "loops", loops)
     monkeypatch.setattr(step_time, "_once", lambda loop, device: seen.append("timed") or 0.1)
     timed = step_time.measure(Question("timm:test_efficientnet", 32, 32, ways=("float32",), quick=True))
-    assert seen[0] == ("float32", 16, 64) and seen.count("timed") <= 8 and timed["matmul"] == {}
-    assert timed["paces"]["float32"]["step"] == pytest.approx(0.2), "a step of 16 images, told for 32"
+    assert seen[0] == ("float32", 32, 64) and seen.count("timed") <= 8 and timed["matmul"] == {}
+    assert timed["paces"]["float32"]["step"] == pytest.approx(0.1)
     assert timed["paces"]["float32"]["evaluation"] == pytest.approx(0.1 / 64)
 
 
 def test_a_large_network_is_timed_on_fewer_images():
     short = Question("timm:resnet50", 224, 64, quick=True)
-    assert step_time._shortened(short, 8.2e9).batch_size == 4
+    assert step_time._shortened(short, 1e9).batch_size == 13
     assert step_time._shortened(short, 1e12).batch_size == 2
-    assert step_time._shortened(short, 1e8).batch_size == 16
+    assert step_time._shortened(short, 1e8).batch_size == 64
     on_gpu = dataclasses.replace(short, device="cuda")
     assert step_time._shortened(on_gpu, 1e12) == on_gpu
     assert step_time._shortened(Question("timm:resnet50", 224, 64), 8.2e9).batch_size == 64
     assert [step_time._evaluated(short, flops) for flops in (1e8, 8.2e9)] == [64, 64]
     few = dataclasses.replace(short, batch_size=4)
-    assert [step_time._evaluated(few, flops) for flops in (1e8, 8.2e9, 1e12)] == [64, 12, 4]
+    assert [step_time._evaluated(few, flops) for flops in (1e8, 8.2e9, 1e12)] == [64, 4, 4]
 
 
 def test_the_time_of_fewer_images_is_scaled_up(monkeypatch):

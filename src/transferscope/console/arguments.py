@@ -68,10 +68,11 @@ def analyses_named(incomplete: str) -> list[str]:
 
 
 def planned(
-    file: Path, changes: list[str] | None, *, read_only: bool = False, trusted: bool = False
+    file: Path, changes: list[str] | None, *, read_only: bool = False, trusted: bool = False, timed: bool = False
 ) -> "tuple[Study, Plan, Store]":
     """The study with its overrides at its present look, its plan, its store, into which nothing is written if it is
-    `read_only`; modules of every owner are imported if it is `trusted`. UserError for what is wrong with any."""
+    `read_only`; modules of every owner are imported if it is `trusted`; `timed` as for `battery.plan`. UserError for
+    what is wrong with any."""
     from transferscope import adding_seeds, atomic_files, trust
     from transferscope.study import Study
 
@@ -88,6 +89,6 @@ def planned(
     if read_only:
         atomic_files.close(study.store_folder)
     try:
-        return adding_seeds.present(study)
+        return adding_seeds.present(study, timed=timed)
     except UserError as error:  # what only planning sees, such as the options of an analysis
         raise error if str(file) in str(error) else UserError(f"{file}: {error}") from None

@@ -5,7 +5,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from transferscope.models.memo import remembered
+from transferscope.models.memo import remembered, remembers
 from transferscope.models.networks import library, network_schemes, parted
 
 CLASSES = 10  # width of the head of the network that is cut; it moves no block
@@ -38,25 +38,45 @@ def adaptable_weights(ref: str, memo: Path | None = None) -> tuple[str, ...]:
     return tuple(remembered(memo, question, lambda: _adaptable(ref), lambda: _files(ref)))
 
 
+def note(ref: str, memo: Path, found: list[Any]) -> None:
+    """Remember what `cut` says of a network, found by another process, where nothing is remembered yet."""
+    remembered(memo, _question(ref), lambda: found, lambda: _files(ref))
+
+
+def is_known(ref: str, memo: Path) -> bool:
+    """Whether the blocks of a network are told without building it."""
+    return remembers(memo, _question(ref))
+
+
+def _question(ref: str) -> list[str]:
+    return ["blocks, wrappers opened, patches", ref, *_code(ref)]
+
+
 def _known(ref: str, memo: Path | None) -> tuple[tuple[str, ...], tuple[str, ...], int | None]:
     """The names of all blocks, and of those that hold nothing but the head; the side of its patches."""
-    question = ["blocks, wrappers opened, patches", ref, *_code(ref)]
-    names, alone, patch = remembered(memo, question, lambda: _cut(ref), lambda: _files(ref))
+    names, alone, patch = remembered(memo, _question(ref), lambda: _cut(ref), lambda: _files(ref))
     return tuple(names), tuple(alone), patch
 
 
 def _cut(ref: str) -> list[Any]:
+    from transferscope.models.build import build_network
+
+    return cut(build_network(ref, CLASSES, seed=0))
+
+
+def cut(net: Any) -> list[Any]:
+    """The names of all blocks of a network with `CLASSES` classes, of those that hold nothing but the head, and the
+    side of its patches: JSON values."""
     from transferscope.models import usual_settings
     from transferscope.models.blocks import blocks, parameters_of
-    from transferscope.models.build import build_network, head_names
+    from transferscope.models.build import head_names
     from transferscope.models.weights import belongs
 
-    net = build_network(ref, CLASSES, seed=0)
     heads = head_names(net, CLASSES)
     body = [name for name in net.state_dict() if not belongs(name, heads)]
-    cut = blocks(net)
-    alone = [block.name for block in cut if not parameters_of(block, body)]
-    return [[block.name for block in cut], alone, usual_settings.patch_side(net)]
+    found = blocks(net)
+    alone = [block.name for block in found if not parameters_of(block, body)]
+    return [[block.name for block in found], alone, usual_settings.patch_side(net)]
 
 
 def _adaptable(ref: str) -> list[str]:

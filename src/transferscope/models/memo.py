@@ -8,6 +8,8 @@ from typing import Any
 
 from transferscope.memo import Memo
 
+NAME = "weights.json"
+
 
 def remembered(
     folder: Path | None, question: Sequence[str], answer: Callable[[], Any], files: Callable[[], Sequence[Path]]
@@ -19,15 +21,26 @@ def remembered(
     """
     if folder is None:
         return answer()
-    kept = Memo(folder / "weights.json")
-    key = json.dumps([*question, metadata.version("timm")])
-    entry = kept.read().get(key)
-    if isinstance(entry, dict) and "answer" in entry and _as_then(entry.get("files")):
-        return entry["answer"]
+    kept, key = Memo(folder / NAME), _key(question)
+    if (known := _known(kept, key)) is not None:
+        return known["answer"]
     value = answer()
-    entry = {"answer": value, "files": {str(file): _stat(file) for file in files()}}
-    kept.put({key: entry})
+    kept.put({key: {"answer": value, "files": {str(file): _stat(file) for file in files()}}})
     return value
+
+
+def remembers(folder: Path, question: Sequence[str]) -> bool:
+    """Whether `remembered` would answer without asking."""
+    return _known(Memo(folder / NAME), _key(question)) is not None
+
+
+def _key(question: Sequence[str]) -> str:
+    return json.dumps([*question, metadata.version("timm")])
+
+
+def _known(kept: Memo, key: str) -> dict[str, Any] | None:
+    entry = kept.read().get(key)
+    return entry if isinstance(entry, dict) and "answer" in entry and _as_then(entry.get("files")) else None
 
 
 def _as_then(files: Any) -> bool:

@@ -18,9 +18,10 @@ from transferscope.engine.machine import this_machine
 from transferscope.engine.step import canonical
 from transferscope.errors import UserError
 from transferscope.memo import Memo
+from transferscope.models import anatomy
 from transferscope.timing.step_time import COMPILED, Question
 
-VERSION = 3  # raised when timings of old and new code cannot be compared
+VERSION = 4  # raised when timings of old and new code cannot be compared
 TIMEOUT = 600
 
 
@@ -80,10 +81,14 @@ class Calibration:
 
 
 def calibrated(question: Question, memo: Path) -> Calibration:
-    """The remembered timings, or new ones from a process with a worker's environment. UserError when it fails."""
+    """The remembered timings, or new ones from a process with a worker's environment, which also tells how the network
+    is cut into blocks (`anatomy.note`). UserError when it fails."""
     if (known := remembered(question, memo)) is not None:
         return known
-    return _calibration(_speeds(memo).first(key(question, VERSION), _ask(question)))
+    found = _ask(question)
+    if (blocks := found.pop("cut")) is not None:
+        anatomy.note(question.network, memo, blocks)
+    return _calibration(_speeds(memo).first(key(question, VERSION), found))
 
 
 def remembered(question: Question, memo: Path) -> Calibration | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from transferscope import devices
 from transferscope.engine.arithmetic import PRECISIONS
+from transferscope.errors import UserError
 from transferscope.input_shape import Example, picture
 
 PLAIN = "plain"  # as torch comes: NCHW, float32, its own depthwise gradients
@@ -20,7 +21,7 @@ COMPILED = "+compile"
 WHOLE = "TRANSFERSCOPE_WHOLE_TORCH"  # in the environment of a process that takes torch with its compiler
 SECONDS, ROUNDS = 0.8, 3  # of timing per way, after rounds of warming up, and the least rounds
 IN_A_HURRY = 0.3, 1  # the same where a factor is enough
-QUICK, FEW = 1e11, 16  # operations (a second or more of one core) and images of a step in a hurry; fewer tell little
+QUICK = 4e10  # operations of a step or an evaluation in a hurry: half a second or more of one core
 SEVERAL = 64  # images of an evaluation from which its seconds grow as its images do
 
 
@@ -34,7 +35,7 @@ class Question:
     device: str = "cpu"
     threads: int = 1
     ways: tuple[str, ...] = PRECISIONS[:1]
-    quick: bool = False  # on a CPU few images, their time scaled up, few rounds, and no matrix product
+    quick: bool = False  # on a CPU no more images than take a second, scaled up, few rounds, and no matrix product
     shape: tuple[int, ...] | None = None  # of one input that is no square picture
     vocabulary: int | None = None  # tokens that there are, of a text
     how: tuple[tuple[str, Any], ...] = ()  # fields of a recipe that a step's time hangs on, where they are not usual
@@ -56,8 +57,11 @@ def question_of(text: str) -> Question:
 
 
 def measure(question: Question) -> dict[str, Any]:
-    """Time every way in turn, step by step, so that a busy machine slows all of them alike."""
-    from transferscope.models import check_network_ref
+    """Time every way in turn, step by step, so that a busy machine slows all of them alike.
+
+    Planning, which would have to load torch to cut the network into blocks, is told of that as well ("cut").
+    """
+    from transferscope.models import anatomy, check_network_ref
 
     check_network_ref(question.network)
     import torch
@@ -68,7 +72,11 @@ def measure(question: Question) -> dict[str, Any]:
     torch.set_num_threads(question.threads)
     train: dict[str, Callable[[], None]] = {}
     evaluate: dict[str, Callable[[], None]] = {}
-    net = build_network(question.network, 10, seed=0)
+    net = build_network(question.network, anatomy.CLASSES, seed=0)
+    try:
+        blocks = anatomy.cut(net)
+    except UserError:  # of a network that can be trained all the same; planning says so where it asks for blocks
+        blocks = None
     flops = sum(forward_flops(net.eval(), question.image).values())
     asked, question = question, _shortened(question, flops)
     images = _evaluated(question, flops)
@@ -85,6 +93,7 @@ def measure(question: Question) -> dict[str, Any]:
         },
         "bytes": sum(t.numel() * t.element_size() for t in net.state_dict().values()),
         "flops": flops,
+        "cut": blocks,
         "matmul": {name: _matmul(getattr(torch, name), question.device) for name in _precisions(asked)},
     }
 
@@ -113,7 +122,7 @@ def _shortened(question: Question, flops: float) -> Question:
     """The question with a batch that a CPU does in a second or less, if it is in a hurry."""
     if not question.quick or question.device != "cpu":
         return question
-    return replace(question, batch_size=min(question.batch_size, FEW, max(2, int(QUICK / (3 * flops)))))
+    return replace(question, batch_size=min(question.batch_size, max(2, int(QUICK / (3 * flops)))))
 
 
 def _evaluated(question: Question, flops: float) -> int:
