@@ -47,7 +47,7 @@ class Options(analyses.OfTrained):
     """Which weights are compared."""
 
 
-@task("distance", version=2, cost=costs.fixed(costs.SMALL))  # 2: rows hold the way of a single weight
+@task("distance", version=2, cost=costs.fixed(costs.READING))  # 2: rows hold the way of a single weight
 def measure(*, a: Artifact, a_at: str, b: Artifact, b_at: str, data: Artifact, work: Work) -> list[dict[str, Any]]:
     """Rows of `ts.distance`: every block, then "(head)" and "(body)", with l2, norm of b, relative, rms, size."""
     from transferscope.probes.weights.distance import distance

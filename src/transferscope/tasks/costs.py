@@ -1,7 +1,8 @@
 """Passes: the work of every kind of step in one unit, a forward pass of one image, so that one kind foretells another.
 
 A task's `cost` takes its parameters and the number of images by split, and says about how many passes its step does.
-The factors were fitted to a whole study on a processor (EfficientNet-Lite0 at 64 px); a factor of two is near enough.
+The factors were fitted to a whole study on a processor, in bfloat16 and in float32 (EfficientNet-Lite0 at 40 px); a
+factor of two is near enough.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ TRAINED = 4.5  # passes to train on one image: forward, twice that back, statist
 PROBED = 1.3  # where nothing but the head is trained
 REFRESHED = 1.5  # to re-estimate statistics from one image
 BLOCKS = 18  # of a network of which only the name is known
-SMALL, FACTORED = 100, 600  # a step that reads results; one that decomposes every weight matrix
+SMALL, READING, FACTORED = 40, 180, 720  # a step that reads results; that reads weights; that decomposes them
 
 
 def counted(images: Images, split: str, most: float = float("inf")) -> float:
@@ -49,8 +50,8 @@ def decoding(params: Mapping[str, Any], images: Images = USUAL) -> float:
 
 
 def line(params: Mapping[str, Any], images: Images = USUAL) -> float:
-    """Of `line`: every point evaluated on every split, with statistics of its own."""
-    most, points = params["images"], 9 if isinstance(params["alphas"], str) else params["alphas"]
+    """Of `line`: every point evaluated on every split, with statistics of its own, the ends with those they have, too."""
+    most, points = params["images"], 2 + (9 if isinstance(params["alphas"], str) else params["alphas"])
     return float(points * (sum(counted(images, s, most[s]) for s in params["splits"]) + _statistics(params, images)))
 
 
@@ -60,7 +61,7 @@ def rewinding(params: Mapping[str, Any], images: Images = USUAL) -> float:
     each = sum(counted(images, split, params["images"]) for split in params["splits"])
     if params["batch_norm"] == "refresh":
         each = 2 * each + 2 * REFRESHED * counted(images, "train", params.get("statistics", 250))
-    return float(kinds * BLOCKS * each / 2)
+    return float(0.75 * kinds * BLOCKS * each / 2)
 
 
 def criticality(params: Mapping[str, Any], images: Images = USUAL) -> float:
@@ -70,18 +71,18 @@ def criticality(params: Mapping[str, Any], images: Images = USUAL) -> float:
     drawn = (params.get("valley_alphas") or params["alphas"]) * (levels if isinstance(levels, int) else len(levels))
     valley = drawn * min(params["draws"], 2) * len(params["valleys"])
     scores = BLOCKS * cells * params["draws"] / 3 * counted(images, "train", params["images"])
-    dear = 1.8 if params["batch_norm"] == "refresh" else 1
+    dear = 1.4 if params["batch_norm"] == "refresh" else 0.8
     return float(dear * (scores + valley * counted(images, "train", params["valley_images"])) / 2)
 
 
 def features(params: Mapping[str, Any], images: Images = USUAL) -> float:
     """Of `features`: two passes, and products of all pairs of images at every layer."""
-    return (6.0 if params["neighbours"] else 3.0) * counted(images, "test", params["images"])
+    return (3.5 if params["neighbours"] else 2.0) * counted(images, "test", params["images"])
 
 
 def mixtures(params: Mapping[str, Any], images: Images = USUAL) -> float:
     """Of `wise`, `crossdomain` and `soup`: every mixture evaluated on two sets, with statistics of its own."""
-    several = len(params["alphas"]) if "alphas" in params else 3 * len(params["runs"])
+    several = len(params["alphas"]) if "alphas" in params else 2.3 * len(params["runs"])
     return float(several * (2 * counted(images, "test", params["images"]) + _statistics(params, images)))
 
 
