@@ -50,7 +50,7 @@ def decoding(params: Mapping[str, Any], images: Images = USUAL) -> float:
 
 
 def line(params: Mapping[str, Any], images: Images = USUAL) -> float:
-    """Of `line`: every point evaluated on every split, with statistics of its own, the ends with those they have, too."""
+    """Of `line`: every point evaluated on every split, with statistics of its own; the ends also with theirs."""
     most, points = params["images"], 2 + (9 if isinstance(params["alphas"], str) else params["alphas"])
     return float(points * (sum(counted(images, s, most[s]) for s in params["splits"]) + _statistics(params, images)))
 
