@@ -31,9 +31,10 @@ class Answers:
     """Right and wrong answers of a network's variants, beside those of the network itself.
 
     `size` answers in all (samples, or samples x labels), `wrong` of which are wrong for the network itself, whose
-    outputs for `lost` samples are not finite (and wrong). By batch: `before`, which of its answers are wrong, `known`, how
-    many answers a sample has, and `parts`, where it lies among all samples. With `anew` running statistics are estimated for each variant; `guesses` says that this is done on the very batches, which tells
-    most of the answers (see `guessed`).
+    outputs for `lost` samples are not finite (and wrong). By batch: `before`, which of its answers are wrong, `known`,
+    how many answers a sample has, and `parts`, where it lies among all samples. With `anew` running statistics are
+    estimated for each variant; `guesses` says that this is done on the very batches, which tells most of the answers
+    (see `guessed`).
     """
 
     def __init__(self, prefix: Prefix, anew: Anew | None = None, guesses: bool = False) -> None:
