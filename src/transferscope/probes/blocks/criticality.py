@@ -45,8 +45,9 @@ class Criticality(result.Saved):
     over the part `seen` (B, A, S) in [0, 1] of all draws and samples, NaN where that is 0; a cell holds up to
     `allowed`; of cells that are clear early it is an estimate. `bare` (B, A): error without noise, NaN unless search is
     "grid". `mu_low` and `mu_high` (B,): between what mu on all training images and over all draws lies, see
-    `criticality`; NaN in results saved before they were known. `final_error` is that of the final network. `batch_norm` says which running statistics it and every cell
-    have; `own_error` is its error with those it came with. `notes`: blocks that needed full passes, and why.
+    `criticality`; NaN in results saved before they were known. `final_error` is that of the final network. `batch_norm`
+    says which running statistics it and every cell have; `own_error` is its error with those it came with. `notes`:
+    blocks that needed full passes, and why.
     """
 
     mu: Array
