@@ -83,16 +83,16 @@ def spread(cells: Sequence[Tally]) -> Spread:
 def excess_interval(cell: Tally, draws: Spread) -> tuple[float, float]:
     """Between what the excess over all images and draws lies at 95%, infinite where nothing is known of the draws.
 
-    Both variances are added, with the degrees of freedom of Satterthwaite (1946). The least variance is that of the
-    share of answers that changed, with z^2 = 3.84 changes more than were seen.
+    Each variance has its own t quantile, and the squares of both half widths are added: one t by the degrees of
+    freedom of their sum is too small where few draws agree by luck. The least variance is that of the share of answers
+    that changed, with z^2 = 3.84 changes more than were seen.
     """
     of_images, free = cell.of_images
     if not draws.free or not math.isfinite(of_images):
         return -math.inf, math.inf
     seen = cell.answers
     of_draws = draws.variance * float((cell.of_draw**2).sum()) / seen**2
-    variance = of_draws + of_images
-    least = (cell.flips + FEW) / (seen + FEW) / seen
-    degrees = variance**2 / (of_draws**2 / draws.free + of_images**2 / free) if variance else free
-    half = t_quantile(1 - TAIL, degrees) * math.sqrt(max(variance, least))
+    least = t_quantile(1 - TAIL, free) ** 2 * (cell.flips + FEW) / (seen + FEW) / seen
+    squares = t_quantile(1 - TAIL, draws.free) ** 2 * of_draws + t_quantile(1 - TAIL, free) ** 2 * of_images
+    half = math.sqrt(max(squares, least))
     return cell.excess - half, cell.excess + half

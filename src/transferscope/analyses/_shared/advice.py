@@ -150,8 +150,8 @@ def by_criticality(target: str, scores: pl.DataFrame) -> View:
         "the weights, where the criticality is reached. Safe: the block works at its start in every seed. Critical: "
         f"the whole interval of its criticality lies above {HIGH}, where the way is longer than the noise is wide. "
         f"'Seems': over fewer than {LEAST} seeds. 'Undecided': neither is shown. Between: where the criticality of the "
-        "first seed's network lies over draws of noise and training images (95%), on this grid. The head starts from random "
-        "values, so there is nothing to freeze."
+        "first seed's network lies over draws of noise and training images (95%), on this grid. The head starts from "
+        "random values, so there is nothing to freeze."
     )
     return View(
         f"{target}-advice", f"What to do with each block on {target}", _table(per_block.order(scores), arms), caption
