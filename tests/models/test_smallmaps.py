@@ -122,10 +122,35 @@ def test_a_product_is_taken_only_where_it_was_measured_to_be_quicker(monkeypatch
     for size in ((1, 1), (10, 10), (10, 11), (32, 32)):
         net(torch.zeros(2, 2, *size).to(memory_format=torch.channels_last))
     net(torch.zeros(2, 2, 4, 4))  # planes, not pixels, lie together
+    small = torch.zeros(2, 2, 3, 3).to(memory_format=torch.channels_last)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert net(torch.zeros(2, 2, 1, 1)).dtype == torch.bfloat16
+        assert net(small).dtype == net(small.bfloat16()).dtype == torch.bfloat16
+    net.bfloat16()(small.bfloat16())
     net.double()(torch.zeros(2, 2, 1, 1, dtype=torch.float64))
-    assert used == ([(1, 1), (10, 10)] if torch.backends.mkl.is_available() else [])
+    assert used == ([(1, 1), (10, 10), (3, 3), (3, 3)] if torch.backends.mkl.is_available() else [])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (10, 10)])
+def test_in_bfloat16_a_product_is_as_near_the_truth_as_the_convolution(size):
+    """Outputs and gradients against float64, root mean square over all entries: rounding has two orders of summing."""
+    plain = nn.Conv2d(96, 64, 1)
+    quick = copy.deepcopy(plain)
+    smallmaps.hasten(quick)
+    x = torch.randn(8, 96, *size).to(memory_format=torch.channels_last)
+    g = torch.randn(8, 64, *size).to(memory_format=torch.channels_last)
+
+    def worked(net: nn.Module, x: torch.Tensor, g: torch.Tensor) -> list[torch.Tensor]:
+        x = x.clone().requires_grad_()
+        out = net(x)
+        return [out, *torch.autograd.grad(out, (x, *net.parameters()), g.to(out.dtype))]
+
+    truth = worked(copy.deepcopy(plain).double(), x.double(), g.double())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, theirs = worked(quick, x, g), worked(plain, x, g)
+    for mine, its, exact in zip(ours, theirs, truth, strict=True):
+        off, usual = ((found.double() - exact).square().mean().sqrt() for found in (mine, its))
+        assert mine.shape == exact.shape and mine.dtype == its.dtype
+        assert off <= 1.05 * usual + 1e-7, (float(off), float(usual))
 
 
 def test_convolutions_with_a_stride_or_groups_are_left_alone():

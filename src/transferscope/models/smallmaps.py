@@ -2,7 +2,8 @@
 
 A 3x3 kernel on a 2x2 map meets four pixels and five zeros. There the whole convolution is the matrix (out pixels and
 channels) x (in pixels and channels) that the kernel spells out; its gradients are two more products. A 1x1 kernel is a
-matrix already, and its product with the pixels is taken in float32 while the map is small (`MOST_PIXELS`).
+matrix already, and its product with the pixels is taken while the map is small (`MOST_PIXELS`), in float32 and in
+bfloat16.
 """
 
 from collections.abc import Iterator
@@ -35,12 +36,13 @@ def is_small(x: Tensor, weight: Tensor) -> bool:
 
 
 def is_few_pixels(x: Tensor) -> bool:
-    """Whether `x` (b, c, h, w) is small enough for a product with a 1x1 kernel: float32 on a CPU whose torch has MKL,
-    with the channels of a pixel side by side, so that nothing is copied.
+    """Whether `x` (b, c, h, w) is small enough for a product with a 1x1 kernel: float32, or inside an autocast what that
+    computes in, on a CPU whose torch has MKL, with the channels of a pixel side by side, so that nothing is copied.
     """
+    autocast = torch.is_autocast_enabled("cpu")
     return (
         x.device.type == "cpu"
-        and x.dtype == torch.float32
+        and (x.dtype == torch.float32 or (autocast and x.dtype == torch.get_autocast_dtype("cpu")))
         and x.dim() == 4
         and x.shape[2] * x.shape[3] <= MOST_PIXELS
         and x.permute(0, 2, 3, 1).is_contiguous()
@@ -163,6 +165,6 @@ class SmallMapConv2d(nn.Conv2d):
 
 class PointwiseConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
-        if not is_few_pixels(input) or torch.is_autocast_enabled("cpu"):
+        if not is_few_pixels(input):
             return super().forward(input)
         return F.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
