@@ -49,7 +49,7 @@ class Learner:
         self.objective = objective(table, recipe, self.labels[self.rows["train"]], self.device)
         self.net, self.loaded = run_setup.network(recipe, start, classes, work)
         self.adapters = run_setup.adapted(self.net, recipe, table, self.device)
-        self.frozen = run_setup.freeze(self.net, recipe.trainable, classes, recipe.drop_in)
+        self.frozen = run_setup.outermost(run_setup.freeze(self.net, recipe.trainable, classes, recipe.drop_in))
         self.spared: frozen.Spared | None = None  # passes of a frozen part that was computed once
         self.group: Group | None = None
         self.cut = False  # whether batches come as shares
