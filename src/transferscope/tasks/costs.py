@@ -44,7 +44,8 @@ def training(params: Mapping[str, Any], images: Images = USUAL) -> float:
     trained, evaluated = epochs(params, images)
     if looks is None or params["mixup"] or done <= looks:
         return PROBED * trained + evaluated
-    return PROBED * looks * trained / done + images["val"] + images["test"]
+    once: float = PROBED * looks * trained / done
+    return once + images["val"] + images["test"]
 
 
 def decoding(params: Mapping[str, Any], images: Images = USUAL) -> float:

@@ -78,8 +78,8 @@ class Features:
 
     def only(self) -> Tensor:
         """The one tensor that the source returns, image after image."""
-        ((tensor,),) = self.kept.values()
-        return tensor
+        found: Tensor = self.kept[0][0]
+        return found
 
     def has(self, rows: np.ndarray) -> bool:
         """Whether all these rows are among them."""
