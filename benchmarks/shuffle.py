@@ -1,6 +1,7 @@
 """Block shuffling, one thread: against unfold-permute-fold per image, against a plain copy, and in a training step.
 
-Run `python benchmarks/shuffle.py` (2 minutes), or `--step` for the slowdown of a training step. Every repeat times all
+Run `python benchmarks/shuffle.py` (2 minutes), or `--step` for the slowdown of a training step, and for the bytes of an
+image in a table written once for each seed and block, which would spare the gather. Every repeat times all
 rivals in turn, in processor seconds of this process; printed are medians over repeats, with the range of the paired
 ratios. "clone" is a plain copy of the batch into a new tensor, "copy" one into memory already there. The process starts
 as training workers do, with an allocator that keeps freed memory, so that a clone costs what a copy does; `--fresh`
@@ -124,8 +125,9 @@ def endless(table: Memory, size: int, batch_size: int, permutation: np.ndarray |
         )
 
 
-def step(options: argparse.Namespace, size: int = 64, batch_size: int = 32) -> None:
+def step(options: argparse.Namespace, batch_size: int = 32) -> None:
     """Training steps, input included, on shuffled and on unshuffled batches in turn; and the input by itself."""
+    size = options.size
     table = Memory(32 * batch_size, size)
     for network in NETWORKS:
         net = prepare(build_network(network, 10, seed=0), "cpu").train()
@@ -139,7 +141,7 @@ def step(options: argparse.Namespace, size: int = 64, batch_size: int = 32) -> N
             sgd.step()
 
         print(f"{network} at {size} px, batches of {batch_size}: milliseconds, then the slowdown of the step")
-        for b in (1, 8, 32, "channels"):
+        for b in [*(b for b in (1, 8, 32) if size % b == 0), "channels"]:
             permutation = block_permutation(size, b, seed=0)
             plain, moved = (endless(table, size, batch_size, p) for p in (None, permutation))
             times = in_turn(
@@ -157,9 +159,15 @@ def step(options: argparse.Namespace, size: int = 64, batch_size: int = 32) -> N
             print(
                 f"  b = {b!s:8} "
                 + "  ".join(f"{name} {np.median(taken):6.2f}" for name, taken in times.items())
-                + f"   shuffled / step {text}   by the input alone {share:+.1%} {verdict(share <= SLOWDOWN)}",
+                + f"   shuffled / step {text}   by the input alone {share:+.2%} {verdict(share <= SLOWDOWN)}"
+                + f"   an image written once {image_bytes(size, b) / 1e3:.0f} kB",
                 flush=True,
             )
+
+
+def image_bytes(size: int, b: Block) -> int:
+    """Of one image in a table that was shuffled before: bytes, or floats where channels were normalised first."""
+    return 3 * size * size * (4 if b == "channels" else 1)
 
 
 def verdict(met: bool) -> str:
@@ -170,7 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, help="5 for a batch, 41 for steps")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--size", type=int, help="224 for a batch, 64 for steps")
     parser.add_argument("--format", choices=("contiguous", "channels_last"), default="contiguous")
     parser.add_argument("--uint8", action="store_true", help="move bytes, before normalisation")
     parser.add_argument("--fresh", action="store_true", help="start as Python does, not as training workers do")
@@ -180,6 +188,7 @@ def main() -> None:
     if not options.fresh and any(os.environ.get(name) != value for name, value in environment.items()):
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | environment)
     torch.set_num_threads(1)
+    options.size = options.size or (64 if options.step else 224)
     options.repeats = options.repeats or (41 if options.step else 5)
     say("float32")
     (step if options.step else batch)(options)

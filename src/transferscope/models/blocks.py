@@ -153,7 +153,8 @@ def top_parameters(net: nn.Module, trainable: str, classes: int) -> set[str]:
     from transferscope.models.weights import belongs
 
     names = [name for name, _ in net.named_parameters()]
-    head = {name for name in names if belongs(name, head_names(net, classes))}
+    heads = head_names(net, classes)
+    head = {name for name in names if belongs(name, heads)}
     if trainable == "head":
         return head
     cut = blocks(net)

@@ -34,14 +34,18 @@ def epochs(params: Mapping[str, Any], images: Images) -> tuple[float, float]:
 
 
 def training(params: Mapping[str, Any], images: Images = USUAL) -> float:
-    """Of `train`. Below a head that is trained alone an image is passed forward, and where it comes again only once."""
-    each = TRAINED
-    if params["trainable"] == "head":
-        each, looks = PROBED, 1 if params["augment"] is None else params["views"]
-        if looks is not None and not params["mixup"]:
-            params = {**params, "epochs": min(params["epochs"], params["first_epoch"] + looks)}
+    """Of `train`. Below a head that is trained alone an image is passed forward, and where it comes again only once,
+    also for its evaluations."""
+    if params["trainable"] != "head":
+        trained, evaluated = epochs(params, images)
+        return TRAINED * trained + evaluated
+    looks = 1 if params["augment"] is None else params["views"]
+    done = params["epochs"] - params["first_epoch"]
     trained, evaluated = epochs(params, images)
-    return each * trained + evaluated
+    if looks is None or params["mixup"] or done <= looks:
+        return PROBED * trained + evaluated
+    once: float = PROBED * looks * trained / done
+    return once + images["val"] + images["test"]
 
 
 def decoding(params: Mapping[str, Any], images: Images = USUAL) -> float:

@@ -2,11 +2,15 @@
 
 Where only the head or the top blocks are trained, all below gives an image the same features in every epoch, as long as
 the image itself comes again. Networks are not cut: a pass runs as always, and calls of modules that had returned before
-anything trained was read are answered from what they returned (`probes.passes`).
+anything trained was read are answered from what they returned (`probes.passes`). Where all that is trained is the last
+module, that module alone is run (`frozen_head`), and runs that have the same part below it share what it is given
+(`shared_features`).
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,34 +18,43 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.data.table import Table
+from transferscope.engine.task_context import Work
 from transferscope.models.blocks import Block
-from transferscope.models.outputs import logits_of, tensors_of
+from transferscope.models.outputs import logits_of
 from transferscope.models.precision import running
 from transferscope.probes.passes.entry_points import EntryPoint, Passes, Variant
-from transferscope.probes.passes.folding import Folding
 from transferscope.probes.passes.tracing import AllKept, Drift, Kept, takeable, taken
 from transferscope.probes.running import undisturbed
-from transferscope.tasks import inputs
+from transferscope.tasks import inputs, shared_features
 from transferscope.tasks.costs import EVAL_BATCH
+from transferscope.tasks.frozen_features import Features
+from transferscope.tasks.frozen_head import Head, head_of
 from transferscope.tasks.recipe import Run
 
 MOST = 2**30  # bytes of features that are kept; a fixed number, so that no result hangs on a machine's memory
 TRAINED = "what is trained"
 
-__all__ = ["Drift", "Features", "FrozenPart", "Spared", "frozen_part", "spared"]
+__all__ = ["Drift", "FrozenPart", "Spared", "frozen_part", "spared"]
 
 
 class FrozenPart:
     """The part of `net` that no training of it changes: `answered` passes skip it.
 
-    `sample_bytes`: what it returns for one image, as far as what follows reads it.
+    `head`: all that is left where this part is known, if that is one module.
     """
 
     def __init__(self, net: nn.Module, passes: Passes) -> None:
         self.net, self.passes, self.entry = net, passes, passes.entries[TRAINED]
-        self.modules = takeable(net)
-        sizes = passes.bytes
-        self.sample_bytes = sum(dict(sizes[spot] for spot in self.entry.live if spot in sizes).values())
+        self.modules, self.rowed = takeable(net), passes.rowed
+        self.head: Head | None = None
+
+    @property
+    def sample_bytes(self) -> float:
+        """Of what is kept of one image."""
+        if self.head is not None:
+            return self.head.sample_bytes
+        sizes = self.passes.bytes
+        return sum(dict(sizes[spot] for spot in self.entry.live if spot in sizes).values())
 
     def returned(self, x: Tensor) -> dict[int, Kept]:
         """What the calls of the frozen part return for a batch; the rest of the pass is spared. Raises Drift."""
@@ -70,15 +83,17 @@ def frozen_part(net: nn.Module, frozen: Sequence[nn.Module], example: Tensor, pr
             moving = [name for name, p in net.named_parameters() if p.requires_grad]
             moving += _counted(net, frozen, example)
         with undisturbed([net], "eval"), torch.no_grad():
-            passes = Passes(net, [Block(TRAINED, tuple(moving))], example, precision, 0)
-            passes.folding = Folding(net, (), torch.float32)  # what is folded would not be trained
+            # What is folded would not be trained.
+            passes = Passes(net, [Block(TRAINED, tuple(moving))], example, precision, 0, folds=False)
             if TRAINED in passes.why or not passes.entries[TRAINED].part.skipped:
                 return None
             part = FrozenPart(net, passes)
             kept = part.returned(example)
+            head = head_of(passes, part.entry, moving, example, lambda: _as_in_training(net, frozen))
             _as_in_training(net, frozen)
             with torch.enable_grad(), running(precision, str(example.device)), part.answered(kept):
                 logits_of(net(example), len(example))
+            part.head = head
     except (Drift, RuntimeError, ValueError):
         return None
     return part
@@ -99,96 +114,40 @@ def _as_in_training(net: nn.Module, frozen: Sequence[nn.Module]) -> None:
         module.eval()
 
 
-class Features:
-    """What a frozen part returned for images by the rows of their table, one after another."""
-
-    def __init__(self, part: FrozenPart) -> None:
-        self.part = part
-        self.kept: dict[int, list[Any]] = {}
-        self.specs: dict[int, Any] = {}
-        self.places: dict[int, int] = {}
-
-    def fill(self, batches: Iterable[tuple[Tensor, Any, np.ndarray]], count: int) -> None:
-        """Go through `batches` of (inputs, labels, rows), `count` images in all. Raises Drift where what is returned
-        is not told apart by images."""
-        for x, _, rows in batches:
-            begin = len(self.places)
-            self.places |= {int(row): begin + place for place, row in enumerate(rows)}
-            for number, kept in self.part.returned(x).items():
-                self._add(number, kept, begin, len(x), count)
-
-    def _add(self, number: int, kept: Kept, begin: int, length: int, count: int) -> None:
-        rowed = self.part.passes.rowed
-        first = number not in self.kept
-        held = self.kept.setdefault(number, [])
-        self.specs.setdefault(number, kept.spec)
-        for j, leaf in enumerate(kept.leaves):
-            if not isinstance(leaf, Tensor):
-                if (isinstance(leaf, int) and leaf == length) or tensors_of(leaf):
-                    raise Drift
-                value: Any = leaf
-            elif (number, j) not in rowed or len(leaf) != length:
-                raise Drift
-            elif not any(leaf.stride()):  # nobody reads it
-                value = leaf[:1].expand(count, *leaf.shape[1:])
-            elif first:
-                layout = torch.channels_last if _is_channels_last(leaf) else torch.contiguous_format
-                value = torch.empty(
-                    (count, *leaf.shape[1:]), dtype=leaf.dtype, device=leaf.device, memory_format=layout
-                )
-            else:
-                value = held[j]
-            if first:
-                held.append(value)
-            if isinstance(leaf, Tensor):
-                if any(leaf.stride()):
-                    value[begin : begin + length] = leaf
-            elif held[j] != leaf:
-                raise Drift
-
-    def of(self, rows: np.ndarray) -> dict[int, Kept]:
-        """What the part returned for these rows, in memory of its own."""
-        places = torch.tensor([self.places[int(row)] for row in rows])
-        return {
-            number: Kept([_rows(leaf, places) for leaf in leaves], self.specs[number])
-            for number, leaves in self.kept.items()
-        }
-
-
-def _rows(leaf: Any, places: Tensor) -> Any:
-    if not isinstance(leaf, Tensor):
-        return leaf
-    if not any(leaf.stride()):
-        return leaf[:1].expand(len(places), *leaf.shape[1:])
-    places = places.to(leaf.device)
-    if _is_channels_last(leaf):  # which indexing would undo
-        return leaf.permute(0, 2, 3, 1)[places].permute(0, 3, 1, 2)
-    return leaf[places]
-
-
-def _is_channels_last(leaf: Tensor) -> bool:
-    return leaf.ndim == 4 and leaf.is_contiguous(memory_format=torch.channels_last)
-
-
 class Spared:
     """Passes of a training run that skip the frozen part: it was computed once for every look that training has of an
-    image, and for what evaluation sees."""
+    image, and for what evaluation sees. `seconds` are what the looks took, whoever computed them."""
 
-    def __init__(self, part: FrozenPart, looks: list[Features], seen: Features) -> None:
-        self.part, self.looks, self.seen = part, looks, seen
+    def __init__(self, part: FrozenPart, looks: list[Features], seen: list[Features], seconds: float) -> None:
+        self.part, self.looks, self.seen, self.seconds = part, looks, seen, seconds
 
-    def training(self, rows: np.ndarray, epoch: int) -> AbstractContextManager[None]:
-        """The context of the pass of a training batch."""
-        return self.part.answered(self.looks[(epoch - 1) % len(self.looks)].of(rows))
+    def outputs(self, x: Tensor, rows: np.ndarray, epoch: int) -> Tensor:
+        """Logits of a training batch. Raises Drift where the network goes another way."""
+        kept = self.looks[(epoch - 1) % len(self.looks)].of(rows)
+        if (head := self.part.head) is not None:
+            return logits_of(head.module(head.given(kept)), len(rows))
+        with self.part.answered(kept):
+            return logits_of(self.part.net(x), len(x))
 
-    def evaluation(self, batches: Iterable[tuple[Tensor, Any, np.ndarray]]) -> Generator[Tensor, None, None]:
-        """The inputs of `batches`, each to be run before the next is asked for."""
+    def evaluation(
+        self, rows: np.ndarray, batches: Iterable[tuple[Tensor, Any, np.ndarray]]
+    ) -> tuple[nn.Module, Generator[Tensor, None, None]]:
+        """What is to be run, and on which inputs, for the logits of `rows`, whose images come in `batches`. Each input
+        is to be run before the next is asked for."""
+        known = next((features for features in self.seen if features.has(rows)), None)
+        if known is not None and (head := self.part.head) is not None:
+            parts = (rows[start : start + EVAL_BATCH] for start in range(0, len(rows), EVAL_BATCH))
+            return head.module, (head.given(known.of(part)) for part in parts)
+        return self.part.net, self._answered(batches)
+
+    def _answered(self, batches: Iterable[tuple[Tensor, Any, np.ndarray]]) -> Generator[Tensor, None, None]:
         for x, _, rows in batches:
-            if all(int(row) in self.seen.places for row in rows):
-                with self.part.answered(self.seen.of(rows)):
-                    yield x
-            else:
+            known = next((features for features in self.seen if features.has(rows)), None)
+            if known is None:
                 yield x
+            else:
+                with self.part.answered(known.of(rows)):
+                    yield x
 
 
 def spared(
@@ -199,41 +158,123 @@ def spared(
     table: Table,
     labels: np.ndarray,
     recipe: Run,
-    rows: np.ndarray,
-    watched: np.ndarray,
-    device: str,
-    going: Callable[[], None],
+    rows: Mapping[str, np.ndarray],
+    watched: Mapping[str, np.ndarray],
+    work: Work,
 ) -> Spared | None:
-    """The features of the training `rows` in every look, and of the `watched` rows as evaluation sees them.
+    """The features of the training images in every look, and of those that are tested on and `watched` as evaluation
+    sees them; `rows` and `watched` by split.
 
     None where the frozen part has to be computed for every batch: nothing below what is trained is frozen, images never
     come again or only when training is over, the features would take more than `MOST`, or passes cannot start in the
-    middle. `going` is called before every batch. A pure function of all else, wherever a run is taken up again.
+    middle. A pure function of all but the `work`, wherever a run is taken up again. Raises Interrupted.
     """
     count = inputs.looks(kind, recipe)
     if not frozen or count is None or recipe.epochs - recipe.first_epoch <= count:
         return None
-    example = table.example("eval").example(2).to(device)
-    part = frozen_part(net, frozen, example, recipe.precision)
-    if part is None or part.sample_bytes * (count * len(rows) + len(watched)) > MOST:
+    began = time.perf_counter()
+    part = frozen_part(net, frozen, table.example("eval").example(2).to(work.device), recipe.precision)
+    if part is None:
         return None
-
-    def watched_over(batches: Iterable[Any]) -> Iterator[Any]:
-        for batch in batches:
-            going()
-            yield batch
-
-    seen, fed = Features(part), inputs.Fed(recipe.mean, recipe.std, recipe.shuffle, recipe.seed, recipe.prepare)
-    every = [Features(part) for _ in range(count)]
+    images = _Images(part, kind, table, labels, recipe, work)
+    train = rows["train"]
+    plain = count == 1 and images.alike(train)
+    room = MOST / max(part.sample_bytes, 1) - count * len(train)
+    seen = _besides(train if plain else None, [rows["val"], rows["test"], watched["train"]])
+    if len(seen) > room:
+        seen = _besides(train if plain else None, [*watched.values()])
+    if len(seen) > room:
+        return None
+    trial = time.perf_counter() - began
     try:
         with undisturbed([net], "eval"):
-            for number, features in enumerate(every, 1):
-                features.fill(
-                    watched_over(kind.training(table, rows, labels, recipe, epoch=number, start=0, device=device)),
-                    len(rows),
-                )
-            batches = kind.evaluation(table, watched, labels, fed, batch_size=EVAL_BATCH, device=device)
-            seen.fill(watched_over(batches), len(watched))
+            looks = [images.seen(train)] if plain else [images.trained(train, number + 1) for number in range(count)]
+            every = [images.seen(seen)] if len(seen) else []
     except Drift:
         return None
-    return Spared(part, every, seen)
+    known = [features for features, _ in every + (looks if plain else [])]
+    return Spared(part, [features for features, _ in looks], known, trial + sum(seconds for _, seconds in looks))
+
+
+def _besides(known: np.ndarray | None, rows: Sequence[np.ndarray]) -> np.ndarray:
+    """All of `rows` once, in order, but for those that are `known`."""
+    found = np.unique(np.concatenate(rows))
+    return found if known is None else np.setdiff1d(found, known)
+
+
+class _Images:
+    """The images of a run, for its frozen part: features, and the seconds that they took."""
+
+    def __init__(
+        self, part: FrozenPart, kind: inputs.Kind, table: Table, labels: np.ndarray, recipe: Run, work: Work
+    ) -> None:
+        self.part, self.kind, self.table, self.labels, self.recipe, self.work = part, kind, table, labels, recipe, work
+        self.source = part.head or part
+        self.fed = inputs.Fed(recipe.mean, recipe.std, recipe.shuffle, recipe.seed, recipe.prepare)
+
+    def alike(self, rows: np.ndarray) -> bool:
+        """Whether training has of all these images just what evaluation sees of them."""
+        for x, _, some in self._training(rows, 1):
+            ((other, _, _),) = self._evaluation(some, len(some))
+            if x.shape != other.shape or not torch.equal(x, other):
+                return False
+        return True
+
+    def trained(self, rows: np.ndarray, number: int) -> tuple[Features, float]:
+        """Of what training has of these images in epoch `number`. Raises Drift."""
+        began, features = time.perf_counter(), Features(self.source)
+        features.fill(self._training(rows, number), len(rows))
+        return features, time.perf_counter() - began
+
+    def seen(self, rows: np.ndarray) -> tuple[Features, float]:
+        """Of what evaluation sees of these images, maybe as another run computed them. Raises Drift."""
+        head = self.part.head
+
+        def computed() -> Features:
+            features = Features(self.source)
+            features.fill(self._evaluation(rows, EVAL_BATCH), len(rows))
+            return features
+
+        if head is None:
+            began = time.perf_counter()
+            return computed(), time.perf_counter() - began
+
+        def first() -> Tensor:
+            ((x, _, _),) = self._evaluation(rows[:2], 2)
+            return head.given(head.returned(x))
+
+        found, seconds = shared_features.of(self.work, self._question(head, rows), lambda: computed().only(), first)
+        return Features.of_rows(self.source, rows, found), seconds
+
+    def _question(self, head: Head, rows: np.ndarray) -> dict[str, Any]:
+        """What features hang on, as JSON."""
+        recipe, fed = self.recipe, asdict(self.fed)
+        if recipe.shuffle is None:
+            del fed["seed"]
+        return {
+            "table": shared_features.table_digest(self.table.folder),
+            "rows": shared_features.digest(rows),
+            "network": recipe.network,
+            "weights": head.fingerprint(),
+            "input": recipe.input,
+            "fed": fed,
+            "precision": recipe.precision,
+            "batch": EVAL_BATCH,
+        }
+
+    def _training(self, rows: np.ndarray, number: int) -> Iterator[Any]:
+        batches = self.kind.training(
+            self.table, rows, self.labels, self.recipe, epoch=number, start=0, device=self.work.device
+        )
+        return self._watched(batches)
+
+    def _evaluation(self, rows: np.ndarray, size: int) -> Iterator[Any]:
+        batches = self.kind.evaluation(
+            self.table, rows, self.labels, self.fed, batch_size=size, device=self.work.device
+        )
+        return self._watched(batches)
+
+    def _watched(self, batches: Iterable[Any]) -> Iterator[Any]:
+        for batch in batches:
+            self.work.go_on()
+            yield batch

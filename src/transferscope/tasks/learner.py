@@ -49,7 +49,7 @@ class Learner:
         self.objective = objective(table, recipe, self.labels[self.rows["train"]], self.device)
         self.net, self.loaded = run_setup.network(recipe, start, classes, work)
         self.adapters = run_setup.adapted(self.net, recipe, table, self.device)
-        self.frozen = run_setup.freeze(self.net, recipe.trainable, classes, recipe.drop_in)
+        self.frozen = run_setup.outermost(run_setup.freeze(self.net, recipe.trainable, classes, recipe.drop_in))
         self.spared: frozen.Spared | None = None  # passes of a frozen part that was computed once
         self.group: Group | None = None
         self.cut = False  # whether batches come as shares
@@ -116,8 +116,8 @@ class Learner:
 
     def _outputs(self, x: Tensor, rows: np.ndarray, number: int, images: int) -> Tensor:
         try:
-            with self.spared.training(rows, number) if self.spared else nullcontext():
-                return logits_of(self.net(x), len(x)).float()
+            found = self.spared.outputs(x, rows, number) if self.spared else logits_of(self.net(x), len(x))
+            return found.float()
         except frozen.Drift:  # a network whose path hangs on values
             self.spared = None
             return self._outputs(x, rows, number, images)

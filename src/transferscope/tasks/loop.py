@@ -85,7 +85,6 @@ class _Run(Learner):
         # Under adapters all is trained; passes of a compiled network cannot start in the middle.
         if self.adapters or self.work.options.get("compile"):
             return
-        clock = time.perf_counter()
         self.spared = frozen.spared(
             self.net,
             self.frozen,
@@ -93,13 +92,12 @@ class _Run(Learner):
             table=self.table,
             labels=self.labels,
             recipe=self.recipe,
-            rows=self.rows["train"],
-            watched=np.unique(np.concatenate([*self.watched.values()])),
-            device=self.device,
-            going=self.work.go_on,
+            rows=self.rows,
+            watched=self.watched,
+            work=self.work,
         )
-        if self.spared is not None:
-            self.now.seconds += time.perf_counter() - clock
+        if self.spared is not None and not self.now.rows:
+            self.now.seconds += self.spared.seconds
 
     @contextmanager
     def helped(self) -> Iterator[None]:
@@ -191,9 +189,11 @@ class _Run(Learner):
         """Logits of some rows in the order of the passes."""
         batches = self.kind.evaluation(self.table, rows, self.labels, fed, batch_size=EVAL_BATCH, device=self.device)
         merged = self.adapters.merged() if self.adapters else nullcontext()  # as with the weights that are saved
-        with closing(self.spared.evaluation(batches) if self.spared else (x for x, _, _ in batches)) as xs, merged:
+        plain = self.net, (x for x, _, _ in batches)
+        net, given = self.spared.evaluation(rows, batches) if self.spared else plain
+        with closing(given) as xs, merged:
             try:
-                return logits(self.net, xs, device=self.device, precision=self.recipe.precision)
+                return logits(net, xs, device=self.device, precision=self.recipe.precision)
             except frozen.Drift:
                 self.spared = None
         return self._passes(rows, fed)

@@ -1,6 +1,6 @@
 """How a training run begins: which images, which labels, which weights, what of them trains, and by what optimiser."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +113,12 @@ def freeze(net: nn.Module, trainable: str, classes: int, drop_in: str = "nothing
     if drop_in == "trained":
         return list(_at_rest(net))
     return [m for m in net.modules() if not any(p.requires_grad for p in m.parameters())]
+
+
+def outermost(modules: Sequence[nn.Module]) -> list[nn.Module]:
+    """Those of `modules` that lie in no other of them: what is done to all that lies in them is done to all."""
+    inner = {child for module in modules for child in module.children()}
+    return [module for module in modules if module not in inner]
 
 
 def _at_rest(net: nn.Module) -> Iterator[nn.Module]:

@@ -16,7 +16,8 @@ class Gradients:
     may have fewer."""
 
     def __init__(self, net: nn.Module, recipe: Training) -> None:
-        self.net, self.accumulate = net, recipe.accumulate
+        self.accumulate = recipe.accumulate
+        self.trained = [p for p in net.parameters() if p.requires_grad]
         self.images = 0  # of the update under way, whose gradients are sums over them
 
     def first(self, batch: int) -> int:
@@ -35,7 +36,8 @@ class Gradients:
         """
         first, last = batch == self.first(batch), self.complete(batch + 1, count)
         if first:
-            self.net.zero_grad(set_to_none=True)
+            for p in self.trained:
+                p.grad = None
             self.images = 0
         self.images += images
         torch.autograd.backward(loss if first and last else loss * images)
@@ -45,7 +47,7 @@ class Gradients:
 
     @torch.no_grad()
     def _divide(self) -> None:
-        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.trained if p.grad is not None]
         torch._foreach_div_(gradients, float(self.images))
 
 
@@ -60,6 +62,7 @@ class Update(Gradients):
 
     def __init__(self, net: nn.Module, optimizer: torch.optim.Optimizer, recipe: Training) -> None:
         super().__init__(net, recipe)
+        self.net = net
         self.optimizer, self.clip, self.decay = optimizer, recipe.clip_grad, recipe.ema
         self.group: Group | None = None  # those who have the other shares of every batch
         state = net.state_dict() if self.decay is not None else {}

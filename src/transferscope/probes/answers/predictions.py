@@ -151,5 +151,6 @@ def logits(net: nn.Module, batches: Iterable[Tensor], *, device: str = "cpu", pr
                 found.append(logits_of(net(x.to(device, non_blocking=True)), len(x)).float())
     finally:
         for module, flag in flags:
-            module.training = flag
+            if module.training != flag:  # to set it is dear
+                module.training = flag
     return torch.cat(found).cpu().numpy()

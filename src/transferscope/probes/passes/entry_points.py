@@ -62,10 +62,13 @@ class Passes:
     """Forward passes of a network in eval mode with some tensors changed, whole or starting at a block.
 
     `entries` per block name, `why` for blocks that need full passes, `bytes`: memory (an id, bytes per sample) of each
-    tensor that a call returned; `rowed`: those that have a row per sample. Use inside `undisturbed` and `no_grad`.
+    tensor that a call returned; `rowed`: those that have a row per sample. With `folds` norms are folded where they
+    can be. Use inside `undisturbed` and `no_grad`.
     """
 
-    def __init__(self, net: nn.Module, cut: Sequence[Block], example: Tensor, precision: str, seed: int) -> None:
+    def __init__(
+        self, net: nn.Module, cut: Sequence[Block], example: Tensor, precision: str, seed: int, *, folds: bool = True
+    ) -> None:
         self.net, self.precision, self.seed, self.device = net, precision, seed, device_of(net)
         self.tensors: dict[str, Tensor] = {
             **dict(net.named_parameters(remove_duplicate=False)),
@@ -94,7 +97,8 @@ class Passes:
                     spot = (number, j)
                     memory = -1 - len(self.bytes) if spot in self.copied else storage(leaf)
                     self.bytes[spot] = memory, leaf.nbytes / len(example)
-        self.folding = self._folded(example, cut)
+        if folds:
+            self.folding = self._folded(example, cut)
         everything = frozenset(self.bytes) | {(number, -1) for number in range(len(self.calls))}
         whole = self.replay(EntryPoint(), {}, Variant(), everything)
         with suppress(AllKept):
@@ -184,7 +188,7 @@ class Passes:
             lent = frozenset(spot for spot, tensor in spots.items() if tensor._version != versions[spot])
             entry = EntryPoint(entry.moment, entry.part, live | {(i, -1) for i in answered}, lent)
             self.entries[block.name] = entry
-            variant = self.variant(_moved(block, self.tensors))
+            variant = self.variant(moved(block, self.tensors))
             gap = off(
                 self.forward(x, 0, variant, self.replay(EntryPoint(), {}, variant)),
                 self.forward(x, 0, variant, self.replay(entry, cache, variant)),
@@ -227,13 +231,13 @@ def off(plain: Any, other: Any) -> float:
     return float((a - b).abs().max() / a.abs().max().clamp(min=1.0))
 
 
-def _moved(block: Block, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def moved(block: Block, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Every floating tensor of the block moved by about a tenth, variances kept positive."""
-    moved: dict[str, Tensor] = {}
+    found: dict[str, Tensor] = {}
     for name in parameters_of(block, held):
         value = held[name].detach()
         if value.is_floating_point():
             noise = stream(0, "trial", name).standard_normal(tuple(value.shape), dtype=np.float32)
             step = torch.from_numpy(np.tanh(np.asarray(noise))).to(value)
-            moved[name] = value * (1 + 0.1 * step) if bool(value.any()) else 0.01 * step
-    return moved
+            found[name] = value * (1 + 0.1 * step) if bool(value.any()) else 0.01 * step
+    return found
