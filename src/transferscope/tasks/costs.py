@@ -75,7 +75,7 @@ def criticality(params: Mapping[str, Any], images: Images = USUAL) -> float:
     drawn = (params.get("valley_alphas") or params["alphas"]) * (levels if isinstance(levels, int) else len(levels))
     valley = drawn * min(params["draws"], 2) * len(params["valleys"])
     scores = BLOCKS * cells * params["draws"] / 3 * counted(images, "train", params["images"])
-    dear = 1.4 if params["batch_norm"] == "refresh" else 0.8
+    dear = 1.75 if params["batch_norm"] == "refresh" else 1
     return float(dear * (scores + valley * counted(images, "train", params["valley_images"])) / 2)
 
 
