@@ -113,7 +113,7 @@ class Forecast:
             return sum(self.images[step.key].values()) * inputs.of_step(step).stored_bytes(step.params)
         if step.task == "train":  # the start, powers of two, best, final
             epochs, every = int(step.params["epochs"]), step.params["save_every"]
-            return self._trained(step, 4 + math.ceil(math.log2(epochs)) + (epochs // every if every else 0))
+            return self._trained(step, 3 + math.ceil(math.log2(epochs)) + (epochs // every if every else 0))
         return None
 
     def _trained(self, step: Step, weights: int) -> int | None:

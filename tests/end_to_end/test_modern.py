@@ -128,8 +128,11 @@ analyses: ANALYSES
 resources: {executor: inline, slots: 1, device: cpu}
 """
 NETWORKS = {
-    "timm:vit_tiny_patch16_224": ("{ref: timm:vit_tiny_patch16_224, options: {img_size: 64, depth: 2}}", 64),
-    "timm:convnext_atto": ("{ref: timm:convnext_atto, options: {depths: [1, 1, 1, 1]}}", 32),
+    "timm:vit_tiny_patch16_224": (
+        "{ref: timm:vit_tiny_patch16_224, options: {img_size: 64, depth: 2, embed_dim: 48}}",
+        64,
+    ),
+    "timm:convnext_atto": ("{ref: timm:convnext_atto, options: {depths: [1, 1, 1, 1], dims: [8, 16, 24, 32]}}", 32),
 }
 
 

@@ -155,6 +155,52 @@ def test_border_gives_the_score_of_the_grid_within_a_step_for_less(case, batch_n
     assert np.array_equal(border.error[full], grid.error[full])
 
 
+@pytest.fixture(scope="module")
+def truth(crossed):
+    """Of three blocks on 480 images and under 24 draws."""
+    net, start, _ = crossed
+    options = {"blocks": ["stem", "two", "fc"], "alphas": 3, "sigmas": 4, "tolerance": 0.03, "batch_norm": "as found"}
+    x, y = data(480, seed=7)
+    return x, y, options, criticality(net, start, [(x, y)], draws=24, search="grid", seed=99, **options)
+
+
+@pytest.mark.parametrize("search", ["border", "grid"])
+def test_the_interval_holds_the_score_on_all_images_and_draws(crossed, truth, search):
+    net, start, _ = crossed
+    x, y, options, whole = truth
+    held = []
+    for seed in range(12):
+        rows = torch.from_numpy(np.random.default_rng(seed).choice(480, 120, replace=False))
+        few = list(zip(x[rows].split(40), y[rows].split(40), strict=True))
+        found = criticality(net, start, few, draws=3, search=search, seed=seed, **options)
+        assert (found.mu_low <= found.mu).all() and (found.mu <= found.mu_high).all()
+        held += ((found.mu_low <= whole.mu * (1 + 1e-6)) & (whole.mu <= found.mu_high * (1 + 1e-6))).tolist()
+    assert np.mean(held) >= 0.86, "of 36 at 95%, fewer than 31 in one of a hundred"
+
+
+def test_more_draws_and_images_narrow_the_interval_and_one_draw_shows_nothing(crossed, truth):
+    net, start, _ = crossed
+    x, y, options, whole = truth
+    few = [(x[:60], y[:60])]
+    narrow = criticality(net, start, few, draws=3, search="grid", seed=99, **options)
+    assert (whole.mu_low >= narrow.mu_low).all() and (whole.mu_high <= narrow.mu_high).all()
+    assert (whole.mu_low > narrow.mu_low).any() and np.isfinite(whole.mu_high).any()
+    one = criticality(net, start, few, draws=1, search="grid", **options)
+    assert (one.mu_low == 0).all() and np.isinf(one.mu_high).all()
+
+
+def test_the_interval_of_several_labels_and_of_statistics_estimated_anew(crossed):
+    net, start, _ = crossed
+    x, y = data()
+    many = torch.nn.functional.one_hot(y, CLASSES).float()
+    options = {"alphas": 3, "sigmas": 4, "draws": 3, "tolerance": 0.1, "blocks": ["two", "fc"]}
+    for search in ("border", "grid"):
+        for given in ([Batch(x, many, multilabel=True)], batched()):
+            found = criticality(net, start, given, search=search, **options)
+            assert (found.mu_low <= found.mu).all() and (found.mu <= found.mu_high).all()
+            assert (found.mu_low < found.mu_high).any()
+
+
 def test_an_inert_block_and_one_that_did_not_move_score_zero(crossed):
     net, start, _ = crossed
     start = {**start, "inert.weight": start["inert.weight"] + 1}  # it has no gradient
@@ -331,7 +377,8 @@ def test_table_charts_saved_and_loaded(crossed, tmp_path):
     found = criticality(net, start, batched(), alphas=3, sigmas=3, draws=1, search="grid")
     table = found.table()
     assert table["block"].to_list() == list(found.blocks)
-    assert table.columns == ["block", "mu", "root", "alpha", "sigma", "sigma_relative", "distance", "evaluations"]
+    columns = ["block", "mu", "root", "alpha", "sigma", "sigma_relative", "distance", "evaluations"]
+    assert table.columns == [*columns, "mu_low", "mu_high"]
     row = table.filter(pl.col("block") == "two").row(0, named=True)
     assert row["mu"] == pytest.approx((row["alpha"] * row["distance"] / row["sigma"]) ** 2)
     assert row["root"] ** 2 == pytest.approx(row["mu"]) and row["evaluations"] == 9

@@ -36,8 +36,8 @@ def is_small(x: Tensor, weight: Tensor) -> bool:
 
 
 def is_few_pixels(x: Tensor) -> bool:
-    """Whether `x` (b, c, h, w) is small enough for a product with a 1x1 kernel: float32, or inside an autocast what that
-    computes in, on a CPU whose torch has MKL, with the channels of a pixel side by side, so that nothing is copied.
+    """Whether `x` (b, c, h, w) is small enough for a product with a 1x1 kernel: on a CPU whose torch has MKL, float32
+    or inside an autocast its type, with the channels of a pixel side by side, so that nothing is copied.
     """
     autocast = torch.is_autocast_enabled("cpu")
     return (

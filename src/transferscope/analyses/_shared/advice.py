@@ -1,5 +1,6 @@
 """What to do with each block: safe to freeze or to reset, or critical, as tables and as code to paste."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -133,24 +134,40 @@ def freezing(modules: Sequence[str]) -> list[str]:
 def by_criticality(target: str, scores: pl.DataFrame) -> View:
     """Every block with what follows from its criticality in each arm, that criticality and the noise it bears."""
     arms: list[_ArmColumns] = []
+    known = "mu_low" in scores.columns
     for (arm,), of in scores.group_by("arm", maintain_order=True):
-        one = _ArmColumns(str(arm), {}, {"criticality": {}, "noise": {}})
+        one = _ArmColumns(str(arm), {}, {"criticality": {}, "noise": {}, **({"between": {}} if known else {})})
         for (block,), rows in of.drop_nulls("value").group_by("block", maintain_order=True):
             noise = rows["sigma_relative"].drop_nulls()
             one.doing[str(block)] = _still(str(arm), rows)
             one.more["criticality"][str(block)] = in_range.interval(rows["value"].to_numpy(), "value").text(2)
+            if known:
+                one.more["between"][str(block)] = _between(rows)
             one.more["noise"][str(block)] = f"{contrasts.average(noise):z.0%}" if len(noise) else "under the least"
         arms.append(one)
     caption = (
         "Criticality as log10(1 + mu per weight). Noise that the block bears: its standard deviation over the size of "
         "the weights, where the criticality is reached. Safe: the block works at its start in every seed. Critical: "
         f"the whole interval of its criticality lies above {HIGH}, where the way is longer than the noise is wide. "
-        f"'Seems': over fewer than {LEAST} seeds. 'Undecided': neither is shown. The head starts from random "
-        "values, so there is nothing to freeze."
+        f"'Seems': over fewer than {LEAST} seeds. 'Undecided': neither is shown. Between: where the criticality of the "
+        "first seed's network lies over draws of noise and training images (95%), on this grid. The head starts from "
+        "random values, so there is nothing to freeze."
     )
     return View(
         f"{target}-advice", f"What to do with each block on {target}", _table(per_block.order(scores), arms), caption
     )
+
+
+def _between(rows: pl.DataFrame) -> str:
+    """The 95% interval of the first seed's network over draws of noise and images, as log10(1 + mu per weight)."""
+    first = rows.sort("seed").row(0, named=True)
+    ends = [
+        None if (mu := first[name]) is None else math.log10(1 + mu / first["size"]) for name in ("mu_low", "mu_high")
+    ]
+    low, high = ends
+    if low is None:
+        return "not known"
+    return f"{low:z.2f} to {high:z.2f}" if high is not None else f"at least {low:z.2f}" if low > 0 else "anything"
 
 
 def _still(arm: str, rows: pl.DataFrame) -> str:

@@ -12,6 +12,9 @@ stay at its start, 2 for one that moved ten times as far, weight by weight, as t
 show the training error over the way (from left to right) and the noise (mirrored about 0, as in the paper): wide and
 even for a block that could have stayed anywhere, a wedge that opens on the right for one that had to move. Noise is
 relative to the size of the block's weights. Where even the least noise is too much, mu is at least the value given.
+The table of blocks also tells between what the criticality of the first seed's network lies (95%), as few draws and
+images leave it open: "at least" where they show no cell to hold. More `images` and `draws` narrow it; the grid's own
+steps come on top.
 
 What it rests on. In every cell, and for the final network, batch-norm statistics are estimated anew from the training
 images that are evaluated; the final network's error with its own stands beside. With `batch_norm: as found` they are

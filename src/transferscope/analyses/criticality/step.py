@@ -10,7 +10,7 @@ from transferscope.tasks import costs, restore
 
 @task(
     "criticality",
-    version=3,  # a valley has no gaps; variances as batch norm takes them in training
+    version=4,  # what draws and images leave open of a score
     cost=costs.criticality,
     needs=lambda params: "all" if params["path"] == "optimisation" else "ends",
 )
@@ -38,6 +38,7 @@ def measure(
     """One row ("score") a block, then the cells of the `valleys` ("valley"), which are block names or ["auto"].
 
     `error` is the final network's on the basis of all cells, `own_error` with the running statistics it ended with.
+    `mu_low` and `mu_high` are the ends of its 95% interval over draws and images, `mu_high` null where it has no end.
     Where no cell is feasible `mu` is the least value it can have and `at_least` says so. The valleys have the grid of
     the scores unless `valley_alphas` and `valley_sigmas` say otherwise, with at most 2 draws. The scores are written as
     ``criticality.safetensors``, the valleys as ``valleys.safetensors``.
@@ -104,6 +105,8 @@ def _scores(found: Any, net: Any) -> list[dict[str, Any]]:
                 "block": row["block"],
                 "mu": least if lost else row["mu"],
                 "at_least": lost,
+                "mu_low": row["mu_low"],
+                "mu_high": None if row["mu_high"] == float("inf") else row["mu_high"],
                 "alpha": row["alpha"],
                 "sigma": row["sigma"],
                 "sigma_relative": row["sigma_relative"],

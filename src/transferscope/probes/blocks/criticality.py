@@ -4,7 +4,7 @@ It is long because half of it says what the fields of the result and the paramet
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -44,8 +44,10 @@ class Criticality(result.Saved):
     start over D; `sigmas` (S,) are relative, times `rms` absolute. `error` (B, A, S): mean training error under noise,
     over the part `seen` (B, A, S) in [0, 1] of all draws and samples, NaN where that is 0; a cell holds up to
     `allowed`; of cells that are clear early it is an estimate. `bare` (B, A): error without noise, NaN unless search is
-    "grid". `final_error` is that of the final network. `batch_norm` says which running statistics it and every cell
-    have; `own_error` is its error with those it came with. `notes`: blocks that needed full passes, and why.
+    "grid". `mu_low` and `mu_high` (B,): between what mu on all training images and over all draws lies, see
+    `criticality`; NaN in results saved before they were known. `final_error` is that of the final network. `batch_norm`
+    says which running statistics it and every cell have; `own_error` is its error with those it came with. `notes`:
+    blocks that needed full passes, and why.
     """
 
     mu: Array
@@ -69,6 +71,13 @@ class Criticality(result.Saved):
     notes: tuple[str, ...]
     precision: str = ""  # "" and NaN: of results saved before these were known
     own_error: float = float("nan")
+    mu_low: Array = field(default_factory=lambda: np.empty(0))
+    mu_high: Array = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        for name in ("mu_low", "mu_high"):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.full(len(self.mu), np.nan))
 
     @property
     def network(self) -> float:
@@ -93,10 +102,14 @@ class Criticality(result.Saved):
 
     def table(self) -> pl.DataFrame:
         """One row per block: block, mu, root (of mu: the way in widths of noise), alpha, sigma, sigma_relative,
-        distance, evaluations; mu and root are infinite and the cell null where no cell is feasible."""
+        distance, evaluations, mu_low, mu_high; mu and root are infinite and the cell null where no cell is feasible."""
         columns = (self.alpha, self.sigma, self.sigma_relative, self.distance, self.evaluations)
-        names = ("alpha", "sigma", "sigma_relative", "distance", "evaluations")
-        found = {name: [result.number(v) for v in column] for name, column in zip(names, columns, strict=True)}
+        names = ("alpha", "sigma", "sigma_relative", "distance", "evaluations", "mu_low", "mu_high")
+        every = (*columns, self.mu_low, self.mu_high)
+        found = {
+            name: [float(v) if v == np.inf else result.number(v) for v in column]
+            for name, column in zip(names, every, strict=True)
+        }
         return pl.DataFrame(
             {"block": list(self.blocks), "mu": self.mu, "root": np.sqrt(self.mu), **found},
             schema_overrides=dict.fromkeys(names, pl.Float64),
@@ -178,6 +191,12 @@ def criticality(
     at its point hold too: of few draws and samples some cell outside the valley holds by luck. `batches` are training
     batches with labels. Errors are wrong answers; those of multi-label tasks are counted per label.
 
+    `mu_low` is the least alpha^2 D^2 / sigma^2 over cells that are not shown to exceed what is allowed, as all of less
+    noise at their point are not, `mu_high` that over cells shown to hold, infinite where none is: 95% for each cell,
+    with draws and images as samples of more (`measures.cell_error`). They bracket mu as the grid has it, which is known
+    to a step of the grid. Of one draw nothing is shown; with few images against `tolerance` often nothing holds for
+    sure. The border search spends about 30% more on them and takes cells that it did not reach as open.
+
     `search` "border" evaluates the cells that decide the score, each until it is clear (z = 3; between draws by how far
     the draws of the block's cells near the border differ); "grid" all of them, completely. A block that did not move
     scores 0. `batch_norm` "refresh": running statistics are estimated anew for every point, level and draw, and for the
@@ -238,7 +257,15 @@ def criticality(
         for block in progress.over(chosen, "criticality of blocks"):
             names = prefix.names(block)
             grid = BlockGrid(
-                answers, block.name, points_of(names, given, own, steps, route), levels, draws, limit, seed, memory // 4
+                answers,
+                block.name,
+                points_of(names, given, own, steps, route),
+                levels,
+                draws,
+                limit,
+                seed,
+                memory // 4,
+                1 + tolerance if relative else 1.0,
             )
             rows.append(grid.every_cell() if search == "grid" else grid.border_cells())
     stacked = {name: np.stack([np.asarray(row[name], dtype=np.float64) for row in rows]) for name in rows[0]}

@@ -31,26 +31,28 @@ class Answers:
     """Right and wrong answers of a network's variants, beside those of the network itself.
 
     `size` answers in all (samples, or samples x labels), `wrong` of which are wrong for the network itself, whose
-    outputs for `lost` samples are not finite (and wrong). With `anew`
-    running statistics are estimated for each variant; `guesses` says that this is done on the very batches, which tells
-    most of the answers (see `guessed`).
+    outputs for `lost` samples are not finite (and wrong). By batch: `before`, which of its answers are wrong, `known`,
+    how many answers a sample has, and `parts`, where it lies among all samples. With `anew` running statistics are
+    estimated for each variant; `guesses` says that this is done on the very batches, which tells most of the answers
+    (see `guessed`).
     """
 
     def __init__(self, prefix: Prefix, anew: Anew | None = None, guesses: bool = False) -> None:
         self.prefix, self._anew, self._guesses = prefix, anew, guesses
         ends = np.cumsum([len(batch.x) for batch in prefix.batches]).tolist()
-        self._parts = [slice(end - len(batch.x), end) for end, batch in zip(ends, prefix.batches, strict=True)]
-        logits = [prefix.logits(batches=[i]) for i in range(len(self._parts))]
+        self.parts = [slice(end - len(batch.x), end) for end, batch in zip(ends, prefix.batches, strict=True)]
+        logits = [prefix.logits(batches=[i]) for i in range(len(self.parts))]
         labels = prefix.labels(logits[0].shape[1])
         if labels is None:
             raise UserError("batches: criticality needs the labels of all samples; give tuples (x, labels).")
         if labels.values.dtype.kind == "f":
             raise UserError("batches: criticality counts wrong answers, and numbers to predict are not right or wrong.")
         self.notes = labels.notes
-        self._labels = [labels.values[part] for part in self._parts]
+        self._labels = [labels.values[part] for part in self.parts]
         self.lost = sum(int((~np.isfinite(part)).any(1).sum()) for part in logits)
         self.before = [_wrong(part, own) for part, own in zip(logits, self._labels, strict=True)]
-        self.size = sum(int((own >= 0).sum()) for own in self._labels)
+        self.known = [np.reshape(own >= 0, (len(own), -1)).sum(1) for own in self._labels]  # answers of every sample
+        self.size = sum(int(of.sum()) for of in self.known)
         self.wrong = int(sum(part.sum() for part in self.before))
 
     @property
@@ -67,13 +69,13 @@ class Answers:
         variant, outputs = self._anew.estimated(block, state)
         return NoisyCell(variant, outputs if self._guesses else None)
 
-    def of(self, cell: NoisyCell, number: int, enough: float = np.inf) -> tuple[int, int]:
-        """Wrong answers on a batch, and answers that differ from the network's own in being right.
+    def of(self, cell: NoisyCell, number: int, enough: float = np.inf) -> NDArray[np.bool_]:
+        """Which answers on a batch are wrong, (n,) or (n, k).
 
         Where more than `enough` are surely wrong, those that are in doubt are not settled.
         """
         variant = cell.variant
-        near = None if cell.guess is None else cell.guess[self._parts[number]]
+        near = None if cell.guess is None else cell.guess[self.parts[number]]
         if variant is None:
             assert near is not None
             logits = near
@@ -81,8 +83,7 @@ class Answers:
             logits = self.prefix.run(variant, [number])
         else:
             logits = guessed(near, self._labels[number], lambda rows: self.prefix.rows(variant, number, rows), enough)
-        wrong = _wrong(logits, self._labels[number])
-        return int(wrong.sum()), int((wrong != self.before[number]).sum())
+        return _wrong(logits, self._labels[number])
 
 
 def guessed(
