@@ -68,7 +68,7 @@ def test_two_drivers_on_one_bucket_do_every_step_once(tmp_path) -> None:
     (gate := tmp_path / "gate").mkdir()
     both = [
         subprocess.Popen(
-            [sys.executable, "-m", "toy.drive", place, "12", "inline", str(gate)],
+            [sys.executable, "-m", "toy.drive", place, "60", "inline", str(gate)],
             env=command.environment(XDG_CACHE_HOME=str(tmp_path / name)),  # as two machines
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -78,10 +78,10 @@ def test_two_drivers_on_one_bucket_do_every_step_once(tmp_path) -> None:
     ]
     said = [one.communicate(timeout=240) for one in both]
     assert [one.returncode for one in both] == [0, 0], said
-    assert sum(int(out.split()[0]) for out, _ in said) == len(drive.steps(12)), said
+    assert sum(int(out.split()[0]) for out, _ in said) == len(drive.steps(60)), said
     assert [int(out.split()[0]) > 0 for out, _ in said] == [True, True], said
     store = Store.at(place)
-    assert all(store.get(step).inspect() is None for step in drive.steps(12))
+    assert all(store.get(step).inspect() is None for step in drive.steps(60))
 
 
 @pytest.mark.slow
